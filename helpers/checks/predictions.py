@@ -1,0 +1,58 @@
+"""Reveal: the measured value beside the reader's prediction, which may be missing."""
+
+from __future__ import annotations
+
+import math
+
+CLOSE = 0.05  # relative distance that counts as a hit
+
+
+def reveal(guess: float | str | bool | None, measured: float | str | bool, unit: str = "") -> None:
+    """Print what was measured, and how far off the prediction was; without a prediction, invite one for the next time.
+
+    guess     what the reader committed to: a number, a word, True or False, or None
+    measured  the result, of the same kind
+    unit      of the number, e.g. "nats"
+
+    ValueError: the guess is of another kind than the result.
+    """
+    if not isinstance(measured, str | bool):
+        measured = float(measured)  # a tensor or a numpy number becomes a plain one
+    print(_message(guess, measured, f" {unit}" if unit else ""))
+
+
+def _message(guess: float | str | bool | None, measured: float | str | bool, unit: str) -> str:
+    result = f"measured: {_readable(measured)}{unit}"
+    if guess is None:
+        return f"{result} · no prediction this time: set my_guess above and run both cells again"
+    if isinstance(measured, str | bool):
+        if type(guess) is not type(measured):
+            raise ValueError(f"my_guess should be {_kind(measured)} or None, got {guess!r}")
+        hit = guess.strip().lower() == measured.strip().lower() if isinstance(measured, str) else guess == measured
+        return f"{result} · you said {_readable(guess)}: {'right' if hit else 'not this time. Why?'}"
+    if isinstance(guess, bool | str):
+        raise ValueError(f"my_guess should be a number{unit and ' of' + unit} or None, got {guess!r}")
+    return f"{result} · you said {_readable(float(guess))}{unit}: {_distance(float(guess), measured)}"
+
+
+def _distance(guess: float, measured: float) -> str:
+    if math.isclose(guess, measured, rel_tol=CLOSE):
+        return f"within {CLOSE:.0%}. Well seen"
+    if measured == 0 or guess == 0 or (guess < 0) != (measured < 0):
+        return f"off by {_readable(abs(guess - measured))}"
+    ratio = guess / measured
+    return f"{_readable(ratio)} times too high" if ratio > 1 else f"{_readable(1 / ratio)} times too low"
+
+
+def _readable(value: float | str | bool) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value and not 1e-3 <= abs(value) < 1e6:
+        return f"{value:.3g}"
+    return f"{value:,.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
+
+
+def _kind(measured: str | bool) -> str:
+    return "True or False" if isinstance(measured, bool) else f"a word such as {measured!r}"

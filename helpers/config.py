@@ -1,0 +1,101 @@
+"""Sizes and switches of a GPT, validated once, and the presets of the course."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+ACTIVATIONS = ("gelu", "gelu_tanh", "relu")
+
+
+@dataclass(frozen=True)
+class GPTConfig:
+    """Everything that fixes the shape of a GPT. Immutable: derive a variant with `dataclasses.replace`.
+
+    vocab_size       V, rows of the token embedding
+    context_length   the longest sequence, in tokens, that the position embedding covers
+    emb_dim          C, width of the residual stream; a multiple of n_heads
+    n_heads          H, attention heads; each is emb_dim / n_heads = D wide
+    n_layers         transformer blocks
+    ff_dim           width inside the feed-forward layer; None means 4 * emb_dim
+    drop_rate        dropout probability in [0, 1), after the embeddings, on attention weights, on both branches
+    qkv_bias         a bias on the query, key and value projections
+    linear_bias      a bias on every other linear layer inside a block
+    tied_head        logits = hidden @ token_embedding.T instead of a matrix of their own
+    activation       "gelu" (exact), "gelu_tanh" (GPT-2's approximation) or "relu" (OPT)
+    norm_eps         epsilon inside every layer norm
+    position_offset  rows of the position embedding that are skipped (2 in OPT)
+
+    ValueError: any of these outside its range; the message names what was expected and what came.
+    Source: Radford et al. 2019 (GPT-2), section 2.3; Zhang et al. 2022 (OPT), section 2.1.
+    """
+
+    vocab_size: int = 50257
+    context_length: int = 1024
+    emb_dim: int = 768
+    n_heads: int = 12
+    n_layers: int = 12
+    ff_dim: int | None = None
+    drop_rate: float = 0.1
+    qkv_bias: bool = True
+    linear_bias: bool = True
+    tied_head: bool = True
+    activation: str = "gelu_tanh"
+    norm_eps: float = 1e-5
+    position_offset: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("vocab_size", "context_length", "emb_dim", "n_heads", "n_layers"):
+            _require_int(name, getattr(self, name), at_least=1)
+        _require_int("position_offset", self.position_offset, at_least=0)
+        if self.ff_dim is not None:
+            _require_int("ff_dim", self.ff_dim, at_least=1)
+        if self.emb_dim % self.n_heads:
+            raise ValueError(
+                f"emb_dim must be a multiple of n_heads, got emb_dim={self.emb_dim} and n_heads={self.n_heads}: "
+                f"{self.emb_dim % self.n_heads} columns would belong to no head"
+            )
+        if not 0 <= self.drop_rate < 1:
+            raise ValueError(f"drop_rate is a probability in [0, 1), got {self.drop_rate}")
+        if not self.norm_eps > 0:
+            raise ValueError(f"norm_eps must be above 0, got {self.norm_eps}")
+        if self.activation not in ACTIVATIONS:
+            raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {self.activation!r}")
+
+    @property
+    def head_dim(self) -> int:
+        """D, the width of one attention head."""
+        return self.emb_dim // self.n_heads
+
+    @property
+    def hidden_ff_dim(self) -> int:
+        """Width inside the feed-forward layer."""
+        return 4 * self.emb_dim if self.ff_dim is None else self.ff_dim
+
+
+def _require_int(name: str, value: object, at_least: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < at_least:
+        raise ValueError(f"{name} must be a whole number of at least {at_least}, got {value!r}")
+
+
+PRESETS: dict[str, GPTConfig] = {
+    "course-small": GPTConfig(context_length=128, emb_dim=128, n_heads=4, n_layers=4, drop_rate=0.0),
+    "book-124m": GPTConfig(context_length=256, qkv_bias=False, tied_head=False),
+    "gpt2-124m": GPTConfig(),
+    "gpt2-355m": GPTConfig(emb_dim=1024, n_heads=16, n_layers=24),
+    "gpt2-774m": GPTConfig(emb_dim=1280, n_heads=20, n_layers=36),
+    "gpt2-1558m": GPTConfig(emb_dim=1600, n_heads=25, n_layers=48),
+    "opt-125m": GPTConfig(vocab_size=50272, context_length=2048, activation="relu", position_offset=2),
+}
+
+
+def preset(name: str, **changes: object) -> GPTConfig:
+    """The named preset, with `changes` applied to its fields.
+
+    ValueError: an unknown name (the message lists those there are), or a change that GPTConfig refuses.
+    """
+    if name not in PRESETS:
+        raise ValueError(f"no preset named {name!r}; there are {', '.join(PRESETS)}")
+    unknown = sorted(set(changes) - set(GPTConfig.__dataclass_fields__))
+    if unknown:
+        raise ValueError(f"GPTConfig has no field {', '.join(unknown)}; it has {', '.join(GPTConfig.__dataclass_fields__)}")
+    return replace(PRESETS[name], **changes)

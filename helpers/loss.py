@@ -1,0 +1,157 @@
+"""From logits to one number: the six steps, their fast equivalent, perplexity, and a mean that counts every token once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+IGNORED_TARGET = -100  # F.cross_entropy's own default: a target that is not scored
+
+
+@dataclass(frozen=True)
+class SixSteps:
+    """Every intermediate on the way from scores to the loss; the number of the step stands before each."""
+
+    logits: Tensor  # 1 (B, T, V) scores, any real number
+    probs: Tensor  # 2 (B, T, V) softmax: positive, each row sums to 1
+    target_probs: Tensor  # 3 (B, T) the probability given to what really came next
+    log_probs: Tensor  # 4 (B, T) their natural logs, 0 at best
+    mean_log_prob: Tensor  # 5 () their mean over all B * T targets
+    loss_nats: Tensor  # 6 () the mean negated: 0 at best, ln V for a uniform guess
+
+
+def six_steps(logits: Tensor, targets: Tensor) -> SixSteps:
+    """The loss as a person would compute it, keeping each step. For training use `next_token_loss`.
+
+    logits   (B, T, V) floating point
+    targets  (B, T) ids in [0, V)
+    return   SixSteps; `loss_nats` equals `F.cross_entropy` as long as no probability underflows to 0
+
+    ValueError: shapes that do not belong together, or a target outside [0, V).
+    Source: Raschka, Build a Large Language Model (From Scratch), section 5.1.2, whose six steps these are.
+    """
+    _check(logits, targets, allow_ignored=False)
+    probs = torch.softmax(logits, dim=-1)
+    target_probs = probs.gather(-1, targets[..., None]).squeeze(-1)
+    log_probs = torch.log(target_probs)
+    mean_log_prob = log_probs.mean()
+    return SixSteps(logits, probs, target_probs, log_probs, mean_log_prob, -mean_log_prob)
+
+
+def token_losses(logits: Tensor, targets: Tensor) -> Tensor:
+    """The surprise at each target, -ln p(target), by log-sum-exp so that it never underflows.
+
+    logits   (B, T, V) floating point
+    targets  (B, T) ids in [0, V), or -100 for a position that is not scored
+    return   (B, T) nats; 0 where a target is not scored
+
+    ValueError: as for `six_steps`.
+    """
+    _check(logits, targets)
+    flat = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED_TARGET, reduction="none")
+    return flat.view_as(targets)
+
+
+def next_token_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """Mean surprise over the scored targets, in nats per token: a tensor () that gradients flow through.
+
+    Arguments as for `token_losses`. ValueError: also when no target is scored, where a mean would be 0 / 0.
+    """
+    _check(logits, targets)
+    if not (targets != IGNORED_TARGET).any():
+        raise ValueError(f"no target to score: all {targets.numel()} are {IGNORED_TARGET}")
+    return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED_TARGET)
+
+
+def entropy(logits: Tensor) -> Tensor:
+    """How undecided each prediction is, before anyone looks at the target: logits (..., V) -> nats (...), in [0, ln V].
+
+    Source: Shannon 1948, section 6.
+    """
+    return torch.special.entr(torch.softmax(logits.float(), dim=-1)).sum(-1)  # entr(p) = -p ln p, and 0 at p = 0
+
+
+def perplexity(loss_nats: float | Tensor) -> float:
+    """exp(loss): the number of equally likely tokens among which one would be as unsure.
+
+    ValueError: a loss below 0 or not a number. An overflow gives inf, as it should.
+    Source: Jelinek et al. 1977; Jurafsky & Martin, Speech and Language Processing, ch. 3.
+    """
+    value = float(loss_nats)
+    if math.isnan(value) or value < 0:
+        raise ValueError(f"a mean loss is a number of at least 0 nats, got {value}")
+    try:
+        return math.exp(value)
+    except OverflowError:
+        return math.inf
+
+
+def bits_per_byte(loss_nats: float, n_tokens: int, n_bytes: int) -> float:
+    """The loss per byte of text, in bits: comparable between tokenizers, which perplexity per token is not.
+
+    loss_nats  mean per token
+    n_tokens   tokens scored
+    n_bytes    UTF-8 bytes of the text those tokens spell
+
+    ValueError: no byte or no token.
+    Source: Gao et al. 2020 (The Pile), section 3.1.
+    """
+    if n_tokens < 1 or n_bytes < 1:
+        raise ValueError(f"needs at least one token and one byte, got {n_tokens} tokens and {n_bytes} bytes")
+    return loss_nats * n_tokens / (n_bytes * math.log(2))
+
+
+@dataclass(frozen=True)
+class LossReport:
+    """A mean loss and what it is a mean of."""
+
+    loss_nats: float
+    n_tokens: int
+
+    @property
+    def perplexity(self) -> float:
+        return perplexity(self.loss_nats)
+
+
+@torch.no_grad()
+def token_weighted_loss(model: Callable[[Tensor], Tensor], batches: Iterable[tuple[Tensor, Tensor]]) -> LossReport:
+    """Mean loss over every target token of `batches`, each token counted once, dropout off.
+
+    model    token_ids (B, T) -> logits (B, T, V); an nn.Module is put in evaluation mode and back
+    batches  of (token_ids (B, T) int64, targets (B, T) int64); sizes may differ between batches
+    return   loss_nats: mean in nats per token; n_tokens: how many were scored
+
+    ValueError: no token to score, or an id outside [0, V).
+    Source: Jurafsky & Martin, Speech and Language Processing, ch. 3 (perplexity).
+    """
+    was_training = getattr(model, "training", False)
+    if was_training:
+        model.eval()
+    try:
+        total, n_tokens = 0.0, 0
+        for token_ids, targets in batches:
+            total += token_losses(model(token_ids), targets).double().sum().item()
+            n_tokens += int((targets != IGNORED_TARGET).sum())
+    finally:
+        if was_training:
+            model.train()
+    if n_tokens == 0:
+        raise ValueError("no token to score: `batches` is empty, or every target is masked")
+    return LossReport(total / n_tokens, n_tokens)
+
+
+def _check(logits: Tensor, targets: Tensor, allow_ignored: bool = True) -> None:
+    if logits.ndim != 3 or targets.shape != logits.shape[:2] or targets.numel() == 0:
+        raise ValueError(
+            f"expected logits (B, T, V) and targets (B, T), got {tuple(logits.shape)} and {tuple(targets.shape)}; "
+            "a single row needs a batch axis: x[None]"
+        )
+    vocab_size = logits.shape[-1]
+    scored = targets[targets != IGNORED_TARGET] if allow_ignored else targets
+    if targets.device.type == "cpu" and scored.numel() and not 0 <= int(scored.min()) <= int(scored.max()) < vocab_size:
+        raise ValueError(f"targets must be in [0, {vocab_size}), got {int(scored.min())} to {int(scored.max())}")

@@ -1,0 +1,156 @@
+"""The GPT: embeddings, pre-norm blocks with fused causal attention, and the head that scores every token.
+
+Axes: B batch, T tokens, C embedding width, H heads, D head size (C = H * D), V vocabulary.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from helpers.config import GPTConfig
+
+INIT_STD = 0.02  # Radford et al. 2018 (GPT), section 4.1
+_ACTIVATIONS = {"gelu": nn.GELU, "gelu_tanh": partial(nn.GELU, approximate="tanh"), "relu": nn.ReLU}
+
+
+class CausalSelfAttention(nn.Module):
+    """Every position mixes the values of the positions up to itself, H times side by side.
+
+    (B, T, C) -> (B, T, C). Source: Vaswani et al. 2017, section 3.2.
+    """
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__()
+        self.n_heads = config.n_heads
+        self.drop_rate = config.drop_rate
+        self.qkv = nn.Linear(config.emb_dim, 3 * config.emb_dim, bias=config.qkv_bias)
+        self.out_proj = nn.Linear(config.emb_dim, config.emb_dim, bias=config.linear_bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        B, T, C = x.shape
+        qkv = self.qkv(x).view(B, T, 3, self.n_heads, C // self.n_heads)  # (B, T, 3, H, D)
+        queries, keys, values = qkv.permute(2, 0, 3, 1, 4)  # each (B, H, T, D)
+        drop_rate = self.drop_rate if self.training else 0.0
+        mixed = F.scaled_dot_product_attention(queries, keys, values, dropout_p=drop_rate, is_causal=True)
+        return self.out_proj(mixed.transpose(1, 2).reshape(B, T, C))  # (B, H, T, D) -> (B, T, C)
+
+
+class FeedForward(nn.Module):
+    """Two linear layers with a bend between them, applied to each position alone: (B, T, C) -> (B, T, C)."""
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__()
+        self.expand = nn.Linear(config.emb_dim, config.hidden_ff_dim, bias=config.linear_bias)
+        self.activation = _ACTIVATIONS[config.activation]()
+        self.out_proj = nn.Linear(config.hidden_ff_dim, config.emb_dim, bias=config.linear_bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out_proj(self.activation(self.expand(x)))
+
+
+class TransformerBlock(nn.Module):
+    """Normalise, attend, add; normalise, think, add: (B, T, C) -> (B, T, C)."""
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(config.emb_dim, eps=config.norm_eps)
+        self.attention = CausalSelfAttention(config)
+        self.norm2 = nn.LayerNorm(config.emb_dim, eps=config.norm_eps)
+        self.feed_forward = FeedForward(config)
+        self.dropout = nn.Dropout(config.drop_rate)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.dropout(self.attention(self.norm1(x)))
+        return x + self.dropout(self.feed_forward(self.norm2(x)))
+
+
+class GPT(nn.Module):
+    """A decoder-only transformer: token ids in, a score for every possible next token out.
+
+    config  shapes and switches
+    Calling it: token_ids (B, T) integers in [0, V), T <= context_length -> logits (B, T, V).
+
+    ValueError: ids of the wrong shape, type or range, or a sequence longer than the context.
+    Source: Radford et al. 2019 (GPT-2), section 2.3.
+    """
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.token_embedding = nn.Embedding(config.vocab_size, config.emb_dim)
+        self.position_embedding = nn.Embedding(config.context_length + config.position_offset, config.emb_dim)
+        self.dropout = nn.Dropout(config.drop_rate)
+        self.blocks = nn.ModuleList(TransformerBlock(config) for _ in range(config.n_layers))
+        self.final_norm = nn.LayerNorm(config.emb_dim, eps=config.norm_eps)
+        self.head = nn.Linear(config.emb_dim, config.vocab_size, bias=False)
+        self._initialise()
+        if config.tied_head:
+            self.head.weight = self.token_embedding.weight
+
+    @property
+    def n_params(self) -> int:
+        """Learned numbers, a shared matrix counted once."""
+        return sum(p.numel() for p in self.parameters())
+
+    def forward(self, token_ids: Tensor) -> Tensor:
+        return self.head(self.hidden(token_ids))  # (B, T, C) -> (B, T, V)
+
+    def hidden(self, token_ids: Tensor) -> Tensor:
+        """The last hidden states, normalised: token_ids (B, T) -> (B, T, C). The head's scores are `head` of these."""
+        x = self._embed(token_ids)
+        for block in self.blocks:
+            x = block(x)
+        return self.final_norm(x)
+
+    def residual_stream(self, token_ids: Tensor) -> list[Tensor]:
+        """The stream after the embeddings and after each block, not normalised: n_layers + 1 tensors (B, T, C).
+
+        `head(final_norm(x))` of any of them is the logit lens; of the last it is the model's output.
+        Source: nostalgebraist 2020, "interpreting GPT: the logit lens".
+        """
+        stream = [self._embed(token_ids)]
+        for block in self.blocks:
+            stream.append(block(stream[-1]))
+        return stream
+
+    def _embed(self, token_ids: Tensor) -> Tensor:
+        self._check(token_ids)
+        positions = torch.arange(token_ids.shape[1], device=token_ids.device) + self.config.position_offset
+        return self.dropout(self.token_embedding(token_ids) + self.position_embedding(positions))  # (B, T, C)
+
+    def _check(self, token_ids: Tensor) -> None:
+        if token_ids.ndim != 2 or token_ids.numel() == 0:
+            raise ValueError(
+                f"token_ids must have shape (B, T) with at least one token, got {tuple(token_ids.shape)}; "
+                "one sequence is a batch of one: ids[None]"
+            )
+        if token_ids.dtype not in (torch.int64, torch.int32):
+            raise ValueError(f"token_ids must be int64 or int32, got {token_ids.dtype}")
+        if token_ids.shape[1] > self.config.context_length:
+            raise ValueError(
+                f"{token_ids.shape[1]} tokens do not fit the context of {self.config.context_length}: "
+                "keep the last ones, ids[:, -context_length:]"
+            )
+        if token_ids.device.type != "cpu" and self.training:
+            return  # looking at the values would stop the GPU at every step; what trains is checked when it is loaded
+        low, high = (int(v) for v in token_ids.aminmax())
+        if low < 0 or high >= self.config.vocab_size:
+            raise ValueError(
+                f"token ids must be in [0, {self.config.vocab_size}), got ids from {low} to {high}: "
+                "does the tokenizer belong to this model?"
+            )
+
+    def _initialise(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Embedding):
+                nn.init.normal_(module.weight, std=INIT_STD)
+            if isinstance(module, nn.Linear) and module.bias is not None:
+                nn.init.zeros_(module.bias)
+        # Each block adds to the stream twice; shrinking what they add keeps its size independent of depth.
+        for block in self.blocks:
+            for layer in (block.attention.out_proj, block.feed_forward.out_proj):
+                nn.init.normal_(layer.weight, std=INIT_STD / (2 * self.config.n_layers) ** 0.5)

@@ -1,0 +1,137 @@
+"""HTML building blocks without a script: a text shaded by numbers, and a plain table. Nothing here knows torch."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+FONT = "font-family: system-ui, 'Segoe UI', Roboto, Arial, sans-serif; font-size: 16px;"
+CARD = f"{FONT} background-color: #ffffff; color: #16191d; padding: 10px 14px; max-width: 1000px;"
+SHADE = (0, 114, 178)  # Okabe and Ito's blue, as in the figures
+DARKEST = 0.62  # share of SHADE at the top of the scale: dark text on it keeps a contrast of 4.5
+LINE_BREAK = "<br>"
+
+
+@dataclass(frozen=True)
+class Html:
+    """A piece of HTML that a notebook displays, and the line that stands for it in plain text."""
+
+    markup: str
+    text: str
+
+    def _repr_html_(self) -> str:
+        return self.markup
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def text_heatmap(
+    tokens: Sequence[str],
+    values: Sequence[float | None],
+    *,
+    label: str,
+    unit: str,
+    vmin: float | None = None,
+    vmax: float | None = None,
+) -> Html:
+    """A text whose tokens are shaded by a number, which stands small above each: legible without the colour.
+
+    tokens  N pieces of text in order, spaces and line breaks as they are
+    values  N finite numbers, or None for a token that has none (the first one has no prediction)
+    label   what the numbers are ("surprise"), unit theirs ("nats")
+    vmin    the number that stays white, vmax the darkest one; None: the smallest and the largest given
+    return  an object that a notebook shows; styles are inline, so that a sanitiser leaves them alone
+
+    ValueError: lengths differ, nothing to show, a number that is not finite, or vmin not below vmax.
+    """
+    if len(tokens) != len(values):
+        raise ValueError(f"one value per token: got {len(tokens)} tokens and {len(values)} values (None where there is none)")
+    known = [float(v) for v in values if v is not None]
+    if not known or not all(math.isfinite(v) for v in known):
+        raise ValueError(f"expected at least one value and finite ones only, got {known[:8]}")
+    low = min(known) if vmin is None else vmin
+    high = max(known) if vmax is None else vmax
+    if vmin is not None and vmax is not None and not vmin < vmax:
+        raise ValueError(f"vmin must be below vmax, got {vmin} and {vmax}")
+    body = "".join(_token(t, v, low, high, label, unit) for t, v in zip(tokens, values, strict=True))
+    steps = [low + (high - low) * i / 4 for i in range(5)]
+    legend = " ".join(f'<span style="{_shade(v, low, high)}; padding: 1px 8px">{v:.1f}</span>' for v in steps)
+    name, measure = html.escape(label), html.escape(unit)
+    markup = (
+        f'<div style="{CARD}"><div style="{FONT}">{name} in {measure}: {legend}</div>'
+        f'<div style="{FONT} line-height: 2.3; margin-top: 8px">{body}</div></div>'
+    )
+    return Html(markup, f"{len(tokens)} tokens shaded by {label}, {min(known):.2f} to {max(known):.2f} {unit}")
+
+
+def _token(token: str, value: float | None, low: float, high: float, label: str, unit: str) -> str:
+    shown = html.escape(token).replace("\n", f"↵{LINE_BREAK}").replace("\t", "⇥")
+    shown = shown.replace(" ", "\u00b7") if not token.strip(" ") else shown
+    if value is None:
+        return f"<span>{shown}</span>"
+    title = html.escape(f"{token!r}: {label} {value:.3f} {unit}")
+    number = f'<sup style="font-size: 11px; line-height: 1">{value:.1f}</sup>'
+    breaks = LINE_BREAK * shown.count(LINE_BREAK)
+    shown = shown.replace(LINE_BREAK, "")
+    return f'<span title="{title}" style="{_shade(value, low, high)}; padding: 3px 1px">{shown}{number}</span>{breaks}'
+
+
+def _shade(value: float, low: float, high: float) -> str:
+    share = 0.0 if high <= low else min(max((value - low) / (high - low), 0.0), 1.0)
+    r, g, b = (round(255 + (channel - 255) * share * DARKEST) for channel in SHADE)
+    return f"background-color: #{r:02x}{g:02x}{b:02x}; color: #16191d"
+
+
+def table(rows: Sequence[Sequence[object]], columns: Sequence[str], caption: str = "") -> Html:
+    """A plain table, numbers to the right and words to the left. Give numbers the digits they deserve: strings are kept.
+
+    rows     cells by row; a float is shown with 4 significant digits, an int with thousands separators
+    columns  one heading per cell of a row
+    caption  the one claim, above the table
+
+    ValueError: no column, or a row with another number of cells.
+    """
+    if not columns:
+        raise ValueError("expected at least one column, got none")
+    for i, row in enumerate(rows):
+        if len(row) != len(columns):
+            raise ValueError(f"row {i} has {len(row)} cells, but there are {len(columns)} columns: {', '.join(columns)}")
+    right = [bool(rows) and all(_is_number(row[j]) for row in rows) for j in range(len(columns))]
+    head = "".join(_cell("th", name, right[j], "600", "#5b6470") for j, name in enumerate(columns))
+    body = "".join(
+        "<tr>" + "".join(_cell("td", _number(x), right[j], "400", "#d5dae0") for j, x in enumerate(row)) + "</tr>"
+        for row in rows
+    )
+    title = f'<caption style="{FONT} color: #16191d; text-align: left; padding: 0 0 6px">{html.escape(caption)}</caption>'
+    markup = (
+        f'<div style="{CARD}"><table style="border-collapse: collapse; margin: 0; color: #16191d">{title if caption else ""}'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+    lines = ["  ".join(map(str, columns)), *("  ".join(_number(x) for x in row) for row in rows)]
+    return Html(markup, "\n".join([caption, *lines] if caption else lines))
+
+
+def _cell(tag: str, content: str, right: bool, weight: str, line: str) -> str:
+    style = f"{FONT} font-weight: {weight}; text-align: {'right' if right else 'left'}; padding: 4px 14px 4px 4px; "
+    style += f"background-color: #ffffff; border-bottom: 1px solid {line}"
+    return f'<{tag} style="{style}">{html.escape(content)}</{tag}>'
+
+
+def _is_number(cell: object) -> bool:
+    if isinstance(cell, str):
+        cleaned = cell.replace(",", "").replace("\u2212", "-").rstrip("%× ")
+        try:
+            float(cleaned)
+        except ValueError:
+            return False
+        return True
+    return isinstance(cell, int | float) and not isinstance(cell, bool)
+
+
+def _number(cell: object) -> str:
+    if isinstance(cell, bool) or not isinstance(cell, int | float):
+        return str(cell)
+    return f"{cell:,}" if isinstance(cell, int) else f"{cell:,.4g}"

@@ -1,0 +1,90 @@
+"""The machine under the notebook: device, precision, threads and seed, decided in one place."""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+MIN_BF16_CAPABILITY = (8, 0)  # Ampere; `torch.cuda.is_bf16_supported()` also says yes on a T4, which only emulates it
+MAX_SEED = 2**32 - 1  # numpy's limit
+THREADS_VARIABLE = "COURSE_THREADS"
+DEFAULT_THREADS = 2
+
+
+@dataclass(frozen=True)
+class Lab:
+    """What the notebook runs on.
+
+    device      where tensors live
+    precision   dtype of the matrix products under autocast: float32, bfloat16 or float16
+    grad_scaler whether gradients need a scaler (float16 only)
+    model       name of the preset that this machine can train in class time
+    seed        what Python, numpy and torch were seeded with
+    threads     CPU threads that torch may use
+    """
+
+    device: torch.device
+    precision: torch.dtype
+    grad_scaler: bool
+    model: str
+    seed: int
+    threads: int
+
+    def __str__(self) -> str:
+        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else f"{self.threads} threads"
+        precision = str(self.precision).removeprefix("torch.")
+        python = ".".join(map(str, sys.version_info[:3]))
+        return f"{self.device.type} ({name}) · {precision} · model {self.model} · torch {torch.__version__} · Python {python}"
+
+
+def start(seed: int = 0) -> Lab:
+    """Seed everything, choose device, precision and threads, and report them.
+
+    seed    whole number in [0, 2**32)
+    return  a Lab; printing it gives one line
+
+    ValueError: a seed outside the range, or COURSE_THREADS set to something that is no positive whole number.
+    """
+    if not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
+        raise ValueError(f"seed must be a whole number in [0, {MAX_SEED}], got {seed!r}")
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    threads = _threads()
+    torch.set_num_threads(threads)
+    device = pick_device()
+    precision = pick_precision(device)
+    model = "book-124m" if device.type == "cuda" else "course-small"
+    return Lab(device, precision, precision == torch.float16, model, seed, threads)
+
+
+def current_seed() -> int:
+    """The seed that torch's global generator started from."""
+    return torch.initial_seed()
+
+
+def pick_device() -> torch.device:
+    """CUDA where there is a card, otherwise the CPU (Apple's MPS is left to whoever asks for it)."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def pick_precision(device: torch.device) -> torch.dtype:
+    """bfloat16 from compute capability 8.0, float16 on older cards (a T4 is 7.5), float32 on a CPU."""
+    if device.type != "cuda":
+        return torch.float32
+    capable = torch.cuda.get_device_capability(device) >= MIN_BF16_CAPABILITY
+    return torch.bfloat16 if capable else torch.float16
+
+
+def _threads() -> int:
+    asked = os.environ.get(THREADS_VARIABLE)
+    if asked is None:
+        return min(DEFAULT_THREADS, os.cpu_count() or 1)
+    if not asked.isascii() or not asked.isdigit() or int(asked) < 1:
+        raise ValueError(f"{THREADS_VARIABLE} must be a whole number of at least 1, got {asked!r}")
+    return int(asked)

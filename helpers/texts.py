@@ -1,0 +1,15 @@
+"""What the course reads: its own story, written for it, which no published model has seen."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+ASSETS = Path(__file__).parent / "assets"
+STORY_FILE = "bring_the_house.txt"
+
+
+@cache
+def story() -> str:
+    """The course's short story, "Bring the House": the title, then paragraphs with a blank line between them. CC BY 4.0."""
+    return (ASSETS / STORY_FILE).read_text(encoding="utf-8")

@@ -1,0 +1,128 @@
+"""The frame of a widget: its whole first state as HTML, and a script that afterwards only rewrites texts and attributes.
+
+The script finds its card by id, so it works in JupyterLab, Notebook 7, VS Code, Colab's frame and exported HTML. Where a
+sanitiser takes scripts and styles away, the title and the sentence remain: the rest is `hidden`, which only the style undoes.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+
+State = dict[str, str | None]  # "key" -> text; "key@attribute" -> its value, None where the attribute is absent
+
+ASSETS = Path(__file__).parents[1] / "assets" / "widgets"
+PLAIN_STYLE = "background-color: #ffffff; color: #16191d; padding: 14px 20px"
+_ID = "%CARD%"  # stands for the card's own id in a template
+_COUNTERS: dict[str, count[int]] = defaultdict(lambda: count(1))
+_NOT_NEEDED = re.compile(r"^\s*//.*\n|\s+//\s.*$|^ +", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Card:
+    """A widget on the page. Displaying it gives it the next id of its kind, so ids are the same at every run from the top.
+
+    kind      names the script in assets/widgets and begins the id
+    title     heading
+    template  HTML with elements that carry data-key (written to) and data-in (read from); %CARD% is replaced by the id
+    values    what the inputs say at first
+    config    plain JSON that the arithmetic needs besides
+    compute   (values, config) -> State; the script of the same name does the same in the page
+    text      one line that stands for the card in plain text
+    still     what a reader is told where no script runs
+    attributes  more attributes of the outermost element
+    """
+
+    kind: str
+    title: str
+    template: str
+    values: dict[str, float]
+    config: dict[str, object]
+    compute: Callable[[dict[str, float], dict], State] = field(repr=False)
+    text: str
+    still: str = "Run this cell to move the sliders."
+    attributes: str = ""
+
+    def __repr__(self) -> str:
+        return self.text
+
+    def _repr_html_(self) -> str:
+        return self.markup(next_id(self.kind))
+
+    def markup(self, card_id: str) -> str:
+        """The card as HTML under the given id."""
+        state = self.compute(self.values, self.config)
+        body = fill(self.template, {k: v for k, v in state.items() if k != "summary"})
+        config = html.escape(json.dumps(self.config, ensure_ascii=False, separators=(",", ":")))
+        page = (
+            f'<section class="cw" id="{_ID}" data-config="{config}" data-lm-suppress-shortcuts="true" {self.attributes}'
+            f' aria-label="{html.escape(self.title)}" style="{PLAIN_STYLE}"><style>{_asset("card.css")}</style>'
+            f'<p class="cw-title"><b>{html.escape(self.title)}</b></p>'
+            f'<p data-key="summary" aria-live="polite">{html.escape(state["summary"] or "")}</p>'
+            f'<p class="cw-still cw-note"><i>{html.escape(self.still)}</i></p>'
+            f'<div class="cw-body" hidden>{body}</div>'
+            f'<script>(() => {{\n"use strict";\n{_script("runtime")}{_script(self.kind)}start("{_ID}", compute);\n}})();</script>'
+            "</section>"
+        )
+        return page.replace(_ID, card_id)
+
+
+def next_id(kind: str) -> str:
+    """`kind-1`, `kind-2`, …: counted, never random, so that stored and new outputs are equal."""
+    return f"{kind}-{next(_COUNTERS[kind])}"
+
+
+def fill(template: str, state: State) -> str:
+    """The template with each text and attribute of `state` written into the element that carries its key.
+
+    ValueError: a key without an element.
+    """
+    texts = {k: v for k, v in state.items() if "@" not in k}
+    attributes: dict[str, list[str]] = defaultdict(list)
+    for key, value in state.items():
+        part, _, attribute = key.partition("@")
+        if attribute and value is not None:
+            attributes[part].append(f' {attribute}="{html.escape(value)}"')
+    seen = set()
+
+    def write(match: re.Match[str]) -> str:
+        head, key, tail, end = match.groups()
+        seen.add(key)
+        return f"{head}{tail}{''.join(attributes[key])}{end}{html.escape(texts.get(key) or '', quote=False)}"
+
+    page = re.sub(r'(<[^<>]*?data-key="([^"]+)")([^<>]*?)(/?>)', write, template)
+    missing = {key.partition("@")[0] for key in state} - seen
+    if missing:
+        raise ValueError(f"no element carries data-key {', '.join(sorted(missing))}")
+    return page
+
+
+def slider(name: str, label: str, value: float, low: float, high: float, step: float = 1, key: str = "") -> str:
+    """A labelled range input; what it stands for is written beside the label under the key `name`_text."""
+    text_key = key or f"{name}_text"
+    return (
+        f'<div class="cw-row"><label for="{_ID}-{name}">{html.escape(label)}</label><b data-key="{text_key}"></b></div>'
+        f'<input type="range" id="{_ID}-{name}" data-in="{name}" data-key="{name}_in" min="{low:g}" max="{high:g}" '
+        f'step="{step:g}" value="{value:g}" autocomplete="off">'
+    )
+
+
+def button(text: str, key: str = "", *, set_to: dict | None = None, add: dict | None = None) -> str:
+    """A button that sets inputs to values, or moves them by steps."""
+    what = f" data-set='{json.dumps(set_to)}'" if set_to else f" data-add='{json.dumps(add)}'"
+    name = f' data-key="{key}"' if key else ""
+    return f'<button type="button"{name}{what}>{html.escape(text, quote=False)}</button>'
+
+
+def _asset(name: str) -> str:
+    return (ASSETS / name).read_text(encoding="utf-8").replace("\n", "")
+
+
+def _script(name: str) -> str:
+    return _NOT_NEEDED.sub("", (ASSETS / f"{name}.js").read_text(encoding="utf-8"))

@@ -1,0 +1,86 @@
+"""Revealing a prediction, and grading an exercise."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from helpers.checks import CHECKS, Mistake, check, register, reveal
+
+
+@pytest.mark.parametrize(
+    ("guess", "measured", "says"),
+    [
+        (None, 10.8249, "no prediction"),
+        (10.5, 10.8249, "within 5%"),
+        (21.6498, 10.8249, "2 times too high"),
+        (1, 10.0, "10 times too low"),
+        (-1, 10.0, "off by 11"),
+        (0, 0.5, "off by 0.5"),
+        (3, torch.tensor(3.0), "within"),
+        (3, np.float32(3.0), "within"),
+        ("Vera", "vera ", "right"),
+        ("Tito", "Vera", "not this time"),
+        (True, True, "you said yes: right"),
+        (True, False, "measured: no"),
+    ],
+)
+def test_reveal(capsys, guess, measured, says):
+    reveal(guess, measured, "nats")
+    printed = capsys.readouterr().out
+    assert says in printed and printed.startswith("measured: ") and printed.count("\n") == 1
+
+
+@pytest.mark.parametrize(("guess", "measured"), [("ten", 10.0), (True, 10.0), (10, "ten"), ("yes", True), (1, True)])
+def test_reveal_refuses_another_kind(guess, measured):
+    with pytest.raises(ValueError, match="my_guess should be"):
+        reveal(guess, measured)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(50257, "50,257"), (3e11, "3e+11"), (0.00002, "2e-05"), (0, "0"), (7.716, "7.716")]
+)
+def test_numbers_are_readable(capsys, value, shown):
+    reveal(None, value)
+    assert capsys.readouterr().out.startswith(f"measured: {shown} ·")
+
+
+@pytest.fixture
+def double(monkeypatch):
+    monkeypatch.setitem(CHECKS, "double", None)
+    del CHECKS["double"]
+
+    @register("double")
+    def oracle(answer):
+        for x in (0, 3):
+            if answer(x) != x + x:
+                raise Mistake(f"double({x}) should be {x + x}, got {answer(x)}. What is two times {x}?")
+
+    return "double"
+
+
+def stub(x):
+    raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    ("answer", "passed", "says"),
+    [
+        (stub, False, "not attempted yet"),
+        (lambda x: 2 * x, True, "right"),
+        (lambda x: x * x, False, "double(3) should be 6, got 9"),
+        (lambda x: 1 / x, False, "raised ZeroDivisionError"),
+        (lambda: 0, False, "raised TypeError"),
+    ],
+)
+def test_check(double, capsys, answer, passed, says):
+    assert check(double, answer) is passed
+    assert says in capsys.readouterr().out
+
+
+def test_unknown_and_repeated_names(double):
+    with pytest.raises(ValueError, match="no exercise named 'triple'"):
+        check("triple", stub)
+    with pytest.raises(ValueError, match="exists already"):
+        register("double")(stub)

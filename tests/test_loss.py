@@ -1,0 +1,128 @@
+"""The six steps against hand-computed values and torch; perplexity; a mean that counts every token once."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+
+from helpers import loss
+
+
+def test_six_steps_by_hand():
+    """Odds 1 : 2 : 5 and 4 : 4 : 2, so that every probability is a plain fraction."""
+    logits = torch.tensor([[[1.0, 2.0, 5.0], [4.0, 4.0, 2.0]]]).log()
+    steps = loss.six_steps(logits, torch.tensor([[2, 0]]))
+    torch.testing.assert_close(steps.probs, torch.tensor([[[0.125, 0.25, 0.625], [0.4, 0.4, 0.2]]]))
+    torch.testing.assert_close(steps.target_probs, torch.tensor([[0.625, 0.4]]))
+    torch.testing.assert_close(steps.log_probs, torch.tensor([[math.log(0.625), math.log(0.4)]]))
+    assert steps.mean_log_prob.item() == pytest.approx(math.log(0.25) / 2)  # 0.625 * 0.4 = 0.25
+    assert steps.loss_nats.item() == pytest.approx(math.log(2))
+
+
+@given(st.integers(1, 3), st.integers(1, 5), st.integers(2, 11), st.integers(0, 999))
+def test_six_steps_token_losses_and_torch_agree(B, T, V, seed):
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(B, T, V, generator=generator) * 3
+    targets = torch.randint(V, (B, T), generator=generator)
+    expected = F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+    torch.testing.assert_close(loss.six_steps(logits, targets).loss_nats, expected)
+    torch.testing.assert_close(loss.next_token_loss(logits, targets), expected)
+    torch.testing.assert_close(loss.token_losses(logits, targets).mean(), expected)
+    torch.testing.assert_close(loss.next_token_loss(logits + 1000, targets), expected, atol=1e-3, rtol=0)  # a shift
+
+
+def test_large_logits_do_not_break_the_fast_path():
+    logits = torch.tensor([[[0.0, 1000.0]]])
+    targets = torch.tensor([[0]])
+    assert loss.six_steps(logits, targets).loss_nats.isinf()  # ln 0: why the fast path exists
+    assert loss.next_token_loss(logits, targets).item() == 1000
+
+
+def test_masked_targets_are_not_scored():
+    logits = torch.randn(1, 3, 5)
+    masked = torch.tensor([[4, loss.IGNORED_TARGET, 2]])
+    losses = loss.token_losses(logits, masked)
+    assert losses[0, 1] == 0
+    assert loss.next_token_loss(logits, masked).item() == pytest.approx((losses[0, 0] + losses[0, 2]).item() / 2)
+    with pytest.raises(ValueError, match="no target"):
+        loss.next_token_loss(logits, torch.full((1, 3), loss.IGNORED_TARGET))
+    with pytest.raises(ValueError, match="targets must be"):
+        loss.six_steps(logits, masked)
+
+
+@pytest.mark.parametrize("function", [loss.six_steps, loss.token_losses, loss.next_token_loss])
+@pytest.mark.parametrize(
+    ("logits_shape", "targets", "says"),
+    [
+        ((3, 5), torch.zeros(3, dtype=torch.int64), r"x\[None\]"),
+        ((1, 3, 5), torch.zeros(1, 2, dtype=torch.int64), r"\(1, 3, 5\) and \(1, 2\)"),
+        ((1, 2, 5), torch.tensor([[0, 5]]), r"\[0, 5\)"),
+        ((1, 2, 5), torch.tensor([[0, -1]]), "-1"),
+    ],
+)
+def test_refuses(function, logits_shape, targets, says):
+    with pytest.raises(ValueError, match=says):
+        function(torch.zeros(logits_shape), targets)
+
+
+def test_entropy_of_dice_and_of_certainty():
+    for n in (1, 2, 6, 50257):
+        assert loss.entropy(torch.zeros(n)).item() == pytest.approx(math.log(n), abs=1e-3)
+    assert loss.entropy(torch.tensor([0.0, -math.inf])).item() == 0
+    assert loss.entropy(torch.tensor([0.5, 0.25, 0.25]).log()).item() == pytest.approx(1.5 * math.log(2))
+    assert loss.entropy(torch.tensor([math.nan, 0.0])).isnan()
+
+
+def test_perplexity():
+    assert loss.perplexity(0.0) == 1
+    assert loss.perplexity(torch.tensor(math.log(6))) == pytest.approx(6, rel=1e-6)
+    assert loss.perplexity(1000.0) == math.inf
+    for wrong in (-0.1, math.nan):
+        with pytest.raises(ValueError, match="at least 0"):
+            loss.perplexity(wrong)
+
+
+def test_bits_per_byte_by_hand():
+    assert loss.bits_per_byte(math.log(2) * 8, n_tokens=3, n_bytes=12) == pytest.approx(2.0)
+    with pytest.raises(ValueError, match="one byte"):
+        loss.bits_per_byte(1.0, 3, 0)
+
+
+class Echo(torch.nn.Module):
+    """Scores by a table, so that every loss is known."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = torch.nn.Parameter(torch.randn(7, 7, generator=torch.Generator().manual_seed(2)))
+
+    def forward(self, token_ids: torch.Tensor) -> torch.Tensor:
+        assert not self.training, "evaluation must switch dropout off"
+        return self.table[token_ids]
+
+
+def test_token_weighted_loss_is_one_mean_over_all_tokens():
+    model = Echo()
+    ids = torch.randint(7, (1, 14), generator=torch.Generator().manual_seed(3))
+    ragged = [(ids[:, :11], ids[:, 1:12]), (ids[:, 11:13], ids[:, 12:14])]
+    report = loss.token_weighted_loss(model, ragged)
+    whole = F.cross_entropy(model.table[ids[0, :-1]], ids[0, 1:]).item()
+    mean_of_means = sum(F.cross_entropy(model.table[x[0]], y[0]).item() for x, y in ragged) / 2
+    assert report.n_tokens == 13
+    assert report.loss_nats == pytest.approx(whole, rel=1e-6)
+    assert report.perplexity == pytest.approx(math.exp(whole), rel=1e-6)
+    assert mean_of_means != pytest.approx(whole, rel=1e-3)
+    assert model.training, "the mode must be put back"
+
+
+def test_token_weighted_loss_restores_the_mode_and_refuses_nothing_to_score():
+    model = Echo()
+    with pytest.raises(ValueError, match="no token"):
+        loss.token_weighted_loss(model, [])
+    with pytest.raises(ValueError, match="targets"):
+        loss.token_weighted_loss(model, [(torch.zeros(1, 2, dtype=torch.int64), torch.tensor([[0, 7]]))])
+    assert model.training

@@ -1,0 +1,58 @@
+"""Figures take plain data, return their Axes, and never reach the reader without alternative text."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import pytest
+
+from helpers import plots
+
+
+def test_bars_show_each_number_and_mark_the_chosen_one():
+    ax = plots.bars(["a", "b"], [0.25, 0.75], title="claim", xlabel="probability", highlight=[1])
+    assert [t.get_text() for t in ax.texts] == ["0.250", "0.750"]
+    assert [bar.get_hatch() for bar in ax.patches] == [None, "//"]
+    assert ax.get_title(loc=plt.rcParams["axes.titlelocation"]) == "claim"
+
+
+def test_lines_and_reference():
+    ax = plots.lines({"one": ([1, 2], [3, 4]), "two": ([1, 2], [4, 3])}, title="t", xlabel="x", ylabel="y", logx=True)
+    assert plots.reference_line(ax, 3.5, "ln V") is ax
+    assert ax.get_xscale() == "log" and ax.texts[-1].get_text() == "ln V"
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["one", "two"]
+
+
+def test_a_given_axes_is_used():
+    ax = plt.figure().add_subplot()
+    assert plots.lines({"one": ([1], [1])}, title="t", xlabel="x", ylabel="y", ax=ax) is ax
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda: plots.bars(["a"], [1, 2], title="", xlabel=""), "1 labels"),
+        (lambda: plots.bars([], [], title="", xlabel=""), "one value per label"),
+        (lambda: plots.lines({}, title="", xlabel="", ylabel=""), "at least one"),
+        (lambda: plots.lines({"a": ([1], [1, 2])}, title="", xlabel="", ylabel=""), "'a'"),
+        (lambda: plots.reference_line(plt.figure().add_subplot(), 1, "", axis="z"), "'z'"),
+        (lambda: plots.show(plt.figure(), " "), "alternative text"),
+    ],
+)
+def test_refuses(call, says):
+    with pytest.raises(ValueError, match=says):
+        call()
+
+
+def test_show_displays_once_with_alt_and_closes(monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda figure, metadata: shown.append((figure, metadata)))
+    ax = plots.lines({"one": ([1], [1])}, title="t", xlabel="x", ylabel="y")
+    plots.show(ax, alt="a dot")
+    assert shown == [(ax.figure, {"image/png": {"alt": "a dot"}})]
+    assert not plt.get_fignums()
+
+
+def test_house_style_draws_without_warnings():
+    with plt.rc_context():
+        plots.house_style()
+        plots.lines({"one": ([1, 2], [1, 2])}, title="t", xlabel="x", ylabel="y").figure.canvas.draw()

@@ -1,0 +1,71 @@
+"""One place decides seed, threads, device and precision."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from helpers import runtime
+
+
+def test_seeds_all_three_generators():
+    def draw():
+        return random.random(), float(np.random.rand()), torch.rand(1).item()
+
+    runtime.start(seed=3)
+    first = draw()
+    runtime.start(seed=3)
+    assert draw() == first
+    runtime.start(seed=4)
+    assert draw() != first
+    assert runtime.current_seed() == 4
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 1.5, "0"])
+def test_refuses_seeds_that_numpy_cannot_take(seed):
+    with pytest.raises(ValueError, match="seed"):
+        runtime.start(seed)
+
+
+def test_threads_can_be_set_from_outside(monkeypatch):
+    monkeypatch.setenv(runtime.THREADS_VARIABLE, "1")
+    assert runtime.start().threads == torch.get_num_threads() == 1
+    for wrong in ("0", "two", "-1", "²"):
+        monkeypatch.setenv(runtime.THREADS_VARIABLE, wrong)
+        with pytest.raises(ValueError, match=runtime.THREADS_VARIABLE):
+            runtime.start()
+
+
+@pytest.mark.parametrize(
+    ("capability", "expected"),
+    [((7, 5), torch.float16), ((8, 0), torch.bfloat16), ((9, 0), torch.bfloat16), ((7, 0), torch.float16)],
+)
+def test_precision_follows_compute_capability_not_what_torch_says(monkeypatch, capability, expected):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    assert runtime.pick_precision(torch.device("cuda")) == expected
+    assert runtime.pick_precision(torch.device("cpu")) == torch.float32
+
+
+def test_a_t4_gets_a_scaler_and_the_larger_model(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+    lab = runtime.start()
+    assert (lab.grad_scaler, lab.model, lab.device.type) == (True, "book-124m", "cuda")
+
+
+def test_reports_one_line(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    text = str(runtime.start())
+    assert "\n" not in text
+    assert "cpu" in text and "float32" in text and torch.__version__ in text
+
+
+def test_importing_helpers_does_no_work():
+    code = "import helpers, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0

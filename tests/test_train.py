@@ -1,0 +1,47 @@
+"""The taste of training learns, repeats itself bit for bit, and leaves the global generators alone."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from helpers.config import GPTConfig
+from helpers.model import GPT
+from helpers.train import taste_of_training
+
+TINY = GPTConfig(vocab_size=17, context_length=7, emb_dim=12, n_heads=2, n_layers=1, drop_rate=0.0)
+TEXT = torch.arange(17).repeat(5)
+
+
+def fit(seed: int = 0, n_steps: int = 60) -> list[float]:
+    torch.manual_seed(0)
+    return [r.loss_nats for r in taste_of_training(GPT(TINY), TEXT, n_steps=n_steps, learning_rate=1e-2, seed=seed)]
+
+
+def test_it_learns_to_count():
+    losses = fit()
+    assert losses[0] == pytest.approx(torch.tensor(17.0).log().item(), abs=0.1)
+    assert losses[-1] < 0.3
+
+
+def test_same_seed_same_losses():
+    assert fit(n_steps=5) == fit(n_steps=5)
+    assert fit(n_steps=5) != fit(seed=1, n_steps=5)
+
+
+def test_global_generator_is_not_moved():
+    model = GPT(TINY)
+    before = torch.get_rng_state()
+    list(taste_of_training(model, TEXT, n_steps=2))
+    assert torch.equal(before, torch.get_rng_state())
+    assert not model.training
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [({"token_ids": TEXT[:7]}, "more than 7"), ({"token_ids": TEXT[None]}, "single list"), ({"n_steps": 0}, "at least 1")],
+)
+def test_refuses_at_once(changes, says):
+    arguments = {"token_ids": TEXT, "n_steps": 1} | changes
+    with pytest.raises(ValueError, match=says):
+        taste_of_training(GPT(TINY), **arguments)

@@ -1,0 +1,159 @@
+"""Keep the notebooks uniform: `stamp` writes badges and first cells, `run` re-executes and stores outputs, `tidy` metadata.
+
+    python tools/notebooks.py stamp [--check]
+    python tools/notebooks.py run [NOTEBOOK ...]
+    python tools/notebooks.py tidy [--check] [NOTEBOOK ...]
+
+The repository's address stands once, in pyproject.toml under [project.urls]; `stamp` carries it everywhere else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+import tomllib
+from pathlib import Path
+from urllib.parse import urlparse
+
+import nbformat
+from nbclient import NotebookClient
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = ROOT / "notebooks"
+CELL_TIMEOUT_S = 120
+KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+KEPT_CELL_METADATA = {"tags", "jupyter"}
+BADGE_ID = "badge"
+SETUP_ID = "setup"
+README_START, README_END = "<!-- colab table: written by `make stamp` -->", "<!-- end of colab table -->"
+
+BADGE = "[Open in Colab]({colab}) · [lecture notes]({blob}/lecture_notes/{stem}.md) · prose CC BY 4.0, code MIT"
+SETUP = '''\
+import importlib.util
+import pathlib
+import subprocess
+import sys
+
+sys.path[:0] = [str(p) for p in pathlib.Path.cwd().parents if (p / "helpers" / "runtime.py").exists()][:1]
+if importlib.util.find_spec("helpers") is None and "google.colab" in sys.modules:
+    subprocess.check_call([sys.executable, "-m", "pip", "install", "-q", "git+{address}"])
+from helpers import runtime  # not found? Start Jupyter with `make lab` in the course's folder
+
+lab = runtime.start(seed=0)
+assert runtime.current_seed() == lab.seed, "another seed than ours is in force: restart the kernel"
+print(lab)'''
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("stamp").add_argument("--check", action="store_true")
+    commands.add_parser("run").add_argument("files", nargs="*", type=Path)
+    tidy_parser = commands.add_parser("tidy")
+    tidy_parser.add_argument("--check", action="store_true")
+    tidy_parser.add_argument("files", nargs="*", type=Path)
+    options = parser.parse_args(arguments)
+    if options.command == "run":
+        return run(options.files or every_notebook())
+    if options.command == "stamp":
+        changes = [rewrite(path, stamp, options.check) for path in every_notebook()] + [stamp_readme(options.check)]
+    else:
+        changes = [rewrite(path, tidy, options.check) for path in options.files or every_notebook()]
+    return int(options.check and any(changes))
+
+
+def every_notebook() -> list[Path]:
+    """The notebooks of the course, in order."""
+    return sorted(NOTEBOOKS.glob("*.ipynb"))
+
+
+def repository() -> str:
+    """The address that people clone, from pyproject.toml."""
+    with open(ROOT / "pyproject.toml", "rb") as file:
+        return tomllib.load(file)["project"]["urls"]["Repository"].rstrip("/")
+
+
+def colab_address(path: Path) -> str:
+    owner_and_name = urlparse(repository()).path.strip("/")
+    return f"https://colab.research.google.com/github/{owner_and_name}/blob/main/notebooks/{path.name}"
+
+
+def stamp(notebook: nbformat.NotebookNode, path: Path) -> None:
+    """Write the badge and the first code cell, which every notebook has under fixed ids."""
+    cells = {cell["id"]: cell for cell in notebook.cells}
+    for wanted in (BADGE_ID, SETUP_ID):
+        if wanted not in cells:
+            raise ValueError(f"{path.name} needs a cell with the id {wanted!r}; it has {', '.join(cells)}")
+    blob = f"{repository()}/blob/main"
+    cells[BADGE_ID].source = BADGE.format(colab=colab_address(path), blob=blob, stem=path.stem)
+    cells[SETUP_ID].source = SETUP.format(address=repository())
+    cells[SETUP_ID].metadata["tags"] = ["nbval-ignore-output"]
+
+
+def tidy(notebook: nbformat.NotebookNode, path: Path) -> None:
+    """Drop what editors leave behind (times, collapsed cells, widget state); keep tags, ids, outputs and counts."""
+    notebook.metadata = nbformat.from_dict({"kernelspec": KERNELSPEC, "language_info": {"name": "python"}})
+    for cell in notebook.cells:
+        cell.metadata = nbformat.from_dict({k: v for k, v in cell.metadata.items() if k in KEPT_CELL_METADATA})
+
+
+def rewrite(path: Path, change, only_check: bool) -> bool:
+    """Apply `change` to the notebook at `path`; return whether anything differs, and write it unless only checking."""
+    before = path.read_text(encoding="utf-8")
+    notebook = nbformat.reads(before, as_version=4)
+    change(notebook, path)
+    after = nbformat.writes(notebook) + "\n"
+    if after != before:
+        print(f"{path.name}: {'differs' if only_check else 'rewritten'}")
+        if not only_check:
+            path.write_text(after, encoding="utf-8")
+    return after != before
+
+
+def stamp_readme(only_check: bool) -> bool:
+    """Write the table of Colab links between its two marks in README.md; return whether it differed."""
+    readme = ROOT / "README.md"
+    before = readme.read_text(encoding="utf-8")
+    head, _, rest = before.partition(README_START)
+    _, mark, tail = rest.partition(README_END)
+    if not mark:
+        raise ValueError(f"README.md needs the marks {README_START!r} and {README_END!r}")
+    rows = [f"- [{path.stem}]({colab_address(path)})" for path in every_notebook()]
+    after = head + README_START + "\n" + "\n".join(rows) + "\n" + README_END + tail
+    if after != before:
+        print(f"README.md: {'differs' if only_check else 'rewritten'}")
+        if not only_check:
+            readme.write_text(after, encoding="utf-8")
+    return after != before
+
+
+def run(paths: list[Path]) -> int:
+    """Execute each notebook in its folder, top to bottom, and store the outputs; one that fails keeps its old ones."""
+    failed = 0
+    for path in paths:
+        notebook = nbformat.read(path, as_version=4)
+        client = NotebookClient(
+            notebook,
+            timeout=CELL_TIMEOUT_S,
+            kernel_name="python3",
+            record_timing=False,
+            store_widget_state=False,
+            coalesce_streams=True,
+            resources={"metadata": {"path": str(path.parent)}},
+        )
+        started = time.monotonic()
+        try:
+            client.execute()
+        except Exception as error:  # whatever stops one notebook, the others are still run and it is named at the end
+            failed += 1
+            print(f"{path.name}: FAILED, stored outputs kept\n{error}", file=sys.stderr)
+            continue
+        tidy(notebook, path)
+        path.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
+        print(f"{path.name}: {time.monotonic() - started:.0f} s")
+    return int(failed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
