@@ -97,5 +97,7 @@ def preset(name: str, **changes: object) -> GPTConfig:
         raise ValueError(f"no preset named {name!r}; there are {', '.join(PRESETS)}")
     unknown = sorted(set(changes) - set(GPTConfig.__dataclass_fields__))
     if unknown:
-        raise ValueError(f"GPTConfig has no field {', '.join(unknown)}; it has {', '.join(GPTConfig.__dataclass_fields__)}")
+        raise ValueError(
+            f"GPTConfig has no field {', '.join(unknown)}; it has {', '.join(GPTConfig.__dataclass_fields__)}"
+        )
     return replace(PRESETS[name], **changes)

@@ -1,4 +1,4 @@
-"""From logits to one number: the six steps, their fast equivalent, perplexity, and a mean that counts every token once."""
+"""From logits to one number: the six steps, their fast equivalent, perplexity, and a mean over all tokens alike."""
 
 from __future__ import annotations
 
@@ -53,7 +53,9 @@ def token_losses(logits: Tensor, targets: Tensor) -> Tensor:
     ValueError: as for `six_steps`.
     """
     _check(logits, targets)
-    flat = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED_TARGET, reduction="none")
+    flat = F.cross_entropy(
+        logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED_TARGET, reduction="none"
+    )
     return flat.view_as(targets)
 
 

@@ -55,5 +55,7 @@ def accuracy(logits: Tensor, targets: Tensor) -> float:
     ValueError: shapes that do not belong together, or no target.
     """
     if targets.shape != logits.shape[:-1] or not targets.numel():
-        raise ValueError(f"expected logits (..., V) and targets (...), got {tuple(logits.shape)} and {tuple(targets.shape)}")
+        raise ValueError(
+            f"expected logits (..., V) and targets (...), got {tuple(logits.shape)} and {tuple(targets.shape)}"
+        )
     return (logits.argmax(-1) == targets).double().mean().item()

@@ -48,7 +48,9 @@ def text_heatmap(
     ValueError: lengths differ, nothing to show, a number that is not finite, or vmin not below vmax.
     """
     if len(tokens) != len(values):
-        raise ValueError(f"one value per token: got {len(tokens)} tokens and {len(values)} values (None where there is none)")
+        raise ValueError(
+            f"one value per token: got {len(tokens)} tokens and {len(values)} values (None where there is none)"
+        )
     known = [float(v) for v in values if v is not None]
     if not known or not all(math.isfinite(v) for v in known):
         raise ValueError(f"expected at least one value and finite ones only, got {known[:8]}")
@@ -86,7 +88,7 @@ def _shade(value: float, low: float, high: float) -> str:
 
 
 def table(rows: Sequence[Sequence[object]], columns: Sequence[str], caption: str = "") -> Html:
-    """A plain table, numbers to the right and words to the left. Give numbers the digits they deserve: strings are kept.
+    """A plain table, numbers to the right and words to the left. Strings stay as they are: give them their digits.
 
     rows     cells by row; a float is shown with 4 significant digits, an int with thousands separators
     columns  one heading per cell of a row
@@ -98,16 +100,21 @@ def table(rows: Sequence[Sequence[object]], columns: Sequence[str], caption: str
         raise ValueError("expected at least one column, got none")
     for i, row in enumerate(rows):
         if len(row) != len(columns):
-            raise ValueError(f"row {i} has {len(row)} cells, but there are {len(columns)} columns: {', '.join(columns)}")
+            raise ValueError(
+                f"row {i} has {len(row)} cells, but there are {len(columns)} columns: {', '.join(columns)}"
+            )
     right = [bool(rows) and all(_is_number(row[j]) for row in rows) for j in range(len(columns))]
     head = "".join(_cell("th", name, right[j], "600", "#5b6470") for j, name in enumerate(columns))
     body = "".join(
         "<tr>" + "".join(_cell("td", _number(x), right[j], "400", "#d5dae0") for j, x in enumerate(row)) + "</tr>"
         for row in rows
     )
-    title = f'<caption style="{FONT} color: #16191d; text-align: left; padding: 0 0 6px">{html.escape(caption)}</caption>'
+    title = (
+        f'<caption style="{FONT} color: #16191d; text-align: left; padding: 0 0 6px">{html.escape(caption)}</caption>'
+    )
     markup = (
-        f'<div style="{CARD}"><table style="border-collapse: collapse; margin: 0; color: #16191d">{title if caption else ""}'
+        f'<div style="{CARD}"><table style="border-collapse: collapse; margin: 0; color: #16191d">'
+        f"{title if caption else ''}"
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
     lines = ["  ".join(map(str, columns)), *("  ".join(_number(x) for x in row) for row in rows)]

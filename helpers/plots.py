@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import html
+import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +17,7 @@ from matplotlib.figure import Figure
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 FIGURE_SIZE = (8.0, 4.2)  # inches
+SHARPNESS = 1.5  # pixels of the image for each pixel on the page, for projectors
 REFERENCE = {"color": "#555555", "linestyle": "--", "linewidth": 1.4}
 
 
@@ -41,10 +45,11 @@ def house_style() -> None:
 
 
 def show(drawn: Axes | Figure, alt: str) -> None:
-    """Display a figure with its alternative text, once, and close it.
+    """Display a figure once, as an image that carries its alternative text, and close it.
 
     alt  what a person who cannot see the figure needs to know: axes, shape of the curve, the claim
 
+    An <img> of our own, because notebook front ends drop the alternative text of a plain PNG output.
     ValueError: no alternative text.
     """
     if not alt.strip():
@@ -52,8 +57,15 @@ def show(drawn: Axes | Figure, alt: str) -> None:
     from IPython.display import display
 
     figure = drawn if isinstance(drawn, Figure) else drawn.figure
-    display(figure, metadata={"image/png": {"alt": alt}})
+    png = io.BytesIO()
+    figure.savefig(png, format="png", dpi=SHARPNESS * figure.dpi, facecolor="white", metadata={"Software": None})
+    width = round(figure.get_figwidth() * figure.dpi)
+    source = base64.b64encode(png.getvalue()).decode()
+    image = (
+        f'<img alt="{html.escape(alt)}" width="{width}" style="max-width: 100%" src="data:image/png;base64,{source}">'
+    )
     plt.close(figure)
+    display({"text/html": image, "text/plain": f"figure: {alt}"}, raw=True)
 
 
 def new_axes(ax: Axes | None = None, title: str = "", xlabel: str = "", ylabel: str = "") -> Axes:
@@ -65,7 +77,7 @@ def new_axes(ax: Axes | None = None, title: str = "", xlabel: str = "", ylabel: 
 
 
 def reference_line(ax: Axes, value: float, label: str, axis: str = "y") -> Axes:
-    """A dashed line at `value` of `axis` with its name written on it: the floor, the ceiling, the thing to compare with.
+    """A dashed line at `value` of `axis`, its name written on it: the floor, the ceiling, what to compare with.
 
     ValueError: an axis other than "x" or "y".
     """

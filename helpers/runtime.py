@@ -39,7 +39,8 @@ class Lab:
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else f"{self.threads} threads"
         precision = str(self.precision).removeprefix("torch.")
         python = ".".join(map(str, sys.version_info[:3]))
-        return f"{self.device.type} ({name}) · {precision} · model {self.model} · torch {torch.__version__} · Python {python}"
+        where = f"{self.device.type} ({name}) · {precision}"
+        return f"{where} · model {self.model} · torch {torch.__version__} · Python {python}"
 
 
 def start(seed: int = 0) -> Lab:

@@ -11,5 +11,5 @@ STORY_FILE = "bring_the_house.txt"
 
 @cache
 def story() -> str:
-    """The course's short story, "Bring the House": the title, then paragraphs with a blank line between them. CC BY 4.0."""
+    """Bring the House, the course's short story: its title, then paragraphs, a blank line between them. CC BY 4.0."""
     return (ASSETS / STORY_FILE).read_text(encoding="utf-8")

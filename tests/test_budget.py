@@ -26,6 +26,21 @@ def test_readable_time(seconds, expected):
     assert budget.readable_time(seconds) == expected
 
 
+@pytest.mark.parametrize(
+    ("n", "expected"),
+    [
+        (0, "0"),
+        (15_000, "15,000"),
+        (300e9, "300 billion"),
+        (300e9 / 3600, "83.3 million"),
+        (999.6e6, "1 billion"),
+        (2e15, "2,000 trillion"),
+    ],
+)
+def test_readable_count(n, expected):
+    assert budget.readable_count(n) == expected
+
+
 @pytest.mark.parametrize("wrong", [0, -1, math.inf, math.nan])
 def test_refuses_what_is_no_amount(wrong):
     with pytest.raises(ValueError, match="n_tokens"):
@@ -35,11 +50,15 @@ def test_refuses_what_is_no_amount(wrong):
     if wrong != 0:
         with pytest.raises(ValueError, match="seconds"):
             budget.readable_time(wrong)
+        with pytest.raises(ValueError, match="count"):
+            budget.readable_count(wrong)
 
 
 @pytest.mark.parametrize("tied", [True, False])
 def test_flops_are_those_that_torch_counts(tied):
-    config = GPTConfig(vocab_size=101, context_length=13, emb_dim=21, n_heads=3, n_layers=2, tied_head=tied, drop_rate=0)
+    config = GPTConfig(
+        vocab_size=101, context_length=13, emb_dim=21, n_heads=3, n_layers=2, tied_head=tied, drop_rate=0
+    )
     model = GPT(config)
     with FlopCounterMode(display=False) as counter, torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
         model(torch.zeros(5, 11, dtype=torch.int64))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.checks import CHECKS, Mistake, check, register, reveal
+from helpers.checks import CHECKS, NOT_ATTEMPTED, RIGHT, WRONG, Mistake, check, register, reveal, verdict
 
 
 @pytest.mark.parametrize(
@@ -65,18 +65,19 @@ def stub(x):
 
 
 @pytest.mark.parametrize(
-    ("answer", "passed", "says"),
+    ("answer", "says"),
     [
-        (stub, False, "not attempted yet"),
-        (lambda x: 2 * x, True, "right"),
-        (lambda x: x * x, False, "double(3) should be 6, got 9"),
-        (lambda x: 1 / x, False, "raised ZeroDivisionError"),
-        (lambda: 0, False, "raised TypeError"),
+        (stub, f"{NOT_ATTEMPTED}. Fill in"),
+        (lambda x: 2 * x, f"{RIGHT}."),
+        (lambda x: x * x, f"{WRONG}. double(3) should be 6, got 9"),
+        (lambda x: 1 / x, f"{WRONG}. Your function raised ZeroDivisionError"),
+        (lambda: 0, f"{WRONG}. Your function raised TypeError"),
     ],
 )
-def test_check(double, capsys, answer, passed, says):
-    assert check(double, answer) is passed
-    assert says in capsys.readouterr().out
+def test_check(double, capsys, answer, says):
+    assert verdict(double, answer).startswith(says)
+    assert check(double, answer) is None, "a value would be printed below the verdict"
+    assert capsys.readouterr().out.startswith(f"double: {says}")
 
 
 def test_unknown_and_repeated_names(double):

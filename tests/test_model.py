@@ -157,10 +157,13 @@ def test_presets_have_the_published_number_of_parameters(name, published):
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"tied_head": False}, {"qkv_bias": False}, {"linear_bias": False, "ff_dim": 34, "position_offset": 2}]
+    "changes",
+    [{}, {"tied_head": False}, {"qkv_bias": False}, {"linear_bias": False, "ff_dim": 34, "position_offset": 2}],
 )
 def test_counted_parameters_are_those_of_the_model(changes):
-    config = GPTConfig(**({"vocab_size": 101, "context_length": 13, "emb_dim": 21, "n_heads": 3, "n_layers": 2} | changes))
+    config = GPTConfig(
+        **({"vocab_size": 101, "context_length": 13, "emb_dim": 21, "n_heads": 3, "n_layers": 2} | changes)
+    )
     assert parameter_count(config)["total"] == GPT(config).n_params
 
 

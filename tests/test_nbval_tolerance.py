@@ -83,7 +83,7 @@ def notebook_of(source: str, printed: str):
 
 @pytest.fixture(scope="module")
 def verdicts(tmp_path_factory) -> dict[str, bool]:
-    """Whether nbval with the tolerance passes: an honest notebook, one of another last digit, and three altered ones."""
+    """Whether nbval with the tolerance passes: an honest notebook, one with another last digit, three altered."""
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     run = functools.partial(subprocess.run, cwd=ROOT, capture_output=True, text=True, timeout=300, env=environment)
     printed = run([sys.executable, "-c", SOURCE], check=True).stdout

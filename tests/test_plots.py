@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 import matplotlib.pyplot as plt
 import pytest
 
@@ -45,10 +47,12 @@ def test_refuses(call, says):
 
 def test_show_displays_once_with_alt_and_closes(monkeypatch):
     shown = []
-    monkeypatch.setattr("IPython.display.display", lambda figure, metadata: shown.append((figure, metadata)))
-    ax = plots.lines({"one": ([1], [1])}, title="t", xlabel="x", ylabel="y")
-    plots.show(ax, alt="a dot")
-    assert shown == [(ax.figure, {"image/png": {"alt": "a dot"}})]
+    monkeypatch.setattr("IPython.display.display", lambda bundle, raw: shown.append(bundle))
+    plots.show(plots.lines({"one": ([1], [1])}, title="t", xlabel="x", ylabel="y"), alt='a dot, "alone"')
+    assert len(shown) == 1 and shown[0]["text/plain"] == 'figure: a dot, "alone"'
+    assert shown[0]["text/html"].startswith('<img alt="a dot, &quot;alone&quot;" width="')
+    png = base64.b64decode(shown[0]["text/html"].split("base64,")[1].split('"')[0])
+    assert png.startswith(b"\x89PNG")
     assert not plt.get_fignums()
 
 

@@ -39,7 +39,11 @@ def test_global_generator_is_not_moved():
 
 @pytest.mark.parametrize(
     ("changes", "says"),
-    [({"token_ids": TEXT[:7]}, "more than 7"), ({"token_ids": TEXT[None]}, "single list"), ({"n_steps": 0}, "at least 1")],
+    [
+        ({"token_ids": TEXT[:7]}, "more than 7"),
+        ({"token_ids": TEXT[None]}, "single list"),
+        ({"n_steps": 0}, "at least 1"),
+    ],
 )
 def test_refuses_at_once(changes, says):
     arguments = {"token_ids": TEXT, "n_steps": 1} | changes

@@ -1,4 +1,4 @@
-"""Keep the notebooks uniform: `stamp` writes badges and first cells, `run` re-executes and stores outputs, `tidy` metadata.
+"""Keep the notebooks uniform: `stamp` their badges and first cells, `run` and store outputs, `tidy` their metadata.
 
     python tools/notebooks.py stamp [--check]
     python tools/notebooks.py run [NOTEBOOK ...]
@@ -10,6 +10,7 @@ The repository's address stands once, in pyproject.toml under [project.urls]; `s
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import time
 import tomllib
@@ -29,20 +30,21 @@ SETUP_ID = "setup"
 README_START, README_END = "<!-- colab table: written by `make stamp` -->", "<!-- end of colab table -->"
 
 BADGE = "[Open in Colab]({colab}) · [lecture notes]({blob}/lecture_notes/{stem}.md) · prose CC BY 4.0, code MIT"
-SETUP = '''\
+SETUP = """\
 import importlib.util
 import pathlib
 import subprocess
 import sys
 
+address = "git+{address}"  # from pyproject.toml, by `make stamp`
 sys.path[:0] = [str(p) for p in pathlib.Path.cwd().parents if (p / "helpers" / "runtime.py").exists()][:1]
 if importlib.util.find_spec("helpers") is None and "google.colab" in sys.modules:
-    subprocess.check_call([sys.executable, "-m", "pip", "install", "-q", "git+{address}"])
+    subprocess.check_call([sys.executable, "-m", "pip", "install", "-q", address])
 from helpers import runtime  # not found? Start Jupyter with `make lab` in the course's folder
 
 lab = runtime.start(seed=0)
 assert runtime.current_seed() == lab.seed, "another seed than ours is in force: restart the kernel"
-print(lab)'''
+print(lab)"""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -92,10 +94,19 @@ def stamp(notebook: nbformat.NotebookNode, path: Path) -> None:
 
 
 def tidy(notebook: nbformat.NotebookNode, path: Path) -> None:
-    """Drop what editors leave behind (times, collapsed cells, widget state); keep tags, ids, outputs and counts."""
+    """Drop what editors leave behind (times, widget state, folders); keep tags, ids, outputs and counts."""
     notebook.metadata = nbformat.from_dict({"kernelspec": KERNELSPEC, "language_info": {"name": "python"}})
     for cell in notebook.cells:
         cell.metadata = nbformat.from_dict({k: v for k, v in cell.metadata.items() if k in KEPT_CELL_METADATA})
+        for output in cell.get("outputs", []):
+            if output.output_type == "error":
+                output.traceback = [without_folders(line) for line in output.traceback]
+
+
+def without_folders(line: str) -> str:
+    """A line of a traceback that names files from the course's folder or site-packages, not from this disk's root."""
+    line = line.replace(f"{ROOT}/", "")
+    return re.sub(r"(?<![\w.])[/~][^\s'\":]*/(site-packages|lib/python3\.\d+)/", r"\1/", line)
 
 
 def rewrite(path: Path, change, only_check: bool) -> bool:

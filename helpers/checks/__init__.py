@@ -1,6 +1,6 @@
-"""Predictions and exercises: what the reader guessed against what was measured, what the reader wrote against an oracle."""
+"""Predictions against what was measured, and exercises against an oracle: `reveal`, `check`, a module per notebook."""
 
-from helpers.checks.grader import CHECKS, Mistake, check, register
+from helpers.checks.grader import CHECKS, NOT_ATTEMPTED, RIGHT, WRONG, Mistake, check, register, verdict
 from helpers.checks.predictions import reveal
 
-__all__ = ["CHECKS", "Mistake", "check", "register", "reveal"]
+__all__ = ["CHECKS", "NOT_ATTEMPTED", "RIGHT", "WRONG", "Mistake", "check", "register", "reveal", "verdict"]

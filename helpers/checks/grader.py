@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 CHECKS: dict[str, Callable[[Callable[..., Any]], None]] = {}
+NOT_ATTEMPTED, RIGHT, WRONG = "not attempted yet", "right", "not yet"
 
 
 class Mistake(AssertionError):
@@ -27,35 +28,35 @@ def register(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
 
 
 def load_exercises() -> None:
-    """Import every module of this package, so that each registers its checks: one module per notebook, found by itself."""
+    """Import every module of this package, so that each registers its checks: there is one per notebook."""
     import helpers.checks as package
 
     for module in pkgutil.iter_modules(package.__path__):
         importlib.import_module(f"{package.__name__}.{module.name}")
 
 
-def check(name: str, answer: Callable[..., Any]) -> bool:
+def check(name: str, answer: Callable[..., Any]) -> None:
     """Try the reader's function and print the verdict: not attempted yet, right, or the first thing that is wrong.
 
     name    of the exercise, as its cell gives it
     answer  the reader's function; as long as it raises NotImplementedError it counts as not attempted
-    return  whether it passed
 
     ValueError: no exercise of that name.
     """
+    print(f"{name}: {verdict(name, answer)}")
+
+
+def verdict(name: str, answer: Callable[..., Any]) -> str:
+    """What `check` prints after the name. It begins with NOT_ATTEMPTED, RIGHT or WRONG."""
     load_exercises()
     if name not in CHECKS:
         raise ValueError(f"no exercise named {name!r}; there are {', '.join(sorted(CHECKS))}")
     try:
         CHECKS[name](answer)
     except NotImplementedError:
-        print(f"{name}: not attempted yet. Fill in the function above, then run both cells.")
-        return False
+        return f"{NOT_ATTEMPTED}. Fill in the function above, then run both cells."
     except Mistake as mistake:
-        print(f"{name}: not yet. {mistake}")
-        return False
+        return f"{WRONG}. {mistake}"
     except Exception as error:  # whatever the reader's code raises is a finding to show, not a crash of the notebook
-        print(f"{name}: your function raised {type(error).__name__}: {error}")
-        return False
-    print(f"{name}: right.")
-    return True
+        return f"{WRONG}. Your function raised {type(error).__name__}: {error}"
+    return f"{RIGHT}."

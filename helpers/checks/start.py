@@ -29,5 +29,7 @@ def tokens_per_word(answer: Callable[[str], float]) -> None:
         except ValueError:
             continue
         except ZeroDivisionError:
-            raise Mistake(f"{empty!r} has no word: dividing by zero is caught too late. Raise a ValueError first") from None
+            raise Mistake(
+                f"{empty!r} has no word: dividing by zero is caught too late. Raise a ValueError first"
+            ) from None
         raise Mistake(f"{empty!r} has no word and no price: expected a ValueError, got {got}")

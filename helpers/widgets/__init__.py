@@ -3,5 +3,6 @@
 from helpers.widgets._cost import cost
 from helpers.widgets._die import perplexity_die
 from helpers.widgets._predictors import unsure_or_wrong
+from helpers.widgets._stepper import loss_stepper
 
-__all__ = ["cost", "perplexity_die", "unsure_or_wrong"]
+__all__ = ["cost", "loss_stepper", "perplexity_die", "unsure_or_wrong"]

@@ -1,7 +1,7 @@
-"""The frame of a widget: its whole first state as HTML, and a script that afterwards only rewrites texts and attributes.
+"""The frame of a widget: its whole first state as HTML, and a script that afterwards rewrites texts and attributes.
 
-The script finds its card by id, so it works in JupyterLab, Notebook 7, VS Code, Colab's frame and exported HTML. Where a
-sanitiser takes scripts and styles away, the title and the sentence remain: the rest is `hidden`, which only the style undoes.
+The script finds its card by id, because front ends differ in where they run it. Where a sanitiser takes scripts and
+styles away, the title and the sentence remain: all else is `hidden`, which only the style undoes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _NOT_NEEDED = re.compile(r"^\s*//.*\n|\s+//\s.*$|^ +", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Card:
-    """A widget on the page. Displaying it gives it the next id of its kind, so ids are the same at every run from the top.
+    """A widget on the page. Displaying it gives it the next id of its kind, so every run from the top has the same ids.
 
     kind      names the script in assets/widgets and begins the id
     title     heading
@@ -62,12 +62,13 @@ class Card:
         config = html.escape(json.dumps(self.config, ensure_ascii=False, separators=(",", ":")))
         page = (
             f'<section class="cw" id="{_ID}" data-config="{config}" data-lm-suppress-shortcuts="true" {self.attributes}'
-            f' aria-label="{html.escape(self.title)}" style="{PLAIN_STYLE}"><style>{_asset("card.css")}</style>'
+            f' aria-label="{html.escape(self.title)}" style="{PLAIN_STYLE}"><style>{_style(self.kind)}</style>'
             f'<p class="cw-title"><b>{html.escape(self.title)}</b></p>'
             f'<p data-key="summary" aria-live="polite">{html.escape(state["summary"] or "")}</p>'
             f'<p class="cw-still cw-note"><i>{html.escape(self.still)}</i></p>'
             f'<div class="cw-body" hidden>{body}</div>'
-            f'<script>(() => {{\n"use strict";\n{_script("runtime")}{_script(self.kind)}start("{_ID}", compute);\n}})();</script>'
+            f'<script>(() => {{\n"use strict";\n{_script("runtime")}{_script(self.kind)}'
+            f'start("{_ID}", compute);\n}})();</script>'
             "</section>"
         )
         return page.replace(_ID, card_id)
@@ -120,8 +121,9 @@ def button(text: str, key: str = "", *, set_to: dict | None = None, add: dict | 
     return f'<button type="button"{name}{what}>{html.escape(text, quote=False)}</button>'
 
 
-def _asset(name: str) -> str:
-    return (ASSETS / name).read_text(encoding="utf-8").replace("\n", "")
+def _style(kind: str) -> str:
+    files = [ASSETS / "card.css", ASSETS / f"{kind}.css"]
+    return "".join(file.read_text(encoding="utf-8") for file in files if file.exists()).replace("\n", "")
 
 
 def _script(name: str) -> str:

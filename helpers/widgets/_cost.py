@@ -133,7 +133,10 @@ def _template(config: dict) -> str:
     )
     ticks = "".join(
         f'<line x1="{_x(10.0**p):.1f}" x2="{_x(10.0**p):.1f}" y1="{bottom}" y2="{bottom + 6}" stroke="#5b6470"/>'
-        + (f'<text x="{_x(10.0**p):.1f}" y="{bottom + 23}" text-anchor="middle">{readable_count(10.0**p)}</text>' * (p % 2 == 0))
+        + (
+            f'<text x="{_x(10.0**p):.1f}" y="{bottom + 23}" text-anchor="middle">{readable_count(10.0**p)}</text>'
+            * (p % 2 == 0)
+        )
         for p in range(RATE[0], RATE[1] + 1)
     )
     picture = (

@@ -110,15 +110,17 @@ def _template(values: dict) -> str:
     )
     head = "<tr><th></th><th>nats</th><th>bits</th><th>exp(nats)</th><th>0 to 6 nats</th></tr>"
     table = f"<table><thead>{head}</thead><tbody>" + "".join(
-        f'<tr><td>{name}</td><td data-key="{row}_nats"></td><td data-key="{row}_bits"></td><td data-key="{row}_exp"></td>'
+        f"<tr><td>{name}</td>"
+        f'<td data-key="{row}_nats"></td><td data-key="{row}_bits"></td><td data-key="{row}_exp"></td>'
         f'<td><span class="cw-track"><span class="cw-bar {css}" data-key="{row}_bar"></span></span></td></tr>'
         for row, name, css in (("before", "entropy, before", ""), ("after", "surprise, after", "cw-b"))
     )
     return (
-        f'<div class="cw-cols"><div class="cw-left cw-shape">{slider("faces", "the die has", values["faces"], MIN_FACES, MAX_FACES)}'
+        '<div class="cw-cols"><div class="cw-left cw-shape">'
+        f"{slider('faces', 'the die has', values['faces'], MIN_FACES, MAX_FACES)}"
         f'<div>{presets}</div><div class="cw-faces" style="margin-top:10px">{rows}</div></div>'
         f'<div class="cw-right cw-wide"><div class="cw-big" data-key="big"></div>'
-        f'<p>on a fair die would leave you as unsure</p>{picture}'
-        f'{slider("rolled", "then it shows", values["rolled"], 1, MAX_FACES)}{table}</tbody></table>'
+        f"<p>on a fair die would leave you as unsure</p>{picture}"
+        f"{slider('rolled', 'then it shows', values['rolled'], 1, MAX_FACES)}{table}</tbody></table>"
         '<p class="cw-note">Over many rolls of this very die, the mean surprise is the entropy.</p></div></div>'
     )

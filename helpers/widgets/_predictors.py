@@ -105,6 +105,7 @@ def predictors_state(values: dict[str, float], config: dict) -> State:
         "mean@y1": f"{_y(loss, V):.1f}",
         "mean@y2": f"{_y(loss, V):.1f}",
         "mean_text@y": f"{_y(loss, V) - 6:.1f}",
+        "mean_text@x": f"{X0 + (WIDTH if loss < _ends(V)[0] / 2 else 150)}",
         **_column("a", unsure),
         **_column("b", betting),
         **_dots("a", unsure, V),
@@ -112,21 +113,24 @@ def predictors_state(values: dict[str, float], config: dict) -> State:
     }
     if betting is None:
         state["summary"] = (
-            f"No bettor has this loss: with only {100 * confidence:.0f} % on its word, even being right every time costs "
-            f"{-math.log(confidence):.2f} nats. Raise the confidence above {100 * math.exp(-loss):.0f} %, or the loss."
+            f"No bettor has this loss: with only {100 * confidence:.0f} % on its word, even being right every time "
+            f"costs {-math.log(confidence):.2f} nats. Raise the confidence above "
+            f"{100 * math.exp(-loss):.0f} %, or the loss."
         )
     else:
         state["summary"] = (
-            f"Both have perplexity {math.exp(loss):,.1f}. The unsure one hesitates between that many words and is right "
-            f"{_percent(unsure.accuracy)} of the time; the bettor is right {_percent(betting.accuracy)} of the time, "
-            f"and pays {betting.miss_costs:.1f} nats for a miss."
+            f"Both have perplexity {math.exp(loss):,.1f}. The unsure one hesitates between that many words and is "
+            f"right {_percent(unsure.accuracy)} of the time; the bettor is right {_percent(betting.accuracy)} "
+            f"of the time, and pays {betting.miss_costs:.1f} nats for a miss."
         )
     return state
 
 
 def _column(name: str, predictor: Predictor | None) -> State:
     if predictor is None:
-        return {f"{name}_{row}": "–" for row in ("accuracy", "confidence", "gap", "entropy", "surprise", "hits", "misses")}
+        return {
+            f"{name}_{row}": "–" for row in ("accuracy", "confidence", "gap", "entropy", "surprise", "hits", "misses")
+        }
     gap = predictor.confidence - predictor.accuracy
     return {
         f"{name}_accuracy": _percent(predictor.accuracy),
@@ -227,7 +231,8 @@ def _picture(V: int) -> str:
         f'<line x1="{X0}" y1="{bottom}" x2="{right}" y2="{_y(x_end, V):.1f}" stroke="#5b6470" stroke-dasharray="2 4"/>'
         f'<text x="{right}" y="{_y(x_end, V) - 8:.1f}" text-anchor="end">surprise = entropy</text>'
         f'<line data-key="mean" x1="{X0}" x2="{right}" stroke="#16191d" stroke-dasharray="7 5"/>'
-        f'<text data-key="mean_text" class="cw-halo" x="{right}" text-anchor="end">mean surprise of both</text>{dots}'
+        f'<text data-key="mean_text" class="cw-halo" text-anchor="end">mean surprise of both</text>{dots}'
         f'<text x="{(X0 + right) / 2}" y="{bottom + 57}" text-anchor="middle">entropy of the prediction, nats</text>'
-        f'<text transform="translate(14 {middle}) rotate(-90)" text-anchor="middle">surprise at the target, nats</text></svg>'
+        f'<text transform="translate(14 {middle}) rotate(-90)" text-anchor="middle">surprise at the target, nats</text>'
+        "</svg>"
     )

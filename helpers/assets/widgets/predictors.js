@@ -59,6 +59,7 @@ const compute = ({ loss, confidence }, { V }) => {
     "loss_text": `${fixed(loss, 2)} nats · perplexity ${perplexity}`, "loss_in@aria-valuetext": `${fixed(loss, 2)} nats`,
     "confidence_text": whole, "confidence_in@aria-valuetext": whole,
     "mean@y1": px(Y(loss)), "mean@y2": px(Y(loss)), "mean_text@y": px(Y(loss) - 6),
+    "mean_text@x": `${52 + (loss < xEnd / 2 ? 340 : 150)}`,
     ...column("a", unsure), ...column("b", betting), ...dots("a", unsure), ...dots("b", betting),
   };
 };

@@ -1,0 +1,169 @@
+"""Every notebook in JupyterLab: it runs to its end without an error that was not meant, and its widgets answer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from helpers import page as page_helpers
+from helpers import widgets
+from tests.browser.conftest import ROOT, SCREENSHOTS, VIEWPORT, Lab
+
+pytestmark = pytest.mark.browser
+NOTEBOOKS = sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb"))
+RUN_SECONDS = 180
+CELLS = """() => jupyterapp.shell.currentWidget.content.widgets.map(cell => ({
+  tags: cell.model.getMetadata("tags") || [], source: cell.model.sharedModel.source,
+  outputs: cell.model.outputs ? cell.model.outputs.toJSON() : [] }))"""
+TRIAL = [
+    "import torch\nfrom helpers import widgets, page\nfrom helpers.config import preset\nfrom helpers.model import GPT\n"
+    "torch.manual_seed(0)\nmodel = GPT(preset('course-small', n_layers=1))",
+    "widgets.cost()",
+    "widgets.perplexity_die()",
+    "widgets.unsure_or_wrong()",
+    "widgets.loss_stepper(model)",
+    "widgets.cost(1e9, 1e5)",
+    "page.text_heatmap(['The', ' cat', ' sat', '.', '\\n', 'It', ' <b>', ' slept'], "
+    "[None, 7.2, 2.1, 0.4, 1.0, 3.3, 10.8, 5.0], label='surprise', unit='nats')",
+    "page.table([('uniform', 10.825, 50257), ('trained', 4.0, 54.6)], ['model', 'loss, nats', 'perplexity'], 'Lower is better')",
+]
+
+
+def write_notebook(path: Path, sources: list[str]) -> None:
+    cells = [nbformat.v4.new_code_cell(source, id=f"cell-{i}") for i, source in enumerate(sources)]
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), path)
+
+
+def open_notebook(page, lab: Lab, name: str) -> None:
+    page.goto(lab.url(name))
+    page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=60_000)
+    page.evaluate("async () => { await jupyterapp.shell.currentWidget.sessionContext.ready; }")
+    page.evaluate("() => jupyterapp.shell.collapseLeft()")
+
+
+def run_all(page) -> list[dict]:
+    """Runs the notebook; returns its cells, and fails on any error that no tag announces."""
+    page.set_default_timeout(RUN_SECONDS * 1000)
+    page.evaluate("async () => { await jupyterapp.commands.execute('notebook:run-all-cells'); }")
+    cells = page.evaluate(CELLS)
+    for cell in cells:
+        if "raises-exception" not in cell["tags"]:
+            errors = [o for o in cell["outputs"] if o["output_type"] == "error"]
+            assert not errors, f"{cell['source'][:200]}\n{errors[0]['ename']}: {errors[0]['evalue']}"
+    page.set_default_timeout(15_000)
+    return cells
+
+
+def every_widget_answers(page, stem: str) -> int:
+    """Moves the first slider of each card by keyboard; its texts must change. One picture of each."""
+    cards = page.locator(".jp-NotebookPanel .cw")
+    texts = "e => [...e.querySelectorAll('[data-key]')].map(x => x.textContent).join('|')"
+    for i in range(cards.count()):
+        card = cards.nth(i)
+        card.scroll_into_view_if_needed()
+        card.screenshot(path=SCREENSHOTS / f"{stem}_widget_{i + 1}.png")
+        before = card.evaluate(texts)
+        handle = card.locator("input[type=range]").first
+        cell_before = page.evaluate("() => jupyterapp.shell.currentWidget.content.activeCellIndex")
+        handle.press("ArrowRight")
+        handle.press("ArrowDown" if card.evaluate(texts) == before else "ArrowUp")
+        assert card.evaluate(texts) != before, f"{stem}: card {i + 1} does not answer"
+        cell_after = page.evaluate("() => jupyterapp.shell.currentWidget.content.activeCellIndex")
+        assert cell_after == cell_before, "the arrow keys moved the slider, not the notebook"
+    return cards.count()
+
+
+def type_sentences(page, stem: str) -> int:
+    """Types other sentences under each stepper; good ones show, bad ones become a message."""
+    boxes = page.locator(".cw-boxes")
+    for i in range(boxes.count()):
+        first, second = (boxes.nth(i).locator("input").nth(k) for k in (0, 1))
+        card = page.locator(".cw[data-fed]").nth(i)
+        first.fill("the cat sat on the mat")
+        first.press("Enter")
+        card.locator("[data-key=s0]", has_text="the cat sat on the mat").wait_for()
+        assert "5 and 3 targets" in card.locator("[data-key=note]").text_content()
+        second.fill("you")
+        second.press("Enter")
+        card.locator("[data-key=error]", has_text="got 1 token").wait_for()
+        card.screenshot(path=SCREENSHOTS / f"{stem}_stepper_{i + 1}_message.png")
+        second.fill("we sleep <i>now</i>")
+        second.press("Enter")
+        card.locator("[data-key=s1]", has_text="we sleep <i>now</i>").wait_for()
+        card.locator("button", has_text="6 negated").click()
+        assert "F.cross_entropy" in card.locator("[data-key=result]").text_content()
+        assert not card.locator("[data-key=error]").is_visible()
+        card.scroll_into_view_if_needed()
+        page.screenshot(path=SCREENSHOTS / f"{stem}_stepper_{i + 1}.png")
+    return boxes.count()
+
+
+def photograph(page, stem: str) -> None:
+    """The notebook from top to bottom, one screen after the other."""
+    scroll = "(e, y) => { e.scrollTop = y; return [e.scrollHeight, e.clientHeight, e.scrollTop]; }"
+    outer, top, i = ".jp-NotebookPanel .jp-WindowedPanel-outer", 0, 0
+    for i in range(1, 60):
+        height, step, _ = page.eval_on_selector(outer, scroll, top)
+        page.wait_for_timeout(60)
+        page.screenshot(path=SCREENSHOTS / f"{stem}_page_{i:02d}.png")
+        top += step
+        if top >= height:
+            return
+
+
+def test_every_kind_of_card_in_lab(page, lab: Lab) -> None:
+    write_notebook(lab.folder / "trial" / "trial.ipynb", TRIAL)
+    open_notebook(page, lab, "trial/trial.ipynb")
+    run_all(page)
+    assert every_widget_answers(page, "trial") == 5
+    assert type_sentences(page, "trial") == 1
+    photograph(page, "trial")
+    ids = page.eval_on_selector_all(".cw", "cards => cards.map(e => e.id)")
+    assert ids == ["cost-1", "die-1", "predictors-1", "stepper-1", "cost-2"]
+    first = page.evaluate(CELLS)[1]["outputs"]
+    run_all(page)  # again in the same kernel: new ids, still alive
+    assert page.locator("#cost-3[data-live]").count() == 1 and page.locator("#cost-1").count() == 0
+    assert every_widget_answers(page, "trial") == 5
+    page.evaluate("async () => { await jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart(); }")
+    assert run_all(page)[1]["outputs"] == first, "a run from the top gives the same ids and texts"
+    assert every_widget_answers(page, "trial") == 5
+
+
+def test_an_untrusted_notebook_that_was_not_run(page, lab: Lab) -> None:
+    """What a sanitiser leaves: title, sentence and a word on how to get the rest; no heap of loose labels."""
+    path = lab.folder / "trial" / "untrusted.ipynb"
+    made = [widgets.cost(), widgets.perplexity_die(), widgets.unsure_or_wrong()]
+    made.append(page_helpers.text_heatmap(["The", " cat"], [1.0, 7.5], label="surprise", unit="nats"))
+    made.append(page_helpers.table([("a", 1.5)], ["model", "loss"], "one claim"))
+    write_notebook(path, [repr(thing) for thing in made])
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    for cell, thing in zip(stored["cells"], made, strict=True):
+        data = {"text/html": thing._repr_html_(), "text/plain": repr(thing)}
+        cell["outputs"] = [{"output_type": "execute_result", "execution_count": 1, "metadata": {}, "data": data}]
+        cell["execution_count"] = 1
+    path.write_text(json.dumps(stored), encoding="utf-8")
+    open_notebook(page, lab, "trial/untrusted.ipynb")
+    page.wait_for_selector("text=Run this cell to move the sliders.")
+    page.screenshot(path=SCREENSHOTS / "untrusted.png")
+    shown = page.inner_text(".jp-NotebookPanel")
+    assert "take 7.7 months" in shown and "entropy 1.79 nats" in shown and "Both have perplexity" in shown
+    assert "100 million\n" not in shown and "tokens per second (log scale)" not in shown, "no labels without their picture"
+    assert page.locator(".cw[data-live]").count() == 0 and page.locator(".cw svg").count() == 0
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_notebook_runs_and_its_widgets_answer(page, lab: Lab, name: str) -> None:
+    stem = Path(name).stem
+    page.set_viewport_size(VIEWPORT)
+    open_notebook(page, lab, f"notebooks/{name}")
+    run_all(page)
+    page.wait_for_timeout(500)
+    n_cards = every_widget_answers(page, stem)
+    n_steppers = type_sentences(page, stem)
+    photograph(page, stem)
+    print(f"\n{name}: {n_cards} cards answered, {n_steppers} steppers took other sentences", end="")

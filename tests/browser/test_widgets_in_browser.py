@@ -1,0 +1,224 @@
+"""Each widget in a plain page: what its script shows equals what Python computes, by keyboard, by mouse, by buttons."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import statistics
+
+import pytest
+import torch
+
+from helpers import widgets
+from helpers.widgets import _stepper
+from helpers.widgets._card import Card
+from tests.browser.conftest import SCREENSHOTS
+
+pytestmark = pytest.mark.browser
+PAGE = '<!doctype html><html lang="en"><meta charset="utf-8"><title>widget</title><body style="margin:12px">{}</body></html>'
+N_MOVES = 100
+LAST_DIGIT = 0.011  # two exponentials may differ in the last bit and round apart; a wrong formula differs by more
+NUMBER = re.compile(r"[-+−]?\d[\d,]*\.?\d*(?:e[-+]\d+)?")
+# Read every element that carries data-key: its own text and all its attributes.
+READ = """root => Object.fromEntries([...root.querySelectorAll("[data-key]")].map(e => [e.dataset.key,
+  {text: e.textContent, attributes: Object.fromEntries([...e.attributes].map(a => [a.name, a.value]))}]))"""
+MOVES = {"cost": ("tokens", "rate"), "die": ("faces", "w1", "w2", "rolled"), "predictors": ("loss", "confidence")}
+
+
+def numbers() -> dict:
+    torch.manual_seed(0)
+    scores = torch.randn(7, 50257)
+    return _stepper.stepper_numbers(lambda ids: scores[ids % 7], "every effort moves you", "I really like chocolate")
+
+
+def stepper_card() -> Card:
+    config, attributes = numbers(), 'data-arrows="step" data-fed="yes"'
+    template = _stepper._template()
+    return Card("stepper", "Six steps", template, {"step": 1}, config, _stepper.stepper_state, "t", "s", attributes)
+
+
+def card(kind: str) -> Card:
+    makers = {
+        "cost": widgets.cost,
+        "die": widgets.perplexity_die,
+        "predictors": widgets.unsure_or_wrong,
+        "stepper": stepper_card,
+    }
+    return makers[kind]()
+
+
+def show(page, *cards: Card) -> None:
+    page.set_content(PAGE.format("".join(c.markup(f"{c.kind}-{i}") for i, c in enumerate(cards, 1))))
+    for i, c in enumerate(cards, 1):
+        page.wait_for_selector(f"#{c.kind}-{i}[data-live]")
+
+
+def inputs(page, root: str) -> dict[str, float]:
+    script = (
+        "root => Object.fromEntries([...root.querySelectorAll('[data-in]')].map(e => [e.dataset.in, Number(e.value)]))"
+    )
+    return page.eval_on_selector(root, script)
+
+
+def compare(page, shown: Card, root: str) -> dict[str, float]:
+    """The page's texts and attributes against the Python twin at the page's own inputs; returns those inputs."""
+    values = inputs(page, root)
+    parts = page.eval_on_selector(root, READ)
+    config = json.loads(page.get_attribute(root, "data-config"))
+    for key, expected in shown.compute(values, config).items():
+        part, _, attribute = key.partition("@")
+        found = parts[part]["attributes"].get(attribute) if attribute else parts[part]["text"]
+        assert found == expected or near(found, expected), f"{key} at {values}: page {found!r}, Python {expected!r}"
+    return values
+
+
+def near(found: str | None, expected: str | None) -> bool:
+    if found is None or expected is None or NUMBER.sub("#", found) != NUMBER.sub("#", expected):
+        return False
+    ours, theirs = ([float(x.replace(",", "").replace("−", "-")) for x in NUMBER.findall(t)] for t in (found, expected))
+    return all(abs(a - b) <= LAST_DIGIT * max(1.0, abs(b)) for a, b in zip(ours, theirs, strict=True))
+
+
+def test_near_allows_a_last_digit_and_no_more() -> None:
+    assert near("1.23 nats of 5", "1.24 nats of 5") and near("−0.05", "−0.06")
+    assert not near("1.23 nats", "1.33 nats") and not near("1.23 nats", "1.23 bits") and not near(None, "1")
+
+
+@pytest.mark.parametrize("kind", ["cost", "die", "predictors"])
+def test_sliders_agree_with_python_over_a_grid(page, kind: str) -> None:
+    shown, root = card(kind), f"#{kind}-1"
+    show(page, shown)
+    compare(page, shown, root)
+    seen = []
+    for name in MOVES[kind]:
+        handle = page.locator(f"{root} [data-in={name}]")
+        handle.focus()
+        for key in ["Home", "ArrowRight", "PageUp", "PageUp", "ArrowUp", "End", "ArrowLeft", "PageDown"]:
+            page.keyboard.press(key)
+            seen.append(compare(page, shown, root)[name])
+        box = handle.bounding_box()
+        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        page.mouse.down()
+        for share in (0.1, 0.3, 0.55, 0.8, 0.97):
+            page.mouse.move(box["x"] + share * box["width"], box["y"] + box["height"] / 2)
+            seen.append(compare(page, shown, root)[name])
+        page.mouse.up()
+    assert len(set(seen)) > 6 * len(MOVES[kind]) / 2, "the sliders moved"
+    grid(page, shown, root)
+    page.locator(root).screenshot(path=SCREENSHOTS / f"widget_{kind}_moved.png")
+
+
+def grid(page, shown: Card, root: str) -> None:
+    """All pairs of five settings of the first two sliders."""
+    first, second = MOVES[shown.kind][:2]
+    for a in range(5):
+        for b in range(5):
+            for name, k in ((first, a), (second, b)):
+                script = """(e, k) => { e.value = Number(e.min) + (Number(e.max) - Number(e.min)) * k / 4;
+                    e.dispatchEvent(new Event("input", {bubbles: true})); }"""
+                page.eval_on_selector(f"{root} [data-in={name}]", script, k)
+            compare(page, shown, root)
+
+
+@pytest.mark.parametrize("kind", ["cost", "die", "stepper"])
+def test_buttons_work(page, kind: str) -> None:
+    shown, root = card(kind), f"#{kind}-1"
+    show(page, shown)
+    for button in page.locator(f"{root} button").all():
+        button.click()
+        compare(page, shown, root)
+
+
+def test_the_stepper_goes_through_its_steps_by_keyboard(page) -> None:
+    shown = card("stepper")
+    show(page, shown)
+    page.locator("#stepper-1 button", has_text="Next").focus()
+    for step in range(2, 8):
+        page.keyboard.press("ArrowRight")
+        assert compare(page, shown, "#stepper-1")["step"] == min(step, 6)
+        page.locator("#stepper-1").screenshot(path=SCREENSHOTS / f"widget_stepper_{min(step, 6)}.png")
+    page.keyboard.press("ArrowLeft")
+    page.locator("#stepper-1 [data-in=step]").focus()
+    page.keyboard.press("Home")
+    assert compare(page, shown, "#stepper-1")["step"] == 1
+
+
+def test_the_stepper_takes_new_numbers_from_the_kernel(page) -> None:
+    shown = card("stepper")
+    show(page, shown)
+    fed = shown.config | {"error": "The first sentence needs 2 to 9 tokens, got nothing <b>"}
+    fed["sentences"] = [shown.config["sentences"][1], shown.config["sentences"][0]]
+    feed = f'<div data-feed="stepper-1" data-config="{html.escape(json.dumps(fed))}" hidden></div>'
+    page.evaluate("markup => document.body.insertAdjacentHTML('beforeend', markup)", feed)
+    page.wait_for_selector("#stepper-1 .cw-error:visible")
+    compare(page, shown, "#stepper-1")
+    assert page.text_content("#stepper-1 [data-key=s0]") == "“I really like chocolate”"
+
+
+def test_several_cards_on_a_page_and_one_id_twice(page) -> None:
+    one, two = widgets.cost(), widgets.cost(1e9, 1e4)
+    show(page, one, two, widgets.perplexity_die())
+    page.locator("#cost-2 [data-in=rate]").press("End")
+    compare(page, one, "#cost-1")
+    assert page.text_content("#cost-1 [data-key=time]") == "7.7 months"
+    assert compare(page, two, "#cost-2")["rate"] != two.values["rate"]
+    show(page, one)  # a restarted kernel counts from 1 again while an older card still stands below
+    page.evaluate(
+        """markup => { const old = document.createElement("div"); document.body.append(old); old.innerHTML = markup;
+        const script = document.createElement("script"); script.textContent = old.querySelector("script").textContent;
+        document.body.append(script); }""",
+        two.markup("cost-1"),
+    )
+    assert page.locator("#cost-1[data-live]").count() == 2
+    page.locator("#cost-1 [data-in=rate]").nth(1).press("End")
+    assert page.locator("#cost-1 [data-key=time]").nth(0).text_content() == "7.7 months"
+    assert page.locator("#cost-1 [data-key=time]").nth(1).text_content() == "1.0 seconds"
+
+
+def test_without_scripts_the_first_state_stands(browser) -> None:
+    context = browser.new_context(java_script_enabled=False, viewport={"width": 900, "height": 700})
+    page = context.new_page()
+    for kind in ("cost", "die", "predictors", "stepper"):
+        page.set_content(PAGE.format(card(kind).markup(f"{kind}-1")))
+        assert page.locator(f"#{kind}-1 [data-key=summary]").is_visible() and page.locator(".cw-still").is_visible()
+        assert page.locator(f"#{kind}-1 .cw-body").is_visible()
+        page.screenshot(path=SCREENSHOTS / f"widget_{kind}_900px.png", full_page=True)
+    context.close()
+
+
+@pytest.mark.parametrize("kind", ["cost", "die", "predictors", "stepper"])
+@pytest.mark.parametrize("width", [700, 900, 1280])
+def test_nothing_sticks_out_and_text_is_large(page, kind: str, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 720})
+    show(page, card(kind))
+    script = """root => { const r = root.getBoundingClientRect(); return [...root.querySelectorAll("*")].filter(e => {
+        const b = e.getBoundingClientRect(); return b.width > 2 && (b.right > r.right + 1 || b.left < r.left - 1);
+      }).map(e => e.outerHTML.slice(0, 80)); }"""
+    assert page.eval_on_selector(f"#{kind}-1", script) == []
+    sizes = """root => Math.min(...[...root.querySelectorAll("*")].filter(e => e.children.length === 0
+        && e.textContent.trim() && e.getClientRects().length && !["STYLE", "SCRIPT"].includes(e.tagName))
+        .map(e => parseFloat(getComputedStyle(e).fontSize)))"""
+    assert page.eval_on_selector(f"#{kind}-1", sizes) >= 15
+
+
+@pytest.mark.parametrize("kind", ["cost", "die", "predictors", "stepper"])
+def test_latency_is_measured(page, kind: str) -> None:
+    """From the input event to the frame after it: the script's own time and the browser's painting. Printed, not judged."""
+    show(page, card(kind))
+    script = """async (root, n) => { const handle = root.querySelector("input[type=range]"), times = [];
+      for (let i = 0; i < n; i++) {
+        handle.value = Number(handle.min) + (i * 7) % (Number(handle.max) - Number(handle.min) + 1);
+        await new Promise(requestAnimationFrame); await new Promise(r => setTimeout(r, 3));
+        const begin = performance.now(); handle.dispatchEvent(new Event("input", {bubbles: true}));
+        const script = performance.now() - begin;
+        await new Promise(r => requestAnimationFrame(() => { const c = new MessageChannel();
+          c.port1.onmessage = r; c.port2.postMessage(0); }));
+        times.push([script, performance.now() - begin]); }
+      return times; }"""
+    times = page.eval_on_selector(f"#{kind}-1", script, N_MOVES)
+    for name, column in (("script", 0), ("event to paint", 1)):
+        ordered = sorted(t[column] for t in times)
+        p95 = ordered[int(0.95 * len(ordered))]
+        print(f"\n{kind}: {name} median {statistics.median(ordered):.1f} ms, p95 {p95:.1f} ms over {N_MOVES}", end="")
+    assert len(times) == N_MOVES
