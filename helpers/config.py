@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 ACTIVATIONS = ("gelu", "gelu_tanh", "relu")
@@ -54,6 +55,13 @@ class GPTConfig:
                 f"emb_dim must be a multiple of n_heads, got emb_dim={self.emb_dim} and n_heads={self.n_heads}: "
                 f"{self.emb_dim % self.n_heads} columns would belong to no head"
             )
+        for name in ("qkv_bias", "linear_bias", "tied_head"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} must be True or False, got {getattr(self, name)!r}")
+        for name in ("drop_rate", "norm_eps"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+                raise ValueError(f"{name} must be a finite number, got {value!r}")
         if not 0 <= self.drop_rate < 1:
             raise ValueError(f"drop_rate is a probability in [0, 1), got {self.drop_rate}")
         if not self.norm_eps > 0:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -48,9 +49,9 @@ def token_losses(logits: Tensor, targets: Tensor) -> Tensor:
 
     logits   (B, T, V) floating point
     targets  (B, T) ids in [0, V), or -100 for a position that is not scored
-    return   (B, T) nats; 0 where a target is not scored
+    return   (B, T) nats, computed in float32; 0 where a target is not scored
 
-    ValueError: as for `six_steps`.
+    ValueError: as for `six_steps`; while training on a GPU, ids are not looked at.
     """
     _check(logits, targets)
     flat = F.cross_entropy(
@@ -62,10 +63,11 @@ def token_losses(logits: Tensor, targets: Tensor) -> Tensor:
 def next_token_loss(logits: Tensor, targets: Tensor) -> Tensor:
     """Mean surprise over the scored targets, in nats per token: a tensor () that gradients flow through.
 
-    Arguments as for `token_losses`. ValueError: also when no target is scored, where a mean would be 0 / 0.
+    Arguments as for `token_losses`. ValueError: also when no target is scored, where a mean would be 0 / 0
+    (on a GPU, where looking would stop it at every step, the result is NaN instead).
     """
     _check(logits, targets)
-    if not (targets != IGNORED_TARGET).any():
+    if targets.device.type == "cpu" and not (targets != IGNORED_TARGET).any():
         raise ValueError(f"no target to score: all {targets.numel()} are {IGNORED_TARGET}")
     return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED_TARGET)
 
@@ -84,6 +86,8 @@ def perplexity(loss_nats: float | Tensor) -> float:
     ValueError: a loss below 0 or not a number. An overflow gives inf, as it should.
     Source: Jelinek et al. 1977; Jurafsky & Martin, Speech and Language Processing, ch. 3.
     """
+    if isinstance(loss_nats, Tensor) and loss_nats.numel() != 1:
+        raise ValueError(f"expected one mean loss, got a tensor of shape {tuple(loss_nats.shape)}: take its mean first")
     value = float(loss_nats)
     if math.isnan(value) or value < 0:
         raise ValueError(f"a mean loss is a number of at least 0 nats, got {value}")
@@ -120,28 +124,36 @@ class LossReport:
         return perplexity(self.loss_nats)
 
 
+@contextmanager
+def evaluating(model: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Dropout off inside the block; then every part of the model is in the mode it had. A plain function may pass."""
+    parts = list(model.modules()) if isinstance(model, torch.nn.Module) else []
+    modes = [part.training for part in parts]
+    for part in parts:
+        part.training = False
+    try:
+        yield
+    finally:
+        for part, mode in zip(parts, modes, strict=True):
+            part.training = mode
+
+
 @torch.no_grad()
 def token_weighted_loss(model: Callable[[Tensor], Tensor], batches: Iterable[tuple[Tensor, Tensor]]) -> LossReport:
     """Mean loss over every target token of `batches`, each token counted once, dropout off.
 
     model    token_ids (B, T) -> logits (B, T, V); an nn.Module is put in evaluation mode and back
-    batches  of (token_ids (B, T) int64, targets (B, T) int64); sizes may differ between batches
+    batches  of (token_ids (B, T) int64, targets (B, T) int64) on the model's device; sizes may differ between batches
     return   loss_nats: mean in nats per token; n_tokens: how many were scored
 
     ValueError: no token to score, or an id outside [0, V).
     Source: Jurafsky & Martin, Speech and Language Processing, ch. 3 (perplexity).
     """
-    was_training = getattr(model, "training", False)
-    if was_training:
-        model.eval()
-    try:
-        total, n_tokens = 0.0, 0
+    total, n_tokens = 0.0, 0
+    with evaluating(model):
         for token_ids, targets in batches:
-            total += token_losses(model(token_ids), targets).double().sum().item()
+            total += token_losses(model(token_ids), targets).cpu().double().sum().item()
             n_tokens += int((targets != IGNORED_TARGET).sum())
-    finally:
-        if was_training:
-            model.train()
     if n_tokens == 0:
         raise ValueError("no token to score: `batches` is empty, or every target is masked")
     return LossReport(total / n_tokens, n_tokens)
@@ -155,5 +167,7 @@ def _check(logits: Tensor, targets: Tensor, allow_ignored: bool = True) -> None:
         )
     vocab_size = logits.shape[-1]
     scored = targets[targets != IGNORED_TARGET] if allow_ignored else targets
-    if targets.device.type == "cpu" and scored.numel() and not 0 <= int(scored.min()) <= int(scored.max()) < vocab_size:
+    # on a GPU looking at values would stop it at every step, so that they are not looked at while training
+    look = targets.device.type == "cpu" or not torch.is_grad_enabled()
+    if look and scored.numel() and not 0 <= int(scored.min()) <= int(scored.max()) < vocab_size:
         raise ValueError(f"targets must be in [0, {vocab_size}), got {int(scored.min())} to {int(scored.max())}")

@@ -25,18 +25,23 @@ class Calibration:
 
 
 def calibration(probs: Tensor, targets: Tensor, n_bins: int = 10) -> Calibration:
-    """Group predictions into `n_bins` equal ranges of confidence; empty ones are left out.
+    """Group predictions into `n_bins` equal ranges of confidence, each with its lower end; empty ones are left out.
 
     probs    (N, V), rows sum to 1
     targets  (N,) ids in [0, V)
 
-    ValueError: shapes that do not belong together, no prediction, or fewer than one bin.
+    ValueError: shapes that do not belong together, no prediction, values outside their range, or fewer than one bin.
     Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", section 2.
     """
     if probs.ndim != 2 or targets.shape != probs.shape[:1] or not len(targets):
         raise ValueError(f"expected probs (N, V) and targets (N,), got {tuple(probs.shape)} and {tuple(targets.shape)}")
     if n_bins < 1:
         raise ValueError(f"n_bins must be at least 1, got {n_bins}")
+    probs, targets = probs.detach().cpu(), targets.cpu()
+    if not ((probs >= 0) & (probs <= 1)).all():
+        raise ValueError(f"probs must be in [0, 1], got {probs.min():.3g} to {probs.max():.3g}: take the softmax first")
+    if int(targets.min()) < 0 or int(targets.max()) >= probs.shape[1]:
+        raise ValueError(f"targets must be in [0, {probs.shape[1]}), got {int(targets.min())} to {int(targets.max())}")
     confidence, favourite = probs.max(-1)
     hits = (favourite == targets).double()
     bins = (confidence * n_bins).long().clamp(max=n_bins - 1)

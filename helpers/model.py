@@ -74,6 +74,8 @@ class GPT(nn.Module):
     config  shapes and switches
     Calling it: token_ids (B, T) integers in [0, V), T <= context_length -> logits (B, T, V).
 
+    Untrained, its loss is near ln V + C * INIT_STD**2 / 2: within 0.1 of ln V up to a width of 500, 0.15 above at 768.
+
     ValueError: ids of the wrong shape, type or range, or a sequence longer than the context.
     Source: Radford et al. 2019 (GPT-2), section 2.3.
     """

@@ -6,6 +6,7 @@ import html
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 
 FONT = "font-family: system-ui, 'Segoe UI', Roboto, Arial, sans-serif; font-size: 16px;"
 CARD = f"{FONT} background-color: #ffffff; color: #16191d; padding: 10px 14px; max-width: 1000px;"
@@ -90,7 +91,7 @@ def _shade(value: float, low: float, high: float) -> str:
 def table(rows: Sequence[Sequence[object]], columns: Sequence[str], caption: str = "") -> Html:
     """A plain table, numbers to the right and words to the left. Strings stay as they are: give them their digits.
 
-    rows     cells by row; a float is shown with 4 significant digits, an int with thousands separators
+    rows     cells by row; a float gets 4 significant digits (whole from 1,000 on), an int thousands separators
     columns  one heading per cell of a row
     caption  the one claim, above the table
 
@@ -135,10 +136,14 @@ def _is_number(cell: object) -> bool:
         except ValueError:
             return False
         return True
-    return isinstance(cell, int | float) and not isinstance(cell, bool)
+    return isinstance(cell, Real) and not isinstance(cell, bool)
 
 
 def _number(cell: object) -> str:
-    if isinstance(cell, bool) or not isinstance(cell, int | float):
+    if isinstance(cell, bool) or not isinstance(cell, Real):
         return str(cell)
-    return f"{cell:,}" if isinstance(cell, int) else f"{cell:,.4g}"
+    if isinstance(cell, Integral):
+        return f"{cell:,}"
+    if abs(float(f"{cell:.4g}")) >= 1000:  # as it will be rounded
+        return f"{cell:,.0f}"
+    return f"{cell:#.4g}" if abs(cell) >= 1e-4 else f"{cell:.3e}" if cell else "0"

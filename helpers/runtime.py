@@ -51,7 +51,7 @@ def start(seed: int = 0) -> Lab:
 
     ValueError: a seed outside the range, or COURSE_THREADS set to something that is no positive whole number.
     """
-    if not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed <= MAX_SEED:
         raise ValueError(f"seed must be a whole number in [0, {MAX_SEED}], got {seed!r}")
     random.seed(seed)
     np.random.seed(seed)
@@ -64,9 +64,9 @@ def start(seed: int = 0) -> Lab:
     return Lab(device, precision, precision == torch.float16, model, seed, threads)
 
 
-def current_seed() -> int:
-    """The seed that torch's global generator started from."""
-    return torch.initial_seed()
+def threads_in_use() -> int:
+    """CPU threads that torch uses now; other code in the same kernel may have changed them."""
+    return torch.get_num_threads()
 
 
 def pick_device() -> torch.device:

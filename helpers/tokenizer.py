@@ -40,8 +40,14 @@ def gpt2() -> tiktoken.Encoding:
 
 
 def token_labels(token_ids: list[int]) -> list[str]:
-    """Each token as a reader should see it: quotes around it where a leading space or a control character matters."""
+    """Each token as Python writes a string, in quotes, so that a leading space or a line break can be seen.
+
+    ValueError: an id outside GPT-2's vocabulary.
+    """
     encoding = gpt2()
+    wrong = [int(i) for i in token_ids if not 0 <= int(i) < encoding.n_vocab]
+    if wrong:
+        raise ValueError(f"GPT-2's ids are in [0, {encoding.n_vocab}), got {wrong[0]}")
     return [repr(encoding.decode([int(i)])) for i in token_ids]
 
 
@@ -49,7 +55,7 @@ def _fill_tiktoken_cache() -> None:
     folder = os.environ.get("TIKTOKEN_CACHE_DIR") or os.environ.get("DATA_GYM_CACHE_DIR")
     if not folder:  # tiktoken's default is a shared temporary folder, which another user may own: take one of our own
         folder = os.path.join(tempfile.gettempdir(), f"tiktoken-gpt2-{_user_id()}")
-        os.environ["TIKTOKEN_CACHE_DIR"] = folder
+    os.environ["TIKTOKEN_CACHE_DIR"] = folder  # an empty one would make tiktoken download
     os.makedirs(folder, exist_ok=True)
     for name, (cache_name, sha256) in PUBLISHED.items():
         target = Path(folder) / cache_name

@@ -1,12 +1,11 @@
 """A tolerance for nbval: two machines differ in the last digits, and in nothing else.
 
 Load it with `-p tests.nbval_tolerance`. It wraps nbval's comparison: where the stored and the new text differ only in
-decimal numbers that agree, the new text is taken as equal to the stored one. Two decimal numbers agree when they are
-written with the same number of decimals and exponent digits apart from rounding, that is
+decimal numbers that agree, the new text is taken as equal to the stored one. Two decimal numbers agree when
 
 - they differ by at most RELATIVE of the stored one, or
-- they differ by one in the last written digit, and at least MIN_DIGITS significant digits are written
-  (a difference of 1e-6 before printing can flip the last digit; it never flips more).
+- they differ by one in the last digit of the one written with more decimals, and that one shows at least MIN_DIGITS
+  significant digits (a difference of 1e-6 before printing can flip the last digit; it never flips more).
 
 Whole numbers, words, spaces and tags stay exact. Pictures and widget views are not compared at all (nbval's rule).
 """
@@ -39,8 +38,8 @@ def numbers_agree(stored: str, new: str) -> bool:
     difference = abs(a - b)
     if difference <= Decimal(RELATIVE) * abs(a):
         return True
-    last_digit = max(Decimal(1).scaleb(x.as_tuple().exponent) for x in (a, b))
-    n_digits = len(a.as_tuple().digits)
+    last_digit = min(Decimal(1).scaleb(x.as_tuple().exponent) for x in (a, b))  # of the finer: %g drops zeros
+    n_digits = max(len(x.as_tuple().digits) for x in (a, b))
     return difference <= last_digit and n_digits >= MIN_DIGITS
 
 

@@ -73,5 +73,6 @@ def test_six_n_is_near_for_gpt2():
 
 
 def test_flops_refuse_a_context_that_does_not_exist():
-    with pytest.raises(ValueError, match="128"):
-        budget.matmul_flops_per_token(preset("course-small"), context_length=129)
+    for wrong in (0, 129):
+        with pytest.raises(ValueError, match="128"):
+            budget.matmul_flops_per_token(preset("course-small"), context_length=wrong)

@@ -24,6 +24,8 @@ from helpers.checks import CHECKS, NOT_ATTEMPTED, RIGHT, WRONG, Mistake, check, 
         ("Tito", "Vera", "not this time"),
         (True, True, "you said yes: right"),
         (True, False, "measured: no"),
+        (True, np.bool_(True), "you said yes: right"),
+        (-5, -10.82, "off by 5.82"),
     ],
 )
 def test_reveal(capsys, guess, measured, says):
@@ -32,7 +34,9 @@ def test_reveal(capsys, guess, measured, says):
     assert says in printed and printed.startswith("measured: ") and printed.count("\n") == 1
 
 
-@pytest.mark.parametrize(("guess", "measured"), [("ten", 10.0), (True, 10.0), (10, "ten"), ("yes", True), (1, True)])
+@pytest.mark.parametrize(
+    ("guess", "measured"), [("ten", 10.0), (True, 10.0), (10, "ten"), ("yes", True), (1, True), ([1], 1.0)]
+)
 def test_reveal_refuses_another_kind(guess, measured):
     with pytest.raises(ValueError, match="my_guess should be"):
         reveal(guess, measured)
@@ -72,6 +76,7 @@ def stub(x):
         (lambda x: x * x, f"{WRONG}. double(3) should be 6, got 9"),
         (lambda x: 1 / x, f"{WRONG}. Your function raised ZeroDivisionError"),
         (lambda: 0, f"{WRONG}. Your function raised TypeError"),
+        (lambda x: torch.arange(3).softmax(0), f"{WRONG}. Your function raised NotImplementedError"),
     ],
 )
 def test_check(double, capsys, answer, says):

@@ -61,6 +61,7 @@ def test_masked_targets_are_not_scored():
     [
         ((3, 5), torch.zeros(3, dtype=torch.int64), r"x\[None\]"),
         ((1, 3, 5), torch.zeros(1, 2, dtype=torch.int64), r"\(1, 3, 5\) and \(1, 2\)"),
+        ((1, 0, 5), torch.zeros(1, 0, dtype=torch.int64), r"\(1, 0\)"),
         ((1, 2, 5), torch.tensor([[0, 5]]), r"\[0, 5\)"),
         ((1, 2, 5), torch.tensor([[0, -1]]), "-1"),
     ],
@@ -85,12 +86,24 @@ def test_perplexity():
     for wrong in (-0.1, math.nan):
         with pytest.raises(ValueError, match="at least 0"):
             loss.perplexity(wrong)
+    with pytest.raises(ValueError, match="take its mean"):
+        loss.perplexity(torch.ones(2))
 
 
 def test_bits_per_byte_by_hand():
     assert loss.bits_per_byte(math.log(2) * 8, n_tokens=3, n_bytes=12) == pytest.approx(2.0)
-    with pytest.raises(ValueError, match="one byte"):
-        loss.bits_per_byte(1.0, 3, 0)
+    assert loss.bits_per_byte(math.log(2) * 8, n_tokens=5, n_bytes=20) == pytest.approx(2.0)
+    for n_tokens, n_bytes in [(3, 0), (0, 3)]:
+        with pytest.raises(ValueError, match="one byte"):
+            loss.bits_per_byte(1.0, n_tokens, n_bytes)
+
+
+@pytest.mark.parametrize("function", [loss.token_losses, loss.next_token_loss, lambda x, y: loss.entropy(x)])
+def test_half_precision_logits_are_scored_in_float32(function):
+    logits = torch.randn(1, 2, 11).bfloat16()
+    targets = torch.tensor([[3, 7]])
+    assert function(logits, targets).dtype == torch.float32
+    torch.testing.assert_close(function(logits, targets), function(logits.float(), targets))
 
 
 class Echo(torch.nn.Module):
@@ -102,6 +115,7 @@ class Echo(torch.nn.Module):
 
     def forward(self, token_ids: torch.Tensor) -> torch.Tensor:
         assert not self.training, "evaluation must switch dropout off"
+        assert not torch.is_grad_enabled(), "evaluation must not keep a graph"
         return self.table[token_ids]
 
 
@@ -117,6 +131,24 @@ def test_token_weighted_loss_is_one_mean_over_all_tokens():
     assert report.perplexity == pytest.approx(math.exp(whole), rel=1e-6)
     assert mean_of_means != pytest.approx(whole, rel=1e-3)
     assert model.training, "the mode must be put back"
+
+
+def test_masked_targets_do_not_count_in_the_mean():
+    model = Echo()
+    ids, targets = torch.tensor([[1, 2, 3]]), torch.tensor([[4, loss.IGNORED_TARGET, 6]])
+    report = loss.token_weighted_loss(model, [(ids, targets)])
+    expected = F.cross_entropy(model.table[torch.tensor([1, 3])], torch.tensor([4, 6])).item()
+    assert (report.n_tokens, report.loss_nats) == (2, pytest.approx(expected, rel=1e-6))
+
+
+def test_evaluating_restores_each_part():
+    model = torch.nn.Sequential(torch.nn.Dropout(0.5), torch.nn.Dropout(0.5))
+    model[1].eval()  # frozen on purpose
+    with loss.evaluating(model):
+        assert not model.training and not model[0].training
+    assert model.training and model[0].training and not model[1].training
+    with loss.evaluating(lambda ids: ids):
+        pass
 
 
 def test_token_weighted_loss_restores_the_mode_and_refuses_nothing_to_score():

@@ -18,6 +18,11 @@ def test_calibration_by_hand():
     assert result.error == pytest.approx((0.55 * 1 + (0.94 - 2 / 3) * 3) / 4)
 
 
+def test_bins_are_ranges_that_begin_at_their_lower_end():
+    probs = torch.tensor([[0.41, 0.30, 0.29], [0.47, 0.33, 0.20], [0.53, 0.27, 0.20]])
+    assert calibration(probs, torch.tensor([0, 0, 0]), n_bins=10).n_tokens.tolist() == [2, 1]
+
+
 def test_an_honest_predictor_is_calibrated():
     generator = torch.Generator().manual_seed(0)
     probs = torch.softmax(torch.randn(20_000, 5, generator=generator), -1)
@@ -34,6 +39,15 @@ def test_accuracy():
 def test_refuses():
     with pytest.raises(ValueError, match="probs"):
         calibration(torch.ones(2, 3), torch.tensor([0]))
+    with pytest.raises(ValueError, match="probs"):
+        calibration(torch.ones(0, 3), torch.tensor([], dtype=torch.int64))
+    with pytest.raises(ValueError, match="softmax first"):
+        calibration(torch.tensor([[2.0, -1.0, 0.0]]), torch.tensor([0]))
+    for wrong in (-1, 3):
+        with pytest.raises(ValueError, match=r"\[0, 3\)"):
+            calibration(torch.full((1, 3), 1 / 3), torch.tensor([wrong]))
+    with pytest.raises(ValueError, match="targets"):
+        accuracy(torch.ones(2, 3), torch.tensor([0]))
     with pytest.raises(ValueError, match="n_bins"):
         calibration(torch.ones(1, 3), torch.tensor([0]), n_bins=0)
     with pytest.raises(ValueError, match="targets"):

@@ -7,13 +7,15 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+import transformers
 
 from helpers.budget import parameter_count
 from helpers.config import PRESETS, GPTConfig, preset
 from helpers.model import GPT
 
 # distinct primes, so that a transposed axis cannot pass
-TINY = GPTConfig(vocab_size=101, context_length=13, emb_dim=21, n_heads=3, n_layers=2, drop_rate=0.0)
+SIZES = {"vocab_size": 101, "context_length": 13, "emb_dim": 21, "n_heads": 3, "n_layers": 2}
+TINY = GPTConfig(**SIZES, drop_rate=0.0)
 TOKEN_IDS = torch.randint(101, (5, 11), generator=torch.Generator().manual_seed(1))
 
 
@@ -25,16 +27,23 @@ def scrambled(model: torch.nn.Module) -> torch.nn.Module:
     return model.eval()
 
 
-def test_logits_equal_gpt2_of_transformers():
-    transformers = pytest.importorskip("transformers")
+@pytest.mark.parametrize("norm_eps", [1e-5, 0.1])
+def test_logits_equal_gpt2_of_transformers(norm_eps):
     theirs = scrambled(
         transformers.GPT2LMHeadModel(
             transformers.GPT2Config(
-                vocab_size=101, n_positions=13, n_embd=21, n_head=3, n_layer=2, bos_token_id=0, eos_token_id=0
+                vocab_size=101,
+                n_positions=13,
+                n_embd=21,
+                n_head=3,
+                n_layer=2,
+                layer_norm_epsilon=norm_eps,
+                bos_token_id=0,
+                eos_token_id=0,
             )
         )
     )
-    ours = GPT(TINY).eval()
+    ours = GPT(GPTConfig(**SIZES, drop_rate=0.0, norm_eps=norm_eps)).eval()
     source = theirs.transformer
     pairs = [
         (ours.token_embedding.weight, source.wte.weight),
@@ -59,7 +68,6 @@ def test_logits_equal_gpt2_of_transformers():
 
 
 def test_logits_equal_opt_of_transformers():
-    transformers = pytest.importorskip("transformers")
     theirs = scrambled(
         transformers.OPTForCausalLM(
             transformers.OPTConfig(
@@ -74,7 +82,7 @@ def test_logits_equal_opt_of_transformers():
             )
         )
     )
-    ours = GPT(GPTConfig(101, 13, 21, 3, 2, drop_rate=0.0, activation="relu", position_offset=2)).eval()
+    ours = GPT(GPTConfig(**SIZES, drop_rate=0.0, activation="relu", position_offset=2)).eval()
     source = theirs.model.decoder
     pairs = [
         (ours.token_embedding.weight, source.embed_tokens.weight),
@@ -169,13 +177,23 @@ def test_counted_parameters_are_those_of_the_model(changes):
 
 @pytest.mark.parametrize("tied", [True, False])
 def test_untrained_loss_is_near_ln_v(tied):
-    """Logits have variance C * 0.02**2, which adds half of itself to ln V: little at the course's width."""
+    """At the course's width; wider ones start higher, by theory and below."""
     config = preset("course-small", tied_head=tied)
     model = GPT(config).eval()
     token_ids = torch.randint(config.vocab_size, (4, config.context_length + 1))
     with torch.no_grad():
         loss = F.cross_entropy(model(token_ids[:, :-1]).flatten(0, 1), token_ids[:, 1:].flatten()).item()
     assert abs(loss - math.log(config.vocab_size)) < 0.1
+
+
+def test_a_wide_model_starts_above_ln_v_as_theory_says():
+    """Logits of variance s = C * 0.02**2 add s / 2 to the loss of a random target: 0.15 nats at GPT-2's width."""
+    config = preset("gpt2-124m", n_layers=1, tied_head=False)
+    model = GPT(config).eval()
+    with torch.no_grad():
+        logits = model(torch.randint(config.vocab_size, (1, 32)))[0]
+    loss_of_any_target = (logits.logsumexp(-1) - logits.mean(-1)).mean().item()
+    assert loss_of_any_target == pytest.approx(math.log(config.vocab_size) + 768 * 0.02**2 / 2, abs=0.01)
 
 
 def test_what_a_block_adds_does_not_grow_with_depth():
@@ -188,12 +206,55 @@ def test_what_a_block_adds_does_not_grow_with_depth():
     assert spread(12) == pytest.approx(spread(3), rel=0.15)
 
 
-def test_dropout_is_for_training_only():
-    model = GPT(preset("course-small", drop_rate=0.5, n_layers=1))
-    ids = torch.arange(9)[None]
-    assert not torch.equal(model(ids), model(ids))
+def embedding_dropout(model: GPT) -> None:
+    model.dropout.p = 0.5
+
+
+def attention_dropout(model: GPT) -> None:
+    model.blocks[0].attention.drop_rate = 0.5
+
+
+def branch_dropout(model: GPT) -> None:
+    model.blocks[0].dropout.p = 0.5
+
+
+@pytest.mark.parametrize("place", [embedding_dropout, attention_dropout, branch_dropout])
+def test_each_dropout_works_and_for_training_only(place):
+    model = GPT(TINY)
+    assert torch.equal(model(TOKEN_IDS), model(TOKEN_IDS)), "no dropout yet"
+    place(model)
+    assert not torch.equal(model(TOKEN_IDS), model(TOKEN_IDS))
     model.eval()
-    assert torch.equal(model(ids), model(ids))
+    assert torch.equal(model(TOKEN_IDS), model(TOKEN_IDS))
+
+
+def test_drop_rate_reaches_all_three_places():
+    model = GPT(GPTConfig(**SIZES, drop_rate=0.3))
+    assert model.dropout.p == model.blocks[1].attention.drop_rate == model.blocks[1].dropout.p == 0.3
+
+
+def test_initial_weights_are_as_published():
+    model = GPT(preset("course-small", n_layers=3))
+    block = model.blocks[1]
+    for layer in (block.attention.qkv, block.feed_forward.expand, model.token_embedding, model.position_embedding):
+        assert layer.weight.std().item() == pytest.approx(0.02, rel=0.02)
+    for layer in (block.attention.out_proj, block.feed_forward.out_proj):
+        assert layer.weight.std().item() == pytest.approx(0.02 / math.sqrt(2 * 3), rel=0.02)
+        assert not layer.bias.any()
+
+
+@pytest.mark.parametrize(
+    ("name", "formula"),
+    [
+        ("gelu", lambda x: 0.5 * x * (1 + torch.erf(x / math.sqrt(2)))),
+        ("gelu_tanh", lambda x: 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))),
+        ("relu", lambda x: x.clamp(min=0)),
+    ],
+)
+def test_activations_are_the_named_ones(name, formula):
+    layer = GPT(GPTConfig(**SIZES, activation=name)).blocks[0].feed_forward
+    x = torch.linspace(-4, 4, 81)
+    torch.testing.assert_close(layer.activation(x), formula(x), atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ FENCE = re.compile(r"```.*?```", re.DOTALL)
 MATH = re.compile(r"\$[^$]+\$")
 SOLUTION = re.compile(r"<summary>Solution</summary>.*?```python\n(.*?)```", re.DOTALL)
 CHECK_CALL = re.compile(r"^check\(\"([\w-]+)\", (\w+)\)$", re.MULTILINE)
+SHOWS = re.compile(r"^(?:print|reveal|check|plots\.show|page\.\w+|widgets\.\w+)\(", re.MULTILINE)
 PIXELS = re.compile(r"data:image/png;base64,[A-Za-z0-9+/=]+")
 
 every_notebook = pytest.mark.parametrize("path", PATHS, ids=[p.stem for p in PATHS])
@@ -70,6 +71,9 @@ def test_opens_with_card_badge_and_setup(path):
 def test_was_run_from_top_to_bottom(path):
     counts = [c.execution_count for c in cells(path, "code")]
     assert counts == list(range(1, len(counts) + 1))
+    for cell in cells(path, "code"):
+        if SHOWS.search(cell.source):
+            assert cell.outputs, f"{cell['id']} shows something and stores nothing: it would be compared with nothing"
 
 
 @every_notebook

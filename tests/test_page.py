@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import pytest
 
 from helpers.page import table, text_heatmap
@@ -54,6 +55,9 @@ def test_numbers_stand_right_and_words_left() -> None:
     assert cells[:3] == [("left", "name"), ("right", "loss"), ("right", "V")]
     assert cells[3:6] == [("left", "a&lt;b"), ("right", "1.235"), ("right", "50,257")]
     assert "<caption" in shown._repr_html_() and "one claim" in shown._repr_html_()
+    floats = repr(table([(4.0, 54.6, 50257.4, 0.0, 1.99e-5)], list("abcde")))
+    assert floats == "a  b  c  d  e\n4.000  54.60  50,257  0  1.990e-05"
+    assert repr(table([(999.96, np.float32(1.2345679), np.int64(50257))], list("abc"))).endswith("1,000  1.235  50,257")
     assert repr(shown) == "one claim\nname  loss  V\na<b  1.235  50,257\nc  2.0  7"
 
 

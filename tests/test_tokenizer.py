@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -38,6 +40,20 @@ def test_every_text_survives_the_round_trip(text):
 
 def test_labels_show_leading_spaces():
     assert tokenizer.token_labels([3626, 198]) == ["' effort'", r"'\n'"]
+    with pytest.raises(ValueError, match="50257"):
+        tokenizer.token_labels([50300])
+
+
+@pytest.mark.parametrize("variables", [{"TIKTOKEN_CACHE_DIR": "", "DATA_GYM_CACHE_DIR": "here"}, {}])
+def test_other_cache_variables_cannot_lead_to_the_network(monkeypatch, tmp_path, variables):
+    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", "")
+    monkeypatch.delenv("DATA_GYM_CACHE_DIR", raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value and str(tmp_path / value))
+    tokenizer._fill_tiktoken_cache()
+    folder = Path(os.environ["TIKTOKEN_CACHE_DIR"])
+    assert (folder == tmp_path / "here") == bool(variables)
+    assert all((folder / cache_name).exists() for cache_name, _ in tokenizer.PUBLISHED.values())
 
 
 def test_plain_tiktoken_works_unplugged_afterwards(tmp_path):

@@ -68,6 +68,7 @@ def test_tidy_keeps_tags_and_drops_the_rest():
     ("line", "expected"),
     [
         ("File /opt/env/lib/python3.12/site-packages/torch/x.py:1", "File site-packages/torch/x.py:1"),
+        ("\x1b[32m/tmp/v/lib/python3.12/site-packages/x.py:1\x1b[39m", "\x1b[32msite-packages/x.py:1\x1b[39m"),
         ("File ~/.venv/lib/python3.12/json/decoder.py:3", "File lib/python3.12/json/decoder.py:3"),
         ("ValueError: expected a/b, got c", "ValueError: expected a/b, got c"),
     ],

@@ -37,12 +37,31 @@ def test_global_generator_is_not_moved():
     assert not model.training
 
 
+def test_stopping_early_leaves_evaluation_mode():
+    model = GPT(TINY)
+    steps = taste_of_training(model, TEXT, n_steps=3)
+    next(steps)
+    assert model.training
+    steps.close()
+    assert not model.training
+
+
+def test_every_window_can_be_drawn():
+    model = GPT(TINY)
+    seen = []
+    model.register_forward_pre_hook(lambda module, arguments: seen.append(arguments[0][:, 0]))
+    list(taste_of_training(model, torch.arange(9), n_steps=6, batch_size=4))  # 9 ids hold two windows of 7 + 1
+    assert set(torch.cat(seen).tolist()) == {0, 1}
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
         ({"token_ids": TEXT[:7]}, "more than 7"),
         ({"token_ids": TEXT[None]}, "single list"),
         ({"n_steps": 0}, "at least 1"),
+        ({"batch_size": 0}, "at least 1"),
+        ({"token_ids": TEXT + 1}, r"\[0, 17\), got 1 to 17"),
     ],
 )
 def test_refuses_at_once(changes, says):

@@ -14,6 +14,7 @@ import re
 import sys
 import time
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -25,16 +26,14 @@ NOTEBOOKS = ROOT / "notebooks"
 CELL_TIMEOUT_S = 120
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 KEPT_CELL_METADATA = {"tags", "jupyter"}
+Change = Callable[[nbformat.NotebookNode, Path], None]
 BADGE_ID = "badge"
 SETUP_ID = "setup"
 README_START, README_END = "<!-- colab table: written by `make stamp` -->", "<!-- end of colab table -->"
 
 BADGE = "[Open in Colab]({colab}) · [lecture notes]({blob}/lecture_notes/{stem}.md) · prose CC BY 4.0, code MIT"
 SETUP = """\
-import importlib.util
-import pathlib
-import subprocess
-import sys
+import importlib.util, pathlib, subprocess, sys
 
 address = "git+{address}"  # from pyproject.toml, by `make stamp`
 sys.path[:0] = [str(p) for p in pathlib.Path.cwd().parents if (p / "helpers" / "runtime.py").exists()][:1]
@@ -43,7 +42,7 @@ if importlib.util.find_spec("helpers") is None and "google.colab" in sys.modules
 from helpers import runtime  # not found? Start Jupyter with `make lab` in the course's folder
 
 lab = runtime.start(seed=0)
-assert runtime.current_seed() == lab.seed, "another seed than ours is in force: restart the kernel"
+assert runtime.threads_in_use() == lab.threads, "torch was already busy with other threads: restart the kernel"
 print(lab)"""
 
 
@@ -73,10 +72,14 @@ def every_notebook() -> list[Path]:
 def repository() -> str:
     """The address that people clone, from pyproject.toml."""
     with open(ROOT / "pyproject.toml", "rb") as file:
-        return tomllib.load(file)["project"]["urls"]["Repository"].rstrip("/")
+        address = tomllib.load(file)["project"]["urls"]["Repository"].rstrip("/").removesuffix(".git")
+    if urlparse(address).netloc != "github.com":
+        raise ValueError(f"Colab opens notebooks from github.com; [project.urls] Repository is {address}")
+    return address
 
 
 def colab_address(path: Path) -> str:
+    """Where Colab opens the notebook."""
     owner_and_name = urlparse(repository()).path.strip("/")
     return f"https://colab.research.google.com/github/{owner_and_name}/blob/main/notebooks/{path.name}"
 
@@ -106,10 +109,10 @@ def tidy(notebook: nbformat.NotebookNode, path: Path) -> None:
 def without_folders(line: str) -> str:
     """A line of a traceback that names files from the course's folder or site-packages, not from this disk's root."""
     line = line.replace(f"{ROOT}/", "")
-    return re.sub(r"(?<![\w.])[/~][^\s'\":]*/(site-packages|lib/python3\.\d+)/", r"\1/", line)
+    return re.sub(r"(\x1b\[[\d;]*m|(?<![\w.]))[/~][^\s'\":]*/(site-packages|lib/python3\.\d+)/", r"\1\2/", line)
 
 
-def rewrite(path: Path, change, only_check: bool) -> bool:
+def rewrite(path: Path, change: Change, only_check: bool) -> bool:
     """Apply `change` to the notebook at `path`; return whether anything differs, and write it unless only checking."""
     before = path.read_text(encoding="utf-8")
     notebook = nbformat.reads(before, as_version=4)

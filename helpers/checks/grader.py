@@ -53,10 +53,21 @@ def verdict(name: str, answer: Callable[..., Any]) -> str:
         raise ValueError(f"no exercise named {name!r}; there are {', '.join(sorted(CHECKS))}")
     try:
         CHECKS[name](answer)
-    except NotImplementedError:
+    except NotImplementedError as error:
+        if error.args:  # torch raises it too, for a softmax of integers say; a stub's has no message
+            return f"{WRONG}. Your function raised NotImplementedError: {error}"
         return f"{NOT_ATTEMPTED}. Fill in the function above, then run both cells."
     except Mistake as mistake:
         return f"{WRONG}. {mistake}"
     except Exception as error:  # whatever the reader's code raises is a finding to show, not a crash of the notebook
         return f"{WRONG}. Your function raised {type(error).__name__}: {error}"
     return f"{RIGHT}."
+
+
+def one_number(got: Any, case: str) -> float:
+    """The answer as a plain number, also where it came as a tensor of one element. Anything else is a Mistake."""
+    if hasattr(got, "numel") and got.numel() == 1:
+        got = got.item()
+    if isinstance(got, bool) or not isinstance(got, int | float):
+        raise Mistake(f"{case}: expected one number, got {got!r}. Does every path of your function return it?")
+    return float(got)

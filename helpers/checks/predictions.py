@@ -17,7 +17,8 @@ def reveal(guess: float | str | bool | None, measured: float | str | bool, unit:
     ValueError: the guess is of another kind than the result.
     """
     if not isinstance(measured, str | bool):
-        measured = float(measured)  # a tensor or a numpy number becomes a plain one
+        plain = measured.item() if hasattr(measured, "item") else measured  # a tensor or a number of numpy
+        measured = plain if isinstance(plain, bool) else float(plain)
     print(_message(guess, measured, f" {unit}" if unit else ""))
 
 
@@ -30,7 +31,7 @@ def _message(guess: float | str | bool | None, measured: float | str | bool, uni
             raise ValueError(f"my_guess should be {_kind(measured)} or None, got {guess!r}")
         hit = guess.strip().lower() == measured.strip().lower() if isinstance(measured, str) else guess == measured
         return f"{result} · you said {_readable(guess)}: {'right' if hit else 'not this time. Why?'}"
-    if isinstance(guess, bool | str):
+    if isinstance(guess, bool) or not isinstance(guess, int | float):
         raise ValueError(f"my_guess should be a number{unit and ' of' + unit} or None, got {guess!r}")
     return f"{result} · you said {_readable(float(guess))}{unit}: {_distance(float(guess), measured)}"
 
@@ -38,7 +39,7 @@ def _message(guess: float | str | bool | None, measured: float | str | bool, uni
 def _distance(guess: float, measured: float) -> str:
     if math.isclose(guess, measured, rel_tol=CLOSE):
         return f"within {CLOSE:.0%}. Well seen"
-    if measured == 0 or guess == 0 or (guess < 0) != (measured < 0):
+    if measured <= 0 or guess <= 0:
         return f"off by {_readable(abs(guess - measured))}"
     ratio = guess / measured
     return f"{_readable(ratio)} times too high" if ratio > 1 else f"{_readable(1 / ratio)} times too low"

@@ -61,12 +61,12 @@ class Card:
         body = fill(self.template, {k: v for k, v in state.items() if k != "summary"})
         config = html.escape(json.dumps(self.config, ensure_ascii=False, separators=(",", ":")))
         page = (
-            f'<section class="cw" id="{_ID}" data-config="{config}" data-lm-suppress-shortcuts="true" {self.attributes}'
+            f'<section class="cw" id="{_ID}" data-config="{config}" {self.attributes}'
             f' aria-label="{html.escape(self.title)}" style="{PLAIN_STYLE}"><style>{_style(self.kind)}</style>'
             f'<p class="cw-title"><b>{html.escape(self.title)}</b></p>'
             f'<p data-key="summary" aria-live="polite">{html.escape(state["summary"] or "")}</p>'
             f'<p class="cw-still cw-note"><i>{html.escape(self.still)}</i></p>'
-            f'<div class="cw-body" hidden>{body}</div>'
+            f'<div class="cw-body" hidden="hidden">{body}</div>'
             f'<script>(() => {{\n"use strict";\n{_script("runtime")}{_script(self.kind)}'
             f'start("{_ID}", compute);\n}})();</script>'
             "</section>"

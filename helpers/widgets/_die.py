@@ -38,6 +38,7 @@ def die_state(values: dict[str, float], config: dict) -> State:
     chance = probs[rolled - 1]
     surprise = math.log(1 / chance) if chance else math.inf
     perplexity = math.exp(entropy) if total else 0.0
+    likeliest = max(probs) or 1.0  # bars are drawn relative to it: on an axis to 1, twelve fair faces would hardly show
     state: State = {
         "summary": _summary(total, entropy, perplexity, rolled, surprise),
         "big": f"{perplexity:.1f} faces" if total else "no die",
@@ -54,7 +55,7 @@ def die_state(values: dict[str, float], config: dict) -> State:
         state[f"face{k}@hidden"] = None if k <= faces else ""
         state[f"p{k}"] = f"{share} %"
         state[f"p{k}@class"] = "cw-on" if k == rolled else None
-        state[f"bar{k}@style"] = f"width:{share}%"
+        state[f"bar{k}@style"] = f"width:{100 * probs[k - 1] / likeliest:.1f}%"
         state[f"w{k}_in@aria-valuetext"] = f"weight {weights[k - 1]:.0f}, probability {share} %"
         state[f"die{k}@visibility"] = None if k <= faces else "hidden"
         state[f"fill{k}@width"] = f"{SQUARE * min(max(perplexity - k + 1, 0.0), 1.0):.1f}"
@@ -122,5 +123,6 @@ def _template(values: dict) -> str:
         f'<div class="cw-right cw-wide"><div class="cw-big" data-key="big"></div>'
         f"<p>on a fair die would leave you as unsure</p>{picture}"
         f"{slider('rolled', 'then it shows', values['rolled'], 1, MAX_FACES)}{table}</tbody></table>"
-        '<p class="cw-note">Over many rolls of this very die, the mean surprise is the entropy.</p></div></div>'
+        '<p class="cw-note">Over many rolls of this very die, the mean surprise is the entropy. '
+        "Bars on the left are relative to the likeliest face.</p></div></div>"
     )

@@ -105,7 +105,7 @@ def predictors_state(values: dict[str, float], config: dict) -> State:
         "mean@y1": f"{_y(loss, V):.1f}",
         "mean@y2": f"{_y(loss, V):.1f}",
         "mean_text@y": f"{_y(loss, V) - 6:.1f}",
-        "mean_text@x": f"{X0 + (WIDTH if loss < _ends(V)[0] / 2 else 150)}",
+        "mean_text@x": f"{X0 + (WIDTH if loss < _ends(V)[0] * 0.4 else 170)}",
         **_column("a", unsure),
         **_column("b", betting),
         **_dots("a", unsure, V),
@@ -167,7 +167,7 @@ def _dot(key: str, x: float, y: float, radius: float) -> State:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
+    return "< 0.1 %" if 0 < share < 0.0005 else f"{100 * share:.1f} %"
 
 
 def _ends(vocab_size: int) -> tuple[int, int]:  # both axes hold every reachable point
@@ -229,9 +229,9 @@ def _picture(V: int) -> str:
         'aria-label="Surprise against entropy, areas by share of tokens: circles on the diagonal for the unsure '
         f'predictor, two squares at one entropy for the betting one">{ticks}'
         f'<line x1="{X0}" y1="{bottom}" x2="{right}" y2="{_y(x_end, V):.1f}" stroke="#5b6470" stroke-dasharray="2 4"/>'
-        f'<text x="{right}" y="{_y(x_end, V) - 8:.1f}" text-anchor="end">surprise = entropy</text>'
+        f'<text x="{right}" y="{_y(0.52 * x_end, V):.1f}" class="cw-halo" text-anchor="end">surprise = entropy</text>'
         f'<line data-key="mean" x1="{X0}" x2="{right}" stroke="#16191d" stroke-dasharray="7 5"/>'
-        f'<text data-key="mean_text" class="cw-halo" text-anchor="end">mean surprise of both</text>{dots}'
+        f'<text data-key="mean_text" class="cw-halo" text-anchor="end">mean of both</text>{dots}'
         f'<text x="{(X0 + right) / 2}" y="{bottom + 57}" text-anchor="middle">entropy of the prediction, nats</text>'
         f'<text transform="translate(14 {middle}) rotate(-90)" text-anchor="middle">surprise at the target, nats</text>'
         "</svg>"

@@ -5,14 +5,13 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Callable
-from contextlib import contextmanager
 
 import ipywidgets
 import torch
 from IPython.display import display
 from torch import Tensor
 
-from helpers.loss import IGNORED_TARGET, next_token_loss, perplexity, six_steps, token_losses
+from helpers.loss import IGNORED_TARGET, evaluating, next_token_loss, perplexity, six_steps, token_losses
 from helpers.tokenizer import gpt2, token_labels
 from helpers.widgets._card import Card, State, button, next_id
 
@@ -97,8 +96,11 @@ def stepper_numbers(model: Model, first: str, second: str) -> dict:
         inputs[row, : lengths[row]] = torch.tensor(sequence[:-1])
         targets[row, : lengths[row]] = torch.tensor(sequence[1:])
     logits = _logits(model, inputs)  # (2, T, V)
-    if logits.shape[-1] <= int(targets.max()):
-        raise ValueError(f"a model with {logits.shape[-1]:,} tokens cannot score GPT-2's id {int(targets.max()):,}")
+    if logits.shape[-1] != gpt2().n_vocab:
+        raise ValueError(
+            f"the card needs a model over GPT-2's {gpt2().n_vocab:,} tokens, got one over {logits.shape[-1]:,}: "
+            f"preset(..., vocab_size={gpt2().n_vocab})"
+        )
     log_probs = -token_losses(logits, targets)  # (2, T), 0 where padded
     n_targets = sum(lengths)
     mean = log_probs.double().sum().item() / n_targets
@@ -213,21 +215,9 @@ def _encode(text: str, name: str) -> list[int]:
 
 @torch.no_grad()
 def _logits(model: Model, token_ids: Tensor) -> Tensor:
-    with _evaluating(model):
+    with evaluating(model):
         parameter = next(model.parameters(), None) if isinstance(model, torch.nn.Module) else None
         return model(token_ids if parameter is None else token_ids.to(parameter.device)).float().cpu()
-
-
-@contextmanager
-def _evaluating(model: Model):
-    was_training = getattr(model, "training", False)
-    if was_training:
-        model.eval()
-    try:
-        yield
-    finally:
-        if was_training:
-            model.train()
 
 
 def _note(lengths: list[int]) -> str:
@@ -262,9 +252,9 @@ def _json(numbers: dict) -> str:
 
 
 def _box(name: str, value: str) -> ipywidgets.Text:
-    layout = ipywidgets.Layout(width="100%")
+    layout = ipywidgets.Layout(width="calc(100% - 6px)")
     return ipywidgets.Text(
-        value=value, description=name, continuous_update=False, layout=layout, style={"description_width": "130px"}
+        value=value, description=name, continuous_update=False, layout=layout, style={"description_width": "150px"}
     )
 
 

@@ -16,7 +16,7 @@ from helpers.widgets._card import Card
 from tests.browser.conftest import SCREENSHOTS
 
 pytestmark = pytest.mark.browser
-PAGE = '<!doctype html><html lang="en"><meta charset="utf-8"><title>widget</title><body style="margin:12px">{}</body></html>'
+PAGE = '<!doctype html><html lang="en"><meta charset="utf-8"><title>widget</title><body style="margin:12px">{}</body>'
 N_MOVES = 100
 LAST_DIGIT = 0.011  # two exponentials may differ in the last bit and round apart; a wrong formula differs by more
 NUMBER = re.compile(r"[-+−]?\d[\d,]*\.?\d*(?:e[-+]\d+)?")
@@ -204,7 +204,7 @@ def test_nothing_sticks_out_and_text_is_large(page, kind: str, width: int) -> No
 
 @pytest.mark.parametrize("kind", ["cost", "die", "predictors", "stepper"])
 def test_latency_is_measured(page, kind: str) -> None:
-    """From the input event to the frame after it: the script's own time and the browser's painting. Printed, not judged."""
+    """From the input event to the frame after it: script, then paint. Printed, not judged."""
     show(page, card(kind))
     script = """async (root, n) => { const handle = root.querySelector("input[type=range]"), times = [];
       for (let i = 0; i < n; i++) {

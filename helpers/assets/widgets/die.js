@@ -21,7 +21,7 @@ const compute = (values) => {
   const total = weights.reduce((a, b) => a + b, 0), probs = weights.map((w) => total ? w / total : 0);
   const entropy = probs.reduce((sum, p) => p ? sum + p * Math.log(1 / p) : sum, 0);
   const chance = probs[rolled - 1], surprise = chance ? Math.log(1 / chance) : Infinity;
-  const perplexity = total ? Math.exp(entropy) : 0;
+  const likeliest = Math.max(...probs) || 1, perplexity = total ? Math.exp(entropy) : 0;
   const state = {
     "summary": sentence(total, entropy, perplexity, rolled, surprise),
     "big": total ? `${fixed(perplexity, 1)} faces` : "no die",
@@ -34,7 +34,7 @@ const compute = (values) => {
     state[`face${k}@hidden`] = k <= faces ? null : "";
     state[`p${k}`] = `${share} %`;
     state[`p${k}@class`] = k === rolled ? "cw-on" : null;
-    state[`bar${k}@style`] = `width:${share}%`;
+    state[`bar${k}@style`] = `width:${fixed(100 * p / likeliest, 1)}%`;
     state[`w${k}_in@aria-valuetext`] = `weight ${weights[i]}, probability ${share} %`;
     state[`die${k}@visibility`] = k <= faces ? null : "hidden";
     state[`fill${k}@width`] = fixed(34 * clamp(perplexity - i, 0, 1), 1);

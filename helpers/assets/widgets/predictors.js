@@ -1,5 +1,6 @@
 // The twin of predictors_state in helpers/widgets/_predictors.py.
-const log = Math.log, percent = (share) => `${fixed(100 * share, 1)} %`, px = (x) => x.toFixed(1);
+const percent = (share) => share > 0 && share < 0.0005 ? "< 0.1 %" : `${fixed(100 * share, 1)} %`;
+const log = Math.log, px = (x) => x.toFixed(1);
 const unsurePredictor = (loss) => {
   const k = Math.floor(Math.exp(loss) + 1e-9);
   const a = clamp((log(k + 1) - loss) / (log(k + 1) - log(k)), 0, 1);
@@ -59,7 +60,7 @@ const compute = ({ loss, confidence }, { V }) => {
     "loss_text": `${fixed(loss, 2)} nats · perplexity ${perplexity}`, "loss_in@aria-valuetext": `${fixed(loss, 2)} nats`,
     "confidence_text": whole, "confidence_in@aria-valuetext": whole,
     "mean@y1": px(Y(loss)), "mean@y2": px(Y(loss)), "mean_text@y": px(Y(loss) - 6),
-    "mean_text@x": `${52 + (loss < xEnd / 2 ? 340 : 150)}`,
+    "mean_text@x": `${52 + (loss < xEnd * 0.4 ? 340 : 170)}`,
     ...column("a", unsure), ...column("b", betting), ...dots("a", unsure), ...dots("b", betting),
   };
 };

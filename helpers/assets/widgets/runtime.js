@@ -35,6 +35,8 @@ const start = (id, compute, tries = 600) => {
     draw();
   };
   root.addEventListener("input", draw);
+  // JupyterLab takes arrow keys for itself unless the very element that has the focus carries this.
+  root.querySelectorAll("input, button").forEach((e) => e.setAttribute("data-lm-suppress-shortcuts", "true"));
   root.addEventListener("click", (event) => {
     const button = event.target.closest("button");
     if (!button) return;

@@ -1,0 +1,21 @@
+"""Figures in the house style: each function takes plain data and an optional `ax`, and returns the `Axes`."""
+
+from helpers.plots._charts import bars, lines, reliability
+from helpers.plots._spaces import labelled_cloud, scores_in_the_plane, token_grid
+from helpers.plots._style import COLOURS, MARKERS, REFERENCE, house_style, new_axes, reference_line, show
+
+__all__ = [
+    "COLOURS",
+    "MARKERS",
+    "REFERENCE",
+    "bars",
+    "house_style",
+    "labelled_cloud",
+    "lines",
+    "new_axes",
+    "reference_line",
+    "reliability",
+    "scores_in_the_plane",
+    "show",
+    "token_grid",
+]
