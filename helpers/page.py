@@ -13,6 +13,7 @@ CARD = f"{FONT} background-color: #ffffff; color: #16191d; padding: 10px 14px; m
 SHADE = (0, 114, 178)  # Okabe and Ito's blue, as in the figures
 DARKEST = 0.62  # share of SHADE at the top of the scale: dark text on it keeps a contrast of 4.5
 LINE_BREAK = "<br>"
+SHOWN_DIGITS = 1  # decimals of the numbers in a shaded text
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,8 @@ def text_heatmap(
     """A text whose tokens are shaded by a number, which stands small above each: legible without the colour.
 
     tokens  N pieces of text in order, spaces and line breaks as they are
-    values  N finite numbers, or None for a token that has none (the first one has no prediction)
+    values  N finite numbers, or None for a token that has none (the first one has no prediction); rounded to one
+            decimal before they are shaded, so that another machine's last digits change no colour
     label   what the numbers are ("surprise"), unit theirs ("nats")
     vmin    the number that stays white, vmax the darkest one; None: the smallest and the largest given
     return  an object that a notebook shows; styles are inline, so that a sanitiser leaves them alone
@@ -55,6 +57,8 @@ def text_heatmap(
     known = [float(v) for v in values if v is not None]
     if not known or not all(math.isfinite(v) for v in known):
         raise ValueError(f"expected at least one value and finite ones only, got {known[:8]}")
+    values = [None if v is None else round(float(v), SHOWN_DIGITS) for v in values]
+    known = [v for v in values if v is not None]
     low = min(known) if vmin is None else vmin
     high = max(known) if vmax is None else vmax
     if vmin is not None and vmax is not None and not vmin < vmax:
@@ -67,7 +71,7 @@ def text_heatmap(
         f'<div style="{CARD}"><div style="{FONT}">{name} in {measure}: {legend}</div>'
         f'<div style="{FONT} line-height: 2.3; margin-top: 8px">{body}</div></div>'
     )
-    return Html(markup, f"{len(tokens)} tokens shaded by {label}, {min(known):.2f} to {max(known):.2f} {unit}")
+    return Html(markup, f"{len(tokens)} tokens shaded by {label}, {min(known):.1f} to {max(known):.1f} {unit}")
 
 
 def _token(token: str, value: float | None, low: float, high: float, label: str, unit: str) -> str:
@@ -75,7 +79,7 @@ def _token(token: str, value: float | None, low: float, high: float, label: str,
     shown = shown.replace(" ", "\u00b7") if not token.strip(" ") else shown
     if value is None:
         return f"<span>{shown}</span>"
-    title = html.escape(f"{token!r}: {label} {value:.3f} {unit}")
+    title = html.escape(f"{token!r}: {label} {value:.1f} {unit}")
     number = f'<sup style="font-size: 11px; line-height: 1">{value:.1f}</sup>'
     breaks = LINE_BREAK * shown.count(LINE_BREAK)
     shown = shown.replace(LINE_BREAK, "")
