@@ -13,10 +13,12 @@ from helpers.page import table, text_heatmap
 def test_every_token_shows_its_number_and_its_shade() -> None:
     markup = text_heatmap(["a", " b", "c"], [None, 1.0, 3.0], label="surprise", unit="nats")._repr_html_()
     assert [float(x) for x in re.findall(r"<sup[^>]*>([\d.]+)</sup>", markup)] == [1.0, 3.0]
-    assert 'title="&#x27; b&#x27;: surprise 1.000 nats"' in markup
+    assert 'title="&#x27; b&#x27;: surprise 1.0 nats"' in markup
     white, dark = re.findall(r'nats" style="background-color: (#\w{6})', markup)
     assert white == "#ffffff" and dark == "#61a8cf"  # 255 + (0 - 255) * 0.62 = 97 = 0x61, and so on
     assert "surprise in nats:" in markup and "<span>a</span>" in markup
+    nearly = text_heatmap(["a", " b", "c"], [None, 1.04, 2.96], label="surprise", unit="nats")._repr_html_()
+    assert nearly == markup, "what is shown alike is shaded alike"
 
 
 def test_a_scale_can_be_fixed_and_clips() -> None:
