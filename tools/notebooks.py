@@ -31,7 +31,10 @@ BADGE_ID = "badge"
 SETUP_ID = "setup"
 README_START, README_END = "<!-- colab table: written by `make stamp` -->", "<!-- end of colab table -->"
 
-BADGE = "[Open in Colab]({colab}) · [lecture notes]({blob}/lecture_notes/{stem}.md) · prose CC BY 4.0, code MIT"
+BADGE = (
+    "[Open in Colab]({colab}) · [lecture notes](../lecture_notes/{stem}.md), also [online]({blob}/lecture_notes/{stem}.md)"
+    " · prose CC BY 4.0, code MIT"
+)
 SETUP = """\
 import importlib.util, pathlib, subprocess, sys
 
