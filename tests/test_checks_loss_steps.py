@@ -49,6 +49,7 @@ MISTAKES = [
     ("l4-stable-loss", lambda z, y: F.cross_entropy(z, y), "cross_entropy does it all"),
     ("l4-stable-loss", lambda z, y: -masked_mean(z, y, lambda z, y: z.log_softmax(-1)[:, 0]), "log_softmax does it"),
     ("l4-stable-loss", lambda z, y: masked_mean(z, y, through_probabilities), "500 below"),
+    ("l4-stable-loss", lambda z, y: masked_mean(z, y, through_probabilities), "Did p become 0"),
     ("l4-stable-loss", lambda z, y: masked_mean(z, y, one_maximum_for_all), "one row far below"),
     ("l4-stable-loss", lambda z, y: masked_mean(z, y) * (y != -100).float().mean(), "a masked target"),
     ("l4-stable-loss", lambda z, y: stable(z, y.clamp(min=0)).mean(), "a masked target"),

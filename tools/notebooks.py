@@ -32,8 +32,8 @@ SETUP_ID = "setup"
 README_START, README_END = "<!-- colab table: written by `make stamp` -->", "<!-- end of colab table -->"
 
 BADGE = (
-    "[Open in Colab]({colab}) · [lecture notes](../lecture_notes/{stem}.md), also [online]({blob}/lecture_notes/{stem}.md)"
-    " · prose CC BY 4.0, code MIT"
+    "[Open in Colab]({colab}) · [lecture notes](../lecture_notes/{stem}.md), "
+    "also [online]({blob}/lecture_notes/{stem}.md) · prose CC BY 4.0, code MIT"
 )
 SETUP = """\
 import importlib.util, pathlib, subprocess, sys

@@ -63,9 +63,11 @@ def stable_loss(answer: Callable[[Tensor, Tensor], Tensor]) -> None:
         with _locked():
             got = one_number(answer(torch.tensor(scores), torch.tensor(targets)), name)
         if not math.isclose(got, expected, rel_tol=1e-4, abs_tol=SPACING):
+            thought = "What is the largest number that you exponentiate, and how many targets do you divide by?"
+            if got == math.inf:
+                thought = "Did p become 0 before you took its log? Take ln p from the scores, without p."
             raise Mistake(
-                f"{name}: logits {scores}, targets {targets}: expected {expected:.5f} nats, got {got}. "
-                "What is the largest number that you exponentiate, and how many targets do you divide by?"
+                f"{name}: logits {scores}, targets {targets}: expected {expected:.5f} nats, got {got}. {thought}"
             )
 
 
