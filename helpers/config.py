@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+IGNORED_TARGET = -100  # a target that is not scored, as F.cross_entropy has it
 ACTIVATIONS = ("gelu", "gelu_tanh", "relu")
 
 

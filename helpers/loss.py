@@ -1,4 +1,4 @@
-"""From logits to one number: the six steps, their fast equivalent, perplexity, and a mean over all tokens alike."""
+"""From logits to one number: the six steps, their fast equivalents, perplexity, and a mean over all tokens alike."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
-IGNORED_TARGET = -100  # F.cross_entropy's own default: a target that is not scored
+from helpers.config import IGNORED_TARGET
+
+CHUNK_TOKENS = 256  # rows of logits held at once by `loss_from_hidden`
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,93 @@ def next_token_loss(logits: Tensor, targets: Tensor) -> Tensor:
     if targets.device.type == "cpu" and not (targets != IGNORED_TARGET).any():
         raise ValueError(f"no target to score: all {targets.numel()} are {IGNORED_TARGET}")
     return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED_TARGET)
+
+
+def loss_from_hidden(
+    hidden: Tensor, head_weight: Tensor, targets: Tensor, *, reduction: str = "mean", chunk_tokens: int = CHUNK_TOKENS
+) -> Tensor:
+    """`next_token_loss` of `hidden @ head_weight.T` without ever holding all its logits: a tensor () with gradients.
+
+    The (B * T, V) scores and their gradient are the largest thing in a small GPT's memory. Here the scores of
+    `chunk_tokens` positions at a time are made, scored, turned into gradients and thrown away. Under autocast the
+    products run in its dtype; sums and logs are float32.
+
+    hidden        (B, T, C) the last hidden states
+    head_weight   (V, C) the unembedding
+    targets       (B, T) ids in [0, V), or -100 for a position that is not scored
+    reduction     "mean" over the scored targets (NaN where there is none), or "sum"
+
+    ValueError: shapes that do not belong together, ids out of range, an unknown reduction, chunk_tokens below 1.
+    Source: Wijmans et al. 2024, "Cut Your Losses in Large-Vocabulary Language Models", for the idea.
+    """
+    if hidden.ndim != 3 or targets.shape != hidden.shape[:2] or head_weight.shape[1:] != hidden.shape[2:]:
+        raise ValueError(
+            f"expected hidden (B, T, C), head_weight (V, C) and targets (B, T), got {tuple(hidden.shape)}, "
+            f"{tuple(head_weight.shape)} and {tuple(targets.shape)}"
+        )
+    if reduction not in ("mean", "sum") or chunk_tokens < 1:
+        raise ValueError(f"expected reduction 'mean' or 'sum' and chunk_tokens >= 1, got {reduction!r}, {chunk_tokens}")
+    _check_ids(targets, head_weight.shape[0])
+    total = _ChunkedLoss.apply(
+        hidden.flatten(0, 1), head_weight, targets.flatten(), chunk_tokens, torch.is_grad_enabled()
+    )
+    return total if reduction == "sum" else total / (targets != IGNORED_TARGET).sum()
+
+
+class _ChunkedLoss(torch.autograd.Function):
+    """Summed loss of (N, C) hidden states; its gradients are made in the forward pass, while the scores are at hand."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, chunk_tokens: int, with_gradients: bool
+    ) -> Tensor:
+        device = hidden.device.type
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
+        states, matrix = hidden.to(dtype), weight.to(dtype)
+        total = torch.zeros((), device=hidden.device)
+        need_hidden, need_weight = (with_gradients and need for need in ctx.needs_input_grad[:2])
+        grad_hidden = torch.empty_like(hidden) if need_hidden else None
+        grad_weight = torch.zeros_like(weight) if need_weight else None
+        # the two large buffers are used again for every chunk: allocating them anew costs more than the arithmetic
+        raw = states.new_empty(min(chunk_tokens, len(states)), len(matrix))
+        scores = raw if dtype == torch.float32 else torch.empty_like(raw, dtype=torch.float32)
+        with torch.autocast(device, enabled=False):
+            for start in range(0, len(states), chunk_tokens):
+                rows = states[start : start + chunk_tokens]
+                n = len(rows)
+                torch.mm(rows, matrix.T, out=raw[:n])
+                total += _scores_to_gradient(raw[:n], scores[:n], targets[start : start + n])
+                if need_hidden:
+                    grad_hidden[start : start + n] = raw[:n] @ matrix
+                if need_weight and grad_weight.dtype == dtype:
+                    grad_weight.addmm_(raw[:n].T, rows)
+                elif need_weight:
+                    grad_weight += raw[:n].T @ rows
+        ctx.gradients = grad_hidden, grad_weight
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_total: Tensor) -> tuple[Tensor | None, ...]:
+        scaled = [None if g is None else g.mul_(grad_total.to(g.dtype)) for g in ctx.gradients]
+        ctx.gradients = None  # they were scaled in place, and are large
+        return *scaled, None, None, None
+
+
+def _scores_to_gradient(raw: Tensor, scores: Tensor, targets: Tensor) -> Tensor:
+    """Summed loss of rows of logits `raw` (n, V), which are replaced by its gradient: softmax minus one at the target.
+
+    scores  (n, V) float32 room to work in; may be `raw` itself
+    """
+    scored = targets != IGNORED_TARGET
+    index = targets.where(scored, 0)[:, None]
+    scores.copy_(raw)
+    at_target, highest = scores.gather(-1, index), scores.amax(-1, keepdim=True)
+    normaliser = scores.sub_(highest).exp_().sum(-1, keepdim=True)
+    loss = ((normaliser.log() + highest - at_target).squeeze(-1) * scored).sum()
+    scores.div_(normaliser).scatter_add_(-1, index, torch.full_like(at_target, -1))
+    raw.copy_(scores.mul_(scored[:, None]))
+    return loss
 
 
 def entropy(logits: Tensor) -> Tensor:
@@ -165,7 +256,10 @@ def _check(logits: Tensor, targets: Tensor, allow_ignored: bool = True) -> None:
             f"expected logits (B, T, V) and targets (B, T), got {tuple(logits.shape)} and {tuple(targets.shape)}; "
             "a single row needs a batch axis: x[None]"
         )
-    vocab_size = logits.shape[-1]
+    _check_ids(targets, logits.shape[-1], allow_ignored)
+
+
+def _check_ids(targets: Tensor, vocab_size: int, allow_ignored: bool = True) -> None:
     scored = targets[targets != IGNORED_TARGET] if allow_ignored else targets
     # on a GPU looking at values would stop it at every step, so that they are not looked at while training
     look = targets.device.type == "cpu" or not torch.is_grad_enabled()

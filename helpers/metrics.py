@@ -1,8 +1,10 @@
-"""Numbers about predictions beyond the loss: calibration, and how often the favourite was right."""
+"""Numbers beyond the loss: calibration, accuracy, the error bar of a mean, text that repeats another word for word."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -64,3 +66,66 @@ def accuracy(logits: Tensor, targets: Tensor) -> float:
             f"expected logits (..., V) and targets (...), got {tuple(logits.shape)} and {tuple(targets.shape)}"
         )
     return (logits.argmax(-1) == targets).double().mean().item()
+
+
+class Interval(NamedTuple):
+    """A mean and the range in which it would have fallen nineteen times in twenty."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def block_bootstrap(values: Tensor, block: int, n_resamples: int = 2000, seed: int = 0) -> Interval:
+    """The mean of a series whose neighbours are alike, with its 95 % interval: whole blocks are drawn, not single values.
+
+    values  (N,) in reading order, such as the surprise at each token
+    block   neighbours that are drawn together; 1 pretends that they were independent
+    seed    of the draws alone
+
+    ValueError: not one series, or blocks that are shorter than 1 or longer than the series.
+    Source: Kuensch 1989, "The Jackknife and the Bootstrap for General Stationary Observations".
+    """
+    if values.ndim != 1 or not 1 <= block <= len(values) or n_resamples < 1:
+        raise ValueError(
+            f"expected values (N,), 1 <= block <= N and n_resamples >= 1, got {tuple(values.shape)}, {block}, {n_resamples}"
+        )
+    values = values.detach().cpu().double()
+    sums = torch.cat([values.new_zeros(1), values.cumsum(0)])
+    block_sums = sums[block:] - sums[:-block]  # of every stretch of neighbours
+    n_blocks = -(-len(values) // block)
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.randint(len(block_sums), (n_resamples, n_blocks), generator=generator)
+    means = block_sums[drawn].mean(1) / block
+    low, high = means.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    return Interval(values.mean().item(), low, high)
+
+
+class Overlap(NamedTuple):
+    """A run of ids that two texts share: `length` of them, from `start` in the one and `source_start` in the other."""
+
+    length: int
+    start: int
+    source_start: int
+
+
+def longest_overlap(token_ids: Sequence[int], source: Sequence[int]) -> Overlap:
+    """The longest run of ids that stands word for word in both: how much of a text was learnt by heart.
+
+    token_ids  what was written; source  what was read in training
+    return     Overlap; of length 0 where they share nothing. The first of several equally long ones
+
+    Source: Carlini et al. 2021, "Extracting Training Data from Large Language Models", for the question.
+    """
+    text, read = tuple(map(int, token_ids)), tuple(map(int, source))
+    best = Overlap(0, 0, 0)
+    low, high = 1, min(len(text), len(read))
+    while low <= high:  # a run of n contains one of n - 1: halve the range
+        n = (low + high) // 2
+        places = {read[i : i + n]: i for i in range(len(read) - n, -1, -1)}  # the first place of each run
+        start = next((i for i in range(len(text) - n + 1) if text[i : i + n] in places), None)
+        if start is None:
+            high = n - 1
+        else:
+            best, low = Overlap(n, start, places[text[start : start + n]]), n + 1
+    return best

@@ -10,9 +10,10 @@ LAYERS = [
     {"config", "runtime", "tokenizer", "texts", "plots", "page"},
     {"model", "loss", "data", "schedule"},
     {"train", "decode", "checkpoint", "weights", "metrics", "budget"},
-    {"checks", "widgets", "pretrain"},
+    {"checks", "widgets", "progress"},
+    {"pretrain"},
 ]
-TORCHLESS = {"config", "tokenizer", "texts", "plots", "page", "budget"}
+TORCHLESS = {"config", "tokenizer", "texts", "plots", "page", "budget", "schedule"}
 MAX_LINES = 300
 
 

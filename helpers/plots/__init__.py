@@ -2,13 +2,14 @@
 
 from helpers.plots._charts import bars, lines, reliability
 from helpers.plots._spaces import labelled_cloud, scores_in_the_plane, token_grid
-from helpers.plots._style import COLOURS, MARKERS, REFERENCE, house_style, new_axes, reference_line, show
+from helpers.plots._style import COLOURS, MARKERS, REFERENCE, bundle, house_style, new_axes, reference_line, show
 
 __all__ = [
     "COLOURS",
     "MARKERS",
     "REFERENCE",
     "bars",
+    "bundle",
     "house_style",
     "labelled_cloud",
     "lines",

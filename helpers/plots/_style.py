@@ -43,7 +43,14 @@ def house_style() -> None:
 
 
 def show(drawn: Axes | Figure, alt: str) -> None:
-    """Display a figure once, as an image that carries its alternative text, and close it.
+    """Display a figure once, as an image that carries its alternative text, and close it. Arguments as for `bundle`."""
+    from IPython.display import display
+
+    display(bundle(drawn, alt), raw=True)
+
+
+def bundle(drawn: Axes | Figure, alt: str) -> dict[str, str]:
+    """What a notebook shows of a figure, by MIME type: an image with its alternative text. The figure is closed.
 
     alt  what a person who cannot see the figure needs to know: axes, shape of the curve, the claim
 
@@ -52,8 +59,6 @@ def show(drawn: Axes | Figure, alt: str) -> None:
     """
     if not alt.strip():
         raise ValueError("a figure needs alternative text: say in a sentence what it shows")
-    from IPython.display import display
-
     figure = drawn if isinstance(drawn, Figure) else drawn.figure
     width = round(figure.get_figwidth() * figure.dpi)
     source = base64.b64encode(_small_png(figure)).decode()
@@ -61,7 +66,7 @@ def show(drawn: Axes | Figure, alt: str) -> None:
         f'<img alt="{html.escape(alt)}" width="{width}" style="max-width: 100%" src="data:image/png;base64,{source}">'
     )
     plt.close(figure)
-    display({"text/html": image, "text/plain": f"figure: {alt}"}, raw=True)
+    return {"text/html": image, "text/plain": f"figure: {alt}"}
 
 
 def _small_png(figure: Figure) -> bytes:

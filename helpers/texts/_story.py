@@ -1,11 +1,11 @@
-"""What the course reads: its own story, written for it, which no published model has seen."""
+"""The course's own story, written for it, which no published model has seen."""
 
 from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
 
-ASSETS = Path(__file__).parent / "assets"
+ASSETS = Path(__file__).parents[1] / "assets"
 STORY_FILE = "bring_the_house.txt"
 
 

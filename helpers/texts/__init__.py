@@ -1,0 +1,7 @@
+"""What the course reads: its own story, and a toy language whose entropy is known exactly."""
+
+from helpers.texts._lexicons import LEXICONS, toy_language
+from helpers.texts._story import ASSETS, STORY_FILE, story
+from helpers.texts._toy import END_OF_TEXT, ToyLanguage
+
+__all__ = ["ASSETS", "END_OF_TEXT", "LEXICONS", "STORY_FILE", "ToyLanguage", "story", "toy_language"]

@@ -1,0 +1,53 @@
+"""The loss of a GPT over a text, without keeping the scores of a whole vocabulary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+
+import torch
+from torch import Tensor
+
+from helpers.loss import IGNORED_TARGET, LossReport, evaluating, loss_from_hidden
+from helpers.model import GPT
+from helpers.train._workers import Workers
+
+
+def summed_loss(model: GPT, token_ids: Tensor, targets: Tensor) -> Tensor:
+    """Nats of all scored targets together, a tensor () that gradients flow through; memory stays small."""
+    return loss_from_hidden(model.hidden(token_ids), model.head.weight, targets, reduction="sum")
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager:
+    """Matrix products in `precision` inside the block; float32 leaves everything as it is."""
+    dtype = getattr(torch, precision)
+    return torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32)
+
+
+@torch.no_grad()
+def evaluate(
+    model: GPT,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    precision: str = "float32",
+    workers: Workers | None = None,
+) -> LossReport:
+    """Mean loss over every scored target, each counted once, dropout off: `token_weighted_loss`, in less memory.
+
+    batches    of (token_ids (B, T), targets (B, T)), on any device
+    precision  of the matrix products
+    workers    several processes take every so-manyth batch each and sum what they found; None: this one alone
+
+    ValueError: no token to score.
+    """
+    workers = workers or Workers()
+    device = next(model.parameters()).device
+    total, n_tokens = 0.0, 0
+    with evaluating(model), autocast(device, precision):
+        for i, (token_ids, targets) in enumerate(batches):
+            if i % workers.count == workers.rank:
+                total += summed_loss(model, token_ids.to(device), targets.to(device)).item()
+                n_tokens += int((targets != IGNORED_TARGET).sum())
+    total, n_tokens = workers.total(total, n_tokens, device=device)
+    if not n_tokens:
+        raise ValueError("no token to score: `batches` is empty, or every target is masked")
+    return LossReport(total / n_tokens, int(n_tokens))

@@ -1,0 +1,198 @@
+"""The loop: a batch, a loss, a gradient, an update, a record; and the state from which it goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from helpers.loss import IGNORED_TARGET
+from helpers.model import GPT
+from helpers.train._evaluation import autocast, evaluate, summed_loss
+from helpers.train._optimizer import make_optimizer
+from helpers.train._records import Evaluation, Record, TrainConfig, Update
+from helpers.train._workers import Workers
+
+
+class NonFiniteError(FloatingPointError):
+    """A loss or a gradient was infinite or not a number; the weights are those before that update."""
+
+
+class Trainer:
+    """A training run. Iterate over it: it yields an Evaluation or an Update at a time, and prints and saves nothing.
+
+    model       a GPT on the device where it shall train
+    batches     batches[i] -> (token_ids (B, T), targets (B, T)), batch i of the run: a `data.Batches`, or a list,
+                which is gone through again and again
+    config      settings
+    validation  called with no argument, gives batches to evaluate on, anew each time; None: no evaluation
+
+    After each record the run stands between two updates, so that `state()` describes it; `load_state` in a new
+    Trainer goes on from there. Breaking off and iterating again goes on too. Every update weights each scored token
+    alike, however many rows and masked targets its micro-batches have. While iterating, the model is in training
+    mode; afterwards in evaluation mode. Under torchrun, once the process group is joined, each worker trains on its
+    share of every batch, and the update is that of the whole batch.
+
+    ValueError: no batch, or a token id outside the model's vocabulary. NonFiniteError: see there.
+    Source: Loshchilov & Hutter 2019; Micikevicius et al. 2018 (mixed precision), section 3.
+    """
+
+    def __init__(
+        self,
+        model: GPT,
+        batches: Sequence[tuple[Tensor, Tensor]],
+        config: TrainConfig,
+        validation: Callable[[], Iterable[tuple[Tensor, Tensor]]] | None = None,
+    ) -> None:
+        if not len(batches):
+            raise ValueError("expected at least one batch to train on, got none")
+        self.model, self.batches, self.config, self.validation = model, batches, config, validation
+        self.device = next(model.parameters()).device
+        self.workers = Workers.current()
+        self.optimizer = make_optimizer(model, config)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.precision == "float16")
+        self.step, self.n_tokens = 0, 0
+        self._summed_loss: nn.Module = _SummedLoss(model)
+        if self.workers.count > 1:
+            self._summed_loss = DistributedDataParallel(self._summed_loss)
+
+    def __iter__(self) -> Iterator[Record]:
+        return self.run()
+
+    def run(self, until: int | None = None) -> Iterator[Record]:
+        """Records up to `until` updates in all (None: the whole run); the last one is an evaluation at the run's end.
+
+        An evaluation comes before the first update, every `eval_every` updates and after the last; going on at a
+        step whose evaluation was made already repeats it, with the same result.
+        """
+        config = self.config
+        until = config.n_steps if until is None else min(until, config.n_steps)
+        every = config.eval_every or config.n_steps
+        self.model.train()
+        try:
+            while self.step < until:
+                if self.validation and self.step % every == 0:
+                    yield self.evaluation()
+                yield self._update()
+            if self.validation and self.step == config.n_steps:
+                yield self.evaluation()
+        finally:  # also where the caller stops early
+            self.model.eval()
+
+    def evaluation(self) -> Evaluation:
+        """The validation loss now. ValueError: the run has no validation text."""
+        if self.validation is None:
+            raise ValueError("this run has no validation batches: give Trainer a function that makes them")
+        report = evaluate(self.model, self.validation(), self.config.precision, self.workers)
+        return Evaluation(self.step, self.n_tokens, report.loss_nats, report.n_tokens)
+
+    def _update(self) -> Update:
+        token_ids, targets = self._batch(self.step)
+        n_scored = int((targets != IGNORED_TARGET).sum())
+        learning_rate = self.config.schedule(self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        loss_nats = self._gradients(token_ids, targets, n_scored)
+        self.scaler.unscale_(self.optimizer)
+        limit = self.config.clip_norm or float("inf")
+        grad_norm = nn.utils.clip_grad_norm_(self.model.parameters(), limit).item()
+        overflow = grad_norm != grad_norm or grad_norm == float("inf")
+        if overflow and not self.scaler.is_enabled():
+            self._stop(f"a gradient of length {grad_norm}")
+        scale = self.scaler.get_scale() if self.scaler.is_enabled() else None
+        self.scaler.step(self.optimizer)  # without a scaler this is optimizer.step()
+        self.scaler.update()
+        self.optimizer.zero_grad()
+        self.step, self.n_tokens = self.step + 1, self.n_tokens + n_scored
+        epoch = (self.step - 1) // len(self.batches)
+        return Update(
+            self.step - 1, epoch, self.n_tokens, loss_nats, learning_rate, grad_norm, self.config.precision, scale,
+            overflow,
+        )  # fmt: skip
+
+    def _gradients(self, token_ids: Tensor, targets: Tensor, n_scored: int) -> float:
+        """Add up the gradient of the batch's mean loss, micro-batch by micro-batch, and return that mean."""
+        token_ids, targets = self.workers.share(token_ids), self.workers.share(targets)
+        size = self.config.micro_batch_size or max(len(token_ids), 1)
+        pieces = list(zip(token_ids.split(size), targets.split(size), strict=True))
+        total = 0.0
+        for i, (inputs, wanted) in enumerate(pieces):
+            last = i == len(pieces) - 1
+            inputs, wanted = inputs.to(self.device), wanted.to(self.device)
+            with nullcontext() if last or self.workers.count == 1 else self._summed_loss.no_sync():
+                with autocast(self.device, self.config.precision):
+                    loss = self._summed_loss(inputs, wanted)
+                # workers' gradients are averaged, so that each is made `count` times too large
+                self.scaler.scale(loss * (self.workers.count / n_scored)).backward()
+            total += loss.item()
+        mean = self.workers.total(total, device=self.device)[0] / n_scored
+        if not abs(mean) < float("inf"):
+            self.optimizer.zero_grad()
+            self._stop(f"a loss of {mean}")
+        return mean
+
+    def _batch(self, step: int) -> tuple[Tensor, Tensor]:
+        i = step if hasattr(self.batches, "token_ids") else step % len(self.batches)
+        token_ids, targets = self.batches[i]
+        low, high = (int(v) for v in token_ids.aminmax())
+        if low < 0 or high >= self.model.config.vocab_size:
+            raise ValueError(
+                f"batch {i}: token ids must be in [0, {self.model.config.vocab_size}), got {low} to {high}: "
+                "does the tokenizer belong to this model?"
+            )
+        if len(token_ids) < self.workers.count or not (targets != IGNORED_TARGET).any():
+            raise ValueError(
+                f"batch {i}: expected a target to score and a row for each of {self.workers.count} workers, "
+                f"got {len(token_ids)} rows and {int((targets != IGNORED_TARGET).sum())} targets"
+            )
+        return token_ids, targets
+
+    def _stop(self, what: str) -> None:
+        self.optimizer.zero_grad()
+        place, epoch = self.step % len(self.batches), self.step // len(self.batches)
+        raise NonFiniteError(
+            f"{what} at step {self.step} (batch {place} of epoch {epoch}, learning rate "
+            f"{self.config.schedule(self.step):.2e}, {self.config.precision}); the weights are those before it. "
+            "Look at that batch; try a lower learning rate, a longer warm-up, or float32"
+        )
+
+    def state(self) -> dict[str, Any]:
+        """Where the run stands, beside the weights: step, n_tokens, optimizer, scaler (None where there is none)."""
+        scaler = self.scaler.state_dict() if self.scaler.is_enabled() else None
+        return {
+            "step": self.step,
+            "n_tokens": self.n_tokens,
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": scaler,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from what `state()` gave; the weights are loaded by whoever has them.
+
+        ValueError: a scaler's state for a run without one, or the other way round.
+        """
+        if (state["scaler"] is not None) != self.scaler.is_enabled():
+            raise ValueError(
+                f"the state {'has' if state['scaler'] is not None else 'lacks'} a gradient scaler, "
+                f"this run in {self.config.precision} {'has' if self.scaler.is_enabled() else 'has none'}: "
+                "go on in the precision that it was saved in"
+            )
+        self.optimizer.load_state_dict(state["optimizer"])
+        if state["scaler"] is not None:
+            self.scaler.load_state_dict(state["scaler"])
+        self.step, self.n_tokens = state["step"], state["n_tokens"]
+
+
+class _SummedLoss(nn.Module):
+    """The model and its loss in one forward pass, which is what DistributedDataParallel wraps."""
+
+    def __init__(self, model: GPT) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, token_ids: Tensor, targets: Tensor) -> Tensor:
+        return summed_loss(self.model, token_ids, targets)

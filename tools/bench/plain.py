@@ -1,0 +1,173 @@
+"""A GPT and its training step as a first from-scratch version has them: every formula spelled out, nothing fused.
+
+It is the baseline of `make bench`, and the slow oracle that the course's fast path is tested against.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from helpers.config import GPTConfig
+from helpers.model import GPT
+
+LEARNING_RATE = 4e-4
+WEIGHT_DECAY = 0.1
+
+
+class PlainLayerNorm(nn.Module):
+    """Mean and variance over the width, written out: (B, T, C) -> (B, T, C)."""
+
+    def __init__(self, width: int, eps: float) -> None:
+        super().__init__()
+        self.eps = eps
+        self.scale = nn.Parameter(torch.ones(width))
+        self.shift = nn.Parameter(torch.zeros(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean = x.mean(dim=-1, keepdim=True)
+        variance = x.var(dim=-1, keepdim=True, unbiased=False)
+        return self.scale * (x - mean) / torch.sqrt(variance + self.eps) + self.shift
+
+
+class PlainGELU(nn.Module):
+    """The tanh approximation of GELU, term by term."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner = math.sqrt(2 / math.pi) * (x + 0.044715 * torch.pow(x, 3))
+        return 0.5 * x * (1 + torch.tanh(inner))
+
+
+class PlainAttention(nn.Module):
+    """Queries, keys and values from three matrices; then one head after the other, each with its mask and softmax."""
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__()
+        C, T = config.emb_dim, config.context_length
+        self.n_heads, self.head_dim = config.n_heads, config.head_dim
+        self.query = nn.Linear(C, C, bias=config.qkv_bias)
+        self.key = nn.Linear(C, C, bias=config.qkv_bias)
+        self.value = nn.Linear(C, C, bias=config.qkv_bias)
+        self.out = nn.Linear(C, C)
+        self.dropout = nn.Dropout(config.drop_rate)
+        self.register_buffer("future", torch.ones(T, T, dtype=torch.bool).triu(1), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        T = x.shape[1]
+        queries, keys, values = self.query(x), self.key(x), self.value(x)  # each (B, T, C)
+        heads = []
+        for head in range(self.n_heads):
+            columns = slice(head * self.head_dim, (head + 1) * self.head_dim)
+            attn_scores = queries[..., columns] @ keys[..., columns].transpose(1, 2)  # (B, T, T)
+            attn_scores = attn_scores.masked_fill(self.future[:T, :T], -math.inf)
+            attn_weights = torch.softmax(attn_scores / math.sqrt(self.head_dim), dim=-1)
+            heads.append(self.dropout(attn_weights) @ values[..., columns])  # (B, T, D)
+        return self.out(torch.cat(heads, dim=-1))
+
+
+class PlainBlock(nn.Module):
+    """Attention and a feed-forward layer, each on a normalised copy and added back: (B, T, C) -> (B, T, C)."""
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__()
+        self.norm1 = PlainLayerNorm(config.emb_dim, config.norm_eps)
+        self.attention = PlainAttention(config)
+        self.norm2 = PlainLayerNorm(config.emb_dim, config.norm_eps)
+        self.expand = nn.Linear(config.emb_dim, config.hidden_ff_dim)
+        self.activation = PlainGELU()
+        self.shrink = nn.Linear(config.hidden_ff_dim, config.emb_dim)
+        self.dropout = nn.Dropout(config.drop_rate)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.dropout(self.attention(self.norm1(x)))
+        return x + self.dropout(self.shrink(self.activation(self.expand(self.norm2(x)))))
+
+
+class PlainGPT(nn.Module):
+    """token_ids (B, T) -> logits (B, T, V), with a head of its own.
+
+    ValueError: a config with a tied head, or with anything else that GPT-2 of the textbooks lacks.
+    Source: Radford et al. 2019 (GPT-2), section 2.3.
+    """
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__()
+        if config.tied_head or not config.linear_bias or config.position_offset or config.activation != "gelu_tanh":
+            raise ValueError(
+                "the plain GPT has tied_head=False, linear_bias=True, position_offset=0 and activation='gelu_tanh', "
+                f"got {config}: derive one with preset('book-124m', ...)"
+            )
+        self.config = config
+        self.token_embedding = nn.Embedding(config.vocab_size, config.emb_dim)
+        self.position_embedding = nn.Embedding(config.context_length, config.emb_dim)
+        self.dropout = nn.Dropout(config.drop_rate)
+        self.blocks = nn.Sequential(*(PlainBlock(config) for _ in range(config.n_layers)))
+        self.final_norm = PlainLayerNorm(config.emb_dim, config.norm_eps)
+        self.head = nn.Linear(config.emb_dim, config.vocab_size, bias=False)
+
+    def forward(self, token_ids: Tensor) -> Tensor:
+        positions = torch.arange(token_ids.shape[1], device=token_ids.device)
+        x = self.dropout(self.token_embedding(token_ids) + self.position_embedding(positions))
+        return self.head(self.final_norm(self.blocks(x)))
+
+
+def plain_optimizer(model: nn.Module) -> torch.optim.AdamW:
+    """AdamW over every parameter alike, torch's defaults but for the rate and the decay."""
+    return torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+
+
+def plain_step(model: nn.Module, optimizer: torch.optim.Optimizer, token_ids: Tensor, targets: Tensor) -> float:
+    """One update on token_ids and targets, both (B, T): the mean loss in nats before it."""
+    optimizer.zero_grad()
+    logits = model(token_ids)
+    loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+@torch.no_grad()
+def copy_to_plain(source: GPT, target: PlainGPT) -> None:
+    """Give `target` every weight of `source`. ValueError: their shapes differ."""
+    for ours, plain in _pairs(source, target):
+        plain.copy_(ours)
+
+
+@torch.no_grad()
+def copy_from_plain(source: PlainGPT, target: GPT) -> None:
+    """Give `target` every weight of `source`. ValueError: their shapes differ."""
+    for ours, plain in _pairs(target, source):
+        ours.copy_(plain)
+
+
+def _pairs(ours: GPT, plain: PlainGPT) -> Iterator[tuple[Tensor, Tensor]]:
+    """Each parameter of `plain` behind the one of `ours`, or the third of it, that means the same."""
+    if ours.config != plain.config:
+        raise ValueError(f"the two models must have one config, got {ours.config} and {plain.config}")
+    yield ours.token_embedding.weight, plain.token_embedding.weight
+    yield ours.position_embedding.weight, plain.position_embedding.weight
+    for mine, other in zip(ours.blocks, plain.blocks, strict=True):
+        thirds = [other.attention.query, other.attention.key, other.attention.value]
+        for name in ("weight", "bias") if ours.config.qkv_bias else ("weight",):
+            whole = getattr(mine.attention.qkv, name)
+            yield from zip(whole.chunk(3), (getattr(third, name) for third in thirds), strict=True)
+        for linear, twin in [
+            (mine.attention.out_proj, other.attention.out),
+            (mine.feed_forward.expand, other.expand),
+            (mine.feed_forward.out_proj, other.shrink),
+        ]:
+            yield linear.weight, twin.weight
+            yield linear.bias, twin.bias
+        yield from _norm_pairs(mine.norm1, other.norm1)
+        yield from _norm_pairs(mine.norm2, other.norm2)
+    yield from _norm_pairs(ours.final_norm, plain.final_norm)
+    yield ours.head.weight, plain.head.weight
+
+
+def _norm_pairs(norm: nn.LayerNorm, plain: PlainLayerNorm) -> Iterator[tuple[Tensor, Tensor]]:
+    yield norm.weight, plain.scale
+    yield norm.bias, plain.shift

