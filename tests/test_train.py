@@ -49,7 +49,7 @@ def test_stopping_early_leaves_evaluation_mode():
 def test_every_window_can_be_drawn():
     model = GPT(TINY)
     seen = []
-    model.register_forward_pre_hook(lambda module, arguments: seen.append(arguments[0][:, 0]))
+    model.token_embedding.register_forward_pre_hook(lambda module, arguments: seen.append(arguments[0][:, 0]))
     list(taste_of_training(model, torch.arange(9), n_steps=6, batch_size=4))  # 9 ids hold two windows of 7 + 1
     assert set(torch.cat(seen).tolist()) == {0, 1}
 
@@ -57,8 +57,8 @@ def test_every_window_can_be_drawn():
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"token_ids": TEXT[:7]}, "more than 7"),
-        ({"token_ids": TEXT[None]}, "single list"),
+        ({"token_ids": TEXT[:7]}, "needs 8 ids, got 7"),
+        ({"token_ids": TEXT[None]}, "one list"),
         ({"n_steps": 0}, "at least 1"),
         ({"batch_size": 0}, "at least 1"),
         ({"token_ids": TEXT + 1}, r"\[0, 17\), got 1 to 17"),

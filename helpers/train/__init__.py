@@ -3,7 +3,7 @@
 from helpers.train._evaluation import evaluate, summed_loss
 from helpers.train._optimizer import make_optimizer
 from helpers.train._records import Curve, Evaluation, Record, TrainConfig, Update, curves
-from helpers.train._taste import StepRecord, taste_of_training
+from helpers.train._taste import taste_of_training
 from helpers.train._trainer import NonFiniteError, Trainer
 from helpers.train._workers import Workers
 
@@ -12,7 +12,6 @@ __all__ = [
     "Evaluation",
     "NonFiniteError",
     "Record",
-    "StepRecord",
     "TrainConfig",
     "Trainer",
     "Update",

@@ -1,1 +1,1 @@
-"""How fast and how large training is: `helpers` beside a plain GPT and beside transformers. Run it with `make bench`."""
+"""Speed and memory of training: `helpers` beside a plain GPT and beside transformers. Run it with `make bench`."""

@@ -1,0 +1,112 @@
+"""One variant measured in a process of its own: `python -m tools.bench.worker '{"variant": "plain", ...}'`.
+
+The last line of its output is JSON: the numbers, or why the variant was skipped.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import time
+from dataclasses import dataclass
+
+import torch
+
+from helpers import runtime
+from helpers.config import GPTConfig
+from tools.bench import machine
+from tools.bench.variants import VARIANTS, Batch
+
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one process measures.
+
+    variant       a name in VARIANTS
+    config        fields of GPTConfig; the head is tied or not as the variant says
+    batch_size    B, rows of every batch; each has context_length tokens
+    warmup_steps  updates before the clock starts, at least 1: the first allocates
+    timed_steps   updates that are timed, at least 1
+    device        "cpu" or "cuda"
+    """
+
+    variant: str
+    config: dict
+    batch_size: int
+    warmup_steps: int
+    timed_steps: int
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        if self.variant not in VARIANTS:
+            raise ValueError(f"no variant named {self.variant!r}; there are {', '.join(VARIANTS)}")
+        for name in ("batch_size", "warmup_steps", "timed_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.device not in ("cpu", "cuda"):
+            raise ValueError(f"device must be cpu or cuda, got {self.device!r}")
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise ValueError("device cuda was asked for, but torch finds no card here: take --device cpu")
+
+
+def measure(job: Job) -> dict:
+    """Train the variant and report.
+
+    return  status "ok" with tokens_per_s (median over the timed steps), peak_bytes, peak_above_imports_bytes (the
+            growth of the peak since the imports), n_params, losses of all steps; or "skipped" with the reason
+    """
+    lab = runtime.start(SEED)
+    report = {"status": "ok", "threads": lab.threads, "torch": torch.__version__}
+    if VARIANTS[job.variant].precision == "bfloat16" and not _multiplies_bfloat16(job.device):
+        return report | {"status": "skipped", "reason": "no bfloat16 instructions"}
+    if job.variant == "transformers":
+        import transformers
+
+        transformers.logging.set_verbosity_error()
+        from transformers import GPT2LMHeadModel  # noqa: F401 its memory belongs to the imports, not to the model
+    at_rest = _peak_bytes(job.device)
+    config = GPTConfig(**job.config)
+    n_steps = job.warmup_steps + job.timed_steps
+    batches = make_batches(config, job.batch_size, n_steps, job.device)
+    n_params, step = VARIANTS[job.variant].build(config, batches, n_steps)
+    losses, seconds = [], []
+    for _ in range(n_steps):
+        start = time.perf_counter()
+        losses.append(step())  # its .item() waits for the device, up to the optimizer's own work
+        if job.device == "cuda":
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - start)
+    n_tokens = job.batch_size * config.context_length
+    peak = _peak_bytes(job.device)
+    return report | {
+        "tokens_per_s": n_tokens / statistics.median(seconds[job.warmup_steps :]),
+        "peak_bytes": peak,
+        "peak_above_imports_bytes": peak - at_rest,
+        "n_params": n_params,
+        "losses": losses,
+    }
+
+
+def make_batches(config: GPTConfig, batch_size: int, n_batches: int, device: str) -> list[Batch]:
+    """(token_ids, targets) of random ids, the same for every variant: both (B, T) int64 views of B x (T + 1) ids."""
+    generator = torch.Generator().manual_seed(SEED)
+    shape = (n_batches, batch_size, config.context_length + 1)
+    ids = torch.randint(config.vocab_size, shape, generator=generator).to(device)
+    return [(rows[:, :-1], rows[:, 1:]) for rows in ids]
+
+
+def _multiplies_bfloat16(device: str) -> bool:
+    if device == "cuda":
+        return torch.cuda.get_device_capability() >= runtime.MIN_BF16_CAPABILITY
+    return machine.has_bfloat16(machine.read_cpuinfo())
+
+
+def _peak_bytes(device: str) -> int:
+    return torch.cuda.max_memory_allocated() if device == "cuda" else machine.peak_resident_bytes()
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(Job(**json.loads(sys.argv[1])))))
