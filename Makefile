@@ -1,6 +1,7 @@
 # The course in two commands: `make lab` to study, `make test` to check. `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help lab test test-unit test-notebooks test-processors test-browser lint format notebooks stamp hooks clean
+.PHONY: help lab test test-unit test-notebooks test-processors test-browser drill bench pretrained lint format notebooks \
+	stamp hooks clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -55,6 +56,16 @@ test-processors: $(STAMP) ## the notebooks' stored outputs against other instruc
 
 test-browser: $(STAMP) ## run the notebooks in headless Chromium, move their sliders, keep screenshots in build/
 	$(BIN)/python -m pytest -m browser tests/browser -s
+
+drill: $(STAMP) ## kill a training run a hundred times, resume it, and compare its final weights
+	$(BIN)/python -m tools.drill --kills 100
+
+bench: $(STAMP) ## training speed and peak memory beside a plain GPT and transformers', interleaved
+	$(BIN)/python -m tools.bench
+
+pretrained: $(STAMP) ## make the course's own model again (hours; needs Debian's packages): make pretrained WORK=/some/folder
+	@test -n "$(WORK)" || { echo "Where to? make pretrained WORK=/some/folder"; exit 1; }
+	$(BIN)/python -m tools.pretrained --work $(WORK)
 
 lint: $(STAMP) ## style of code and notebooks, badges and first cells up to date
 	$(BIN)/ruff check .

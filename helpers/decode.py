@@ -23,7 +23,7 @@ def generate(
 
     token_ids    (B, T) the prompts, on the model's device
     temperature  scores are divided by it before the draw; 0 takes the favourite each time
-    top_k        draw from so many favourites only; None: from all
+    top_k        draw from exactly so many favourites; None: from all
     generator    where the draws come from; None: one seeded with 0, so that the global one is never moved
     return       (B, T + n_new) prompts and continuations
 
@@ -42,10 +42,12 @@ def generate(
             hidden = model.hidden(token_ids[:, -model.config.context_length :])
             logits = model.head(hidden[:, -1]).float()  # (B, V): only the last position speaks about what follows
             if top_k is not None:
-                logits = logits.masked_fill(logits < logits.topk(top_k).values[:, -1:], float("-inf"))
+                best = logits.topk(top_k)  # by index, because a threshold would let all equals in
+                logits = torch.full_like(logits, float("-inf")).scatter(-1, best.indices, best.values)
             if temperature == 0:
                 chosen = logits.argmax(-1, keepdim=True)
             else:
-                chosen = torch.multinomial(torch.softmax(logits / temperature, -1), 1, generator=generator)
+                below = logits - logits.amax(-1, keepdim=True)  # at most 0, so that no temperature makes them overflow
+                chosen = torch.multinomial(torch.softmax(below / temperature, -1), 1, generator=generator)
             token_ids = torch.cat([token_ids, chosen], dim=1)
     return token_ids

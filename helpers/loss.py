@@ -90,6 +90,7 @@ def loss_from_hidden(
     targets       (B, T) ids in [0, V), or -100 for a position that is not scored
     reduction     "mean" over the scored targets (NaN where there is none), or "sum"
 
+    The gradients are made on the way forward and kept once, so that `backward` works once, also with retain_graph.
     ValueError: shapes that do not belong together, ids out of range, an unknown reduction, chunk_tokens below 1.
     Source: Wijmans et al. 2024, "Cut Your Losses in Large-Vocabulary Language Models", for the idea.
     """
@@ -142,6 +143,8 @@ class _ChunkedLoss(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_total: Tensor) -> tuple[Tensor | None, ...]:
+        if ctx.gradients is None:
+            raise RuntimeError("the gradients of loss_from_hidden are used up: call it again before another backward")
         scaled = [None if g is None else g.mul_(grad_total.to(g.dtype)) for g in ctx.gradients]
         ctx.gradients = None  # they were scaled in place, and are large
         return *scaled, None, None, None
@@ -157,9 +160,9 @@ def _scores_to_gradient(raw: Tensor, scores: Tensor, targets: Tensor) -> Tensor:
     scores.copy_(raw)
     at_target, highest = scores.gather(-1, index), scores.amax(-1, keepdim=True)
     normaliser = scores.sub_(highest).exp_().sum(-1, keepdim=True)
-    loss = ((normaliser.log() + highest - at_target).squeeze(-1) * scored).sum()
+    loss = ((normaliser.log() + highest - at_target).squeeze(-1).where(scored, 0)).sum()
     scores.div_(normaliser).scatter_add_(-1, index, torch.full_like(at_target, -1))
-    raw.copy_(scores.mul_(scored[:, None]))
+    raw.copy_(scores.masked_fill_(~scored[:, None], 0))
     return loss
 
 

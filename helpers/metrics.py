@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -77,27 +78,32 @@ class Interval(NamedTuple):
 
 
 def block_bootstrap(values: Tensor, block: int, n_resamples: int = 2000, seed: int = 0) -> Interval:
-    """The mean of a series whose neighbours are alike, with its 95 % interval: whole blocks are drawn, not single values.
+    """The mean of a series whose neighbours are alike, with its 95 % interval: blocks are drawn, not single values.
 
     values  (N,) in reading order, such as the surprise at each token
-    block   neighbours that are drawn together; 1 pretends that they were independent
+    block   neighbours that are drawn together; 1 pretends that they were independent. It should be longer than the
+            likeness reaches and much shorter than N: a single block of N says nothing, and its interval is empty
     seed    of the draws alone
 
-    ValueError: not one series, or blocks that are shorter than 1 or longer than the series.
+    ValueError: not one series, blocks that are shorter than 1 or longer than the series, or no resample.
     Source: Kuensch 1989, "The Jackknife and the Bootstrap for General Stationary Observations".
     """
     if values.ndim != 1 or not 1 <= block <= len(values) or n_resamples < 1:
         raise ValueError(
-            f"expected values (N,), 1 <= block <= N and n_resamples >= 1, got {tuple(values.shape)}, {block}, {n_resamples}"
+            f"expected values (N,), 1 <= block <= N and n_resamples >= 1, "
+            f"got {tuple(values.shape)}, {block} and {n_resamples}"
         )
     values = values.detach().cpu().double()
     sums = torch.cat([values.new_zeros(1), values.cumsum(0)])
-    block_sums = sums[block:] - sums[:-block]  # of every stretch of neighbours
-    n_blocks = -(-len(values) // block)
+    N, n_starts = len(values), len(values) - block + 1
+    lengths = torch.full((-(-N // block),), block)
+    lengths[-1] -= lengths.sum() - N  # a resample is as long as the series, or its mean would vary less
     generator = torch.Generator().manual_seed(seed)
-    drawn = torch.randint(len(block_sums), (n_resamples, n_blocks), generator=generator)
-    means = block_sums[drawn].mean(1) / block
-    low, high = means.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    means = values.new_empty(n_resamples)
+    for i in range(n_resamples):  # one by one: all at once could take gigabytes
+        starts = torch.randint(n_starts, lengths.shape, generator=generator)
+        means[i] = (sums[starts + lengths] - sums[starts]).sum() / N
+    low, high = means.quantile(means.new_tensor([0.025, 0.975])).tolist()
     return Interval(values.mean().item(), low, high)
 
 
@@ -113,19 +119,22 @@ def longest_overlap(token_ids: Sequence[int], source: Sequence[int]) -> Overlap:
     """The longest run of ids that stands word for word in both: how much of a text was learnt by heart.
 
     token_ids  what was written; source  what was read in training
-    return     Overlap; of length 0 where they share nothing. The first of several equally long ones
+    return     Overlap; of length 0 where they share nothing. The first of several equally long ones, in both
 
+    ValueError: an id outside [0, 1,114,112).
     Source: Carlini et al. 2021, "Extracting Training Data from Large Language Models", for the question.
     """
-    text, read = tuple(map(int, token_ids)), tuple(map(int, source))
-    best = Overlap(0, 0, 0)
-    low, high = 1, min(len(text), len(read))
-    while low <= high:  # a run of n contains one of n - 1: halve the range
-        n = (low + high) // 2
-        places = {read[i : i + n]: i for i in range(len(read) - n, -1, -1)}  # the first place of each run
-        start = next((i for i in range(len(text) - n + 1) if text[i : i + n] in places), None)
-        if start is None:
-            high = n - 1
-        else:
-            best, low = Overlap(n, start, places[text[start : start + n]]), n + 1
-    return best
+    text, read = _as_characters(token_ids), _as_characters(source)
+    length = start = 0
+    for i in range(len(text)):
+        while i + length < len(text) and text[i : i + length + 1] in read:  # only a longer one is of interest
+            start, length = i, length + 1
+    return Overlap(length, start, read.find(text[start : start + length]))
+
+
+def _as_characters(token_ids: Sequence[int]) -> str:
+    """One character per id: Python finds text in text fast."""
+    try:
+        return "".join(map(chr, map(int, token_ids)))
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"ids must be in [0, {sys.maxunicode + 1:,}): {error}") from error

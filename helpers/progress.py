@@ -47,9 +47,10 @@ def bar(records: Iterable[Record], n_steps: int, done: int = 0) -> Iterator[Reco
 def live(
     records: Iterable[Record], n_steps: int, references: dict[str, float] | None = None, done: int = 0
 ) -> Iterator[Record]:
-    """`bar`, and in a notebook the curves as they grow; when the run is over both are gone, for a figure that stays.
+    """`bar`, and in a notebook the curves as they grow; when the run is over they go, for a figure that stays.
 
     references  name -> loss in nats, drawn as lines: ln V, the entropy of the language
+    the rest    as for `bar`
     """
     seen: list[Record] = []
     canvas, drawn = None, 0.0
@@ -86,7 +87,8 @@ def _redraw(canvas, records: list[Record], references: dict[str, float]):
     from IPython.display import display
 
     last = next((r for r in reversed(records) if isinstance(r, Evaluation)), records[-1])
-    ax = loss_figure(records, f"After {records[-1].step} updates", references)
+    made = records[-1].step + isinstance(records[-1], Update)  # an update's number says how many came before it
+    ax = loss_figure(records, f"After {made} updates", references)
     content = plots.bundle(ax, f"loss curves so far, the last one {last.loss_nats:.3f} nats per token")
     if canvas is None:
         return display(content, raw=True, display_id=True)

@@ -11,8 +11,8 @@ class Schedule:
     """Warm-up and cosine decay, a function of the step alone, so that a resumed run needs no state of it.
 
     peak           the highest learning rate
-    n_steps        updates in the whole run; from the last one on the rate stays at its floor
-    warmup_steps   updates of the straight rise; the first one already uses peak / warmup_steps
+    n_steps        updates in the whole run; the last one is at the floor, unless the warm-up leaves it no room to fall
+    warmup_steps   updates of the straight rise: peak / warmup_steps at the first, the peak at the last and once more
     floor_share    the floor as a share of the peak, in [0, 1]; 1 keeps the rate constant after the warm-up
 
     ValueError: any of these outside its range.

@@ -25,6 +25,13 @@ N_STEPS, B = 12, 5
 LEARNING_RATE = 5e-3
 
 
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch):
+    """These models are too small for two, whose waiting for each other would take most of the time."""
+    monkeypatch.setenv("COURSE_THREADS", "1")
+    torch.set_num_threads(1)
+
+
 def twins(config: GPTConfig = TINY) -> tuple[GPT, plain.PlainGPT]:
     ours, slow = GPT(config), plain.PlainGPT(config)
     with torch.no_grad():  # biases and norms too: zeros and ones would hide a mistake
@@ -177,7 +184,7 @@ def test_the_names_of_the_command_line_are_those_of_the_variants():
 
 
 def test_a_run_writes_numbers_and_failures_and_no_path(tmp_path, capsys, monkeypatch):
-    """One real worker, and one that fails: a tied preset's plain twin of OPT does not exist."""
+    """Two real workers, one of which fails: there is no plain version with ReLU."""
     monkeypatch.setattr(bench, "preset", lambda name, **changes: replace(TINY, activation="relu", tied_head=True))
     output = tmp_path / "folder" / "bench.json"
     arguments = ["--rounds", "1", "--steps", "1", "--warmup", "1", "--threads", "1", "--output", str(output)]

@@ -12,6 +12,7 @@ LAYERS = [
     {"train", "decode", "checkpoint", "weights", "metrics", "budget"},
     {"checks", "widgets", "progress"},
     {"pretrain"},
+    {"pretrained"},
 ]
 TORCHLESS = {"config", "tokenizer", "texts", "plots", "page", "budget", "schedule"}
 MAX_LINES = 300

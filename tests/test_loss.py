@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from helpers import loss
 
@@ -158,3 +159,150 @@ def test_token_weighted_loss_restores_the_mode_and_refuses_nothing_to_score():
     with pytest.raises(ValueError, match="targets"):
         loss.token_weighted_loss(model, [(torch.zeros(1, 2, dtype=torch.int64), torch.tensor([[0, 7]]))])
     assert model.training
+
+
+def hidden_case(shape=(2, 5), C=3, V=11, masked=True, seed=0):
+    """hidden (B, T, C), head_weight (V, C), targets (B, T), some of them masked."""
+    generator = torch.Generator().manual_seed(seed)
+    hidden = torch.randn(*shape, C, generator=generator, requires_grad=True)
+    weight = torch.randn(V, C, generator=generator, requires_grad=True)
+    targets = torch.randint(V, shape, generator=generator)
+    if masked:
+        targets[0, 1::2] = loss.IGNORED_TARGET
+    return hidden, weight, targets
+
+
+def from_logits(hidden, weight, targets, reduction="mean"):
+    return F.cross_entropy((hidden @ weight.T).flatten(0, 1).float(), targets.flatten(), reduction=reduction)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("chunk_tokens", [1, 3, 5, 10, 999])
+@pytest.mark.parametrize("masked", [False, True])
+def test_loss_from_hidden_is_cross_entropy_with_its_gradients(reduction, chunk_tokens, masked):
+    hidden, weight, targets = hidden_case(masked=masked)
+    value = loss.loss_from_hidden(hidden, weight, targets, reduction=reduction, chunk_tokens=chunk_tokens)
+    expected = from_logits(hidden, weight, targets, reduction)
+    torch.testing.assert_close(value, expected)
+    # times 7: as a loss scale, or a part of a larger loss
+    got, wanted = (torch.autograd.grad(7 * x, (hidden, weight)) for x in (value, expected))
+    torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_loss_from_hidden_by_hand():
+    hidden, weight = torch.tensor([[[1.0], [2.0]]]).log(), torch.tensor([[0.0], [1.0]])  # odds 1 : 1, then 1 : 2
+    value = loss.loss_from_hidden(hidden, weight, torch.tensor([[0, 1]]))
+    assert value.item() == pytest.approx((math.log(2) + math.log(1.5)) / 2)
+
+
+def test_loss_from_hidden_of_large_scores_and_of_masked_nonsense():
+    hidden = torch.tensor([[[0.0], [1e4], [math.nan]]], requires_grad=True)
+    targets = torch.tensor([[0, 1, loss.IGNORED_TARGET]])
+    value = loss.loss_from_hidden(hidden, torch.tensor([[1.0], [-1.0]]), targets, reduction="sum")
+    value.backward()
+    assert value.item() == pytest.approx(math.log(2) + 2e4)
+    assert hidden.grad[0, :2, 0].tolist() == [-1.0, 2.0]
+
+
+@pytest.mark.parametrize("only", ["hidden", "weight"])
+def test_only_one_gradient_is_wanted(only):
+    hidden, weight, targets = hidden_case()
+    (weight if only == "hidden" else hidden).requires_grad_(False)
+    loss.loss_from_hidden(hidden, weight, targets, chunk_tokens=3).backward()
+    got = (hidden.grad, weight.grad)
+    hidden.grad = weight.grad = None
+    from_logits(hidden, weight, targets).backward()
+    for a, b in zip(got, (hidden.grad, weight.grad), strict=True):
+        assert (a is None) == (b is None)
+        if a is not None:
+            torch.testing.assert_close(a, b)
+
+
+def test_loss_from_hidden_twice_in_one_graph_and_backward_once_each():
+    hidden, weight, targets = hidden_case()
+    both = loss.loss_from_hidden(hidden, weight, targets) + 3 * loss.loss_from_hidden(hidden * 2, weight, targets)
+    both.backward(retain_graph=True)
+    got = (hidden.grad, weight.grad)
+    hidden.grad = weight.grad = None
+    (from_logits(hidden, weight, targets) + 3 * from_logits(hidden * 2, weight, targets)).backward()
+    torch.testing.assert_close(got, (hidden.grad, weight.grad))
+    with pytest.raises(RuntimeError, match="call it again"):
+        both.backward()
+
+
+def test_loss_from_hidden_of_a_matrix_that_is_also_the_embedding():
+    _, weight, targets = hidden_case(C=3)
+    ids = torch.arange(10).view(2, 5)
+    gradients = []
+    for function in (loss.loss_from_hidden, from_logits):
+        weight.grad = None
+        function(torch.tanh(weight[ids]), weight, targets).backward()
+        gradients.append(weight.grad)
+    torch.testing.assert_close(*gradients)
+
+
+def test_loss_from_hidden_under_bfloat16_autocast():
+    hidden, weight, targets = hidden_case((3, 7), C=5, V=13)
+    gradients, values = [], []
+    for function in (loss.loss_from_hidden, from_logits):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            value = function(hidden, weight, targets)
+        values.append(value)
+        gradients.append(torch.autograd.grad(value, (hidden, weight)))
+        assert value.dtype == torch.float32
+    torch.testing.assert_close(values[0], values[1], rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=5e-2, atol=5e-3)
+    assert values[0].item() != from_logits(hidden, weight, targets).item()
+
+
+class LargestTensor(TorchDispatchMode):
+    """The most numbers that any operation inside the block has put out at once."""
+
+    largest = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        out = function(*args, **(kwargs or {}))
+        for tensor in out if isinstance(out, tuple | list) else (out,):
+            if isinstance(tensor, torch.Tensor):
+                self.largest = max(self.largest, tensor.numel())
+        return out
+
+
+def test_loss_from_hidden_never_holds_all_scores():
+    hidden, weight, targets = hidden_case((4, 25), C=3, V=101)
+    for function, most in ((loss.loss_from_hidden, 7 * 101), (from_logits, 100 * 101)):
+        with LargestTensor() as seen:
+            arguments = {"chunk_tokens": 7} if function is loss.loss_from_hidden else {}
+            function(hidden, weight, targets, **arguments).backward()
+        assert seen.largest == most
+    with torch.no_grad():
+        value = loss.loss_from_hidden(hidden, weight, targets)
+        torch.testing.assert_close(value, from_logits(hidden, weight, targets))
+    assert not value.requires_grad
+
+
+def test_loss_from_hidden_with_nothing_scored():
+    hidden, weight, targets = hidden_case()
+    nothing = torch.full_like(targets, loss.IGNORED_TARGET)
+    assert loss.loss_from_hidden(hidden, weight, nothing).isnan()
+    total = loss.loss_from_hidden(hidden, weight, nothing, reduction="sum")
+    total.backward()
+    assert total == 0 and not hidden.grad.any() and not weight.grad.any()
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"hidden": torch.zeros(5, 3)}, r"hidden \(B, T, C\)"),
+        ({"head_weight": torch.zeros(11, 2)}, r"\(11, 2\)"),
+        ({"targets": torch.zeros(2, 4, dtype=torch.int64)}, r"\(2, 4\)"),
+        ({"targets": torch.full((2, 5), 11)}, r"\[0, 11\), got 11"),
+        ({"targets": torch.full((2, 5), -1)}, "got -1"),
+        ({"reduction": "none"}, "'none'"),
+        ({"chunk_tokens": 0}, "chunk_tokens >= 1"),
+    ],
+)
+def test_loss_from_hidden_refuses(changes, says):
+    hidden, weight, targets = hidden_case()
+    with pytest.raises(ValueError, match=says):
+        loss.loss_from_hidden(**{"hidden": hidden, "head_weight": weight, "targets": targets} | changes)

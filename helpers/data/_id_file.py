@@ -18,7 +18,7 @@ def write_ids(path: str | Path, documents: Iterable[Sequence[int]], *, vocab_siz
     One document at a time is in memory. The file appears under its name only when it is whole. It is an ordinary
     `.npy` file of uint16 (a vocabulary of up to 65,536) or uint32.
 
-    ValueError: no document, or an id outside [0, vocab_size).
+    ValueError: no document, or an id (`end_of_text` too) outside [0, vocab_size).
     """
     path = Path(path)
     dtype = np.dtype("<u2" if vocab_size <= 2**16 else "<u4")
@@ -29,10 +29,10 @@ def write_ids(path: str | Path, documents: Iterable[Sequence[int]], *, vocab_siz
             file.write(_header(0, dtype))
             for number, document in enumerate(documents):
                 ids = np.asarray([*document, end_of_text])
-                if ids.min() < 0 or ids.max() >= vocab_size:
+                if ids.dtype.kind not in "iu" or ids.min() < 0 or ids.max() >= vocab_size:
                     raise ValueError(
-                        f"document {number}: ids must be in [0, {vocab_size}), got {ids.min()} to {ids.max()}: "
-                        "does the tokenizer belong to this vocabulary?"
+                        f"document {number}: ids must be integers in [0, {vocab_size}), got {ids.min()} to {ids.max()} "
+                        f"of {ids.dtype}, the end of the text included: does the tokenizer belong to this vocabulary?"
                     )
                 file.write(ids.astype(dtype).tobytes())
                 n_ids += len(ids)
@@ -54,7 +54,7 @@ def open_ids(path: str | Path) -> np.memmap:
     ValueError: the file is no such list, or shorter than its header says (a copy that was cut off).
     """
     try:
-        ids = np.load(path, mmap_mode="r", allow_pickle=False)
+        ids = np.lib.format.open_memmap(path, mode="r")
     except (ValueError, EOFError) as error:
         raise ValueError(f"{path} is not a whole file of ids ({error}): write it again with `write_ids`") from error
     if ids.ndim != 1 or ids.dtype.kind != "u":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -14,8 +15,9 @@ def split_by_text(
 ) -> tuple[list[str], list[str]]:
     """Documents for training and for validation, each whole, in their order; equal documents stay on one side.
 
-    validation_share  of the characters, in (0, 1); met as nearly as whole documents allow, and by one at least
-    seed              the same seed chooses the same documents
+    validation_share  of the characters, in (0, 1). Documents are gone through in an order that is drawn, and held out
+                      as long as that brings the share nearer; each side gets one at least
+    seed              the same seed chooses the same documents, in whatever order they come
 
     ValueError: a share outside (0, 1), or fewer than two different documents.
     """
@@ -27,15 +29,16 @@ def split_by_text(
             "cut one long text in two places instead, with `cut`"
         )
     random.Random(seed).shuffle(different)
-    wanted = validation_share * sum(map(len, documents))
+    n_characters = {text: len(text) * n for text, n in Counter(documents).items()}
+    wanted = validation_share * sum(n_characters.values())
     held_out: set[str] = set()
     size = 0
     for text in different[:-1]:
-        added = len(text) * documents.count(text)
-        if held_out and abs(size + added - wanted) >= abs(size - wanted):
-            continue
-        held_out.add(text)
-        size += added
+        if abs(size + n_characters[text] - wanted) < abs(size - wanted):
+            held_out.add(text)
+            size += n_characters[text]
+    if not held_out:  # every document is too large for the share
+        held_out.add(min(different, key=n_characters.__getitem__))
     return [d for d in documents if d not in held_out], [d for d in documents if d in held_out]
 
 

@@ -36,11 +36,7 @@ class Windows:
                 f"context_length and stride must be at least 1 and offset at least 0, "
                 f"got {context_length}, {stride} and {offset}"
             )
-        integer = (
-            not token_ids.dtype.is_floating_point if isinstance(token_ids, Tensor) else token_ids.dtype.kind in "iu"
-        )
-        if token_ids.ndim != 1 or not integer:
-            raise ValueError(f"expected one list (N,) of integers, got {tuple(token_ids.shape)} of {token_ids.dtype}")
+        check_ids(token_ids)
         if len(token_ids) - offset < context_length + 1:
             raise ValueError(
                 f"a window of {context_length} inputs and their targets needs {context_length + 1} ids, got "
@@ -66,10 +62,28 @@ class Windows:
 
     def rows(self, which: Sequence[int] | Tensor) -> tuple[Tensor, Tensor]:
         if isinstance(self._pairs, Tensor):
-            pairs = self._pairs[torch.as_tensor(which)].long()
+            pairs = self._pairs[torch.as_tensor(which, dtype=torch.int64)]
         else:
-            pairs = torch.from_numpy(self._pairs[np.asarray(which)].astype(np.int64))
+            pairs = self._pairs[np.asarray(which, dtype=np.int64)]
+        pairs = as_int64(pairs)
         return pairs[:, :-1], pairs[:, 1:]
+
+
+def check_ids(token_ids: Tensor | np.ndarray) -> None:
+    """ValueError: not one list (N,) of integers, as a tensor or an array."""
+    if not isinstance(token_ids, Tensor | np.ndarray):
+        raise ValueError(f"expected a tensor or an array of ids, got a {type(token_ids).__name__}: torch.tensor(ids)")
+    if isinstance(token_ids, Tensor):
+        other = token_ids.is_floating_point() or token_ids.is_complex() or token_ids.dtype == torch.bool
+    else:
+        other = token_ids.dtype.kind not in "iu"
+    if token_ids.ndim != 1 or other:
+        raise ValueError(f"expected one list (N,) of integers, got {tuple(token_ids.shape)} of {token_ids.dtype}")
+
+
+def as_int64(token_ids: Tensor | np.ndarray) -> Tensor:
+    """The same ids as an int64 tensor, which is what an embedding takes."""
+    return token_ids.long() if isinstance(token_ids, Tensor) else torch.from_numpy(token_ids.astype(np.int64))
 
 
 def _sliding(token_ids: Tensor | np.ndarray, width: int, stride: int) -> Tensor | np.ndarray:

@@ -4,37 +4,45 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
+import signal
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
 
 from helpers import runtime
-from helpers.checkpoint import CheckpointError
-from helpers.pretrain._plan import read_plan
-from helpers.pretrain._run import Run
-from helpers.train import NonFiniteError
+from helpers.pretrain._console import Console
+from helpers.pretrain._plan import Plan, read_plan
+from helpers.pretrain._run import FAILED, Run
+from helpers.pretrain._together import together
+from helpers.train import NonFiniteError, Workers
 
 RESUME = ("auto", "must", "never")
-BAD_INPUT, FAILED = 2, 1
+BAD_INPUT = 2
+DEFAULT_STEPS = 1000
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Train as the options say. Returns the exit status: 0 done, 1 failed, 2 bad input, 128 + n stopped by signal n."""
+    """Train as the options say. Returns the exit status: 0 done, 1 failed, 2 bad input, 128 + n stopped by signal n.
+
+    SystemExit: options that do not parse, as argparse has it, also with status 2.
+    """
     options = parser().parse_args(arguments)
-    joined = _join_workers()
+    console = Console(int(os.environ.get("RANK", "0")) if _n_workers() > 1 else 0)
+    joined = False
     try:
-        device = _device(options.device)
-        precision = str(runtime.pick_precision(device)).removeprefix("torch.")
-        plan = read_plan(options.config, options.set, {"n_steps": 1000, "precision": precision})
-        return Run(plan, options, device).go()
+        joined = _join_workers(options.device)
+        plan, device = together(Workers.current(), lambda: _settings(options))
+        return Run(plan, options, device, console).go()
     except NonFiniteError as error:
-        print(f"stopped: {error}", file=sys.stderr)
+        console.complain(f"stopped: {error}")
         return FAILED
-    except (CheckpointError, ValueError) as error:
-        print(f"pretrain: {error}", file=sys.stderr)
+    except ValueError as error:
+        console.complain(f"pretrain: {error}")
         return BAD_INPUT
+    except KeyboardInterrupt:
+        console.complain("pretrain: interrupted before training began; nothing was lost")
+        return 128 + signal.SIGINT
     finally:
         if joined:
             dist.destroy_process_group()
@@ -51,9 +59,14 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--validation", nargs="+", default=[], metavar="FILE", help="else a tenth of the texts is held out")
     p.add_argument("--config", default="course-small", help="a model preset, or a JSON file with a whole plan")
     p.add_argument("--set", nargs="+", default=[], metavar="FIELD=VALUE", help="e.g. n_steps=500 emb_dim=160")
-    p.add_argument("--out", required=True, type=Path, metavar="DIR", help="checkpoints, log and weights")
     p.add_argument(
-        "--also", type=Path, metavar="DIR", help="a second folder for checkpoints: a drive that outlives the machine"
+        "--out", required=True, type=Path, metavar="DIR", help="of this run alone: ids, checkpoints, log, weights"
+    )
+    p.add_argument(
+        "--also",
+        type=Path,
+        metavar="DIR",
+        help="a second folder for checkpoints, on a drive that outlives this one; its parent must be there",
     )
     p.add_argument(
         "--resume", nargs="?", const="must", default="auto", choices=RESUME,
@@ -65,23 +78,36 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
+def _settings(options: argparse.Namespace) -> tuple[Plan, torch.device]:
+    if options.minutes is not None and not options.minutes > 0:
+        raise ValueError(f"--minutes must be above 0, got {options.minutes}")
+    device = _device(options.device)
+    precision = str(runtime.pick_precision(device)).removeprefix("torch.")
+    return read_plan(options.config, options.set, {"n_steps": DEFAULT_STEPS, "precision": precision}), device
+
+
 def _device(name: str | None) -> torch.device:
-    if name is None:
-        device = runtime.pick_device()
-        local = os.environ.get("LOCAL_RANK")
-        return torch.device("cuda", int(local)) if device.type == "cuda" and local else device
     try:
-        return torch.empty(0, device=name).device
+        return torch.empty(0, device=name or runtime.pick_device()).device  # among several workers: each its own card
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"--device {name}: not to be had here ({str(error).splitlines()[0]})") from error
 
 
-def _join_workers() -> bool:
+def _n_workers() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def _join_workers(device: str | None) -> bool:
     """Join the process group that torchrun describes in the environment; False where this process is alone."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if _n_workers() == 1:
         return False
-    cuda = torch.cuda.is_available()
+    cuda = torch.cuda.is_available() and (device or "cuda") == "cuda"
+    if not cuda and device not in (None, "cpu"):
+        raise ValueError(f"--device {device}: several workers take cpu, or cuda for a card each")
     if cuda:
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        card = int(os.environ.get("LOCAL_RANK", "0"))
+        if card >= torch.cuda.device_count():
+            raise ValueError(f"worker {card} has no card, there are {torch.cuda.device_count()}: start fewer workers")
+        torch.cuda.set_device(card)
     dist.init_process_group("nccl" if cuda else "gloo")
     return True

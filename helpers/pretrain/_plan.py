@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ class Plan:
     save_every  updates between checkpoints
     keep        good checkpoints that stay
 
-    ValueError: sizes below 1, and whatever its parts refuse.
+    ValueError: sizes below 1 or not whole, and whatever its parts refuse.
     """
 
     model: GPTConfig
@@ -36,8 +36,15 @@ class Plan:
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "save_every", "keep"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+            value = getattr(self, name)
+            if not _is_whole(value) or value < 1:
+                raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+        for name in ("n_steps", "warmup_steps", "micro_batch_size", "eval_every"):
+            value = getattr(self.train, name)
+            if value is not None and not _is_whole(value):
+                raise ValueError(f"{name} must be a whole number, got {value!r}")
+        if not isinstance(self.shift, bool):
+            raise ValueError(f"shift must be true or false, got {self.shift!r}")
 
     def as_dict(self) -> dict[str, Any]:
         """Plain numbers and words, as JSON keeps them."""
@@ -52,6 +59,8 @@ class Plan:
         known = {"model": GPTConfig, "train": TrainConfig}
         _require_known(values, cls, "a plan")
         for name, kind in known.items():
+            if not isinstance(values.get(name, {}), dict):
+                raise ValueError(f"{name} should be an object with fields, got {values[name]!r}")
             _require_known(values.get(name, {}), kind, name)
         try:
             parts = {name: kind(**values.get(name, {})) for name, kind in known.items()}
@@ -72,12 +81,13 @@ def read_plan(source: str, changes: list[str], defaults: dict[str, Any]) -> Plan
         values: dict[str, Any] = {"model": asdict(preset(source)), "train": {}}
     else:
         values = _read_json(source)
-    values["train"] = defaults | values.get("train", {})
-    values.setdefault("model", {})
+    for part, given in (("model", {}), ("train", defaults)):
+        if isinstance(values.setdefault(part, {}), dict):  # else from_dict says what is wrong
+            values[part] = given | values[part]
     for change in changes:
         name, equals, text = change.partition("=")
         place = _place_of(name, values)
-        if not equals or place is None:
+        if not equals or not isinstance(place, dict):
             raise ValueError(
                 f"--set takes field=value, a field being one of {', '.join(_all_fields())}; got {change!r}"
             )
@@ -97,9 +107,8 @@ def differences(one: dict[str, Any], other: dict[str, Any], prefix: str = "") ->
     return found
 
 
-def resized(plan: Plan, vocab_size: int) -> Plan:
-    """The plan with another vocabulary."""
-    return replace(plan, model=replace(plan.model, vocab_size=vocab_size))
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _read_json(path: str) -> dict[str, Any]:
@@ -109,7 +118,7 @@ def _read_json(path: str) -> dict[str, Any]:
         raise ValueError(
             f"--config: {path!r} is neither a preset ({', '.join(PRESETS)}) nor a file that can be read ({error})"
         ) from error
-    except json.JSONDecodeError as error:
+    except ValueError as error:  # also where it is no UTF-8
         raise ValueError(f"--config: {path} is not JSON: {error}") from error
     if not isinstance(values, dict):
         raise ValueError(f"--config: {path} should hold one object, got a {type(values).__name__}")

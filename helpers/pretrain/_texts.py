@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,9 +14,11 @@ from helpers import data, tokenizer
 
 DOCUMENT_BREAK = "\f"  # form feed: between the documents of a text file
 VALIDATION_SHARE = 0.1
+MADE_FROM = "made_from.json"  # beside the ids, written last
+IN_MEMORY_BYTES = 1 << 28
 
 
-def documents(paths: Sequence[str | Path]) -> Iterator[str]:
+def documents(paths: Sequence[str | Path], option: str = "--text") -> Iterator[str]:
     """The documents of text files, in order: what stands between form feeds, without the white space around it.
 
     ValueError: a file that cannot be read as UTF-8 text.
@@ -24,26 +27,37 @@ def documents(paths: Sequence[str | Path]) -> Iterator[str]:
         try:
             text = Path(path).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise ValueError(f"--text: {path} cannot be read as UTF-8 text ({error})") from error
+            raise ValueError(f"{option}: {path} cannot be read as UTF-8 text ({error})") from error
         yield from (part.strip() for part in text.split(DOCUMENT_BREAK) if part.strip())
 
 
-def prepare(folder: Path, texts: Sequence[str], validation: Sequence[str], seed: int) -> None:
-    """Write folder/train.npy and folder/validation.npy, ids of GPT-2's vocabulary.
+def prepare(folder: Path, texts: Sequence[str], validation: Sequence[str], seed: int, fingerprint: str) -> None:
+    """Write folder/train.npy and folder/validation.npy, ids of GPT-2's vocabulary, unless they are there already.
 
-    validation  files to judge by; none: a share of the documents is held out, or the end of a single one
+    validation   files to judge by; none: a share of the documents is held out, or the end of a single one
+    fingerprint  of all files
 
-    ValueError: no text in the files.
+    ValueError: no text in the files, or the folder cannot be written.
     """
+    mark = folder / MADE_FROM
+    made_from = json.dumps({"texts": fingerprint, "n_validation_files": len(validation), "seed": seed}) + "\n"
+    try:
+        if mark.exists() and mark.read_bytes() == made_from.encode():
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        mark.unlink(missing_ok=True)
+        _write(folder, texts, validation, seed)
+        mark.write_text(made_from)
+    except OSError as error:
+        raise ValueError(f"--out: {folder} cannot be written ({error.strerror}): choose another folder") from error
+
+
+def _write(folder: Path, texts: Sequence[str], validation: Sequence[str], seed: int) -> None:
     encoding = tokenizer.gpt2()
     vocabulary = {"vocab_size": encoding.n_vocab, "end_of_text": encoding.eot_token}
-    training = list(documents(texts))
-    if not training:
-        raise ValueError(f"--text: no text in {', '.join(map(str, texts))}")
+    training = _some(texts, "--text")
     if validation:
-        parts = training, list(documents(validation))
-        if not parts[1]:
-            raise ValueError(f"--validation: no text in {', '.join(map(str, validation))}")
+        parts = training, _some(validation, "--validation")
     elif len(set(training)) > 1:
         parts = data.split_by_text(training, VALIDATION_SHARE, seed)
     else:
@@ -55,15 +69,34 @@ def prepare(folder: Path, texts: Sequence[str], validation: Sequence[str], seed:
         data.write_ids(folder / f"{name}.npy", map(encoding.encode_ordinary, part), **vocabulary)
 
 
-def open_both(folder: Path) -> tuple[np.memmap, np.memmap]:
-    """(training ids, validation ids), read from disk as they are needed."""
-    return data.open_ids(folder / "train.npy"), data.open_ids(folder / "validation.npy")
+def _some(paths: Sequence[str], option: str) -> list[str]:
+    found = list(documents(paths, option))
+    if not found:
+        raise ValueError(f"{option}: no text in {', '.join(map(str, paths))}")
+    return found
+
+
+def open_both(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """(training ids, validation ids): small files in memory, large ones read from disk as they are needed.
+
+    ValueError: they cannot be read.
+    """
+    try:
+        both = [data.open_ids(folder / name) for name in ("train.npy", "validation.npy")]
+    except OSError as error:
+        raise ValueError(f"--out: {folder} cannot be read ({error.strerror}): is it on a drive of its own?") from error
+    # a mapped file whose drive goes away ends the process without a word
+    training, validation = (np.array(ids) if ids.nbytes <= IN_MEMORY_BYTES else ids for ids in both)
+    return training, validation
 
 
 def fingerprint(paths: Sequence[str | Path]) -> str:
-    """One sha256 over the bytes of all files, in order."""
+    """One sha256 over the bytes of all files, in order. ValueError: one that cannot be read."""
     digest = hashlib.sha256()
     for path in paths:
-        with open(path, "rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+        try:
+            with open(path, "rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        except OSError as error:
+            raise ValueError(f"{path} cannot be read ({error.strerror}): is the name right?") from error
     return digest.hexdigest()

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from helpers.loss import IGNORED_TARGET, LossReport, evaluating, loss_from_hidden
 from helpers.model import GPT
+from helpers.train._records import PRECISIONS
 from helpers.train._workers import Workers
 
 
@@ -20,6 +21,8 @@ def summed_loss(model: GPT, token_ids: Tensor, targets: Tensor) -> Tensor:
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager:
     """Matrix products in `precision` inside the block; float32 leaves everything as it is."""
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
     dtype = getattr(torch, precision)
     return torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32)
 
@@ -34,10 +37,10 @@ def evaluate(
     """Mean loss over every scored target, each counted once, dropout off: `token_weighted_loss`, in less memory.
 
     batches    of (token_ids (B, T), targets (B, T)), on any device
-    precision  of the matrix products
+    precision  of the matrix products: "float32", "bfloat16" or "float16"
     workers    several processes take every so-manyth batch each and sum what they found; None: this one alone
 
-    ValueError: no token to score.
+    ValueError: no token to score, ids out of range, or an unknown precision.
     """
     workers = workers or Workers()
     device = next(model.parameters()).device

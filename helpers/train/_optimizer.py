@@ -5,11 +5,13 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from helpers.train._records import TrainConfig
 
-def make_optimizer(model: nn.Module, config) -> torch.optim.AdamW:
+
+def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
     """AdamW over the model's parameters in two groups: those with two axes or more are decayed, the others are not.
 
-    config  a TrainConfig: learning_rate, weight_decay, betas
+    config  its learning_rate, weight_decay and betas are used
     return  torch's fused AdamW, which updates each parameter in one pass over memory
 
     Source: Loshchilov & Hutter 2019 (AdamW); Radford et al. 2018 (GPT), section 4.1, for what is decayed.

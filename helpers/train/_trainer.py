@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -26,18 +28,19 @@ class Trainer:
     """A training run. Iterate over it: it yields an Evaluation or an Update at a time, and prints and saves nothing.
 
     model       a GPT on the device where it shall train
-    batches     batches[i] -> (token_ids (B, T), targets (B, T)), batch i of the run: a `data.Batches`, or a list,
-                which is gone through again and again
+    batches     batches[i] -> (token_ids (B, T), targets (B, T)), batch i of the run: a `data.Batches`, or a list or
+                tuple, which is gone through again and again
     config      settings
     validation  called with no argument, gives batches to evaluate on, anew each time; None: no evaluation
 
     After each record the run stands between two updates, so that `state()` describes it; `load_state` in a new
     Trainer goes on from there. Breaking off and iterating again goes on too. Every update weights each scored token
     alike, however many rows and masked targets its micro-batches have. While iterating, the model is in training
-    mode; afterwards in evaluation mode. Under torchrun, once the process group is joined, each worker trains on its
-    share of every batch, and the update is that of the whole batch.
+    mode, into which every update puts it; afterwards in evaluation mode. Under torchrun, once the process group is
+    joined, each worker trains on its share of every batch, and the update is that of the whole batch.
 
-    ValueError: no batch, or a token id outside the model's vocabulary. NonFiniteError: see there.
+    ValueError: no batch, one without a target to score, or an id outside the model's vocabulary. NonFiniteError: see
+    there.
     Source: Loshchilov & Hutter 2019; Micikevicius et al. 2018 (mixed precision), section 3.
     """
 
@@ -91,8 +94,8 @@ class Trainer:
         return Evaluation(self.step, self.n_tokens, report.loss_nats, report.n_tokens)
 
     def _update(self) -> Update:
-        token_ids, targets = self._batch(self.step)
-        n_scored = int((targets != IGNORED_TARGET).sum())
+        self.model.train()  # whoever watches the run may have put it in evaluation mode to look at a text
+        token_ids, targets, n_scored = self._batch(self.step)
         learning_rate = self.config.schedule(self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
@@ -100,7 +103,7 @@ class Trainer:
         self.scaler.unscale_(self.optimizer)
         limit = self.config.clip_norm or float("inf")
         grad_norm = nn.utils.clip_grad_norm_(self.model.parameters(), limit).item()
-        overflow = grad_norm != grad_norm or grad_norm == float("inf")
+        overflow = not math.isfinite(grad_norm)
         if overflow and not self.scaler.is_enabled():
             self._stop(f"a gradient of length {grad_norm}")
         scale = self.scaler.get_scale() if self.scaler.is_enabled() else None
@@ -116,10 +119,11 @@ class Trainer:
 
     def _gradients(self, token_ids: Tensor, targets: Tensor, n_scored: int) -> float:
         """Add up the gradient of the batch's mean loss, micro-batch by micro-batch, and return that mean."""
+        self.optimizer.zero_grad()  # an update that was interrupted may have left a part of its own
         token_ids, targets = self.workers.share(token_ids), self.workers.share(targets)
         size = self.config.micro_batch_size or max(len(token_ids), 1)
         pieces = list(zip(token_ids.split(size), targets.split(size), strict=True))
-        total = 0.0
+        total = torch.zeros((), device=self.device)  # read once: each look would make a GPU wait
         for i, (inputs, wanted) in enumerate(pieces):
             last = i == len(pieces) - 1
             inputs, wanted = inputs.to(self.device), wanted.to(self.device)
@@ -128,28 +132,30 @@ class Trainer:
                     loss = self._summed_loss(inputs, wanted)
                 # workers' gradients are averaged, so that each is made `count` times too large
                 self.scaler.scale(loss * (self.workers.count / n_scored)).backward()
-            total += loss.item()
-        mean = self.workers.total(total, device=self.device)[0] / n_scored
-        if not abs(mean) < float("inf"):
-            self.optimizer.zero_grad()
+            total += loss.detach()
+        mean = self.workers.total(total.item(), device=self.device)[0] / n_scored
+        if not math.isfinite(mean):
             self._stop(f"a loss of {mean}")
         return mean
 
-    def _batch(self, step: int) -> tuple[Tensor, Tensor]:
-        i = step if hasattr(self.batches, "token_ids") else step % len(self.batches)
+    def _batch(self, step: int) -> tuple[Tensor, Tensor, int]:
+        """The step's token_ids and targets, looked at while they are on the CPU, and how many targets are scored."""
+        i = step % len(self.batches) if isinstance(self.batches, list | tuple) else step
         token_ids, targets = self.batches[i]
-        low, high = (int(v) for v in token_ids.aminmax())
-        if low < 0 or high >= self.model.config.vocab_size:
-            raise ValueError(
-                f"batch {i}: token ids must be in [0, {self.model.config.vocab_size}), got {low} to {high}: "
-                "does the tokenizer belong to this model?"
-            )
-        if len(token_ids) < self.workers.count or not (targets != IGNORED_TARGET).any():
+        scored = targets[targets != IGNORED_TARGET]
+        if len(token_ids) < self.workers.count or not len(scored):
             raise ValueError(
                 f"batch {i}: expected a target to score and a row for each of {self.workers.count} workers, "
-                f"got {len(token_ids)} rows and {int((targets != IGNORED_TARGET).sum())} targets"
+                f"got {len(scored)} targets and {len(token_ids)} rows"
             )
-        return token_ids, targets
+        for name, ids in (("token ids", token_ids), ("targets", scored)):
+            low, high = (int(v) for v in ids.aminmax())
+            if low < 0 or high >= self.model.config.vocab_size:
+                raise ValueError(
+                    f"batch {i}: {name} must be in [0, {self.model.config.vocab_size}), got {low} to {high}: "
+                    "does the tokenizer belong to this model?"
+                )
+        return token_ids, targets, len(scored)
 
     def _stop(self, what: str) -> None:
         self.optimizer.zero_grad()
@@ -161,7 +167,10 @@ class Trainer:
         )
 
     def state(self) -> dict[str, Any]:
-        """Where the run stands, beside the weights: step, n_tokens, optimizer, scaler (None where there is none)."""
+        """Where the run stands, beside the weights: step, n_tokens, optimizer, scaler (None where there is none).
+
+        The optimizer's tensors are the ones in use: save them, or `copy.deepcopy` them, before the next update.
+        """
         scaler = self.scaler.state_dict() if self.scaler.is_enabled() else None
         return {
             "step": self.step,
@@ -171,7 +180,7 @@ class Trainer:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from what `state()` gave; the weights are loaded by whoever has them.
+        """Go on from a copy of what `state()` gave; the weights are loaded by whoever has them.
 
         ValueError: a scaler's state for a run without one, or the other way round.
         """
@@ -181,7 +190,7 @@ class Trainer:
                 f"this run in {self.config.precision} {'has' if self.scaler.is_enabled() else 'has none'}: "
                 "go on in the precision that it was saved in"
             )
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))  # torch would go on in the given tensors
         if state["scaler"] is not None:
             self.scaler.load_state_dict(state["scaler"])
         self.step, self.n_tokens = state["step"], state["n_tokens"]

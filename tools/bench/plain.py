@@ -96,11 +96,10 @@ class PlainGPT(nn.Module):
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
-        if config.tied_head or not config.linear_bias or config.position_offset or config.activation != "gelu_tanh":
-            raise ValueError(
-                "the plain GPT has tied_head=False, linear_bias=True, position_offset=0 and activation='gelu_tanh', "
-                f"got {config}: derive one with preset('book-124m', ...)"
-            )
+        wanted = {"tied_head": False, "linear_bias": True, "position_offset": 0, "activation": "gelu_tanh"}
+        wrong = {name: getattr(config, name) for name in wanted if getattr(config, name) != wanted[name]}
+        if wrong:
+            raise ValueError(f"the plain GPT has {wanted}, got {wrong}: derive a config from preset('book-124m')")
         self.config = config
         self.token_embedding = nn.Embedding(config.vocab_size, config.emb_dim)
         self.position_embedding = nn.Embedding(config.context_length, config.emb_dim)

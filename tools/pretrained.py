@@ -1,0 +1,171 @@
+"""Make the course's own pretrained model again: texts from Debian packages, the pretraining command, weights and card.
+
+    python -m tools.pretrained --work DIR [--packages DIR] [--any-version] [--out DIR]
+
+DIR/corpus gets the texts, DIR/pretrained the run. What was made already is used again, so that the command can be
+stopped and repeated. Weights, their card, the recorded log and the corpus' table go into helpers/assets/pretrained.
+Bit for bit the same weights need the same processor, thread count and torch; elsewhere losses agree to a few digits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import sys
+from pathlib import Path
+
+import torch
+
+from helpers import checkpoint, data, pretrain, pretrained, runtime, tokenizer, train
+from helpers.config import GPTConfig
+from helpers.decode import generate
+from helpers.loss import LossReport, bits_per_byte, perplexity
+from helpers.model import GPT
+from tools import corpus
+
+PLAN = pretrained.FOLDER / "plan.json"
+TEMPLATE = Path(__file__).with_name("pretrained_card.md")
+UPDATES_PER_LOGGED = 10
+STORED_DTYPE = torch.bfloat16
+PROMPTS = ("It was", "She had never", "The captain", '"My dear')
+SAMPLE = {"temperature": 0.8, "top_k": 40}
+SAMPLE_TOKENS = 60
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--work", type=Path, required=True, help="folder for texts and run, outside the repository")
+    parser.add_argument("--packages", type=Path, help="folder with the .deb files; without it apt-get fetches them")
+    parser.add_argument("--any-version", action="store_true", help="take packages with another sha256 too")
+    parser.add_argument("--out", type=Path, default=pretrained.FOLDER, help="where weights and card go")
+    options = parser.parse_args(arguments)
+    texts, run = options.work / "corpus", options.work / "pretrained"
+    options.work.mkdir(parents=True, exist_ok=True)
+    if not (texts / "corpus.json").exists():
+        extra = ["--packages", str(options.packages)] if options.packages else []
+        status = corpus.main(["--out", str(texts), *extra, *["--any-version"] * options.any_version])
+        if status:
+            return status
+    status = pretrain.main(command(texts, run))
+    return status or publish(texts, run, options.out)
+
+
+def command(texts: Path, run: Path) -> list[str]:
+    """What `python -m helpers.pretrain` is given."""
+    files = {split: sorted(map(str, (texts / split).glob("*.txt"))) for split in corpus.SPLITS}
+    return ["--text", *files["train"], "--validation", *files["validation"], "--config", str(PLAN), "--out", str(run)]
+
+
+def publish(texts: Path, run: Path, out: Path) -> int:
+    """Store the best weights in STORED_DTYPE, judge what was stored, and write the card."""
+    best = checkpoint.load_model(run / "best")
+    out.mkdir(parents=True, exist_ok=True)
+    if (out / "README.md").exists():
+        (out / "README.md").unlink()
+    checkpoint.save_model(out / "model", best.model, best.config, best.extra, dtype=STORED_DTYPE)
+    shutil.copyfile(texts / "corpus.json", out / "corpus.json")
+    _write_log(run / "log.jsonl", out / "log.jsonl")
+    saved = checkpoint.load_model(out / "model")
+    model = GPT(GPTConfig(**saved.config))
+    checkpoint.restore(model, None, saved, same_dtype=False)
+    (out / "README.md").write_text(card(model.eval(), saved, texts, run, out), encoding="utf-8")
+    print(f"{out / 'README.md'} and the weights beside it are written")
+    return 0
+
+
+def card(model: GPT, saved: checkpoint.SavedModel, texts: Path, run: Path, out: Path) -> str:
+    """The model card; every number in it is measured here or stands in the run's log."""
+    log = list(pretrain.read_lines(run / "log.jsonl"))
+    evaluations = [line for line in log if line["kind"] == "evaluation"]
+    sizes = json.loads((texts / "corpus.json").read_text(encoding="utf-8"))
+    training, held_out = (sizes["totals"][split] for split in corpus.SPLITS)
+    config = model.config
+    T = config.context_length
+    ids = torch.from_numpy(data.open_ids(run / "ids" / "validation.npy").astype("int64"))
+    return TEMPLATE.read_text(encoding="utf-8").format(
+        n_params=model.n_params,
+        n_bytes=(out / "model" / "model.safetensors").stat().st_size,
+        layers=config.n_layers,
+        width=config.emb_dim,
+        heads=config.n_heads,
+        T=T,
+        half=T // 2,
+        vocab_size=config.vocab_size,
+        dtype=str(STORED_DTYPE).removeprefix("torch."),
+        n_books=len(sizes["books"]),
+        train_tokens=training["gpt2_tokens"],
+        train_chapters=training["documents"],
+        held_out_tokens=held_out["gpt2_tokens"],
+        held_out_chapters=held_out["documents"],
+        books="\n".join(_book_row(model, texts, book) for book in sizes["books"]),
+        protocols="\n".join(_protocol_row(model, ids, stride, held_out["bytes"]) for stride in (T, T // 2)),
+        n_evaluations=len(evaluations),
+        curve="\n".join(_curve_row(line, training["gpt2_tokens"]) for line in evaluations),
+        precision=json.loads(PLAN.read_text(encoding="utf-8"))["train"]["precision"],
+        best_step=saved.extra["step"],
+        per_logged=UPDATES_PER_LOGGED,
+        minutes=log[-1]["seconds"] / 60,
+        machine=_machine(),
+        torch=saved.versions["torch"],
+        python=saved.versions["python"],
+        samples="\n\n".join(f"> {_sample(model, prompt)}" for prompt in PROMPTS),
+        **SAMPLE,
+    )
+
+
+def _judge(model: GPT, ids: torch.Tensor, T: int, stride: int) -> LossReport:
+    return train.evaluate(model, data.scoring_batches(ids, T, 16, stride))
+
+
+def _protocol_row(model: GPT, ids: torch.Tensor, stride: int, n_bytes: int) -> str:
+    report = _judge(model, ids, model.config.context_length, stride)
+    bits = bits_per_byte(report.loss_nats, report.n_tokens, n_bytes)
+    numbers = f"{report.n_tokens:,} | {report.loss_nats:.4f} | {report.perplexity:.2f} | {bits:.4f}"
+    return f"| {model.config.context_length} | {stride} | {numbers} |"
+
+
+def _curve_row(line: dict, tokens_per_epoch: int) -> str:
+    loss = line["loss_nats"]
+    epochs = line["n_tokens"] / tokens_per_epoch
+    return f"| {line['step']:,} | {line['n_tokens']:,} | {epochs:.1f} | {loss:.4f} | {perplexity(loss):.2f} |"
+
+
+def _book_row(model: GPT, texts: Path, book: dict) -> str:
+    encoding = tokenizer.gpt2()
+    chapters = (texts / "validation" / f"{book['name']}.txt").read_text(encoding="utf-8").split(corpus.SEPARATOR)
+    ids = data.join([encoding.encode_ordinary(chapter.strip()) for chapter in chapters], encoding.eot_token)
+    report = _judge(model, ids, model.config.context_length, model.config.context_length)
+    return f"| {book['title']}, {book['author']} | {book['package']} | {report.n_tokens:,} | {report.perplexity:.1f} |"
+
+
+def _sample(model: GPT, prompt: str) -> str:
+    ids = torch.tensor([tokenizer.gpt2().encode(prompt)])
+    written = tokenizer.gpt2().decode(generate(model, ids, SAMPLE_TOKENS, **SAMPLE)[0].tolist())
+    return written.replace("\n", " ")
+
+
+def _write_log(source: Path, target: Path) -> None:
+    kept = [
+        line
+        for line in pretrain.read_lines(source)
+        if line["kind"] == "evaluation" or line["step"] % UPDATES_PER_LOGGED == 0
+    ]
+    target.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+
+
+def _machine() -> str:
+    """Kind of processor and what of it was used; nothing that names a machine."""
+    name = platform.processor() or platform.machine()
+    if os.path.exists("/proc/cpuinfo"):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+        name = models[0] if models else name
+    lab = runtime.start()
+    return f"{lab.device.type} ({name}, {lab.threads} threads)"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
