@@ -140,6 +140,18 @@ def test_the_best_weights_are_remembered(text, tmp_path, at_record, monkeypatch)
     assert checkpoint.load_model(tmp_path / "best").extra["step"] == 0
 
 
+def test_best_weights_that_are_gone_are_found_anew(text, tmp_path, at_record, monkeypatch, capsys):
+    change = ("learning_rate=3.0",)  # nothing that comes will beat what was lost
+    at_record(6, kill)
+    with pytest.raises(Kill):
+        run(text, tmp_path, change=change)
+    monkeypatch.undo()
+    shutil.rmtree(tmp_path / "best")
+    assert run(text, tmp_path, change=change) == 0
+    assert "best is gone: the next evaluation counts" in capsys.readouterr().err
+    assert checkpoint.load_model(tmp_path / "best").extra["step"] > 0
+
+
 def test_float16_goes_on_with_its_scaler(text, tmp_path, at_record, monkeypatch):
     change = ("precision=float16", "n_steps=5")
     assert run(text, tmp_path / "a", change=change) == 0

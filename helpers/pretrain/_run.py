@@ -136,6 +136,9 @@ class Run:
             n = self.workers.count
             self.console.warn(f"saved by {len(of_workers)} workers, now {n}: dropout draws other numbers")
         self.best_loss = state.extra["best_loss"]
+        if self.best_loss < float("inf") and not (self.options.out / BEST).exists():
+            self.console.warn(f"{self.options.out / BEST} is gone: the next evaluation counts as the best so far")
+            self.best_loss = float("inf")
         self._tried_step = self._kept_step = state.step
 
     def _open_log(self, step: int) -> None:
