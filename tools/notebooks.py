@@ -10,6 +10,7 @@ The repository's address stands once, in pyproject.toml under [project.urls]; `s
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
 import time
@@ -147,6 +148,7 @@ def stamp_readme(only_check: bool) -> bool:
 
 def run(paths: list[Path]) -> int:
     """Execute each notebook in its folder, top to bottom, and store the outputs; one that fails keeps its old ones."""
+    os.environ.setdefault("COURSE_QUIET", "1")  # no progress bar among the stored outputs
     failed = 0
     for path in paths:
         notebook = nbformat.read(path, as_version=4)
