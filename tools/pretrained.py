@@ -104,6 +104,7 @@ def card(model: GPT, saved: checkpoint.SavedModel, texts: Path, run: Path, out: 
         protocols="\n".join(_protocol_row(model, ids, stride, held_out["bytes"]) for stride in (T, T // 2)),
         n_evaluations=len(evaluations),
         curve="\n".join(_curve_row(line, training["gpt2_tokens"]) for line in evaluations),
+        ending=_ending(evaluations),
         precision=json.loads(PLAN.read_text(encoding="utf-8"))["train"]["precision"],
         best_step=saved.extra["step"],
         per_logged=UPDATES_PER_LOGGED,
@@ -139,6 +140,13 @@ def _book_row(model: GPT, texts: Path, book: dict) -> str:
     ids = data.join([encoding.encode_ordinary(chapter.strip()) for chapter in chapters], encoding.eot_token)
     report = _judge(model, ids, model.config.context_length, model.config.context_length)
     return f"| {book['title']}, {book['author']} | {book['package']} | {report.n_tokens:,} | {report.perplexity:.1f} |"
+
+
+def _ending(evaluations: list[dict]) -> str:
+    losses = [line["loss_nats"] for line in evaluations]
+    if losses[-1] == min(losses):
+        return "The validation loss was still falling when the plan ended: a longer one would have gone lower."
+    return "The validation loss had its lowest point before the plan ended."
 
 
 def _sample(model: GPT, prompt: str) -> str:
