@@ -7,8 +7,9 @@ import math
 import pytest
 import torch
 
-from helpers.checks import NOT_ATTEMPTED, RIGHT, WRONG, verdict
+from helpers.checks import RIGHT, verdict
 from helpers.data import Batches, Windows
+from tests import exercises
 
 
 def plan_by_helpers(n_ids, T, stride, batch_size, drop_last):
@@ -125,17 +126,12 @@ MISTAKES = [
 
 @pytest.mark.parametrize("name", RIGHT_ANSWERS)
 def test_another_right_answer_passes_and_a_stub_is_not_attempted(name):
-    def stub(*_arguments):
-        raise NotImplementedError
-
-    assert verdict(name, RIGHT_ANSWERS[name]) == f"{RIGHT}."
-    assert verdict(name, stub).startswith(NOT_ATTEMPTED)
+    exercises.assert_passes_and_knows_its_stub(name, RIGHT_ANSWERS[name])
 
 
-@pytest.mark.parametrize(("name", "answer", "says"), MISTAKES, ids=[f"{m[0]}-{i}" for i, m in enumerate(MISTAKES)])
+@pytest.mark.parametrize(("name", "answer", "says"), MISTAKES, ids=exercises.names(MISTAKES))
 def test_planted_mistake_is_caught(name, answer, says):
-    found = verdict(name, answer)
-    assert found.startswith(WRONG) and says in found
+    exercises.assert_caught(name, answer, says)
 
 
 def test_a_chain_without_choice_needs_more_than_powers_of_the_matrix():

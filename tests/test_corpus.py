@@ -14,6 +14,7 @@ import pytest
 
 from helpers.tokenizer import gpt2
 from tools import corpus
+from tools.package_texts import read_php_nowdoc, read_r_strings
 
 HEADER = b"X\n" + struct.pack(">iii", 3, 0x040201, 0x030500) + struct.pack(">i", 5) + b"UTF-8"
 NIL = struct.pack(">I", 254)
@@ -81,21 +82,21 @@ def unpacked(tmp_path):
 
 def test_r_strings_by_hand(tmp_path):
     write_database(tmp_path / "Rdata", a=strings("one", "", "£2"), b=strings("three"))
-    assert corpus.read_r_strings(tmp_path / "Rdata", "a") == "one\n\n£2"
-    assert corpus.read_r_strings(tmp_path / "Rdata", "b") == "three"
+    assert read_r_strings(tmp_path / "Rdata", "a") == "one\n\n£2"
+    assert read_r_strings(tmp_path / "Rdata", "b") == "three"
 
 
 def test_r_strings_with_names_and_latin1(tmp_path):
     names = struct.pack(">I", 0x402) + struct.pack(">I", 1) + chars("names") + strings("mobydick") + NIL
     vector = struct.pack(">Ii", 0x210, 1) + chars("caf\xe9", 0x4009, "latin-1") + names
     write_database(tmp_path / "Rdata", a=vector)
-    assert corpus.read_r_strings(tmp_path / "Rdata", "a") == "café"
+    assert read_r_strings(tmp_path / "Rdata", "a") == "café"
 
 
 def test_r_errors(tmp_path):
     base = tmp_path / "Rdata"
     with pytest.raises(ValueError, match="expected a file"):
-        corpus.read_r_strings(base, "a")
+        read_r_strings(base, "a")
     missing = struct.pack(">IiIi", 16, 1, 9, -1)
     write_database(base, numbers=integers(3, 5), missing=missing, closure=struct.pack(">I", 3), short=strings("x")[:-1])
     for name, message in [
@@ -106,15 +107,15 @@ def test_r_errors(tmp_path):
         ("short", "cut short"),
     ]:
         with pytest.raises(ValueError, match=message):
-            corpus.read_r_strings(base, name)
+            read_r_strings(base, name)
     write_database(base, a=strings("x" * 100))
     whole = base.with_suffix(".rdb").read_bytes()
     base.with_suffix(".rdb").write_bytes(b"\0" + struct.pack(">i", 7)[1:] + whole[4:])
     with pytest.raises(ValueError, match="size it states"):
-        corpus.read_r_strings(base, "a")
+        read_r_strings(base, "a")
     base.with_suffix(".rdx").write_bytes(b"not R")
     with pytest.raises(ValueError, match="compressed by zlib or gzip"):
-        corpus.read_r_strings(base, "a")
+        read_r_strings(base, "a")
 
 
 @pytest.mark.parametrize(
@@ -124,15 +125,15 @@ def test_r_errors(tmp_path):
 def test_r_header_errors(tmp_path, data, message):
     (tmp_path / "Rdata.rdx").write_bytes(zlib.compress(data))
     with pytest.raises(ValueError, match=message):
-        corpus.read_r_strings(tmp_path / "Rdata", "a")
+        read_r_strings(tmp_path / "Rdata", "a")
 
 
 def test_php(tmp_path):
     write_php(tmp_path / "Text.php", "Oh dear!\n\n$notAVariable 'quoted'")
-    assert corpus.read_php_nowdoc(tmp_path / "Text.php") == "Oh dear!\n\n$notAVariable 'quoted'"
+    assert read_php_nowdoc(tmp_path / "Text.php") == "Oh dear!\n\n$notAVariable 'quoted'"
     (tmp_path / "Text.php").write_text("<?php echo 1;")
     with pytest.raises(ValueError, match="one nowdoc"):
-        corpus.read_php_nowdoc(tmp_path / "Text.php")
+        read_php_nowdoc(tmp_path / "Text.php")
 
 
 @pytest.mark.parametrize(
@@ -232,7 +233,7 @@ def test_unpack(tmp_path, capsys):
     known = corpus.Package("php-invented", "2-1", "MIT", hashlib.sha256(deb.read_bytes()).hexdigest())
     facts = corpus.unpack((known,), tmp_path, tmp_path / "to")["php-invented"]
     assert facts["version"] == "2-1" and facts["sha256"] == known.sha256
-    assert corpus.read_php_nowdoc(tmp_path / "to" / "php" / "Text.php") == "text"
+    assert read_php_nowdoc(tmp_path / "to" / "php" / "Text.php") == "text"
     assert capsys.readouterr().err == ""
     deb.write_bytes(b"no archive")
     with pytest.raises(ValueError, match="to succeed, got"):
