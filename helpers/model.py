@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from helpers.cache import KeyValueCache, Past
 from helpers.config import GPTConfig
 
 INIT_STD = 0.02  # Radford et al. 2018 (GPT), section 4.1
@@ -30,12 +31,15 @@ class CausalSelfAttention(nn.Module):
         self.qkv = nn.Linear(config.emb_dim, 3 * config.emb_dim, bias=config.qkv_bias)
         self.out_proj = nn.Linear(config.emb_dim, config.emb_dim, bias=config.linear_bias)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, past: Past | None = None) -> Tensor:
         B, T, C = x.shape
         qkv = self.qkv(x).view(B, T, 3, self.n_heads, C // self.n_heads)  # (B, T, 3, H, D)
         queries, keys, values = qkv.permute(2, 0, 3, 1, 4)  # each (B, H, T, D)
-        drop_rate = self.drop_rate if self.training else 0.0
-        mixed = F.scaled_dot_product_attention(queries, keys, values, dropout_p=drop_rate, is_causal=True)
+        if past is not None:
+            mixed = past.attend(queries, keys, values)
+        else:
+            drop_rate = self.drop_rate if self.training else 0.0
+            mixed = F.scaled_dot_product_attention(queries, keys, values, dropout_p=drop_rate, is_causal=True)
         return self.out_proj(mixed.transpose(1, 2).reshape(B, T, C))  # (B, H, T, D) -> (B, T, C)
 
 
@@ -63,8 +67,8 @@ class TransformerBlock(nn.Module):
         self.feed_forward = FeedForward(config)
         self.dropout = nn.Dropout(config.drop_rate)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.dropout(self.attention(self.norm1(x)))
+    def forward(self, x: Tensor, past: Past | None = None) -> Tensor:
+        x = x + self.dropout(self.attention(self.norm1(x), past))
         return x + self.dropout(self.feed_forward(self.norm2(x)))
 
 
@@ -101,12 +105,31 @@ class GPT(nn.Module):
     def forward(self, token_ids: Tensor) -> Tensor:
         return self.head(self.hidden(token_ids))  # (B, T, C) -> (B, T, V)
 
-    def hidden(self, token_ids: Tensor) -> Tensor:
-        """The last hidden states, normalised: token_ids (B, T) -> (B, T, C). The head's scores are `head` of these."""
-        x = self._embed(token_ids)
-        for block in self.blocks:
-            x = block(x)
+    def hidden(self, token_ids: Tensor, cache: KeyValueCache | None = None) -> Tensor:
+        """The last hidden states, normalised: token_ids (B, T) -> (B, T, C). The head's scores are `head` of these.
+
+        cache  keys and values of the tokens before these, which are then added to it; for evaluation, without
+               gradients. ValueError: they do not fit its capacity.
+        """
+        if cache is None:
+            x = self._embed(token_ids)
+            for block in self.blocks:
+                x = block(x)
+            return self.final_norm(x)
+        reading = cache.begin(token_ids.shape[1])
+        x = self._embed(token_ids, reading.positions)
+        for index, block in enumerate(self.blocks):
+            x = block(x, reading.layer(index))
+        reading.finish()
         return self.final_norm(x)
+
+    def new_cache(self, batch_size: int, capacity: int) -> KeyValueCache:
+        """An empty cache for `hidden`, for texts of up to `capacity` tokens. ValueError: more than the context."""
+        if capacity > self.config.context_length:
+            raise ValueError(f"a cache of {capacity} tokens exceeds the context of {self.config.context_length}")
+        kind, (L, H) = self.token_embedding.weight, (self.config.n_layers, self.config.n_heads)
+        head_dim = self.config.emb_dim // H
+        return KeyValueCache(L, batch_size, H, capacity, head_dim, dtype=kind.dtype, device=kind.device)
 
     def residual_stream(self, token_ids: Tensor) -> list[Tensor]:
         """The stream after the embeddings and after each block, not normalised: n_layers + 1 tensors (B, T, C).
@@ -119,9 +142,11 @@ class GPT(nn.Module):
             stream.append(block(stream[-1]))
         return stream
 
-    def _embed(self, token_ids: Tensor) -> Tensor:
+    def _embed(self, token_ids: Tensor, positions: Tensor | None = None) -> Tensor:
         self._check(token_ids)
-        positions = torch.arange(token_ids.shape[1], device=token_ids.device) + self.config.position_offset
+        if positions is None:
+            positions = torch.arange(token_ids.shape[1], device=token_ids.device)
+        positions = positions + self.config.position_offset
         return self.dropout(self.token_embedding(token_ids) + self.position_embedding(positions))  # (B, T, C)
 
     def _check(self, token_ids: Tensor) -> None:

@@ -8,7 +8,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.metrics import Overlap, accuracy, block_bootstrap, calibration, longest_overlap
+from helpers.config import GPTConfig
+from helpers.metrics import (
+    Overlap,
+    accuracy,
+    block_bootstrap,
+    calibration,
+    distinct_n,
+    longest_overlap,
+    mean_log_likelihood,
+    repetition,
+)
+from helpers.model import GPT
 
 
 def test_calibration_by_hand():
@@ -129,3 +140,58 @@ def test_overlap_of_large_ids_in_a_long_text():
     for wrong in (-1, 1_114_112, 2**70):
         with pytest.raises(ValueError, match="1,114,112"):
             longest_overlap([wrong], [1])
+
+
+def test_distinct_n_by_hand():
+    texts = [[1, 2, 1, 2], [2, 1]]
+    assert distinct_n(texts, 1) == 2 / 6
+    assert distinct_n(texts, 2) == 2 / 4  # 12, 21, 12 and 21: no run goes from one text into the next
+    assert distinct_n(texts, 3) == 1.0
+    assert distinct_n([torch.tensor([3, 3, 3])], 1) == 1 / 3
+    for texts, n, says in (([[1]], 0, "at least 1"), ([[1], []], 2, "no text has 2 tokens"), ([], 1, "no text")):
+        with pytest.raises(ValueError, match=says):
+            distinct_n(texts, n)
+
+
+def test_repetition_by_hand():
+    assert repetition([1, 2, 3]) == 0
+    assert repetition([1, 1, 1, 1]) == 3 / 4
+    assert repetition([1, 2, 3, 1], window=2) == 0 and repetition([1, 2, 3, 1], window=3) == 1 / 4
+    assert repetition(torch.tensor([5, 5])) == 1 / 2
+    for ids, window in (([], 3), ([1], 0)):
+        with pytest.raises(ValueError, match="at least one token"):
+            repetition(ids, window)
+
+
+@pytest.mark.parametrize(("n_tokens", "n_prompt"), [(2, 1), (7, 3), (8, 1), (9, 8), (30, 1), (30, 13), (30, 29)])
+def test_mean_log_likelihood_token_by_token(n_tokens, n_prompt):
+    config = GPTConfig(vocab_size=13, context_length=7, emb_dim=12, n_heads=2, n_layers=1, drop_rate=0.4)
+    torch.manual_seed(0)
+    model = GPT(config)
+    ids = torch.randint(13, (n_tokens,))
+    got = mean_log_likelihood(model, ids, n_prompt)
+    assert model.training
+    model.eval()
+    total, first, seen = 0.0, n_prompt, []
+    while first < n_tokens:  # windows by hand: the first holds all there is, the others half a context of old tokens
+        begin = 0 if first < 7 else first - 3
+        for i in range(first, min(begin + 8, n_tokens)):
+            log_probs = torch.log_softmax(model(ids[None, begin:i])[0, -1], -1)
+            total += log_probs[ids[i]].item()
+            seen.append(i)
+        first = begin + 8
+    assert seen == list(range(n_prompt, n_tokens)), "each token is scored once"
+    assert got == pytest.approx(total / (n_tokens - n_prompt), rel=1e-5)
+
+
+def test_mean_log_likelihood_refuses():
+    model = GPT(GPTConfig(vocab_size=13, context_length=7, emb_dim=12, n_heads=2, n_layers=1))
+    ids = torch.arange(5)
+    for bad, n_prompt, says in (
+        (ids[None], 1, "n_prompt in"),
+        (ids, 5, "got"),
+        (ids, 0, "n_prompt"),
+        (ids + 9, 1, "13"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            mean_log_likelihood(model, bad, n_prompt)
