@@ -342,6 +342,12 @@ def test_a_wrong_batch_is_named(batch, says):
         list(trainer(TrainConfig(1), [batch]))
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_weights_in_half_precision_are_refused_at_once(dtype):
+    with pytest.raises(ValueError, match="weights must be float32"):
+        Trainer(tiny().to(dtype), BATCHES, TrainConfig(1))
+
+
 def test_no_batch_is_refused_at_once():
     with pytest.raises(ValueError, match="at least one batch"):
         trainer(TrainConfig(1), [])

@@ -39,8 +39,8 @@ class Trainer:
     mode, into which every update puts it; afterwards in evaluation mode. Under torchrun, once the process group is
     joined, each worker trains on its share of every batch, and the update is that of the whole batch.
 
-    ValueError: no batch, one without a target to score, or an id outside the model's vocabulary. NonFiniteError: see
-    there.
+    ValueError: no batch, one without a target to score, an id outside the vocabulary, weights in half precision.
+    NonFiniteError: see there.
     Source: Loshchilov & Hutter 2019; Micikevicius et al. 2018 (mixed precision), section 3.
     """
 
@@ -53,6 +53,11 @@ class Trainer:
     ) -> None:
         if not len(batches):
             raise ValueError("expected at least one batch to train on, got none")
+        if any(parameter.element_size() < 4 for parameter in model.parameters()):
+            raise ValueError(
+                f"weights must be float32, got {model.token_embedding.weight.dtype}: an update is too small for half "
+                "precision; call model.float(), and let TrainConfig.precision choose how they are multiplied"
+            )
         self.model, self.batches, self.config, self.validation = model, batches, config, validation
         self.device = next(model.parameters()).device
         self.workers = Workers.current()
