@@ -16,6 +16,9 @@ from torch.autograd.function import once_differentiable
 from helpers.config import IGNORED_TARGET
 
 CHUNK_TOKENS = 256  # rows of logits held at once by `loss_from_hidden`
+SCORED_ROWS = 16  # of them, how many a CPU turns into gradients at once
+PRODUCT_ROWS = 2048  # of the vocabulary, whose gradients are brought to float32 at once
+VECTOR = 16  # float32 numbers in the longest vector of a processor
 
 
 @dataclass(frozen=True)
@@ -122,21 +125,20 @@ class _ChunkedLoss(torch.autograd.Function):
         need_hidden, need_weight = (with_gradients and need for need in ctx.needs_input_grad[:2])
         grad_hidden = torch.empty_like(hidden) if need_hidden else None
         grad_weight = torch.zeros_like(weight) if need_weight else None
-        # the two large buffers are used again for every chunk: allocating them anew costs more than the arithmetic
-        raw = states.new_empty(min(chunk_tokens, len(states)), len(matrix))
-        scores = raw if dtype == torch.float32 else torch.empty_like(raw, dtype=torch.float32)
+        # one buffer for every chunk: allocating it anew costs more than the arithmetic, and products into rows that do
+        # not start at a multiple of a vector's length are a third slower on a CPU
+        n_columns = math.ceil(len(matrix) / VECTOR) * VECTOR
+        raw = states.new_empty(min(chunk_tokens, len(states)), n_columns)[:, : len(matrix)]
         with torch.autocast(device, enabled=False):
             for start in range(0, len(states), chunk_tokens):
-                rows = states[start : start + chunk_tokens]
-                n = len(rows)
-                torch.mm(rows, matrix.T, out=raw[:n])
-                total += _scores_to_gradient(raw[:n], scores[:n], targets[start : start + n])
+                rows, wanted = states[start : start + chunk_tokens], targets[start : start + chunk_tokens]
+                scores = raw[: len(rows)]
+                torch.mm(rows, matrix.T, out=scores)
+                total += _scores_to_gradient(scores, wanted)
                 if need_hidden:
-                    grad_hidden[start : start + n] = raw[:n] @ matrix
-                if need_weight and grad_weight.dtype == dtype:
-                    grad_weight.addmm_(raw[:n].T, rows)
-                elif need_weight:
-                    grad_weight += raw[:n].T @ rows
+                    grad_hidden[start : start + chunk_tokens] = scores @ matrix
+                if need_weight:
+                    _add_product(grad_weight, scores.T, rows)
         ctx.gradients = grad_hidden, grad_weight
         return total
 
@@ -150,20 +152,35 @@ class _ChunkedLoss(torch.autograd.Function):
         return *scaled, None, None, None
 
 
-def _scores_to_gradient(raw: Tensor, scores: Tensor, targets: Tensor) -> Tensor:
-    """Summed loss of rows of logits `raw` (n, V), which are replaced by its gradient: softmax minus one at the target.
+def _scores_to_gradient(scores: Tensor, targets: Tensor) -> Tensor:
+    """Summed loss of rows of logits (n, V), which are replaced by its gradient: softmax minus one at the target.
 
-    scores  (n, V) float32 room to work in; may be `raw` itself
+    On a CPU a few rows at a time, which stay in its cache; sums and logs are float32 in any case.
     """
+    step = SCORED_ROWS if scores.device.type == "cpu" else len(scores)
+    parts = zip(scores.split(step), targets.split(step), strict=True)
+    return torch.stack([_rows_to_gradient(rows, wanted) for rows, wanted in parts]).sum()
+
+
+def _rows_to_gradient(rows: Tensor, targets: Tensor) -> Tensor:
     scored = targets != IGNORED_TARGET
     index = targets.where(scored, 0)[:, None]
-    scores.copy_(raw)
+    scores = rows.float()  # `rows` itself where they are float32
     at_target, highest = scores.gather(-1, index), scores.amax(-1, keepdim=True)
     normaliser = scores.sub_(highest).exp_().sum(-1, keepdim=True)
     loss = ((normaliser.log() + highest - at_target).squeeze(-1).where(scored, 0)).sum()
     scores.div_(normaliser).scatter_add_(-1, index, torch.full_like(at_target, -1))
-    raw.copy_(scores.masked_fill_(~scored[:, None], 0))
+    rows.copy_(scores.masked_fill_(~scored[:, None], 0))
     return loss
+
+
+def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """total += left @ right, (V, n) by (n, C), without a second (V, C) tensor where the products have another dtype."""
+    if total.dtype == left.dtype:
+        total.addmm_(left, right)
+        return
+    for part, rows in zip(total.split(PRODUCT_ROWS), left.split(PRODUCT_ROWS), strict=True):
+        part += rows @ right
 
 
 def entropy(logits: Tensor) -> Tensor:

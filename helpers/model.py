@@ -8,11 +8,11 @@ from __future__ import annotations
 from functools import partial
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from helpers.cache import KeyValueCache, Past
 from helpers.config import GPTConfig
+from helpers.dropout import Dropout, causal_attention
 
 INIT_STD = 0.02  # Radford et al. 2018 (GPT), section 4.1
 _ACTIVATIONS = {"gelu": nn.GELU, "gelu_tanh": partial(nn.GELU, approximate="tanh"), "relu": nn.ReLU}
@@ -39,7 +39,7 @@ class CausalSelfAttention(nn.Module):
             mixed = past.attend(queries, keys, values)
         else:
             drop_rate = self.drop_rate if self.training else 0.0
-            mixed = F.scaled_dot_product_attention(queries, keys, values, dropout_p=drop_rate, is_causal=True)
+            mixed = causal_attention(queries, keys, values, drop_rate)
         return self.out_proj(mixed.transpose(1, 2).reshape(B, T, C))  # (B, H, T, D) -> (B, T, C)
 
 
@@ -65,7 +65,7 @@ class TransformerBlock(nn.Module):
         self.attention = CausalSelfAttention(config)
         self.norm2 = nn.LayerNorm(config.emb_dim, eps=config.norm_eps)
         self.feed_forward = FeedForward(config)
-        self.dropout = nn.Dropout(config.drop_rate)
+        self.dropout = Dropout(config.drop_rate)
 
     def forward(self, x: Tensor, past: Past | None = None) -> Tensor:
         x = x + self.dropout(self.attention(self.norm1(x), past))
@@ -89,7 +89,7 @@ class GPT(nn.Module):
         self.config = config
         self.token_embedding = nn.Embedding(config.vocab_size, config.emb_dim)
         self.position_embedding = nn.Embedding(config.context_length + config.position_offset, config.emb_dim)
-        self.dropout = nn.Dropout(config.drop_rate)
+        self.dropout = Dropout(config.drop_rate)
         self.blocks = nn.ModuleList(TransformerBlock(config) for _ in range(config.n_layers))
         self.final_norm = nn.LayerNorm(config.emb_dim, eps=config.norm_eps)
         self.head = nn.Linear(config.emb_dim, config.vocab_size, bias=False)

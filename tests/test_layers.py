@@ -7,7 +7,7 @@ from pathlib import Path
 
 HELPERS = Path(__file__).resolve().parents[1] / "helpers"
 LAYERS = [
-    {"config", "runtime", "tokenizer", "texts", "plots", "page", "cache"},
+    {"config", "runtime", "tokenizer", "texts", "plots", "page", "cache", "dropout"},
     {"model", "loss", "data", "schedule"},
     {"train", "decode", "checkpoint", "weights", "metrics", "budget"},
     {"checks", "widgets", "progress"},

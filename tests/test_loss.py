@@ -189,6 +189,20 @@ def test_loss_from_hidden_is_cross_entropy_with_its_gradients(reduction, chunk_t
     torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize(("precision", "within"), [("float32", 1e-5), ("bfloat16", 2e-2)])
+def test_loss_from_hidden_in_parts_that_do_not_divide(monkeypatch, precision, within):
+    """Rows scored 2 at a time, gradients of the vocabulary 3 at a time, in chunks of 7 of 10 positions."""
+    monkeypatch.setattr(loss, "SCORED_ROWS", 2)
+    monkeypatch.setattr(loss, "PRODUCT_ROWS", 3)
+    hidden, weight, targets = hidden_case(masked=True)
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+        value = loss.loss_from_hidden(hidden, weight, targets, chunk_tokens=7)
+    expected = from_logits(hidden, weight, targets)
+    got, wanted = (torch.autograd.grad(x, (hidden, weight)) for x in (value, expected))
+    torch.testing.assert_close(value, expected, rtol=within, atol=within)
+    torch.testing.assert_close(got, wanted, rtol=within, atol=within)
+
+
 def test_loss_from_hidden_by_hand():
     hidden, weight = torch.tensor([[[1.0], [2.0]]]).log(), torch.tensor([[0.0], [1.0]])  # odds 1 : 1, then 1 : 2
     value = loss.loss_from_hidden(hidden, weight, torch.tensor([[0, 1]]))
@@ -269,8 +283,8 @@ class LargestTensor(TorchDispatchMode):
 
 
 def test_loss_from_hidden_never_holds_all_scores():
-    hidden, weight, targets = hidden_case((4, 25), C=3, V=101)
-    for function, most in ((loss.loss_from_hidden, 7 * 101), (from_logits, 100 * 101)):
+    hidden, weight, targets = hidden_case((4, 25), C=3, V=101)  # 112: the next multiple of loss.VECTOR
+    for function, most in ((loss.loss_from_hidden, 7 * 112), (from_logits, 100 * 101)):
         with LargestTensor() as seen:
             arguments = {"chunk_tokens": 7} if function is loss.loss_from_hidden else {}
             function(hidden, weight, targets, **arguments).backward()

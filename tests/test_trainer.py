@@ -299,6 +299,20 @@ def test_float16_skips_an_overflow_and_lowers_the_scale():
     assert len(list(run)) == 2
 
 
+def test_float16_stops_where_no_scale_helps():
+    run = trainer(TrainConfig(40, precision="float16"))
+    run.scaler._init_scale = 4.0
+    hook = run.model.final_norm.bias.register_hook(lambda g: g * math.nan)
+    seen, before = [], weights(run.model)
+    with pytest.raises(NonFiniteError, match=r"gradient of length nan at step 3 .*float16"):
+        seen.extend(run)  # adds what comes before the error
+    assert torch.equal(weights(run.model), before) and run.step == 3 and run.scaler.get_scale() == 0.5
+    assert all(p.grad is None for p in run.model.parameters())
+    hook.remove()
+    after = list(run)
+    assert len(after) == 37 and after[0].loss_scale == 0.5 and not any(r.skipped for r in after)
+
+
 def test_the_scaler_is_saved_and_a_state_of_another_precision_refused():
     half, full = trainer(TrainConfig(2, precision="float16")), trainer(TrainConfig(2))
     list(half.run(1))
@@ -364,6 +378,33 @@ def test_summed_loss_and_evaluate():
             evaluate(model, batches)
     with pytest.raises(ValueError, match="precision must be"):
         evaluate(model, [(inputs, targets)], "int8")
+
+
+@pytest.mark.parametrize("tied_head", [False, True])
+def test_the_gradients_of_summed_loss_are_those_of_the_logits(tied_head):
+    """Also where the matrix is the head's and the embedding's at once, and where a gradient is there already."""
+    model, twin = tiny(tied_head=tied_head), tiny(tied_head=tied_head)
+    twin.load_state_dict(model.state_dict())
+    inputs, targets = BATCHES[0]
+    for _ in range(2):
+        summed_loss(model, inputs, targets).backward()
+        F.cross_entropy(twin(inputs).flatten(0, 1), targets.flatten(), reduction="sum").backward()
+    for (name, ours), theirs in zip(model.named_parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(
+            ours.grad, theirs.grad, rtol=1e-4, atol=1e-4, msg=lambda text, n=name: f"{n}: {text}"
+        )
+    assert not model.token_embedding._forward_hooks, "the model is left as it was"
+
+
+def test_the_shared_matrix_has_one_gradient_in_memory():
+    """The way back through the lookup makes no second (V, C) matrix."""
+    model = tiny(tied_head=True, vocab_size=1009)
+    inputs, targets = BATCHES[0]
+    loss_nats = summed_loss(model, inputs, targets)
+    with torch.profiler.profile(profile_memory=True) as seen:
+        loss_nats.backward()
+    largest = max(event.cpu_memory_usage for event in seen.events())
+    assert largest < 4 * model.token_embedding.weight.numel()
 
 
 def test_alone_a_worker_has_everything():

@@ -11,12 +11,21 @@ from torch import Tensor
 from helpers.loss import IGNORED_TARGET, LossReport, evaluating, loss_from_hidden
 from helpers.model import GPT
 from helpers.train._records import PRECISIONS
+from helpers.train._shared_table import hidden_and_table
 from helpers.train._workers import Workers
 
 
 def summed_loss(model: GPT, token_ids: Tensor, targets: Tensor) -> Tensor:
-    """Nats of all scored targets together, a tensor () that gradients flow through; memory stays small."""
-    return loss_from_hidden(model.hidden(token_ids), model.head.weight, targets, reduction="sum")
+    """Nats of all scored targets together, a tensor () that gradients flow through; memory stays small.
+
+    The gradient of the scores is made on the way forward, before a gradient scaler can raise it: in float16 it is
+    rounded as it is, and entries below about 6e-8, those of very unlikely tokens, become 0.
+    """
+    if model.config.tied_head and token_ids.device.type == "cpu" and torch.is_grad_enabled():
+        hidden, matrix = hidden_and_table(model, token_ids)
+    else:
+        hidden, matrix = model.hidden(token_ids), model.head.weight
+    return loss_from_hidden(hidden, matrix, targets, reduction="sum")
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager:

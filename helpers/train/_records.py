@@ -26,7 +26,8 @@ class TrainConfig:
     clip_norm         the gradient is shortened to this length where it is longer; None leaves it
     micro_batch_size  rows that go through the model at once; a batch of more rows is accumulated. None: all
     eval_every        updates between evaluations, also before the first and after the last; None: only those two
-    precision         dtype of the matrix products: "float32", "bfloat16" or "float16" (then with a gradient scaler)
+    precision         dtype of the matrix products: "float32", "bfloat16" or "float16". Then with a gradient scaler,
+                      which reaches all but the products of the output head (see `summed_loss`)
 
     ValueError: any of these outside its range.
     """

@@ -19,9 +19,15 @@ from helpers.train._optimizer import make_optimizer
 from helpers.train._records import Evaluation, Record, TrainConfig, Update
 from helpers.train._workers import Workers
 
+MIN_LOSS_SCALE = 1.0  # below it the scaler makes gradients smaller than they are: lowering it further mends nothing
+
 
 class NonFiniteError(FloatingPointError):
-    """A loss or a gradient was infinite or not a number; the weights are those before that update."""
+    """A loss or a gradient was infinite or not a number; the weights are those before that update.
+
+    In float16 an update with such a gradient is skipped first, and the gradient scaler's factor halved; the error
+    comes where that factor has sunk below MIN_LOSS_SCALE.
+    """
 
 
 class Trainer:
@@ -109,9 +115,10 @@ class Trainer:
         limit = self.config.clip_norm or float("inf")
         grad_norm = nn.utils.clip_grad_norm_(self.model.parameters(), limit).item()
         overflow = not math.isfinite(grad_norm)
-        if overflow and not self.scaler.is_enabled():
-            self._stop(f"a gradient of length {grad_norm}")
         scale = self.scaler.get_scale() if self.scaler.is_enabled() else None
+        if overflow and (scale is None or scale < MIN_LOSS_SCALE):
+            self.scaler.update(scale)  # stays as it is, and may unscale again
+            self._stop(f"a gradient of length {grad_norm}")
         self.scaler.step(self.optimizer)  # without a scaler this is optimizer.step()
         self.scaler.update()
         self.optimizer.zero_grad()
