@@ -138,13 +138,14 @@ def _opt_fields(config: GPTConfig) -> dict:
 
 
 def _ff_dim(theirs: int | None, width: int) -> int | None:
-    return None if theirs == 4 * width else theirs  # as the presets have it
+    return None if theirs is None or theirs == 4 * width else theirs  # as the presets have it
 
 
 def _field(theirs: dict, name: str) -> int:
-    if name not in theirs:
-        raise ValueError(f"config.json has no {name}; it has {', '.join(sorted(theirs))}")
-    return theirs[name]
+    value = theirs.get(name)
+    if not isinstance(value, int):
+        raise ValueError(f"config.json must give {name} as a whole number, got {value!r}; it has {', '.join(theirs)}")
+    return value
 
 
 def _refuse(theirs: dict, name: str, expected: bool) -> None:
