@@ -2,7 +2,10 @@
 
 from helpers.widgets._cost import cost
 from helpers.widgets._die import perplexity_die
+from helpers.widgets._next_token import next_token
 from helpers.widgets._predictors import unsure_or_wrong
+from helpers.widgets._sampling import sampling
 from helpers.widgets._stepper import loss_stepper
+from helpers.widgets._tree import sampling_tree
 
-__all__ = ["cost", "loss_stepper", "perplexity_die", "unsure_or_wrong"]
+__all__ = ["cost", "loss_stepper", "next_token", "perplexity_die", "sampling", "sampling_tree", "unsure_or_wrong"]

@@ -37,6 +37,7 @@ class Card:
     text      one line that stands for the card in plain text
     still     what a reader is told where no script runs
     attributes  more attributes of the outermost element
+    plain     HTML in place of the body where styles are taken away; the kind's style has to hide `cw-plain`
     """
 
     kind: str
@@ -48,6 +49,7 @@ class Card:
     text: str
     still: str = "Run this cell to move the sliders."
     attributes: str = ""
+    plain: str = ""
 
     def __repr__(self) -> str:
         return self.text
@@ -66,12 +68,15 @@ class Card:
             f'<p class="cw-title"><b>{html.escape(self.title)}</b></p>'
             f'<p data-key="summary" aria-live="polite">{html.escape(state["summary"] or "")}</p>'
             f'<p class="cw-still cw-note"><i>{html.escape(self.still)}</i></p>'
-            f'<div class="cw-body" hidden="hidden">{body}</div>'
+            f'{self._plain_part()}<div class="cw-body" hidden="hidden">{body}</div>'
             f'<script>(() => {{\n"use strict";\n{_script("runtime")}{_script(self.kind)}'
             f'start("{_ID}", compute);\n}})();</script>'
             "</section>"
         )
         return page.replace(_ID, card_id)
+
+    def _plain_part(self) -> str:
+        return f'<div class="cw-plain">{self.plain}</div>' if self.plain else ""
 
 
 def next_id(kind: str) -> str:

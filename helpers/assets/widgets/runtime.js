@@ -60,4 +60,12 @@ const start = (id, compute, tries = 600) => {
   }
   root.querySelectorAll(".cw-still").forEach((e) => { e.hidden = true; });
   draw();
+  if (compute.attach) { // a card that changes its own numbers
+    const set = (numbers) => {
+      config = numbers;
+      root.dataset.config = JSON.stringify(numbers);
+      draw();
+    };
+    compute.attach(root, { get: () => config, set });
+  }
 };

@@ -1,0 +1,280 @@
+"""The sampling tree's arithmetic and its talk with the page, without a browser."""
+
+from __future__ import annotations
+
+import html
+import itertools
+import json
+import math
+import re
+
+import pytest
+import torch
+from torch import Tensor
+
+from helpers import widgets
+from helpers.config import GPTConfig
+from helpers.decode import next_probs
+from helpers.model import GPT
+from helpers.tokenizer import gpt2
+from helpers.widgets import _card, _tree, _tree_state
+
+V = 50257
+MAX_STATE_BYTES = 20_000
+QUESTION = {"n": 1, "version": 0, "path": [], "do": "draw", "id": None, "temperature": 1.0, "top_k": None}
+
+
+@pytest.fixture(scope="module")
+def table() -> Tensor:
+    return 3 * torch.randn(7, V, generator=torch.Generator().manual_seed(5))
+
+
+@pytest.fixture
+def model(table: Tensor):  # a model of 50,257 scores that depend on the last token only
+    return lambda token_ids: table[token_ids % 7]
+
+
+@pytest.fixture
+def tree(model) -> _tree.SamplingTree:
+    return widgets.sampling_tree(model)
+
+
+def scores(table: Tensor, path: list[int]) -> Tensor:
+    return table[[*gpt2().encode("The captain"), *path][-1] % 7]
+
+
+@pytest.mark.parametrize("top_k", _tree_state.TOP_K)
+def test_branches_carry_the_probabilities_of_the_whole_vocabulary(table: Tensor, top_k: int | None) -> None:
+    for logits in table[:2]:
+        node = json.loads(json.dumps(_tree.expand(logits)))
+        for temperature in _tree_state.TEMPERATURES:
+            exact = next_probs(logits.double(), temperature=temperature, top_k=top_k)
+            ours = _tree_state.branch_probs(node, temperature, top_k)
+            assert ours[:-1] == pytest.approx(exact[node[0]].tolist(), abs=1e-4)
+            assert sum(ours) == pytest.approx(1, abs=1e-4) and node[0] == logits.topk(5).indices.tolist()
+
+
+def test_a_token_of_the_rest_has_its_probability_too(table: Tensor) -> None:
+    logits = table[3]
+    node, token_id = _tree.expand(logits), int(logits.argsort(descending=True)[30])
+    step = _tree.step_taken(logits, token_id, "drawn")
+    assert step[0] == token_id and step[3:] == ["drawn", 30]
+    assert step[2] == pytest.approx(torch.log_softmax(logits.double(), -1)[token_id].item(), abs=1e-5)
+    for temperature, top_k in ((0.7, None), (1.3, 50), (1.0, 10)):
+        p = _tree_state.token_prob(node, -node[3][9] - step[2], 30, temperature, top_k)
+        exact = next_probs(logits.double(), temperature=temperature, top_k=top_k)[token_id].item()
+        assert p == pytest.approx(exact, abs=1e-4) and (p > 0) == (exact > 0)
+
+
+def test_a_node_by_hand() -> None:
+    logits = torch.full((V,), -math.inf)
+    logits[torch.arange(60)] = -40.0
+    logits[[11, 22, 33]] = torch.tensor([0.5, 0.25, 0.25]).log()
+    node = _tree.expand(logits)
+    assert node[0][:3] == [11, 22, 33] and node[2][:2] == [round(math.log(2), 5)] * 2
+    assert node[3][9] == pytest.approx(math.log(2), abs=1e-4)  # at temperature 1: -ln p of the favourite
+    assert node[3][4] == pytest.approx(math.log(1.5), abs=1e-4)  # at 1/2: 1 + 1/4 + 1/4
+    assert _tree_state.branch_probs(node, 1.0, None) == pytest.approx([0.5, 0.25, 0.25, 0, 0, 0], abs=1e-4)
+    assert _tree_state.branch_probs(node, 1.0, 2) == pytest.approx([2 / 3, 1 / 3, 0, 0, 0, 0], abs=1e-4)
+    assert _tree_state.branch_probs(node, 0.0, None) == [1, 0, 0, 0, 0, 0]
+
+
+def test_labels_are_those_of_python() -> None:
+    logits = torch.zeros(V)
+    ids = [gpt2().encode(t)[0] for t in ("'s", " the", "\n", '"', "\t")]
+    logits[ids] = torch.arange(9.0, 4.0, -1)
+    labels = _tree.expand(logits)[1].split("\t")
+    assert [_tree_state._quoted(label) for label in labels] == ['"\'s"', "' the'", "'\\n'", "'\"'", "'\\t'"]
+
+
+def test_draws_have_the_frequencies_that_the_branches_show(table: Tensor) -> None:
+    logits, generator = table[2], torch.Generator().manual_seed(3)
+    state = torch.random.get_rng_state()
+    node, n = _tree.expand(logits), 400
+    drawn = [_tree.draw(logits, 0.4, 3, generator) for _ in range(n)]
+    for token_id, p in zip(node[0], _tree_state.branch_probs(node, 0.4, 3), strict=False):
+        assert abs(drawn.count(token_id) / n - p) <= 4 * math.sqrt(p * (1 - p) / n)
+    rest = {_tree.draw(logits, 1.0, None, generator, rest=True) for _ in range(50)}
+    assert not rest & set(node[0]) and len(rest) > 20
+    assert {_tree.draw(logits, 0.0, None, generator) for _ in range(5)} == {node[0][0]}
+    assert torch.equal(torch.random.get_rng_state(), state), "the global generator was moved"
+    again = torch.Generator().manual_seed(3)
+    assert [_tree.draw(logits, 0.4, 3, again) for _ in range(20)] == drawn[:20]
+    with pytest.raises(ValueError, match="raise top-k and the temperature"):
+        _tree.draw(logits, 1.0, 5, generator, rest=True)
+
+
+def test_the_probability_of_a_path_is_the_product_of_its_steps(tree, table: Tensor) -> None:
+    path = [step[0] for step in tree.first["path"]]
+    product = 1.0
+    for n, token_id in enumerate(path):
+        product *= torch.softmax(scores(table, path[:n]).double(), -1)[token_id].item()
+    assert math.exp(_tree_state.log_prob(tree.first["path"])) == pytest.approx(product, rel=1e-4)
+    state = _tree_state.tree_state(tree.values, tree.first)
+    assert state["own_p"] == _tree_state._number(math.log(product)) and len(path) == 3
+    greedy = []
+    for _ in range(4):
+        greedy.append(int(scores(table, greedy).argmax()))
+    ids = tuple(step[0] for step in tree.tree.greedy)
+    assert ids == tuple(greedy)
+    likeliest = [torch.log_softmax(scores(table, greedy[:n]).double(), -1).max().item() for n in range(4)]
+    assert [p for _, p in tree.first["greedy"]] == pytest.approx(likeliest, abs=1e-4)
+
+
+def test_a_path_may_be_likelier_than_the_greedy_one(tree) -> None:
+    path = [[1, "a", math.log(0.3), "drawn", 1], [2, "b", math.log(0.9), "drawn", 0]]
+    better = tree.first | {"path": path, "greedy": [["c", math.log(0.4)], ["d", math.log(0.375)]]}
+    assert _tree_state._versus(better).startswith("This path is 1.8 times as probable as the greedy one")  # .27 / .15
+    worse = better | {"greedy": [["c", math.log(0.75)], ["d", math.log(0.9)]]}
+    assert _tree_state._versus(worse) == "The greedy path is 2.5 times as probable as this one."
+    assert _tree_state._versus(better | {"greedy": [[s[1], s[2]] for s in path]}) == "As probable as the greedy path."
+
+
+@pytest.mark.parametrize(
+    ("log", "text"),
+    [(0.0, "1.00"), (math.log(0.5), "0.5000"), (math.log(0.0123), "0.0123"), (math.log(1e-6), "1.0e-06"),
+     (-1000.0, "5.1e-435"), (math.log(2.5e9), "2.5e+09"), (math.log(12.34), "12.3")],
+)  # fmt: skip
+def test_numbers_beyond_a_float_are_written_too(log: float, text: str) -> None:
+    assert _tree_state._number(log) == text
+
+
+def test_the_first_state_is_whole_small_and_true(tree) -> None:
+    state = _tree_state.tree_state(tree.values, tree.first)
+    page = _card.fill(_tree_state.template(tree.values, tree.first), {k: v for k, v in state.items() if k != "summary"})
+    assert len(json.dumps(tree.first, ensure_ascii=False).encode()) < MAX_STATE_BYTES
+    assert page.count('aria-pressed="true"') == 3 and "next token" in page and "<svg" in page
+    assert repr(tree).startswith("sampling tree: After “The captain” came 3 tokens, “")
+    favourites = [tree.first["nodes"][""][0][:4]]
+    assert sum(k.count(",") == 1 for k in tree.first["nodes"]) >= 16 and set(favourites[0]) <= {
+        int(k) for k in tree.first["nodes"] if k and "," not in k
+    }
+    for name in re.findall(r'<input[^>]* id="([^"]+)"', page):
+        assert f'for="{name}"' in page
+
+
+def test_every_slider_position_has_a_state(tree) -> None:
+    for t, k, back in itertools.product((0, 1, 10, 20), range(7), (0, 1)):
+        state = _tree_state.tree_state({"temperature": t, "top_k": k, "back": back}, tree.first)
+        shares = [float(state[f"b3{j}@style"][4:-1]) for j in range(6) if state.get(f"b3{j}@hidden", "") is None]
+        assert not shares or sum(shares) == pytest.approx(100, abs=0.3)
+
+
+def test_looking_back_shows_the_earlier_steps(tree, model) -> None:
+    path = tree.first["path"]
+    for n in range(3, 6):
+        reply = tree.answer(QUESTION | {"n": n, "path": [step[0] for step in path]})
+        path = [*path, reply["add"]]
+        tree.first["nodes"][reply["key"]] = reply["node"]
+    config = tree.first | {"path": path, "greedy": reply["greedy"]}
+    now, before = (_tree_state.tree_state(tree.values | {"back": b}, config) for b in (0, 3))
+    assert now["h0"].startswith("4 · ") and now["h3"] == "7 · next token"
+    assert before["h0"].startswith("1 · ") and before["h3"].startswith("4 · ") and before["back_text"] == "3 steps"
+    assert _tree_state.tree_state(tree.values | {"back": 9}, config) == before
+
+
+def test_answers_to_the_page(tree, table: Tensor) -> None:
+    best = scores(table, []).topk(5).indices.tolist()
+    favourite = tree.answer(QUESTION | {"do": "favourite"})
+    assert favourite["add"][0] == best[0] and favourite["add"][3:] == ["favourite", 0] and favourite["error"] is None
+    assert favourite["node"] == _tree.expand(scores(table, best[:1])) and favourite["key"] == str(best[0])
+    taken = tree.answer(QUESTION | {"do": "take", "id": best[2], "path": best[:1], "n": 4})
+    assert taken["add"][3] == "your choice" and taken["key"] == f"{best[0]},{best[2]}" and taken["n"] == 4
+    assert len(taken["greedy"]) == 2 and taken["ms"] >= 0
+    rest = tree.answer(QUESTION | {"do": "rest"})
+    assert rest["add"][3:4] == ["drawn from the rest"] and rest["add"][0] not in best
+    refused = tree.answer(QUESTION | {"do": "rest", "top_k": 2})
+    assert "raise top-k" in refused["error"] and "add" not in refused
+    assert tree.answer(QUESTION | {"temperature": 0.0})["add"][0] == best[0]
+    old = tree.answer(QUESTION | {"version": 3})
+    assert old["reset"]["path"] == [] and old["reset"]["version"] == 0
+
+
+def test_the_two_hidden_widgets_carry_question_and_answer(tree) -> None:
+    tree.card_id = "tree-9"
+    tree.question.value = json.dumps(QUESTION | {"n": 12})
+    assert told(tree)["n"] == 12 and len(told(tree)["add"]) == 5
+    assert 'data-tree-feed="tree-9"' in tree.feed.value
+
+
+def test_another_prompt_starts_another_tree(tree) -> None:
+    tree.box.value = "Não é só um café ☕ <b>"
+    assert told(tree)["reset"]["prompt"] == "Não é só um café ☕ <b>" and told(tree)["reset"]["version"] == 1
+    tree.question.value = json.dumps(QUESTION | {"version": 1, "n": 2})
+    assert told(tree)["key"]
+    tree.box.value = ""
+    assert told(tree)["error"].startswith("The prompt is empty") and tree.version == 1
+    assert "The prompt is empty" in tree.status.value
+    tree.box.value = "again"
+    assert told(tree)["reset"]["version"] == 2 and "1 token<" in tree.status.value
+
+
+def test_an_error_of_the_model_is_shown(table: Tensor) -> None:
+    broken = []
+
+    def model(token_ids: Tensor) -> Tensor:
+        if broken:
+            raise RuntimeError("out of <memory>")
+        return table[token_ids % 7]
+
+    tree = widgets.sampling_tree(model)
+    broken.append(True)
+    asked = QUESTION | {"path": [9]}
+    assert tree.answer(asked)["error"] == "The model failed: RuntimeError: out of <memory>."
+    tree.box.value = "another"
+    assert told(tree) == {"error": "The model failed: RuntimeError: out of <memory>."}
+    broken.clear()
+    assert tree.answer(asked)["error"] is None
+
+
+def test_a_path_beyond_the_context_is_read_from_its_end_and_the_card_says_so() -> None:
+    config = GPTConfig(vocab_size=V, context_length=5, emb_dim=10, n_heads=2, n_layers=1, drop_rate=0.9)
+    gpt = GPT(config).train()
+    tree = widgets.sampling_tree(gpt, "one two three four")
+    assert gpt.training
+    path = [step[0] for step in tree.first["path"]]
+    ids = torch.tensor([[*gpt2().encode("one two three four"), *path][-5:]])
+    with torch.no_grad():
+        exact = gpt.eval()(ids)[0, -1]
+    assert tree.tree.logits(tuple(path)) == pytest.approx(exact, abs=1e-5)
+    note = _tree_state.tree_state(tree.values, tree.first)["notice"]
+    assert note.startswith("The model reads only the last 5 tokens, so the first 2 are not seen.")
+
+
+def test_the_kernel_remembers_only_so_much(table: Tensor) -> None:
+    read = []
+
+    def model(token_ids: Tensor) -> Tensor:
+        read.append(tuple(token_ids[0, 1:].tolist()))
+        return table[token_ids % 7]
+
+    tree = _tree.TokenTree(model, "a")
+    for i in range(_tree.KEPT + 5):
+        tree.logits((i,))
+        tree.logits((0,))
+    assert len(tree.remembered) == _tree.KEPT and (1,) not in tree.remembered
+    assert read.count((0,)) == 1, "what is used again and again stays"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({"temperature": 2.5}, r"in \[0, 2\] in steps of 0.1"), ({"temperature": 0.55}, "steps of 0.1"),
+     ({"top_k": 4}, "one of 1, 2, 3, 5, 10, 50, None"), ({"n_drawn": 4}, r"in \[0, 3\]"), ({"prompt": ""}, "empty")],
+)  # fmt: skip
+def test_settings_that_the_card_does_not_have(model, settings: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        widgets.sampling_tree(model, **settings)
+
+
+def test_a_model_over_another_vocabulary_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"50,257 tokens, got scores of shape \(11,\)"):
+        widgets.sampling_tree(lambda ids: torch.zeros(*ids.shape, 11))
+
+
+def test_the_tree_displays_card_then_box(tree, capsys: pytest.CaptureFixture) -> None:
+    tree._ipython_display_()  # outside IPython, display prints the plain texts
+    assert re.fullmatch(r"tree-\d+", tree.card_id) and f"cw-ask-{tree.card_id}" in tree.question._dom_classes
+
+
+def told(tree: _tree.SamplingTree) -> dict:
+    return json.loads(html.unescape(re.search(r'data-message="([^"]*)"', tree.feed.value)[1]))
