@@ -1,7 +1,17 @@
-"""What the course reads: its own story, and a toy language whose entropy is known exactly."""
+"""What the course reads: its own story and documents, and a toy language whose entropy is known exactly."""
 
 from helpers.texts._lexicons import LEXICONS, toy_language
-from helpers.texts._story import ASSETS, STORY_FILE, story
+from helpers.texts._story import ASSETS, STORY_FILES, Document, documents, story
 from helpers.texts._toy import END_OF_TEXT, ToyLanguage
 
-__all__ = ["ASSETS", "END_OF_TEXT", "LEXICONS", "STORY_FILE", "ToyLanguage", "story", "toy_language"]
+__all__ = [
+    "ASSETS",
+    "END_OF_TEXT",
+    "LEXICONS",
+    "STORY_FILES",
+    "Document",
+    "ToyLanguage",
+    "documents",
+    "story",
+    "toy_language",
+]
