@@ -14,7 +14,7 @@ from helpers.config import GPTConfig, preset
 from helpers.model import GPT
 from helpers.train import TrainConfig, Trainer
 from tools.bench import __main__ as bench
-from tools.bench import machine, plain, report, worker
+from tools.bench import machine, plain, processes, report, worker
 from tools.bench.variants import VARIANTS
 
 # distinct primes, so that a transposed axis cannot pass
@@ -123,6 +123,8 @@ def test_plain_refuses_what_it_does_not_have():
             plain.PlainGPT(replace(TINY, **changes))
     with pytest.raises(ValueError, match="one config"):
         plain.copy_to_plain(GPT(replace(TINY, drop_rate=0.5)), plain.PlainGPT(TINY))
+    with pytest.raises(ValueError, match="one config"):
+        plain.copy_from_plain(plain.PlainGPT(TINY), GPT(replace(TINY, tied_head=True)))
     assert plain.PlainGPT(preset("book-124m", n_layers=1, vocab_size=11)).config.context_length == 256
 
 
@@ -188,15 +190,15 @@ def test_a_run_writes_numbers_and_failures_and_no_path(tmp_path, capsys, monkeyp
     monkeypatch.setattr(bench, "preset", lambda name, **changes: replace(TINY, activation="relu", tied_head=True))
     output = tmp_path / "folder" / "bench.json"
     arguments = ["--rounds", "1", "--steps", "1", "--warmup", "1", "--threads", "1", "--output", str(output)]
-    assert bench.main([*arguments, "--variants", "plain", "helpers"]) == 0
+    assert bench.main([*arguments, "--only", "training", "--variants", "plain", "helpers"]) == 0
     text = output.read_text(encoding="utf-8")
-    result = json.loads(text)
+    result = json.loads(text)["training"]
     assert result["summary"]["plain"]["status"] == "failed"
     assert "book-124m" in result["summary"]["plain"]["reason"]
     assert result["summary"]["helpers"]["tokens_per_s"] > 0
     assert result["summary"]["helpers"]["speed_ratio"] is None
     assert result["rounds"][0]["helpers"]["threads"] == 1
-    assert str(bench.ROOT) not in text
+    assert str(processes.ROOT) not in text
     shown = capsys.readouterr().out
     assert "failed: ValueError" in shown and "helpers" in shown
 
@@ -224,10 +226,10 @@ def test_ratios_are_paired_within_their_round():
 
 def test_rounds_are_interleaved(monkeypatch):
     order = []
-    monkeypatch.setattr(bench, "run_worker", lambda job, threads: order.append(job["variant"]) or a_report(1, 1))
-    options = bench.parse(["--rounds", "2", "--variants", "plain", "helpers"])
-    bench.run_rounds(TINY, options)
-    assert order == ["plain", "helpers"] * 2
+    monkeypatch.setattr(processes, "run_worker", lambda *job: order.append(job) or a_report(1, 1))
+    rounds = processes.run_rounds("tools.bench.worker", {"plain": {"a": 1}, "helpers": {"b": 2}}, 2, 7)
+    assert order == [("tools.bench.worker", {"a": 1}, 7), ("tools.bench.worker", {"b": 2}, 7)] * 2
+    assert [list(round_) for round_ in rounds] == [["plain", "helpers"]] * 2
 
 
 @pytest.mark.parametrize("wrong", [["--rounds", "0"], ["--steps", "many"], ["--variants", "fast"], ["--preset", "x"]])

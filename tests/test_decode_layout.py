@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from helpers.config import GPTConfig
-from helpers.decode import for_reading, generate
-from helpers.decode._layout import _has_blocks
+from helpers.decode import _layout, for_reading, generate
 from helpers.model import GPT
 
 CONFIG = GPTConfig(vocab_size=53, context_length=31, emb_dim=28, n_heads=7, n_layers=3, drop_rate=0.2, tied_head=True)
@@ -29,7 +28,8 @@ def test_scores_are_the_models(model):
     assert not reader(ids).requires_grad
 
 
-def test_tokens_are_the_models_for_every_strategy(model):
+def test_tokens_are_the_models_for_every_strategy(model, monkeypatch):
+    monkeypatch.setattr(_layout, "MIN_SIZE", 1)
     with torch.no_grad():
         for p in model.parameters():
             p *= 8
@@ -58,14 +58,39 @@ def test_the_original_is_left_alone(model):
     assert all(p.requires_grad for p in model.parameters())
 
 
-def test_wide_matrices_lie_by_columns(model):
+@pytest.mark.parametrize("n_pieces", [1, 2, 3])
+@pytest.mark.parametrize("shape", [(53, 28), (28, 112)])
+def test_pieces_are_the_matrix(shape, n_pieces):
+    linear = torch.nn.Linear(shape[1], shape[0]).requires_grad_(False)
+    for bias in (linear.bias, None):
+        cut = _layout._CutLinear(linear.weight, bias, n_pieces)
+        for x in (torch.randn(shape[1]), torch.randn(1, 1, shape[1]), torch.randn(2, 5, shape[1])):
+            torch.testing.assert_close(cut(x), torch.nn.functional.linear(x, linear.weight, bias))
+        assert len(cut.pieces) == n_pieces
+        by_column = shape[0] >= shape[1]
+        assert cut.pieces.stride(-1 if by_column else -2) == 1, "the order in which memory is read"
+
+
+def test_only_large_matrices_are_cut(model, monkeypatch):
+    assert not any(isinstance(part, _layout._CutLinear) for part in for_reading(model).modules())
+    monkeypatch.setattr(_layout, "MIN_SIZE", 53 * 28)
     reader = for_reading(model)
-    for layer in (reader.head, reader.blocks[0].attention.qkv, reader.blocks[0].feed_forward.expand):
-        assert layer.columns.stride() == (1, layer.columns.shape[0])
-    assert isinstance(reader.blocks[0].feed_forward.out_proj, torch.nn.Linear)
+    assert isinstance(reader.head, _layout._CutLinear)
+    assert len(reader.head.pieces) == torch.get_num_threads()
+    assert isinstance(reader.blocks[0].attention.out_proj, torch.nn.Linear)
+    ids = torch.arange(58).view(2, 29) % 53
+    torch.testing.assert_close(reader(ids), model.eval()(ids).detach())
 
 
-@pytest.mark.skipif(not _has_blocks(), reason="needs oneDNN's bfloat16 instructions")
-def test_bfloat16_matrices_are_in_blocks(model):
+@pytest.mark.skipif(not _layout._has_blocks(), reason="needs oneDNN's bfloat16 instructions")
+@pytest.mark.parametrize(("fast_rows", "kind"), [(True, _layout._RowLinear), (False, _layout._BlockedLinear)])
+def test_bfloat16_matrices_are_read_by_row_or_in_blocks(fast_rows, kind, model, monkeypatch):
+    monkeypatch.setattr(_layout, "_reads_rows", lambda: fast_rows)
     reader = for_reading(model, torch.bfloat16)
-    assert reader.head.blocks.is_mkldnn and not any(isinstance(m, torch.nn.Linear) for m in reader.modules())
+    assert isinstance(reader.head, kind) and not any(isinstance(m, torch.nn.Linear) for m in reader.modules())
+    weight = model.head.weight.detach().bfloat16()
+    for rows in (1, 7):
+        x = torch.randn(rows, 28).bfloat16()
+        expected = x.float() @ weight.float().T
+        torch.testing.assert_close(reader.head(x).float(), expected, atol=0.01, rtol=0.01)
+    assert torch.backends.mkldnn.enabled

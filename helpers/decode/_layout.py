@@ -10,6 +10,9 @@ from torch import Tensor, nn
 
 from helpers.model import GPT
 
+MIN_SIZE = 2**16  # numbers in a matrix that is worth a second thread
+FIRST_FAST_ROWS = (2, 13)  # the torch that this was measured with; before it nothing is known
+
 
 def for_reading(model: GPT, dtype: torch.dtype = torch.float32) -> GPT:
     """A copy in evaluation mode, for `generate` and its like only: its weights are laid out for products of few rows.
@@ -19,7 +22,8 @@ def for_reading(model: GPT, dtype: torch.dtype = torch.float32) -> GPT:
             neither be trained nor saved
 
     Writing one token multiplies each weight by a single number and is as fast as weights arrive from memory. On a CPU
-    a float32 matrix is kept as (in, out) where it is wider than deep, and a bfloat16 one in the blocks that oneDNN
+    a large float32 matrix is cut into one piece per thread of torch's at this moment (MKL gives a single row to one
+    thread), as (in, out) where it is wider than deep. A bfloat16 one is read row by row, or in the blocks that oneDNN
     likes; without its bfloat16 instructions, and on a GPU, only the type changes.
     """
     reader = copy.deepcopy(model).to(dtype).eval().requires_grad_(False)
@@ -34,9 +38,9 @@ def for_reading(model: GPT, dtype: torch.dtype = torch.float32) -> GPT:
 def _laid_out(linear: nn.Linear) -> nn.Module:
     weight, bias = linear.weight.detach(), linear.bias
     if weight.dtype == torch.bfloat16 and _has_blocks():
-        return _BlockedLinear(weight, bias)
-    if weight.dtype == torch.float32 and weight.shape[0] >= weight.shape[1]:
-        return _WideLinear(weight, bias)
+        return (_RowLinear if _reads_rows() else _BlockedLinear)(weight, bias)
+    if weight.dtype == torch.float32 and weight.numel() >= MIN_SIZE:
+        return _CutLinear(weight, bias, torch.get_num_threads())
     return linear
 
 
@@ -44,15 +48,50 @@ def _has_blocks() -> bool:
     return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
-class _WideLinear(nn.Module):
-    """A linear layer whose matrix is stored as (in, out): MKL reads it almost twice as fast for a single row."""
+def _reads_rows() -> bool:
+    """Whether torch's own product of a bfloat16 row is known to be fast here."""
+    major, minor = (int(part) for part in torch.__version__.split(".")[:2])
+    return (major, minor) >= FIRST_FAST_ROWS and torch.backends.mkldnn.enabled
+
+
+class _CutLinear(nn.Module):
+    """A linear layer whose outputs are computed in equal pieces side by side, one for each thread.
+
+    pieces  (n, in, out / n); by column in memory, which MKL reads up to twice as fast, where there are more outputs
+            than inputs. Outputs are filled up with zeros to a multiple of n
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, n_pieces: int) -> None:
+        super().__init__()
+        self.n_outputs, n_inputs = weight.shape
+        missing = -self.n_outputs % n_pieces
+        rows = F.pad(weight, (0, 0, 0, missing)).view(n_pieces, -1, n_inputs)
+        by_column = self.n_outputs >= n_inputs
+        self.pieces = rows.transpose(1, 2).contiguous() if by_column else rows.contiguous().transpose(1, 2)
+        self.bias = None if bias is None else F.pad(bias.detach(), (0, missing)).view(n_pieces, 1, -1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = x.reshape(-1, x.shape[-1]).expand(len(self.pieces), -1, -1)  # (n, rows, in)
+        pieces = torch.bmm(rows, self.pieces) if self.bias is None else torch.baddbmm(self.bias, rows, self.pieces)
+        whole = pieces.transpose(0, 1).reshape(rows.shape[1], -1)[:, : self.n_outputs]  # (rows, out)
+        return whole.reshape(*x.shape[:-1], self.n_outputs)
+
+
+class _RowLinear(nn.Module):
+    """A linear layer that leaves oneDNN out for a single row: torch's own bfloat16 product reads weights faster."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__()
-        self.columns, self.bias = weight.T.contiguous().T, bias  # (out, in) as seen, (in, out) in memory
+        self.weight, self.bias = weight.contiguous(), bias
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.columns, self.bias)
+        if x.numel() > x.shape[-1]:
+            return F.linear(x, self.weight, self.bias)
+        torch.backends.mkldnn.enabled = False  # for the whole process: another thread's products meanwhile are slower
+        try:
+            return F.linear(x, self.weight, self.bias)
+        finally:
+            torch.backends.mkldnn.enabled = True
 
 
 class _BlockedLinear(nn.Module):

@@ -1,1 +1,1 @@
-"""Speed and memory of training: `helpers` beside a plain GPT and beside transformers. Run it with `make bench`."""
+"""Speed of training and of generation: `helpers` beside a plain GPT and transformers'. Run it with `make bench`."""

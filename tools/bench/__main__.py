@@ -1,8 +1,10 @@
-"""`make bench`: training tokens/s and peak memory of every variant, interleaved, each time in a fresh process.
+"""`make bench`: speed of training and of generation of every variant, interleaved, each time in a fresh process.
 
-    python -m tools.bench [--rounds 3] [--steps 5] [--preset book-124m] [--device cpu] [--variants plain helpers ...]
+    python -m tools.bench [--only training] [--rounds 3] [--device cpu] [--variants plain helpers ...]
 
-Prints a table and writes build/bench.json. A variant that fails is reported as failed; the exit code is 0 all the same.
+Training: tokens/s and peak memory of updates. Generation: tokens/s of a short prompt's greedy continuation, beside the
+plain loop and transformers' `generate`. Prints two tables and writes build/bench.json. A variant that fails is reported
+as failed; the exit code is 0 all the same.
 """
 
 from __future__ import annotations
@@ -10,111 +12,119 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
 from helpers.config import PRESETS, GPTConfig, preset
-from tools.bench import machine
-from tools.bench.report import summarise, table
+from tools.bench import machine, report, writing_report
+from tools.bench.processes import ROOT, run_rounds
 
-ROOT = Path(__file__).resolve().parents[2]
 OUTPUT = ROOT / "build" / "bench.json"
-# a name of its own, so that the parent needs no torch: it must not warm or crowd the machine that its children measure
+# names of their own, so that the parent needs no torch: it must not warm or crowd the machine that its children measure
 VARIANT_NAMES = ("plain", "transformers", "helpers-untied", "helpers", "helpers-untied-bf16", "helpers-bf16")
+WRITER_NAMES = ("plain", "transformers", "transformers-bf16", "helpers-no-cache", "helpers", "helpers-bf16")
+UNCACHED = ("plain", "helpers-no-cache")
+PARTS = ("training", "generation")
 DEFAULT_THREADS = 2
-MAX_REASON = 300
 
 
 def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
-    config = preset(options.preset, context_length=options.context_length, drop_rate=options.drop_rate)
-    rounds = run_rounds(config, options)
-    result = {
-        "machine": {
-            "cpu": machine.cpu_model(machine.read_cpuinfo()),
-            "cores": os.cpu_count(),
-            "device": options.device,
-        },
-        "settings": settings(config, options),
-        "summary": summarise(rounds),
-        "rounds": rounds,
-    }
+    host = {"cpu": machine.cpu_model(machine.read_cpuinfo()), "cores": os.cpu_count(), "device": options.device}
+    result = {"machine": host}
+    if options.only != "generation":
+        result["training"] = training(options)
+    if options.only != "training":
+        result["generation"] = generation(options)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(table(result))
+    print("\n\n".join(_tables(result, options.threads)))
     return 0
 
 
-def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tools.bench", description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=_positive, default=3, help="how often each variant is measured")
-    parser.add_argument("--steps", type=_positive, default=5, help="timed updates per process")
-    parser.add_argument("--warmup", type=_positive, default=2, help="updates before the clock starts")
-    parser.add_argument("--preset", choices=sorted(PRESETS), default="book-124m")
-    parser.add_argument("--context-length", type=_positive, default=256, help="tokens in a row")
-    parser.add_argument("--batch-size", type=_positive, default=2, help="rows in a batch")
-    parser.add_argument("--drop-rate", type=float, default=0.1)
-    parser.add_argument("--threads", type=_positive, default=min(DEFAULT_THREADS, os.cpu_count() or 1))
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--variants", nargs="+", choices=VARIANT_NAMES, default=list(VARIANT_NAMES))
-    parser.add_argument("--output", type=Path, default=OUTPUT)
-    return parser.parse_args(arguments)
-
-
-def run_rounds(config: GPTConfig, options: argparse.Namespace) -> list[dict[str, dict]]:
-    """One dict per round, variant name -> its report: A B C, A B C, so that a change of the machine hits all alike."""
-    rounds = []
-    for number in range(1, options.rounds + 1):
-        rounds.append({})
-        for name in options.variants:
-            print(f"round {number} of {options.rounds}: {name}", file=sys.stderr, flush=True)
-            rounds[-1][name] = run_worker(job(name, config, options), options.threads)
-    return rounds
-
-
-def job(name: str, config: GPTConfig, options: argparse.Namespace) -> dict:
-    return {
-        "variant": name,
+def training(options: argparse.Namespace) -> dict:
+    """{"settings", "summary", "rounds"} of updates."""
+    config = preset(options.preset, context_length=options.context_length, drop_rate=options.drop_rate)
+    common = {
         "config": asdict(config),
         "batch_size": options.batch_size,
         "warmup_steps": options.warmup,
         "timed_steps": options.steps,
         "device": options.device,
     }
+    jobs = {name: {"variant": name} | common for name in options.variants or VARIANT_NAMES if name in VARIANT_NAMES}
+    rounds = run_rounds("tools.bench.worker", jobs, options.rounds, options.threads)
+    settings = _settings(config, options, ("preset", "batch_size", "warmup", "steps", "rounds", "threads"))
+    return {"settings": settings, "summary": report.summarise(rounds), "rounds": rounds}
 
 
-def run_worker(job: dict, threads: int) -> dict:
-    """The worker's report, or {"status": "failed", "reason": its last line} when the process did not end well."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tools.bench.worker", json.dumps(job)],
-        cwd=ROOT,
-        env=os.environ | environment(threads),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1].replace(str(ROOT), ".").replace(sys.prefix, "")
-        return {"status": "failed", "reason": f"{last[:MAX_REASON]} (exit code {done.returncode})"}
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def environment(threads: int) -> dict[str, str]:
-    """What every worker is started with, the same for all variants."""
-    return {
-        "COURSE_THREADS": str(threads),
-        "OMP_NUM_THREADS": str(threads),
-        "MKL_NUM_THREADS": str(threads),
-        "OMP_WAIT_POLICY": "PASSIVE",
-        "HF_HUB_OFFLINE": "1",
+def generation(options: argparse.Namespace) -> dict:
+    """{"settings", "summary", "rounds"} of greedy continuations."""
+    config = preset(options.generation_preset, drop_rate=0.0)
+    common = {
+        "config": asdict(config),
+        "prompt_length": options.prompt_length,
+        "new_tokens": options.new_tokens,
+        "device": options.device,
     }
+    repeats = {name: options.slow_repeats if name in UNCACHED else options.repeats for name in WRITER_NAMES}
+    names = [name for name in options.variants or WRITER_NAMES if name in WRITER_NAMES]
+    jobs = {name: {"variant": name, "repeats": repeats[name]} | common for name in names}
+    rounds = run_rounds("tools.bench.writing", jobs, options.rounds, options.threads)
+    settings = {"preset": options.generation_preset} | _settings(
+        config, options, ("prompt_length", "new_tokens", "repeats", "slow_repeats", "rounds", "threads")
+    )
+    return {"settings": settings, "summary": writing_report.summarise(rounds, options.new_tokens), "rounds": rounds}
 
 
-def settings(config: GPTConfig, options: argparse.Namespace) -> dict:
-    kept = ("preset", "batch_size", "warmup", "steps", "rounds", "threads")
-    return {name: getattr(options, name) for name in kept} | {"config": asdict(config)}
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tools.bench", description=__doc__.splitlines()[0])
+    parser.add_argument("--only", choices=PARTS, help="one of the two parts; both if not given")
+    parser.add_argument("--rounds", type=_positive, default=3, help="how often each variant is measured")
+    parser.add_argument("--threads", type=_positive, default=min(DEFAULT_THREADS, os.cpu_count() or 1))
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    names = list(dict.fromkeys(VARIANT_NAMES + WRITER_NAMES))
+    parser.add_argument("--variants", nargs="+", choices=names, help="in each part those it has; all if not given")
+    parser.add_argument("--output", type=Path, default=OUTPUT)
+    group = parser.add_argument_group("training")
+    group.add_argument("--preset", choices=sorted(PRESETS), default="book-124m")
+    group.add_argument("--steps", type=_positive, default=5, help="timed updates per process")
+    group.add_argument("--warmup", type=_positive, default=2, help="updates before the clock starts")
+    group.add_argument("--context-length", type=_positive, default=256, help="tokens in a row")
+    group.add_argument("--batch-size", type=_positive, default=2, help="rows in a batch")
+    group.add_argument("--drop-rate", type=float, default=0.1)
+    group = parser.add_argument_group("generation")
+    group.add_argument("--generation-preset", choices=sorted(PRESETS), default="gpt2-124m")
+    group.add_argument("--prompt-length", type=_positive, default=4)
+    group.add_argument("--new-tokens", type=_positive, nargs="+", default=[100, 250])
+    group.add_argument("--repeats", type=_positive, default=3, help="timed texts per process and number of tokens")
+    group.add_argument("--slow-repeats", type=_positive, default=1, help="the same where nothing is cached")
+    options = parser.parse_args(arguments)
+    _check(parser, options)
+    return options
+
+
+def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    for part, names in zip(PARTS, (VARIANT_NAMES, WRITER_NAMES), strict=True):
+        if options.only in (None, part) and options.variants and not set(options.variants) & set(names):
+            parser.error(f"--variants: {part} has none of them, only {', '.join(names)}; or use --only")
+    longest = options.prompt_length + max(options.new_tokens)
+    context = PRESETS[options.generation_preset].context_length
+    if longest > context and options.only != "training":
+        parser.error(f"--new-tokens: a text of {longest} tokens does not fit the context of {context}: write fewer")
+
+
+def _settings(config: GPTConfig, options: argparse.Namespace, names: tuple[str, ...]) -> dict:
+    return {name: getattr(options, name) for name in names} | {"config": asdict(config)}
+
+
+def _tables(result: dict, threads: int) -> list[str]:
+    parts = {name: result[name] for name in PARTS if name in result}
+    version = report.torch_version([round_ for part in parts.values() for round_ in part["rounds"]])
+    host = result["machine"]
+    tables = {"training": report.table, "generation": writing_report.table}
+    heading = f"{host['cpu']}, {threads} threads, {host['device']}, torch {version}"
+    return [heading, *(tables[name](part) for name, part in parts.items())]
 
 
 def _positive(text: str) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -131,22 +132,22 @@ def plain_step(model: nn.Module, optimizer: torch.optim.Optimizer, token_ids: Te
 
 @torch.no_grad()
 def copy_to_plain(source: GPT, target: PlainGPT) -> None:
-    """Give `target` every weight of `source`. ValueError: their shapes differ."""
-    for ours, plain in _pairs(source, target):
+    """Give `target` every weight of `source`, a tied head as a copy of its own. ValueError: their shapes differ."""
+    for ours, plain in _pairs(source, target, replace(source.config, tied_head=False)):
         plain.copy_(ours)
 
 
 @torch.no_grad()
 def copy_from_plain(source: PlainGPT, target: GPT) -> None:
     """Give `target` every weight of `source`. ValueError: their shapes differ."""
-    for ours, plain in _pairs(target, source):
+    for ours, plain in _pairs(target, source, target.config):
         ours.copy_(plain)
 
 
-def _pairs(ours: GPT, plain: PlainGPT) -> Iterator[tuple[Tensor, Tensor]]:
+def _pairs(ours: GPT, plain: PlainGPT, config: GPTConfig) -> Iterator[tuple[Tensor, Tensor]]:
     """Each parameter of `plain` behind the one of `ours`, or the third of it, that means the same."""
-    if ours.config != plain.config:
-        raise ValueError(f"the two models must have one config, got {ours.config} and {plain.config}")
+    if config != plain.config:
+        raise ValueError(f"the two models must have one config, got {config} and {plain.config}")
     yield ours.token_embedding.weight, plain.token_embedding.weight
     yield ours.position_embedding.weight, plain.position_embedding.weight
     for mine, other in zip(ours.blocks, plain.blocks, strict=True):

@@ -1,4 +1,4 @@
-"""From the rounds of a benchmark to a summary and a table: medians, and ratios that are paired within a round."""
+"""From the rounds of training to a summary and a table: medians, and ratios that are paired within a round."""
 
 from __future__ import annotations
 
@@ -34,33 +34,34 @@ def _of_variant(name: str, rounds: list[dict[str, dict]]) -> dict:
         worst = next(report for report in reports if report["status"] != "ok")
         return {"status": worst["status"], "reason": worst["reason"]}
     middle = {key: statistics.median(report[key] for report in good) for key in ("tokens_per_s", "peak_bytes", PEAK)}
-    ratios = {"speed_ratio": _ratio(name, "tokens_per_s", rounds), "peak_ratio": _ratio(name, PEAK, rounds)}
+    ratios = {"speed_ratio": ratio(name, "tokens_per_s", rounds), "peak_ratio": ratio(name, PEAK, rounds)}
     return {"status": "ok", "n_params": good[0]["n_params"]} | middle | ratios
 
 
-def _ratio(name: str, key: str, rounds: list[dict[str, dict]]) -> dict | None:
+def ratio(name: str, key: str, rounds: list[dict[str, dict]], baseline: str = BASELINE) -> dict | None:
+    """{"median", "min", "max", "n"} of `key`, the variant's over the baseline's in a round; None: none has both."""
     values = [
-        round_[name][key] / round_[BASELINE][key]
+        round_[name][key] / round_[baseline][key]
         for round_ in rounds
-        if key in round_[name] and round_.get(BASELINE, {}).get(key)
+        if key in round_[name] and round_.get(baseline, {}).get(key)
     ]
     if not values:
         return None
     return {"median": statistics.median(values), "min": min(values), "max": max(values), "n": len(values)}
 
 
-def table(result: dict) -> str:
-    """The summary as text, one line per variant, with what it was measured on and how."""
-    host, how = result["machine"], result["settings"]
+def table(training: dict) -> str:
+    """The summary as text, one line per variant, under how it was measured."""
+    how = training["settings"]
     config = how["config"]
     lines = [
-        f"{host['cpu']}, {how['threads']} threads, {host['device']}, torch {_torch_version(result)}",
-        f"{how['preset']}: batch {how['batch_size']} x {config['context_length']}, dropout {config['drop_rate']}; "
-        f"{how['rounds']} rounds of {how['steps']} steps after {how['warmup']}, a fresh process each",
+        f"training, {how['preset']}: batch {how['batch_size']} x {config['context_length']}, dropout "
+        f"{config['drop_rate']}; {how['rounds']} rounds of {how['steps']} steps after {how['warmup']}, "
+        "a fresh process each",
         "",
         f"{'variant':<20} {'params':>7} {'tok/s':>8}  {'x plain':<19} {'peak MB':>8} {'above':>7}  {'of plain':<19}",
     ]
-    lines += [_row(name, row) for name, row in result["summary"].items()]
+    lines += [_row(name, row) for name, row in training["summary"].items()]
     return "\n".join([*lines, "", NOTE.format(baseline=BASELINE)])
 
 
@@ -68,14 +69,14 @@ def _row(name: str, row: dict) -> str:
     if row["status"] != "ok":
         return f"{name:<20} {row['status']}: {row['reason']}"
     return (
-        f"{name:<20} {row['n_params'] / 1e6:>6.1f}M {row['tokens_per_s']:>8.0f}  {_spread(row['speed_ratio']):<19} "
-        f"{row['peak_bytes'] / 1e6:>8.0f} {row[PEAK] / 1e6:>7.0f}  {_spread(row['peak_ratio']):<19}"
+        f"{name:<20} {row['n_params'] / 1e6:>6.1f}M {row['tokens_per_s']:>8.0f}  {spread(row['speed_ratio']):<19} "
+        f"{row['peak_bytes'] / 1e6:>8.0f} {row[PEAK] / 1e6:>7.0f}  {spread(row['peak_ratio']):<19}"
     )
 
 
-def _spread(ratio: dict | None) -> str:
-    return "-" if ratio is None else f"{ratio['median']:.2f} ({ratio['min']:.2f} to {ratio['max']:.2f})"
+def spread(found: dict | None) -> str:
+    return "-" if found is None else f"{found['median']:.2f} ({found['min']:.2f} to {found['max']:.2f})"
 
 
-def _torch_version(result: dict) -> str:
-    return next((r["torch"] for round_ in result["rounds"] for r in round_.values() if "torch" in r), "not started")
+def torch_version(rounds: list[dict[str, dict]]) -> str:
+    return next((r["torch"] for round_ in rounds for r in round_.values() if "torch" in r), "not started")

@@ -1,4 +1,4 @@
-"""One variant measured in a process of its own: `python -m tools.bench.worker '{"variant": "plain", ...}'`.
+"""Training by one variant, in a process of its own: `python -m tools.bench.worker '{"variant": "plain", ...}'`.
 
 The last line of its output is JSON: the numbers, or why the variant was skipped.
 """
@@ -15,7 +15,7 @@ import torch
 
 from helpers import runtime
 from helpers.config import GPTConfig
-from tools.bench import machine
+from tools.bench.device import NO_BFLOAT16, check_device, multiplies_bfloat16, peak_bytes, wait
 from tools.bench.variants import VARIANTS, Batch
 
 SEED = 0
@@ -46,10 +46,7 @@ class Job:
         for name in ("batch_size", "warmup_steps", "timed_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.device not in ("cpu", "cuda"):
-            raise ValueError(f"device must be cpu or cuda, got {self.device!r}")
-        if self.device == "cuda" and not torch.cuda.is_available():
-            raise ValueError("device cuda was asked for, but torch finds no card here: take --device cpu")
+        check_device(self.device)
 
 
 def measure(job: Job) -> dict:
@@ -60,14 +57,14 @@ def measure(job: Job) -> dict:
     """
     lab = runtime.start(SEED)
     report = {"status": "ok", "threads": lab.threads, "torch": torch.__version__}
-    if VARIANTS[job.variant].precision == "bfloat16" and not _multiplies_bfloat16(job.device):
-        return report | {"status": "skipped", "reason": "no bfloat16 instructions"}
+    if VARIANTS[job.variant].precision == "bfloat16" and not multiplies_bfloat16(job.device):
+        return report | NO_BFLOAT16
     if job.variant == "transformers":
         import transformers
 
         transformers.logging.set_verbosity_error()
         from transformers import GPT2LMHeadModel  # noqa: F401 its memory belongs to the imports, not to the model
-    at_rest = _peak_bytes(job.device)
+    at_rest = peak_bytes(job.device)
     config = GPTConfig(**job.config)
     n_steps = job.warmup_steps + job.timed_steps
     batches = make_batches(config, job.batch_size, n_steps, job.device)
@@ -76,11 +73,10 @@ def measure(job: Job) -> dict:
     for _ in range(n_steps):
         start = time.perf_counter()
         losses.append(step())  # its .item() waits for the device, up to the optimizer's own work
-        if job.device == "cuda":
-            torch.cuda.synchronize()
+        wait(job.device)
         seconds.append(time.perf_counter() - start)
     n_tokens = job.batch_size * config.context_length
-    peak = _peak_bytes(job.device)
+    peak = peak_bytes(job.device)
     return report | {
         "tokens_per_s": n_tokens / statistics.median(seconds[job.warmup_steps :]),
         "peak_bytes": peak,
@@ -96,16 +92,6 @@ def make_batches(config: GPTConfig, batch_size: int, n_batches: int, device: str
     shape = (n_batches, batch_size, config.context_length + 1)
     ids = torch.randint(config.vocab_size, shape, generator=generator).to(device)
     return [(rows[:, :-1], rows[:, 1:]) for rows in ids]
-
-
-def _multiplies_bfloat16(device: str) -> bool:
-    if device == "cuda":
-        return torch.cuda.get_device_capability() >= runtime.MIN_BF16_CAPABILITY
-    return machine.has_bfloat16(machine.read_cpuinfo())
-
-
-def _peak_bytes(device: str) -> int:
-    return torch.cuda.max_memory_allocated() if device == "cuda" else machine.peak_resident_bytes()
 
 
 if __name__ == "__main__":
