@@ -86,7 +86,8 @@ def loss_from_hidden(
 
     The (B * T, V) scores and their gradient are the largest thing in a small GPT's memory. Here the scores of
     `chunk_tokens` positions at a time are made, scored, turned into gradients and thrown away. Under autocast the
-    products run in its dtype; sums and logs are float32.
+    products run in its dtype; sums and logs are float32. In float16 the gradient of the scores, softmax minus one at
+    the target, is rounded as it is, before a gradient scaler can raise it: entries below about 3e-8 become 0.
 
     hidden        (B, T, C) the last hidden states
     head_weight   (V, C) the unembedding

@@ -205,6 +205,27 @@ def test_generators_go_on_where_they_were():
     assert checkpoint.restore_rng(rng) == ("cuda:97",)
 
 
+def test_a_single_gpus_state_goes_to_the_gpu_in_use(monkeypatch):
+    cards = {0: torch.zeros(16, dtype=torch.uint8), 1: torch.ones(16, dtype=torch.uint8)}
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda i: cards[i].clone())
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda state, i: cards.update({i: state.clone()}))
+    rng, both = checkpoint.capture_rng("cuda:1"), checkpoint.capture_rng()
+
+    def restored(rng, device):
+        cards.update({i: torch.full((16,), 7, dtype=torch.uint8) for i in range(2)})
+        return checkpoint.restore_rng(rng, device), [int(cards[i][0]) for i in range(2)]
+
+    assert restored(rng, "cuda:0") == ((), [1, 7])
+    assert restored(rng, torch.device("cuda:1")) == ((), [7, 1])
+    assert restored(rng, None) == ((), [7, 1])
+    assert restored(both, "cuda:1") == ((), [7, 1])
+    assert restored(both, None) == ((), [0, 1])
+    assert restored(rng, "cpu") == (("cuda:1",), [7, 7])
+    assert restored(checkpoint.capture_rng("cpu"), "cuda:0") == (("cuda:0",), [7, 7])
+    assert restored(both | {"cuda": both["cuda"] | {"2": both["torch"]}}, "cuda:3") == (("cuda:3",), [7, 7])
+
+
 @pytest.mark.parametrize(
     ("generator", "key", "value"),
     [

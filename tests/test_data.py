@@ -275,6 +275,41 @@ def test_open_ids_refuses_what_is_not_a_whole_list_of_ids(tmp_path):
         open_ids(tmp_path / "none.npy")
 
 
+@pytest.mark.filterwarnings("ignore:Reading .* additional header parsing")
+def test_every_flipped_bit_of_a_header_is_refused_or_harmless(tmp_path):
+    path = tmp_path / "ids.npy"
+    write_ids(path, [[1, 2, 3]], **GPT2)
+    whole = path.read_bytes()
+    opened = 0
+    for bit in range(8 * 128):
+        damaged = bytearray(whole)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        try:
+            assert open_ids(path).tolist() == [1, 2, 3, 50256], bit
+            opened += 1
+        except ValueError as error:
+            assert str(path) in str(error)
+    assert opened < 9
+    path.write_bytes(whole + b"\0\0")
+    with pytest.raises(ValueError, match="its header speaks of 136 bytes, it has 138"):
+        open_ids(path)
+
+
+def test_ids_are_on_the_disk_before_they_have_their_name(tmp_path, monkeypatch):
+    fsync, sizes = os.fsync, []
+    path = tmp_path / "ids.npy"
+
+    def remembering(descriptor):
+        assert not path.exists()
+        sizes.append(os.fstat(descriptor).st_size)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", remembering)
+    write_ids(path, [[1, 2, 3]], **GPT2)
+    assert sizes == [path.stat().st_size]
+
+
 def test_a_large_file_is_opened_and_counted_at_once(tmp_path):
     write_ids(tmp_path / "ids.npy", [[1]], **GPT2)
     head = (tmp_path / "ids.npy").read_bytes()[:128].replace(b"(2,), }         ", b"(1000000000,), }")

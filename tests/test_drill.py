@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -18,8 +19,10 @@ def test_five_kills():
     command = [sys.executable, "-m", "tools.drill", "--kills", "5", "--seed", "1"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.splitlines()[-1] == "5 kills, 5 resumed, all weights equal"
     counted = {line[:40].strip(): line[40:].split()[0] for line in done.stdout.splitlines() if line[40:].strip()}
+    resumed, again = int(counted["resumed"]), int(counted["killed again before it said from where"])
+    end = f"5 kills, {resumed} resumed, {again} killed again before it said so, all weights equal"
+    assert done.stdout.splitlines()[-1] == end and resumed + again == 5 and resumed >= 1
     assert int(counted["while starting up"]) + int(counted["after some updates"]) == 5
     assert int(counted["after some updates"]) >= 1
 
@@ -35,7 +38,7 @@ def planted(tmp_path: Path, monkeypatch, made: dict[str, str]) -> drill.Tally:
             return True
 
     def end(train, folder, name, n_kills, draw, seconds, tally):
-        tally.kills, tally.resumed = n_kills, n_kills
+        tally.kills = tally.from_a_checkpoint = n_kills
         write_outcome(folder / name, made)
 
     monkeypatch.setattr(drill, "warm", lambda: None)
@@ -70,10 +73,34 @@ def test_another_outcome_is_seen(tmp_path, monkeypatch, name, text):
 
 
 def test_a_failed_drill_says_so(monkeypatch, capsys):
-    monkeypatch.setattr(drill, "drill", lambda *_: drill.Tally(kills=3, resumed=3, unequal=["run-00: log.jsonl"]))
+    monkeypatch.setattr(
+        drill, "drill", lambda *_: drill.Tally(kills=3, from_a_checkpoint=3, unequal=["run-00: log.jsonl"])
+    )
     assert drill.main(["--kills", "3"]) == 1
-    assert capsys.readouterr().out.splitlines()[-1] == "3 kills, 3 resumed, NOT all weights equal"
-    monkeypatch.setattr(drill, "drill", lambda *_: drill.Tally(kills=3, resumed=2))
+    assert (
+        capsys.readouterr().out.splitlines()[-1].startswith("3 kills, 3 resumed, 0 killed again before it said so, NOT")
+    )
+    monkeypatch.setattr(drill, "drill", lambda *_: drill.Tally(kills=3, from_a_checkpoint=1, from_the_beginning=1))
     assert drill.main([]) == 1
     with pytest.raises(SystemExit):
         drill.main(["--kills", "0"])
+
+
+@pytest.mark.parametrize(
+    ("said", "start", "ended", "counts"),
+    [
+        ("going on from step 4 (there)\n", 4, False, (1, 0, 0)),
+        ("going on from step 4 (there)\n", 4, True, (1, 0, 0)),
+        ("step 0 · 0 tokens\n", None, True, (0, 1, 0)),
+        ("", 4, False, (0, 0, 1)),
+        ("", None, False, (0, 0, 1)),
+        ("", None, True, (0, 0, 0)),  # no kill that was resumed: the drill fails
+    ],
+)
+def test_a_kill_counts_as_resumed_where_the_next_process_says_so(tmp_path, said, start, ended, counts):
+    child = SimpleNamespace(out=tmp_path / "run", said=tmp_path / "said")
+    child.said.write_text(said, encoding="utf-8")
+    tally = drill.Tally(kills=1)
+    drill.note_resumption(child, start, ended, tally)
+    assert (tally.from_a_checkpoint, tally.from_the_beginning, tally.killed_before_it_said) == counts
+    assert tally.resumed == sum(counts[:2]) and tally.unequal == []

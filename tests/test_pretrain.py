@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 import torch
 
-from helpers import checkpoint, data, pretrain, tokenizer
+from helpers import checkpoint, data, pretrain, runtime, tokenizer
 from helpers.config import GPTConfig
 from helpers.pretrain import _folder, _log, _run, _stop, _texts
-from helpers.pretrain._plan import differences, read_plan
+from helpers.pretrain._plan import changes_to, differences, leaves_open, read_plan
 from helpers.train import Evaluation, TrainConfig, Update, Workers
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -150,6 +150,76 @@ def test_best_weights_that_are_gone_are_found_anew(text, tmp_path, at_record, mo
     assert run(text, tmp_path, change=change) == 0
     assert "best is gone: the next evaluation counts" in capsys.readouterr().err
     assert checkpoint.load_model(tmp_path / "best").extra["step"] > 0
+
+
+@pytest.mark.parametrize("failing", [6, 8])
+def test_best_weights_that_could_not_be_written_are_no_best(text, tmp_path, monkeypatch, capsys, failing):
+    save, full = checkpoint.save_model, [True]
+
+    def fail_once(folder, model, config, said):
+        if folder.name == "best" and said["step"] == failing and full:
+            raise checkpoint.StorageError(f"disk {full.pop() and 'full'}")
+        save(folder, model, config, said)
+
+    monkeypatch.setattr(checkpoint, "save_model", fail_once)
+    status = run(text, tmp_path)
+    losses = {r.step: r.loss_nats for r in _log.read_log(tmp_path / "log.jsonl") if isinstance(r, Evaluation)}
+    assert losses[8] < losses[6] < losses[3] and not full
+    if failing == 8:  # no later one takes its place
+        assert status == 1 and "best is not of the lowest loss" in capsys.readouterr().err
+        assert checkpoint.load_model(tmp_path / "best").extra["step"] == 6
+        assert checkpoint.find(tmp_path / "checkpoints").state.extra == {"best_loss": losses[6]}
+        status = run(text, tmp_path)
+    assert status == 0 and checkpoint.load_model(tmp_path / "best").extra["loss_nats"] == losses[8]
+
+
+def test_a_run_keeps_its_precision_on_another_card(text, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(runtime, "pick_precision", lambda device: torch.float16)
+    assert run(text, tmp_path / "a") == 0
+    assert run(text, tmp_path / "b", "--minutes", "1e-9") == 0
+    monkeypatch.setattr(runtime, "pick_precision", lambda device: torch.bfloat16)
+    assert run(text, tmp_path / "b") == 0
+    assert "saved in float16 and goes on in it, where this device would take bfloat16" in capsys.readouterr().out
+    assert same_end(tmp_path / "b", tmp_path / "a")
+    assert run(text, tmp_path / "b", change=("precision=bfloat16",)) == 2  # asked for
+    said = capsys.readouterr().err
+    assert "train.precision: 'float16' there, 'bfloat16' here" in said
+    assert said.endswith("or that run's settings: --set precision=float16\n")
+
+
+def test_a_run_changes_a_precision_that_its_card_lacks(text, tmp_path, at_record, monkeypatch, capsys):
+    monkeypatch.setattr(runtime, "pick_precision", lambda device: torch.bfloat16)
+    at_record(5, lambda: os.kill(os.getpid(), signal.SIGTERM))  # after update 2
+    assert run(text, tmp_path) == 143
+    monkeypatch.undo()
+    monkeypatch.setattr(runtime, "pick_precision", lambda device: torch.float16)
+    monkeypatch.setattr(_run, "has_precision", lambda device, precision: precision == "float16")
+    assert run(text, tmp_path) == 0
+    said = capsys.readouterr()
+    assert "saved in bfloat16, which this device lacks: it goes on in float16" in said.err
+    assert "going on from step 3" in said.out
+    updates = [r for r in _log.read_log(tmp_path / "log.jsonl") if isinstance(r, Update)]
+    assert [r.precision for r in updates] == ["bfloat16"] * 3 + ["float16"] * 5
+    state = checkpoint.find(tmp_path / "checkpoints").state
+    assert state.scaler["_growth_tracker"] == 5 and state.config["train"]["precision"] == "float16"
+
+
+def test_which_precisions_a_device_has(monkeypatch):
+    card, cpu = torch.device("cuda"), torch.device("cpu")
+    monkeypatch.setattr(runtime, "pick_precision", lambda device: torch.float16)  # a T4
+    assert [_run.has_precision(card, p) for p in ("float32", "float16", "bfloat16")] == [True, True, False]
+    assert _run.has_precision(cpu, "bfloat16")
+    monkeypatch.setattr(runtime, "pick_precision", lambda device: torch.bfloat16)
+    assert _run.has_precision(card, "bfloat16")
+
+
+def test_random_numbers_go_to_the_device_in_use(text, tmp_path, monkeypatch, capsys):
+    assert run(text, tmp_path, "--minutes", "1e-9") == 0
+    asked = []
+    monkeypatch.setattr(checkpoint, "restore_rng", lambda rng, device: asked.append(device) or ("cuda:1",))
+    assert run(text, tmp_path, "--minutes", "1e-9") == 0
+    assert asked == [torch.device("cpu")]
+    assert "the random numbers of cuda:1 cannot be repeated here" in capsys.readouterr().err
 
 
 def test_float16_goes_on_with_its_scaler(text, tmp_path, at_record, monkeypatch):
@@ -304,6 +374,49 @@ def test_a_drive_that_is_not_there_when_going_on(text, whole, tmp_path, capsys):
     assert "no folder for checkpoints can be reached" in capsys.readouterr().err
 
 
+def test_a_folder_on_a_drive_that_has_gone_is_no_beginning(text, tmp_path, capsys):
+    drive = tmp_path / "drive"
+    drive.mkdir()
+    assert run(text, drive / "run", "--minutes", "1e-9") == 0
+    drive.rename(tmp_path / "unmounted")
+    assert run(text, drive / "run") == 2
+    assert f"{drive} is not there: mount the drive, or make that folder first" in capsys.readouterr().err
+    assert not drive.exists()
+
+
+def test_two_runs_cannot_share_a_second_folder(text, whole, tmp_path, at_record, capsys):
+    results, also = [], tmp_path / "also"
+    at_record(1, lambda: results.append(run(text, tmp_path / "b", "--also", str(also), change=("seed=1",))))
+    assert run(text, tmp_path / "a", "--also", str(also)) == 0
+    assert results == [2] and f"--also: another run is writing to {also}" in capsys.readouterr().err
+    assert same_end(tmp_path / "a", whole)
+
+
+def test_a_second_folder_with_another_run_is_refused(text, whole, tmp_path, capsys):
+    also, out = tmp_path / "also", tmp_path / "out"
+    assert run(text, tmp_path / "other", "--also", str(also), "--minutes", "1e-9", change=("seed=1",)) == 0
+    shutil.copytree(whole, out)  # its checkpoints are newer than the stranger's
+    assert run(text, out, "--also", str(also)) == 2
+    said = capsys.readouterr().err
+    assert f"{also} is of another run; what differs: seed: 1 there, 0 here" in said and "--set seed=1" in said
+    assert steps_in(also) == [0]
+
+
+def test_a_drive_that_brings_another_run_is_left_alone(text, whole, tmp_path, at_record, capsys):
+    drive, out = tmp_path / "drive", tmp_path / "out"
+    assert run(text, tmp_path / "other", "--also", str(tmp_path / "run"), "--minutes", "1e-9", change=("seed=1",)) == 0
+
+    def mount():
+        drive.mkdir()
+        (tmp_path / "run").rename(drive / "run")
+
+    at_record(2, mount)
+    assert run(text, out, "--also", str(drive / "run")) == 0
+    said = capsys.readouterr().err
+    assert f"step 2 was not saved to {drive / 'run'}: it holds checkpoints of another run (seed: 1 there" in said
+    assert steps_in(drive / "run") == [0] and same_end(out, whole)
+
+
 def test_the_folder_itself_vanishes(text, whole, tmp_path, at_record, monkeypatch, capsys):
     out, also = tmp_path / "out", tmp_path / "also"
     at_record(6, lambda: shutil.rmtree(out))
@@ -345,6 +458,30 @@ def test_a_log_that_cannot_be_written_for_a_while_is_whole_in_the_end(text, whol
     said = capsys.readouterr().err
     assert said.count("log.jsonl cannot be written (No space left on device)") == 2  # once when it begins, once at end
     assert same_end(tmp_path, whole)
+
+
+def test_a_deleted_log_is_begun_anew(text, whole, tmp_path, at_record, capsys):
+    at_record(4, lambda: (tmp_path / "log.jsonl").unlink())
+    assert run(text, tmp_path) == 0
+    assert capsys.readouterr().err.count("log.jsonl was gone with the lines before this one; a new one is begun") == 2
+    assert timeless(tmp_path) == timeless(whole)[4:]
+
+
+def test_no_checkpoint_is_younger_than_the_log(text, tmp_path, monkeypatch):
+    save, fsync, on_disk = checkpoint.save, os.fsync, {}
+
+    def remembering(descriptor):
+        fsync(descriptor)
+        on_disk[os.fstat(descriptor).st_ino] = os.fstat(descriptor).st_size
+
+    def checking(folder, state, keep):
+        log = (tmp_path / "log.jsonl").stat()
+        assert on_disk.get(log.st_ino) == log.st_size > 0
+        return save(folder, state, keep=keep)
+
+    monkeypatch.setattr(os, "fsync", remembering)
+    monkeypatch.setattr(checkpoint, "save", checking)
+    assert run(text, tmp_path) == 0 and steps_in(tmp_path / "checkpoints") == [6, 8]
 
 
 def test_save_trouble_after_the_checkpoint_is_safe(text, tmp_path, monkeypatch, capsys):
@@ -391,6 +528,23 @@ def test_ids_are_made_again_when_they_are_not_of_this_run(text, tmp_path):
     assert prepare(0)[0] == first[0] and prepare(0)[1] != first[1]
 
 
+@pytest.mark.parametrize(("name", "place"), [("train.npy", 40), ("train.npy", 300), ("validation.npy", -1)])
+def test_damaged_ids_are_written_anew(text, whole, tmp_path, capsys, name, place):
+    shutil.copytree(whole, tmp_path / "out")
+    path = tmp_path / "out" / "ids" / name
+    content = bytearray(path.read_bytes())
+    content[place] ^= 8
+    path.write_bytes(content)
+    assert run(text, tmp_path / "out") == 0
+    assert "ids was damaged: its ids were written anew" in capsys.readouterr().err
+    assert path.read_bytes() == (whole / "ids" / name).read_bytes()
+    path.unlink()
+    assert run(text, tmp_path / "out") == 0 and path.exists()
+    (path.parent / "made_from.json").write_text("[]")
+    capsys.readouterr()
+    assert run(text, tmp_path / "out") == 0 and "damaged" not in capsys.readouterr().err
+
+
 def test_large_ids_stay_on_the_disk(whole, monkeypatch):
     assert not isinstance(_texts.open_both(whole / "ids")[0], np.memmap)
     monkeypatch.setattr(_texts, "IN_MEMORY_BYTES", 0)
@@ -421,6 +575,7 @@ BAD = [
     (["--set", "context_length=4000"], "take a shorter context"),
     (["--set", "batch_size=400"], "do not fill a batch"),
     (["--config", "gpt-9"], "neither a preset (course-small"),
+    (["--threads", "0"], "--threads must be at least 1, got 0"),
     (["--device", "abacus"], "--device abacus: not to be had here"),
     (["--text", "/nowhere/text.txt"], "/nowhere/text.txt cannot be read"),
     (["--text", "/"], "/ cannot be read"),
@@ -440,6 +595,21 @@ def test_bad_input_is_one_line_and_status_2(text, tmp_path, capsys, options, say
     assert pretrain.main(given) == 2
     said = capsys.readouterr().err
     assert says in said and len(said.splitlines()) == 1
+
+
+def test_threads_are_as_many_as_asked_for(text, tmp_path):
+    try:
+        assert run(text, tmp_path, "--minutes", "1e-9", "--threads", "3") == 0
+        assert torch.get_num_threads() == 3
+    finally:
+        runtime.start()
+
+
+def test_a_worker_that_cannot_join_says_why(text, tmp_path, monkeypatch, capsys):
+    for name, value in (("RANK", "1"), ("LOCAL_RANK", "1"), ("WORLD_SIZE", "2")):
+        monkeypatch.setenv(name, value)
+    assert run(text, tmp_path, "--device", "mps") == 2
+    assert "--device mps: several workers take cpu" in capsys.readouterr().err
 
 
 def test_bad_texts(tmp_path, capsys, text):
@@ -479,6 +649,14 @@ def test_a_plan_from_a_file_and_back(tmp_path):
         "train.eval_every: None there, 3 here",
     ]
     assert read_plan("course-small", [], {"n_steps": 9}).train.n_steps == 9
+    assert changes_to(plan.as_dict(), plan.as_dict()) == ""
+    options = changes_to(plan.as_dict(), changed.as_dict())
+    assert options == "--set shift=true ff_dim=null clip_norm=1.0 eval_every=null"
+    back = read_plan(str(path), ["ff_dim=5", "clip_norm=None", "shift=False", "eval_every=3", *options.split()[1:]], {})
+    assert back == plan
+    assert changes_to({"train": {"betas": [0.5, 0.6]}}, {"train": {}}) == "--set 'betas=[0.5,0.6]'"
+    assert not leaves_open(str(path), [], "precision") and not leaves_open("gpt2-124m", ["precision=x"], "precision")
+    assert leaves_open("course-small", ["n_steps=3"], "precision")
 
 
 @pytest.mark.parametrize(
@@ -600,9 +778,13 @@ def test_two_processes_go_on_bit_for_bit_and_leave_together(text, tmp_path, caps
         for process in both:
             process.kill()
     assert [process.returncode for process in both] == [0, 0], err + quiet[1]
-    assert quiet == ("", "") and err.count("pretrain: ") == len(err.splitlines()) == 4, err
+    assert quiet == ("", next(line for line in err.splitlines(keepends=True) if "abacus" in line))  # before they joined
+    assert err.count("pretrain: ") == len(err.splitlines()) == 4, err
     assert "leaves some of 2 workers without a row" in err and "going on from step 2" in out
-    assert len(checkpoint.find(tmp_path / "a" / "checkpoints").state.rng["workers"]) == 2
+    seeds = [torch.Generator() for _ in range(2)]
+    for seed, rng in zip(seeds, checkpoint.find(tmp_path / "a" / "checkpoints").state.rng["workers"], strict=True):
+        seed.set_state(torch.tensor(list(bytes.fromhex(rng["torch"])), dtype=torch.uint8))
+    assert [seed.initial_seed() for seed in seeds] == [0, 1]  # dropout differs between workers
     assert same_end(tmp_path / "b", tmp_path / "a")
     assert run(text, tmp_path / "b", change=change) == 0  # one process takes over
     assert "saved by 2 workers, now 1: dropout draws other numbers" in capsys.readouterr().err

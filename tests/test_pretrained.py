@@ -9,6 +9,7 @@ import re
 import pytest
 import torch
 
+import tools.pretrained
 from helpers import checkpoint, pretrained, tokenizer
 from helpers.decode import generate
 from helpers.loss import next_token_loss
@@ -63,6 +64,14 @@ def test_card_agrees_with_weights_and_log(model):
     best = checkpoint.load_model(pretrained.WEIGHTS).extra
     assert best["loss_nats"] == min(validation.losses)
     assert best["step"] == validation.steps[validation.losses.index(min(validation.losses))]
+
+
+def test_card_claims_no_more_than_was_measured():
+    evaluations = [{"loss_nats": record.loss_nats} for record in pretrained.records() if isinstance(record, Evaluation)]
+    assert f"\n{tools.pretrained._ending(evaluations)} Evaluated" in pretrained.card()
+    assert tools.pretrained._ending([{"loss_nats": loss} for loss in (3.0, 1.0, 2.0)]).startswith("The validation loss")
+    for text in (pretrained.card(), tools.pretrained.TEMPLATE.read_text(encoding="utf-8")):
+        assert "gone lower" not in text and "other work" not in text
 
 
 def test_log_begins_before_the_first_update():

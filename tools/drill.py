@@ -52,13 +52,17 @@ class Tally:
     after_updates: int = 0
     aimed: int = 0
     in_a_write: int = 0
-    resumed: int = 0
     from_a_checkpoint: int = 0
     from_the_beginning: int = 0
     killed_before_it_said: int = 0
     runs: int = 0
     unequal: list[str] = field(default_factory=list)
     updates_of_killed: list[int] = field(default_factory=list)
+
+    @property
+    def resumed(self) -> int:
+        """Kills after which a process said from where it goes on; others were killed again before."""
+        return self.from_a_checkpoint + self.from_the_beginning
 
     def lines(self) -> list[tuple[str, str]]:
         middle = f"median {statistics.median(self.updates_of_killed or [0]):.0f}"
@@ -71,7 +75,7 @@ class Tally:
             ("resumed", f"{self.resumed}"),
             ("  from a checkpoint", f"{self.from_a_checkpoint}"),
             ("  from the beginning, none saved yet", f"{self.from_the_beginning}"),
-            ("  killed again before it said from where", f"{self.killed_before_it_said}"),
+            ("killed again before it said from where", f"{self.killed_before_it_said}"),
             ("runs that ended", f"{self.runs}"),
             ("  with other weights or another log", f"{len(self.unequal)}"),
         ]
@@ -95,8 +99,10 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"{'minutes':40} {(time.monotonic() - started) / 60:.1f}")
     for what in tally.unequal:
         print(f"UNEQUAL {what}")
-    good = not tally.unequal and tally.resumed == tally.kills
-    print(f"{tally.kills} kills, {tally.resumed} resumed, {'all weights equal' if good else 'NOT all weights equal'}")
+    good = not tally.unequal and tally.resumed + tally.killed_before_it_said == tally.kills
+    again = f"{tally.killed_before_it_said} killed again before it said so"
+    end = "all weights equal" if good else "NOT all weights equal, or a kill that nothing followed"
+    print(f"{tally.kills} kills, {tally.resumed} resumed, {again}, {end}")
     return 0 if good else 1
 
 
@@ -114,9 +120,7 @@ def drill(n_kills: int, seed: int, folder: Path) -> Tally:
     child.wait()
     seconds = time.monotonic() - begun
     expected = outcome(folder / "undisturbed")
-    print(
-        f"undisturbed: {seconds:.1f} s, sha256 of the weights {expected['model/model.safetensors'][:16]}…", flush=True
-    )
+    print(f"undisturbed: {seconds:.1f} s, sha256 of the weights {expected[WEIGHTS[0]][:16]}…", flush=True)
     tally = Tally()
     while tally.kills < n_kills:
         name = f"run-{tally.runs:02d}"
@@ -249,10 +253,9 @@ def note_resumption(child: Child, start: int | None, ended: bool, tally: Tally) 
         tally.unequal.append(f"{child.out.name}: began anew though step {start} was saved")
     if "passed over" in said or (ended and start is not None and not went_on):
         tally.unequal.append(f"{child.out.name}: {said}")
-    tally.resumed += 1
     tally.from_a_checkpoint += went_on
     tally.from_the_beginning += begun_anew
-    tally.killed_before_it_said += not went_on and not begun_anew
+    tally.killed_before_it_said += not ended and not went_on and not begun_anew
 
 
 def unfinished(out: Path) -> set[str]:
@@ -278,11 +281,7 @@ def log_id(out: Path) -> int | None:
 
 
 def updates_since(out: Path, step: int) -> int:
-    return sum('"kind": "update"' in line and _step(line) >= step for line in whole_lines(out))
-
-
-def _step(line: str) -> int:
-    return json.loads(line)["step"]
+    return sum('"kind": "update"' in line and json.loads(line)["step"] >= step for line in whole_lines(out))
 
 
 def whole_lines(out: Path) -> list[str]:

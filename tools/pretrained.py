@@ -145,7 +145,7 @@ def _book_row(model: GPT, texts: Path, book: dict) -> str:
 def _ending(evaluations: list[dict]) -> str:
     losses = [line["loss_nats"] for line in evaluations]
     if losses[-1] == min(losses):
-        return "The validation loss was still falling when the plan ended: a longer one would have gone lower."
+        return "The last evaluation was the lowest."
     return "The validation loss had its lowest point before the plan ended."
 
 

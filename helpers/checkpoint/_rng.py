@@ -35,11 +35,13 @@ def capture_rng(device: str | torch.device | None = None) -> dict:
     }
 
 
-def restore_rng(rng: dict) -> tuple[str, ...]:
+def restore_rng(rng: dict, device: str | torch.device | None = None) -> tuple[str, ...]:
     """Put every generator back where `capture_rng` found it; all are looked at before any is touched.
 
     rng      what `capture_rng` gave
-    return   devices that are not here and were left out, such as ("cuda:1",): those draws cannot be repeated
+    device   None: each CUDA device gets the state of its index; "cuda:1": that one does, or, where a single state of
+             another index was saved, gets that one; "cpu": none does
+    return   devices whose draws cannot be repeated, such as ("cuda:1",): no state of theirs, or they are not here
 
     ValueError: not what `capture_rng` gives.
     """
@@ -58,10 +60,14 @@ def restore_rng(rng: dict) -> tuple[str, ...]:
     random.setstate(python)
     np.random.set_state(legacy)
     torch.set_rng_state(cpu)
-    here = set(_cuda_indices(None))
+    here, wanted = set(_cuda_indices(device)), set(cuda)
+    if device is not None and here:
+        wanted = set(here)
+        if len(cuda) == 1:
+            cuda = dict.fromkeys(here, *cuda.values())
     for index in sorted(here & set(cuda)):
         torch.cuda.set_rng_state(cuda[index], index)
-    return tuple(f"cuda:{i}" for i in sorted(set(cuda) - here))
+    return tuple(f"cuda:{i}" for i in sorted(wanted - (here & set(cuda))))
 
 
 def _check_rest(gauss: float | None, position: int, numpy_gauss: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import tokenize
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -51,13 +52,16 @@ def write_ids(path: str | Path, documents: Iterable[Sequence[int]], *, vocab_siz
 def open_ids(path: str | Path) -> np.memmap:
     """The ids of a file, (N,) of unsigned integers, read from disk only where they are looked at.
 
-    ValueError: the file is no such list, or shorter than its header says (a copy that was cut off).
+    ValueError: the file is no such list, or not as long as its header says (a copy that was cut off).
     """
     try:
         ids = np.lib.format.open_memmap(path, mode="r")
-    except (ValueError, EOFError) as error:
+        expected, got = ids.offset + ids.nbytes, os.path.getsize(path)
+        if expected != got:
+            raise ValueError(f"its header speaks of {expected} bytes, it has {got}")
+    except (ValueError, EOFError, SyntaxError, tokenize.TokenError) as error:  # numpy reads a header as Python
         raise ValueError(f"{path} is not a whole file of ids ({error}): write it again with `write_ids`") from error
-    if ids.ndim != 1 or ids.dtype.kind != "u":
+    if ids.ndim != 1 or ids.dtype.kind != "u" or ids.dtype.str.startswith(">"):
         raise ValueError(f"{path}: expected one list of unsigned integers, got {ids.shape} of {ids.dtype}")
     return ids
 

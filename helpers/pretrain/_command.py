@@ -28,10 +28,11 @@ def main(arguments: list[str] | None = None) -> int:
     SystemExit: options that do not parse, as argparse has it, also with status 2.
     """
     options = parser().parse_args(arguments)
-    console = Console(int(os.environ.get("RANK", "0")) if _n_workers() > 1 else 0)
+    console = Console()  # until the workers have joined, nobody else can say what ails this one
     joined = False
     try:
         joined = _join_workers(options.device)
+        console = Console(Workers.current().rank)
         plan, device = together(Workers.current(), lambda: _settings(options))
         return Run(plan, options, device, console).go()
     except NonFiniteError as error:
@@ -60,7 +61,11 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--config", default="course-small", help="a model preset, or a JSON file with a whole plan")
     p.add_argument("--set", nargs="+", default=[], metavar="FIELD=VALUE", help="e.g. n_steps=500 emb_dim=160")
     p.add_argument(
-        "--out", required=True, type=Path, metavar="DIR", help="of this run alone: ids, checkpoints, log, weights"
+        "--out",
+        required=True,
+        type=Path,
+        metavar="DIR",
+        help="of this run alone: ids, checkpoints, log, weights; its parent must be there",
     )
     p.add_argument(
         "--also",
@@ -73,6 +78,7 @@ def parser() -> argparse.ArgumentParser:
         help="auto (default): go on where there is something to go on from; must: refuse to begin anew; "
         "never: refuse a folder that has checkpoints",
     )  # fmt: skip
+    p.add_argument("--threads", type=int, help=f"of the CPU; else {runtime.THREADS_VARIABLE}, else at most two")
     p.add_argument("--minutes", type=float, help="save and stop after so many")
     p.add_argument("--device", help="cpu, cuda, cuda:1, mps; else a graphics card where there is one")
     return p
@@ -81,6 +87,8 @@ def parser() -> argparse.ArgumentParser:
 def _settings(options: argparse.Namespace) -> tuple[Plan, torch.device]:
     if options.minutes is not None and not options.minutes > 0:
         raise ValueError(f"--minutes must be above 0, got {options.minutes}")
+    if options.threads is not None and options.threads < 1:
+        raise ValueError(f"--threads must be at least 1, got {options.threads}")
     device = _device(options.device)
     precision = str(runtime.pick_precision(device)).removeprefix("torch.")
     return read_plan(options.config, options.set, {"n_steps": DEFAULT_STEPS, "precision": precision}), device

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from helpers.pretrain._console import Console
 from helpers.train import Evaluation, Record, Update
@@ -52,12 +52,21 @@ class Log:
             self._failing = True
 
     def _append(self) -> None:
-        with open(self.path, "r+b") as file:  # opened anew each time: a file that has gone is noticed
+        with self._open() as file:
             file.truncate(min(self._size, file.seek(0, os.SEEK_END)))  # half a line of an attempt that failed
             self._size = file.seek(0, os.SEEK_END)
             file.write(self._waiting)
             file.flush()
         self._size, self._waiting = self._size + len(self._waiting), b""
+
+    def _open(self) -> IO[bytes]:
+        """The file, opened anew for each record: one that was deleted is noticed, and made where its folder stands."""
+        try:
+            return open(self.path, "r+b")
+        except FileNotFoundError:
+            file = open(self.path, "x+b")  # noqa: SIM115, the caller's
+            self.console.warn(f"{self.path} was gone with the lines before this one; a new one is begun", "log")
+            return file
 
     def sync(self) -> None:
         """Wait until the disk has it: a checkpoint must not be younger than the log."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from helpers.config import PRESETS, GPTConfig, preset
 from helpers.train import TrainConfig
+
+PRECISION = "train.precision"  # as `differences` names it
 
 
 @dataclass(frozen=True)
@@ -77,10 +80,7 @@ def read_plan(source: str, changes: list[str], defaults: dict[str, Any]) -> Plan
 
     ValueError: no such preset or file, no JSON, an unknown field, a value of the wrong kind.
     """
-    if source in PRESETS:
-        values: dict[str, Any] = {"model": asdict(preset(source)), "train": {}}
-    else:
-        values = _read_json(source)
+    values = _values_of(source)
     for part, given in (("model", {}), ("train", defaults)):
         if isinstance(values.setdefault(part, {}), dict):  # else from_dict says what is wrong
             values[part] = given | values[part]
@@ -93,6 +93,21 @@ def read_plan(source: str, changes: list[str], defaults: dict[str, Any]) -> Plan
             )
         place[name] = _value(text)
     return Plan.from_dict(values)
+
+
+def leaves_open(source: str, changes: list[str], name: str) -> bool:
+    """Whether neither the plan nor the changes, which `read_plan` has taken, say the field `name` of TrainConfig."""
+    return name not in _values_of(source).get("train", {}) and name not in [c.partition("=")[0] for c in changes]
+
+
+def changes_to(one: dict[str, Any], other: dict[str, Any]) -> str:
+    """The options that turn plan `other` into `one`, both as dicts: "--set precision=float16 seed=1"; "" for none."""
+    given: list[str] = []
+    for part in ("", "model", "train"):
+        there, here = (values.get(part, {}) if part else values for values in (one, other))
+        names = [name for name in _all_fields() if name in there and there[name] != here.get(name)]
+        given += [shlex.quote(f"{name}={_text(there[name])}") for name in names]
+    return " ".join(["--set", *given]) if given else ""
 
 
 def differences(one: dict[str, Any], other: dict[str, Any], prefix: str = "") -> list[str]:
@@ -109,6 +124,10 @@ def differences(one: dict[str, Any], other: dict[str, Any], prefix: str = "") ->
 
 def _is_whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _values_of(source: str) -> dict[str, Any]:
+    return {"model": asdict(preset(source)), "train": {}} if source in PRESETS else _read_json(source)
 
 
 def _read_json(path: str) -> dict[str, Any]:
@@ -148,3 +167,7 @@ def _value(text: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError:
         return {"None": None, "True": True, "False": False}.get(text, text)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import torch
 
@@ -15,19 +15,24 @@ from helpers.pretrain import _texts
 from helpers.pretrain._console import Console
 from helpers.pretrain._folder import BEST, FINAL, IDS, LOG, Checkpoints, locked
 from helpers.pretrain._log import Log
-from helpers.pretrain._plan import Plan, differences
+from helpers.pretrain._plan import Plan, leaves_open
 from helpers.pretrain._stop import StopRequest, listening
 from helpers.pretrain._together import gather, together
 from helpers.tokenizer import gpt2
-from helpers.train import Evaluation, Trainer, Update, Workers
+from helpers.train import PRECISIONS, Evaluation, Trainer, Update, Workers
 
 FAILED = 1
+
+
+def has_precision(device: torch.device, precision: str) -> bool:
+    """Whether the device multiplies in `precision` itself: cards before compute capability 8.0 emulate bfloat16."""
+    return precision != "bfloat16" or device.type != "cuda" or runtime.pick_precision(device) == torch.bfloat16
 
 
 class Run:
     """A plan carried out in a folder.
 
-    options  of the command line: text, validation, out, also, resume, minutes
+    options  of the command line: text, validation, config, set, out, also, resume, threads, minutes
     device   where to train
     console  says how it goes
     """
@@ -50,7 +55,7 @@ class Run:
         """
         with ExitStack() as stack:
             if self.workers.rank == 0:
-                together(self.workers, lambda: stack.enter_context(locked(self.options.out)))
+                together(self.workers, lambda: stack.enter_context(locked(self.options.out, self.options.also)))
             else:
                 together(self.workers, lambda: None)
             trainer = self._prepare()
@@ -62,7 +67,10 @@ class Run:
 
     def _prepare(self) -> Trainer:
         runtime.start(self.plan.seed)
-        self._identity = together(self.workers, self._identify)
+        if self.options.threads:
+            torch.set_num_threads(self.options.threads)
+        found = together(self.workers, self._find)
+        self._identity = together(self.workers, lambda: self._identify(found))
         together(self.workers, self._write_ids)
         training, validation = together(self.workers, lambda: _texts.open_both(self.options.out / IDS))
         model = GPT(self.plan.model)  # before anything else is drawn: the same weights for every worker
@@ -76,12 +84,24 @@ class Run:
             model.to(self.device), batches, self.plan.train, lambda: data.scoring_batches(validation, T, B)
         )
         self.console.say(f"{model.n_params:,} parameters, {trainer.config.precision} on {self.device.type}")
-        together(self.workers, lambda: self._resume(trainer))
+        if found:
+            together(self.workers, lambda: self._load(trainer, found.state))
+            self.console.say(f"going on from step {trainer.step} ({found.path})")
         together(self.workers, lambda: self._open_log(trainer.step))
         return trainer
 
-    def _identify(self) -> dict:
+    def _find(self) -> checkpoint.Found | None:
+        """The newest good checkpoint of all folders, where there is one and it is wanted."""
+        found = self.checkpoints.newest(must=self.options.resume == "must")
+        if found and self.options.resume == "never":
+            raise ValueError(f"{found.path} is there already: choose another --out, or let it resume")
+        return found
+
+    def _identify(self, found: checkpoint.Found | None) -> dict:
         """What makes this run this run; a checkpoint with another one is refused."""
+        open_precision = leaves_open(self.options.config, self.options.set, "precision")
+        if found and open_precision:
+            self._keep_precision(found.state.config)
         if self.plan.batch_size < self.workers.count:
             raise ValueError(
                 f"batch_size {self.plan.batch_size} leaves some of {self.workers.count} workers without a row: "
@@ -92,46 +112,48 @@ class Run:
                 f"vocab_size must be at least {gpt2().n_vocab}, which GPT-2's tokenizer has, "
                 f"got {self.plan.model.vocab_size}"
             )
-        return self.plan.as_dict() | {
+        identity = self.plan.as_dict() | {
             "texts": _texts.fingerprint([*self.options.text, *self.options.validation]),
             "n_validation_files": len(self.options.validation),
         }
+        self.checkpoints.require_ours(identity, any_precision=open_precision)
+        return identity
+
+    def _keep_precision(self, config: dict) -> None:
+        """Go on in the precision that the run was saved in, whatever this device would choose, if it has that one."""
+        saved, chosen = config.get("train", {}).get("precision"), self.plan.train.precision
+        if saved == chosen or saved not in PRECISIONS:
+            return
+        if has_precision(self.device, saved):
+            self.plan = replace(self.plan, train=replace(self.plan.train, precision=saved))
+            self.console.say(f"the run was saved in {saved} and goes on in it, where this device would take {chosen}")
+        else:
+            self.console.warn(f"the run was saved in {saved}, which this device lacks: it goes on in {chosen}")
 
     def _write_ids(self) -> None:
         if self.workers.rank == 0:
             of_files = self.options.text, self.options.validation
-            _texts.prepare(self.options.out / IDS, *of_files, self.plan.seed, self._identity["texts"])
-
-    def _resume(self, trainer: Trainer) -> None:
-        """Go on from the newest good checkpoint of all folders, where there is one and it is wanted."""
-        found = self.checkpoints.newest(must=self.options.resume == "must")
-        if found is None:
-            return
-        if self.options.resume == "never":
-            raise ValueError(f"{found.path} is there already: choose another --out, or let it resume")
-        other = differences(found.state.config, self._identity)
-        if other:
-            raise ValueError(
-                f"{found.path} is of another run; what differs: {'; '.join(other)}. "
-                "Choose another folder, or that run's settings"
-            )
-        self._load(trainer, found.state)
-        self.console.say(f"going on from step {trainer.step} ({found.path})")
+            folder = self.options.out / IDS
+            if _texts.prepare(folder, *of_files, self.plan.seed, self._identity["texts"]):
+                self.console.warn(f"{folder} was damaged: its ids were written anew")
 
     def _load(self, trainer: Trainer, state: checkpoint.RunState) -> None:
+        same_precision = state.config["train"]["precision"] == self.plan.train.precision
         checkpoint.restore(trainer.model, None, state)
         trainer.load_state(
             {
                 "step": state.step,
                 "n_tokens": state.data["n_tokens"],
                 "optimizer": state.optimizer,
-                "scaler": state.scaler,
+                "scaler": state.scaler if same_precision else trainer.state()["scaler"],
             }
         )
         of_workers = state.rng["workers"]
         if len(of_workers) == self.workers.count:
-            for device in checkpoint.restore_rng(of_workers[self.workers.rank]):
-                self.console.warn(f"{device} is not here: its random numbers cannot be repeated")
+            left_out = checkpoint.restore_rng(of_workers[self.workers.rank], self.device)
+            if left_out and self.plan.model.drop_rate:
+                names = ", ".join(left_out)
+                self.console.warn(f"the random numbers of {names} cannot be repeated here: dropout draws others")
         elif self.plan.model.drop_rate:
             n = self.workers.count
             self.console.warn(f"saved by {len(of_workers)} workers, now {n}: dropout draws other numbers")
@@ -171,9 +193,8 @@ class Run:
             f"step {record.step:,} · {record.n_tokens:,} tokens · validation {record.loss_nats:.4f} nats, "
             f"perplexity {record.perplexity:.2f}{speed}"
         )
-        if record.loss_nats < self.best_loss:
-            self.best_loss = record.loss_nats
-            self._save_weights(trainer, BEST, asdict(record))
+        if record.loss_nats < self.best_loss and self._save_weights(trainer, BEST, asdict(record)):
+            self.best_loss = record.loss_nats  # of what stands there: after a failure the next one is tried again
 
     def _save(self, trainer: Trainer) -> None:
         state = self._state(trainer)
@@ -199,15 +220,17 @@ class Run:
             extra={"best_loss": self.best_loss},
         )
 
-    def _save_weights(self, trainer: Trainer, name: str, said: dict) -> None:
+    def _save_weights(self, trainer: Trainer, name: str, said: dict) -> bool:
+        """Whether they are on the disk; workers other than the first do not ask."""
         if self.workers.rank:
-            return
+            return True
         self._weights_failed.discard(name)
         try:
             checkpoint.save_model(self.options.out / name, trainer.model.state_dict(), asdict(self.plan.model), said)
         except checkpoint.CheckpointError as error:
             self._weights_failed.add(name)
             self.console.warn(f"the weights were not written: {error}", name)
+        return name not in self._weights_failed
 
     def _stopped(self, trainer: Trainer, status: int) -> int:
         if self._lost(trainer):
@@ -222,6 +245,10 @@ class Run:
             return FAILED
         if FINAL in self._weights_failed:
             self.console.complain(f"pretrain: {final} was not written; the same command writes it from the checkpoint")
+            return FAILED
+        if BEST in self._weights_failed:
+            best = self.options.out / BEST
+            self.console.complain(f"pretrain: {best} is not of the lowest loss, whose weights were not written")
             return FAILED
         self.console.say(f"done: {trainer.step:,} updates, best validation loss {self.best_loss:.4f} nats; {final}")
         return 0

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +15,8 @@ from helpers import data, tokenizer
 
 DOCUMENT_BREAK = "\f"  # form feed: between the documents of a text file
 VALIDATION_SHARE = 0.1
-MADE_FROM = "made_from.json"  # beside the ids, written last
+FILES = ("train.npy", "validation.npy")
+MADE_FROM = "made_from.json"  # beside the ids, written last: what they were made from, and their sums
 IN_MEMORY_BYTES = 1 << 28
 
 
@@ -31,25 +33,49 @@ def documents(paths: Sequence[str | Path], option: str = "--text") -> Iterator[s
         yield from (part.strip() for part in text.split(DOCUMENT_BREAK) if part.strip())
 
 
-def prepare(folder: Path, texts: Sequence[str], validation: Sequence[str], seed: int, fingerprint: str) -> None:
-    """Write folder/train.npy and folder/validation.npy, ids of GPT-2's vocabulary, unless they are there already.
+def prepare(folder: Path, texts: Sequence[str], validation: Sequence[str], seed: int, fingerprint: str) -> bool:
+    """Write folder/train.npy and folder/validation.npy, ids of GPT-2's vocabulary, unless they are there and whole.
 
     validation   files to judge by; none: a share of the documents is held out, or the end of a single one
     fingerprint  of all files
+    return       whether ids of this run were there and are damaged, so that they were written anew
 
     ValueError: no text in the files, or the folder cannot be written.
     """
     mark = folder / MADE_FROM
-    made_from = json.dumps({"texts": fingerprint, "n_validation_files": len(validation), "seed": seed}) + "\n"
+    made_from = {"texts": fingerprint, "n_validation_files": len(validation), "seed": seed}
     try:
-        if mark.exists() and mark.read_bytes() == made_from.encode():
-            return
-        folder.mkdir(parents=True, exist_ok=True)
+        there = _read_mark(mark)
+        sums = there.pop("sha256", None)
+        if there == made_from and sums == _sums(folder):
+            return False
+        folder.mkdir(exist_ok=True)
         mark.unlink(missing_ok=True)
         _write(folder, texts, validation, seed)
-        mark.write_text(made_from)
+        mark.write_text(json.dumps(made_from | {"sha256": _sums(folder)}) + "\n")
+        return there == made_from and sums is not None
     except OSError as error:
         raise ValueError(f"--out: {folder} cannot be written ({error.strerror}): choose another folder") from error
+
+
+def _read_mark(mark: Path) -> dict[str, Any]:
+    try:
+        there = json.loads(mark.read_bytes())
+    except (FileNotFoundError, ValueError):  # nothing written yet, or not to its end
+        return {}
+    return there if isinstance(there, dict) else {}
+
+
+def _sums(folder: Path) -> dict[str, str | None]:
+    """sha256 of each file of ids, None where it is missing."""
+    sums: dict[str, str | None] = {}
+    for name in FILES:
+        try:
+            with open(folder / name, "rb") as file:
+                sums[name] = hashlib.file_digest(file, "sha256").hexdigest()
+        except FileNotFoundError:
+            sums[name] = None
+    return sums
 
 
 def _write(folder: Path, texts: Sequence[str], validation: Sequence[str], seed: int) -> None:
@@ -62,11 +88,11 @@ def _write(folder: Path, texts: Sequence[str], validation: Sequence[str], seed: 
         parts = data.split_by_text(training, VALIDATION_SHARE, seed)
     else:
         ids = torch.tensor(encoding.encode_ordinary(training[0]))
-        for name, part in zip(("train", "validation"), data.cut(ids, VALIDATION_SHARE), strict=True):
-            data.write_ids(folder / f"{name}.npy", [part.tolist()], **vocabulary)
+        for name, part in zip(FILES, data.cut(ids, VALIDATION_SHARE), strict=True):
+            data.write_ids(folder / name, [part.tolist()], **vocabulary)
         return
-    for name, part in zip(("train", "validation"), parts, strict=True):
-        data.write_ids(folder / f"{name}.npy", map(encoding.encode_ordinary, part), **vocabulary)
+    for name, part in zip(FILES, parts, strict=True):
+        data.write_ids(folder / name, map(encoding.encode_ordinary, part), **vocabulary)
 
 
 def _some(paths: Sequence[str], option: str) -> list[str]:
@@ -82,7 +108,7 @@ def open_both(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     ValueError: they cannot be read.
     """
     try:
-        both = [data.open_ids(folder / name) for name in ("train.npy", "validation.npy")]
+        both = [data.open_ids(folder / name) for name in FILES]
     except OSError as error:
         raise ValueError(f"--out: {folder} cannot be read ({error.strerror}): is it on a drive of its own?") from error
     # a mapped file whose drive goes away ends the process without a word

@@ -19,7 +19,7 @@ def summed_loss(model: GPT, token_ids: Tensor, targets: Tensor) -> Tensor:
     """Nats of all scored targets together, a tensor () that gradients flow through; memory stays small.
 
     The gradient of the scores is made on the way forward, before a gradient scaler can raise it: in float16 it is
-    rounded as it is, and entries below about 6e-8, those of very unlikely tokens, become 0.
+    rounded as it is, and entries below about 3e-8, those of very unlikely tokens, become 0.
     """
     if model.config.tied_head and token_ids.device.type == "cpu" and torch.is_grad_enabled():
         hidden, matrix = hidden_and_table(model, token_ids)
