@@ -1,0 +1,150 @@
+"""The checks of notebook 05: the solution in the notebook passes (test_notebooks), planted mistakes do not."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from tests import exercises
+
+
+def temperature_of(scores, T, *, shift=True, scale=lambda x, T: x / T, refuse=True, limits=True, after=False):
+    """A softmax at a temperature with its virtues as switches."""
+    if refuse and not T >= 0:
+        raise ValueError(T)
+    if limits and T == 0:
+        return [float(i == scores.index(max(scores))) for i in range(len(scores))]
+    top = max(scores) if shift else 0.0
+    weights = [math.exp(scale(x - top, T)) if not after else math.exp(x - top) / T for x in scores]
+    return [w / sum(weights) for w in weights]
+
+
+def all_of_the_best(scores, T):
+    best = max(scores)
+    return [(x == best) / scores.count(best) for x in scores] if T == 0 else temperature_of(scores, T)
+
+
+def kept_k(scores, k):
+    order = sorted(range(len(scores)), key=lambda i: (-scores[i], i))[:k]
+    return [i in order for i in range(len(scores))]
+
+
+def at_least_kth(scores, k):
+    return [x >= sorted(scores)[-k] for x in scores]
+
+
+def kept_p(probs, p, *, crossing=True, strict=False, ranked=True):
+    order, total = sorted(range(len(probs)), key=lambda i: (-probs[i], i)), 0.0
+    kept = [False] * len(probs)
+    for i in order if ranked else range(len(probs)):
+        if (total > p) if strict else (total >= p):
+            break
+        total += probs[i]
+        if crossing or total <= p:
+            kept[i] = True
+    return kept
+
+
+def written(choose, prompt, n_new, context_length, end_id, *, copy=True, window=True, stop=True, keep_end=True):
+    text = list(prompt) if copy else prompt
+    for _ in range(n_new):
+        new = choose(text[-context_length:] if window else list(text))
+        if new == end_id and not keep_end:
+            break
+        text.append(new)
+        if stop and new == end_id:
+            break
+    return text
+
+
+def looks_at_the_prompt(choose, prompt, n_new, context_length, end_id):
+    text = list(prompt)
+    while len(text) < len(prompt) + n_new and end_id not in text:
+        text.append(choose(text[-context_length:]))
+    return text
+
+
+def only_new(choose, prompt, *rest):
+    return written(choose, prompt, *rest)[len(prompt) :]
+
+
+def cuts_afterwards(choose, prompt, n_new, context_length, end_id):
+    text = written(choose, prompt, n_new, context_length, end_id, stop=False)
+    new = text[len(prompt) :]
+    return prompt + (new[: new.index(end_id) + 1] if end_id in new else new)
+
+
+def step(cache, query, key, value, *, root=lambda n, D: D**0.5, store="before"):
+    if store == "before":
+        cache["keys"].append(key)
+        cache["values"].append(value)
+    keys, values = list(cache["keys"]) or [key], list(cache["values"]) or [value]
+    weights = torch.softmax(torch.stack(keys) @ query / root(len(keys), len(query)), 0)
+    if store == "after":
+        cache["keys"].append(key)
+        cache["values"].append(value)
+    return weights @ torch.stack(values)
+
+
+def forgets(cache, query, key, value):
+    return step({"keys": list(cache["keys"]), "values": list(cache["values"])}, query, key, value)
+
+
+def keeps_the_query(cache, query, key, value):
+    return step(cache, query, query, value)
+
+
+RIGHT_ANSWERS = {
+    "g1-temperature": temperature_of,
+    "g2-top-k": kept_k,
+    "g2-top-p": kept_p,
+    "g4-loop": written,
+    "g4-cached-step": step,
+}
+
+MISTAKES = [
+    ("g1-temperature", lambda s, T: temperature_of(s, T, scale=lambda x, T: x * T), "What is divided"),
+    ("g1-temperature", lambda s, T: temperature_of(s, T, after=T > 0), "What is divided"),
+    ("g1-temperature", lambda s, T: temperature_of(s, T, shift=False), "OverflowError"),
+    ("g1-temperature", lambda s, T: temperature_of(s, T, limits=False), "ZeroDivisionError"),
+    ("g1-temperature", lambda s, T: temperature_of(s, T, refuse=False), "turn the order around"),
+    ("g1-temperature", lambda s, T: temperature_of(s, T)[:-1], "expected 5 probabilities"),
+    ("g1-temperature", all_of_the_best, "the first of the best"),
+    ("g2-top-k", at_least_kth, "Exactly k stay"),
+    ("g2-top-k", lambda s, k: kept_k(s[::-1], k)[::-1], "lower id"),
+    ("g2-top-k", lambda s, k: [x > sorted(s)[-k] for x in s], "Exactly k stay"),
+    ("g2-top-k", lambda s, k: sorted(s)[-k:], "order of the ids"),
+    ("g2-top-p", lambda q, p: kept_p(q, p, crossing=False), "reaches p"),
+    ("g2-top-p", lambda q, p: kept_p(q, p, strict=True), "the one after it"),
+    ("g2-top-p", lambda q, p: kept_p(q, p, ranked=False), "From the likeliest down"),
+    ("g2-top-p", lambda q, p: sorted(kept_p(q, p), reverse=True), "order of the ids"),
+    ("g4-loop", lambda *a: written(*a, copy=False), "changed the caller's"),
+    ("g4-loop", lambda *a: written(*a, window=False), "its context holds"),
+    ("g4-loop", lambda *a: written(*a, stop=False), "end token belongs"),
+    ("g4-loop", lambda *a: written(*a, keep_end=False), "end token belongs"),
+    ("g4-loop", looks_at_the_prompt, "ends nothing"),
+    ("g4-loop", only_new, "expected [1, 2, 3"),
+    ("g4-loop", cuts_afterwards, "calls of the model"),
+    ("g4-cached-step", lambda *a: step(*a, root=lambda n, D: n**0.5), "head size"),
+    ("g4-cached-step", lambda *a: step(*a, root=lambda n, D: 1.0), "head size"),
+    ("g4-cached-step", lambda *a: step(*a, store="after"), "sees itself"),
+    ("g4-cached-step", forgets, "should then hold 1"),
+    ("g4-cached-step", keeps_the_query, "token 2 of 7"),
+    ("g4-cached-step", lambda *a: step(*a)[None], "expected a tensor (3,)"),
+]
+
+
+@pytest.mark.parametrize("name", RIGHT_ANSWERS)
+def test_another_right_answer_passes_and_a_stub_is_not_attempted(name):
+    exercises.assert_passes_and_knows_its_stub(name, RIGHT_ANSWERS[name])
+
+
+@pytest.mark.parametrize(("name", "answer", "says"), MISTAKES, ids=exercises.names(MISTAKES))
+def test_planted_mistake_is_caught(name, answer, says):
+    exercises.assert_caught(name, answer, says)
+
+
+def test_at_least_three_mistakes_are_planted_in_each():
+    assert all(sum(mistake[0] == name for mistake in MISTAKES) >= 3 for name in RIGHT_ANSWERS)
