@@ -51,14 +51,18 @@ class Dropout(nn.Dropout):
         return _Dropped.apply(x, self.p)
 
 
-def causal_attention(queries: Tensor, keys: Tensor, values: Tensor, drop_rate: float = 0.0) -> Tensor:
+def causal_attention(
+    queries: Tensor, keys: Tensor, values: Tensor, drop_rate: float = 0.0, same_segment: Tensor | None = None
+) -> Tensor:
     """softmax(queries @ keys.T / sqrt(D)) @ values, each query seeing the keys up to its own place.
 
     queries, keys, values  (B, H, T, D) floating point; under autocast they are brought to its dtype
     drop_rate              share of the weights that are dropped, the rest scaled up: 0 outside training
+    same_segment           (B, 1, T, T) bool, true where query and key may meet; each token must meet itself. It
+                           narrows what causality leaves; None narrows nothing
     return                 (B, H, T, D)
 
-    ValueError: shapes that differ or are not (B, H, T, D), or a drop rate outside [0, 1).
+    ValueError: shapes that differ or are not (B, H, T, D), another mask, or a drop rate outside [0, 1).
     Source: Vaswani et al. 2017, section 3.2; Dao et al. 2022 (FlashAttention) for making the weights again on the way
     back instead of keeping them.
     """
@@ -67,13 +71,19 @@ def causal_attention(queries: Tensor, keys: Tensor, values: Tensor, drop_rate: f
             f"expected queries, keys and values of one shape (B, H, T, D), got {tuple(queries.shape)}, "
             f"{tuple(keys.shape)} and {tuple(values.shape)}"
         )
+    B, _, T, _ = queries.shape
+    if same_segment is not None and (same_segment.shape != (B, 1, T, T) or same_segment.dtype != torch.bool):
+        got = f"{tuple(same_segment.shape)} of {same_segment.dtype}"
+        raise ValueError(f"expected same_segment ({B}, 1, {T}, {T}) of torch.bool, got {got}")
     effective_rate(drop_rate)  # the range is checked on every device alike
     device = queries.device.type
     if device != "cpu" or drop_rate == 0:
-        return F.scaled_dot_product_attention(queries, keys, values, dropout_p=drop_rate, is_causal=True)
+        if same_segment is None:
+            return F.scaled_dot_product_attention(queries, keys, values, dropout_p=drop_rate, is_causal=True)
+        return F.scaled_dot_product_attention(queries, keys, values, same_segment.tril(), dropout_p=drop_rate)
     if torch.is_autocast_enabled(device):
         queries, keys, values = (x.to(torch.get_autocast_dtype(device)) for x in (queries, keys, values))
-    return _DroppedAttention.apply(queries, keys, values, drop_rate)
+    return _DroppedAttention.apply(queries, keys, values, drop_rate, same_segment)
 
 
 class _Dropped(torch.autograd.Function):
@@ -98,13 +108,15 @@ class _DroppedAttention(torch.autograd.Function):
 
     @staticmethod
     @torch.autocast("cpu", enabled=False)
-    def forward(ctx: Any, queries: Tensor, keys: Tensor, values: Tensor, drop_rate: float) -> Tensor:
+    def forward(
+        ctx: Any, queries: Tensor, keys: Tensor, values: Tensor, drop_rate: float, same_segment: Tensor | None
+    ) -> Tensor:
         B, H, T, D = queries.shape
         q, k, v = (x.reshape(B * H, T, D) for x in (queries, keys, values))
-        ctx.scale = 1 / (1 - effective_rate(drop_rate))
+        ctx.scale, ctx.same_segment = 1 / (1 - effective_rate(drop_rate)), same_segment
         mixed = q.new_empty(B, T, H, D)  # the order in which the heads are joined afterwards
         masks = []
-        for start, end, weights in _blocks_of_weights(q, k):
+        for start, end, weights in _blocks_of_weights(q, k, same_segment):
             masks.append(keep_mask(weights.shape, drop_rate))
             block = (weights * masks[-1]) @ v[:, :end]  # (B * H, rows, D)
             torch.mul(block.view(B, H, -1, D).transpose(1, 2), ctx.scale, out=mixed[:, start:end])
@@ -124,7 +136,7 @@ class _DroppedAttention(torch.autograd.Function):
             torch.zeros_like(k, dtype=summed),
             torch.zeros_like(v, dtype=summed),
         )
-        for (start, end, weights), mask in zip(_blocks_of_weights(q, k), masks, strict=True):
+        for (start, end, weights), mask in zip(_blocks_of_weights(q, k, ctx.same_segment), masks, strict=True):
             keep, of_block = mask.to(q.dtype), grad[:, start:end]
             grad_v[:, :end] += (weights * keep).transpose(1, 2) @ of_block
             of_weights = (of_block @ v[:, :end].transpose(1, 2)).mul_(keep)
@@ -132,14 +144,20 @@ class _DroppedAttention(torch.autograd.Function):
             of_scores = torch._softmax_backward_data(of_weights, weights, -1, q.dtype).mul_(width**-0.5)
             torch.bmm(of_scores, k[:, :end], out=grad_q[:, start:end])
             grad_k[:, :end] += of_scores.transpose(1, 2) @ q[:, start:end]
-        return grad_q.view(shape), grad_k.to(k.dtype).view(shape), grad_v.to(v.dtype).view(shape), None
+        return grad_q.view(shape), grad_k.to(k.dtype).view(shape), grad_v.to(v.dtype).view(shape), None, None
 
 
-def _blocks_of_weights(q: Tensor, k: Tensor) -> Any:
-    """(start, end, attention weights (N, end - start, end) of queries start to end) for q and k of shape (N, T, D)."""
+def _blocks_of_weights(q: Tensor, k: Tensor, same_segment: Tensor | None) -> Any:
+    """(start, end, attention weights (N, end - start, end) of queries start to end) for q and k of shape (N, T, D).
+
+    same_segment  (B, 1, T, T) or None; N is a multiple of B
+    """
     T, D = q.shape[1:]
     future = q.new_full((T, T), -math.inf).triu(1)
     for start in range(0, T, QUERY_ROWS):
         end = min(start + QUERY_ROWS, T)
         scores = torch.baddbmm(future[start:end, :end], q[:, start:end], k[:, :end].transpose(1, 2), alpha=D**-0.5)
+        if same_segment is not None:
+            by_row = scores.view(len(same_segment), -1, end - start, end)  # (B, H, rows, end)
+            by_row.masked_fill_(~same_segment[:, :, start:end, :end], -math.inf)
         yield start, end, torch.softmax(scores, dim=-1)

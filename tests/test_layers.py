@@ -9,12 +9,12 @@ HELPERS = Path(__file__).resolve().parents[1] / "helpers"
 LAYERS = [
     {"config", "runtime", "tokenizer", "texts", "plots", "page", "cache", "dropout"},
     {"model", "loss", "data", "schedule"},
-    {"train", "decode", "checkpoint", "weights", "metrics", "budget"},
-    {"checks", "widgets", "progress"},
+    {"train", "decode", "checkpoint", "weights", "metrics", "budget", "scores"},
+    {"checks", "widgets", "progress", "weekly_report"},
     {"pretrain"},
     {"pretrained"},
 ]
-TORCHLESS = {"config", "tokenizer", "texts", "plots", "page", "budget", "schedule"}
+TORCHLESS = {"config", "tokenizer", "texts", "plots", "page", "budget", "schedule", "scores"}
 MAX_LINES = 300
 
 

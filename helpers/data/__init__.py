@@ -1,17 +1,21 @@
-"""From documents to batches: ids on disk, a split by text, windows, and an order that can be resumed anywhere."""
+"""From documents to batches: ids on disk, a split by text, windows or rows, and an order that can be resumed."""
 
 from helpers.data._batches import Batch, Batches, scoring_batches
 from helpers.data._id_file import open_ids, write_ids
+from helpers.data._rows import Rows, SegmentedBatch, rows_of
 from helpers.data._split import cut, join, split_by_text
 from helpers.data._windows import Windows
 
 __all__ = [
     "Batch",
     "Batches",
+    "Rows",
+    "SegmentedBatch",
     "Windows",
     "cut",
     "join",
     "open_ids",
+    "rows_of",
     "scoring_batches",
     "split_by_text",
     "write_ids",

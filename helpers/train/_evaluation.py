@@ -15,16 +15,17 @@ from helpers.train._shared_table import hidden_and_table
 from helpers.train._workers import Workers
 
 
-def summed_loss(model: GPT, token_ids: Tensor, targets: Tensor) -> Tensor:
+def summed_loss(model: GPT, token_ids: Tensor, targets: Tensor, segments: Tensor | None = None) -> Tensor:
     """Nats of all scored targets together, a tensor () that gradients flow through; memory stays small.
 
     The gradient of the scores is made on the way forward, before a gradient scaler can raise it: in float16 it is
-    rounded as it is, and entries below about 3e-8, those of very unlikely tokens, become 0.
+    rounded as it is, and entries below about 3e-8, those of very unlikely tokens, become 0. `segments` keep attention
+    inside documents, as `GPT.hidden` has them.
     """
     if model.config.tied_head and token_ids.device.type == "cpu" and torch.is_grad_enabled():
-        hidden, matrix = hidden_and_table(model, token_ids)
+        hidden, matrix = hidden_and_table(model, token_ids, segments)
     else:
-        hidden, matrix = model.hidden(token_ids), model.head.weight
+        hidden, matrix = model.hidden(token_ids, segments=segments), model.head.weight
     return loss_from_hidden(hidden, matrix, targets, reduction="sum")
 
 
@@ -39,13 +40,13 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager:
 @torch.no_grad()
 def evaluate(
     model: GPT,
-    batches: Iterable[tuple[Tensor, Tensor]],
+    batches: Iterable[tuple[Tensor, ...]],
     precision: str = "float32",
     workers: Workers | None = None,
 ) -> LossReport:
     """Mean loss over every scored target, each counted once, dropout off: `token_weighted_loss`, in less memory.
 
-    batches    of (token_ids (B, T), targets (B, T)), on any device
+    batches    of (token_ids (B, T), targets (B, T)), or of these and segments (B, T), on any device
     precision  of the matrix products: "float32", "bfloat16" or "float16"
     workers    several processes take every so-manyth batch each and sum what they found; None: this one alone
 
@@ -55,10 +56,10 @@ def evaluate(
     device = next(model.parameters()).device
     total, n_tokens = 0.0, 0
     with evaluating(model), autocast(device, precision):
-        for i, (token_ids, targets) in enumerate(batches):
+        for i, batch in enumerate(batches):
             if i % workers.count == workers.rank:
-                total += summed_loss(model, token_ids.to(device), targets.to(device)).item()
-                n_tokens += int((targets != IGNORED_TARGET).sum())
+                total += summed_loss(model, *(part.to(device) for part in batch)).item()
+                n_tokens += int((batch[1] != IGNORED_TARGET).sum())
     total, n_tokens = workers.total(total, n_tokens, device=device)
     if not n_tokens:
         raise ValueError("no token to score: `batches` is empty, or every target is masked")

@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 from helpers.model import GPT
 
 
-def hidden_and_table(model: GPT, token_ids: Tensor) -> tuple[Tensor, Tensor]:
+def hidden_and_table(model: GPT, token_ids: Tensor, segments: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """The last hidden states (B, T, C), and the shared matrix (V, C) as the head should use it for the loss.
 
     Left to itself, autograd makes a second (V, C) matrix of the looked-up rows' gradient, the largest thing of the way
@@ -26,7 +26,7 @@ def hidden_and_table(model: GPT, token_ids: Tensor) -> tuple[Tensor, Tensor]:
         return rows
 
     with model.token_embedding.register_forward_hook(look_up):
-        hidden = model.hidden(token_ids)
+        hidden = model.hidden(token_ids, segments=segments)
     return hidden, shared[0]
 
 

@@ -35,7 +35,8 @@ class Trainer:
 
     model       a GPT on the device where it shall train
     batches     batches[i] -> (token_ids (B, T), targets (B, T)), batch i of the run: a `data.Batches`, or a list or
-                tuple, which is gone through again and again
+                tuple, which is gone through again and again. A third part, segments (B, T), keeps attention inside
+                documents, as `GPT.hidden` has it
     config      settings
     validation  called with no argument, gives batches to evaluate on, anew each time; None: no evaluation
 
@@ -53,9 +54,9 @@ class Trainer:
     def __init__(
         self,
         model: GPT,
-        batches: Sequence[tuple[Tensor, Tensor]],
+        batches: Sequence[tuple[Tensor, ...]],
         config: TrainConfig,
-        validation: Callable[[], Iterable[tuple[Tensor, Tensor]]] | None = None,
+        validation: Callable[[], Iterable[tuple[Tensor, ...]]] | None = None,
     ) -> None:
         if not len(batches):
             raise ValueError("expected at least one batch to train on, got none")
@@ -106,11 +107,11 @@ class Trainer:
 
     def _update(self) -> Update:
         self.model.train()  # whoever watches the run may have put it in evaluation mode to look at a text
-        token_ids, targets, n_scored = self._batch(self.step)
+        batch, n_scored = self._batch(self.step)
         learning_rate = self.config.schedule(self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
-        loss_nats = self._gradients(token_ids, targets, n_scored)
+        loss_nats = self._gradients(batch, n_scored)
         self.scaler.unscale_(self.optimizer)
         limit = self.config.clip_norm or float("inf")
         grad_norm = nn.utils.clip_grad_norm_(self.model.parameters(), limit).item()
@@ -129,19 +130,19 @@ class Trainer:
             overflow,
         )  # fmt: skip
 
-    def _gradients(self, token_ids: Tensor, targets: Tensor, n_scored: int) -> float:
+    def _gradients(self, batch: tuple[Tensor, ...], n_scored: int) -> float:
         """Add up the gradient of the batch's mean loss, micro-batch by micro-batch, and return that mean."""
         self.optimizer.zero_grad()  # an update that was interrupted may have left a part of its own
-        token_ids, targets = self.workers.share(token_ids), self.workers.share(targets)
-        size = self.config.micro_batch_size or max(len(token_ids), 1)
-        pieces = list(zip(token_ids.split(size), targets.split(size), strict=True))
+        shares = [self.workers.share(part) for part in batch]
+        size = self.config.micro_batch_size or max(len(shares[0]), 1)
+        pieces = list(zip(*(share.split(size) for share in shares), strict=True))
         total = torch.zeros((), device=self.device)  # read once: each look would make a GPU wait
-        for i, (inputs, wanted) in enumerate(pieces):
+        for i, piece in enumerate(pieces):
             last = i == len(pieces) - 1
-            inputs, wanted = inputs.to(self.device), wanted.to(self.device)
+            piece = [part.to(self.device) for part in piece]
             with nullcontext() if last or self.workers.count == 1 else self._summed_loss.no_sync():
                 with autocast(self.device, self.config.precision):
-                    loss = self._summed_loss(inputs, wanted)
+                    loss = self._summed_loss(*piece)
                 # workers' gradients are averaged, so that each is made `count` times too large
                 self.scaler.scale(loss * (self.workers.count / n_scored)).backward()
             total += loss.detach()
@@ -150,10 +151,11 @@ class Trainer:
             self._stop(f"a loss of {mean}")
         return mean
 
-    def _batch(self, step: int) -> tuple[Tensor, Tensor, int]:
-        """The step's token_ids and targets, looked at while they are on the CPU, and how many targets are scored."""
+    def _batch(self, step: int) -> tuple[tuple[Tensor, ...], int]:
+        """The step's token_ids, targets and segments, if any, looked at on the CPU; how many targets are scored."""
         i = step % len(self.batches) if isinstance(self.batches, list | tuple) else step
-        token_ids, targets = self.batches[i]
+        batch = self.batches[i]
+        token_ids, targets = batch[:2]
         scored = targets[targets != IGNORED_TARGET]
         if len(token_ids) < self.workers.count or not len(scored):
             raise ValueError(
@@ -167,7 +169,7 @@ class Trainer:
                     f"batch {i}: {name} must be in [0, {self.model.config.vocab_size}), got {low} to {high}: "
                     "does the tokenizer belong to this model?"
                 )
-        return token_ids, targets, len(scored)
+        return batch, len(scored)
 
     def _stop(self, what: str) -> None:
         self.optimizer.zero_grad()
@@ -215,5 +217,5 @@ class _SummedLoss(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, token_ids: Tensor, targets: Tensor) -> Tensor:
-        return summed_loss(self.model, token_ids, targets)
+    def forward(self, token_ids: Tensor, targets: Tensor, segments: Tensor | None = None) -> Tensor:
+        return summed_loss(self.model, token_ids, targets, segments)

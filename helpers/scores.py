@@ -1,0 +1,105 @@
+"""BLEU, chrF and ROUGE of a text against a reference, by sacrebleu and rouge-score; ROUGE with accents kept."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import unicodedata
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+INSTALL = "pip install sacrebleu rouge-score"
+MEASURES = {"f1": "fmeasure", "precision": "precision", "recall": "recall"}
+_WORD = re.compile(r"[^\W_]+")
+
+
+def bleu(hypotheses: Sequence[str], references: Sequence[str]) -> float:
+    """Corpus BLEU, 0 to 100: n-grams of up to 4 words that stand in the reference too, and a penalty for brevity.
+
+    hypotheses  N texts by the model
+    references  N texts by people, one for each
+
+    Over a whole corpus, not a mean of sentences; sacrebleu's own tokenizer (13a) and smoothing (exp).
+    ValueError: no text, or not one reference for each. ImportError: sacrebleu is not installed.
+    Source: Papineni et al. 2002; Post 2018, "A Call for Clarity in Reporting BLEU Scores".
+    """
+    _check_pairs(hypotheses, references)
+    return float(_library("sacrebleu").corpus_bleu(list(hypotheses), [list(references)]).score)
+
+
+def chrf(hypotheses: Sequence[str], references: Sequence[str]) -> float:
+    """Corpus chrF, 0 to 100: runs of up to 6 characters, recall counted twice; endings of words count too.
+
+    Arguments and errors as for `bleu`. Source: Popovic 2015, "chrF: character n-gram F-score for automatic MT
+    evaluation".
+    """
+    _check_pairs(hypotheses, references)
+    return float(_library("sacrebleu").corpus_chrf(list(hypotheses), [list(references)]).score)
+
+
+def rouge_1(hypothesis: str, reference: str, keep_accents: bool = True, measure: str = "f1") -> float:
+    """Words that both texts share, in [0, 1]. Arguments and errors as for `rouge_l`."""
+    return _rouge("rouge1", hypothesis, reference, keep_accents, measure)
+
+
+def rouge_2(hypothesis: str, reference: str, keep_accents: bool = True, measure: str = "f1") -> float:
+    """Pairs of neighbouring words that both texts share, in [0, 1]. Arguments and errors as for `rouge_l`."""
+    return _rouge("rouge2", hypothesis, reference, keep_accents, measure)
+
+
+def rouge_l(hypothesis: str, reference: str, keep_accents: bool = True, measure: str = "f1") -> float:
+    """The longest sequence of words that stands in both texts in this order, gaps allowed, in [0, 1].
+
+    keep_accents  True: words as `words` has them. False: rouge-score's default, which takes every letter outside
+                  a to z for a space, so that words with accents fall to pieces
+    measure       "recall": share of the reference's words; "precision": of the hypothesis's; "f1": both
+
+    ValueError: a reference without a word, or another measure. ImportError: rouge-score is not installed.
+    Source: Lin 2004, "ROUGE: A Package for Automatic Evaluation of Summaries".
+    """
+    return _rouge("rougeL", hypothesis, reference, keep_accents, measure)
+
+
+def words(text: str, keep_accents: bool = True) -> list[str]:
+    """What ROUGE counts: the text's words in lower case, letters and digits of any script, composed (NFC).
+
+    keep_accents  False: rouge-score's default tokenizer, as in `rouge_l`
+    """
+    if not keep_accents:
+        return _library("rouge_score.tokenize").tokenize(text, None)
+    return _WORD.findall(unicodedata.normalize("NFC", text).lower())
+
+
+class _Words:
+    """`words` in the form that rouge-score asks for."""
+
+    def tokenize(self, text: str) -> list[str]:
+        return words(text)
+
+
+def _rouge(kind: str, hypothesis: str, reference: str, keep_accents: bool, measure: str) -> float:
+    if measure not in MEASURES:
+        raise ValueError(f"measure must be one of {', '.join(MEASURES)}, got {measure!r}")
+    if not words(reference):
+        raise ValueError(f"expected a reference with at least one word, got {reference!r}")
+    tokenizer: Any = _Words() if keep_accents else None
+    scorer = _library("rouge_score.rouge_scorer").RougeScorer([kind], tokenizer=tokenizer)
+    return float(getattr(scorer.score(reference, hypothesis)[kind], MEASURES[measure]))
+
+
+def _check_pairs(hypotheses: Sequence[str], references: Sequence[str]) -> None:
+    if isinstance(hypotheses, str) or isinstance(references, str):
+        raise ValueError("expected two lists of texts, got a text: [text] is a corpus of one")
+    if len(hypotheses) != len(references) or not hypotheses:
+        raise ValueError(
+            f"expected as many references as hypotheses and at least one, got {len(references)} and {len(hypotheses)}"
+        )
+
+
+def _library(name: str) -> ModuleType:
+    """A module of an optional package, imported where it is used."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise ImportError(f"this score needs {name.split('.')[0]}, which is not installed: {INSTALL}") from error
