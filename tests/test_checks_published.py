@@ -1,0 +1,120 @@
+"""The checks of notebook 07: the solution in the notebook passes (test_notebooks), planted mistakes do not."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tests import exercises
+
+
+def matrices(stored):
+    C = len(stored)
+    return tuple(stored[:, i * C : (i + 1) * C].T for i in range(3))
+
+
+def accounted(expected, found):
+    return (
+        sorted(set(expected) - set(found)),
+        sorted(set(found) - set(expected)),
+        sorted(name for name in set(expected) & set(found) if expected[name] != found[name]),
+    )
+
+
+def first_beyond(right, suspect, tolerance, *, ok=lambda gap, tolerance: gap <= tolerance, size=lambda x: x.abs()):
+    for i, (a, b) in enumerate(zip(right, suspect, strict=True)):
+        if not ok(size(a - b).max(), tolerance):
+            return i
+    return None
+
+
+def diagnosis(right, suspect, n_heads, *, look_at_out=True):
+    q, k, v = right["qkv"].chunk(3)
+    by_head = right["qkv"].view(n_heads, 3, -1, right["qkv"].shape[1]).transpose(0, 1).reshape(right["qkv"].shape)
+    qkv, out = right["qkv"], right["out_proj"]
+    planted = {
+        "none": (qkv, out),
+        "swapped": (torch.cat([k, q, v]), out),
+        "transposed": (qkv, out.T),
+        "by head": (by_head, out),
+    }
+    for name, (a, b) in planted.items():
+        if torch.equal(suspect["qkv"], a) and (not look_at_out or torch.equal(suspect["out_proj"], b)):
+            return name
+    return "unknown"
+
+
+def says_transposed_else(right, suspect, n_heads):
+    found = diagnosis(right, suspect, n_heads)
+    return "transposed" if found == "unknown" else found
+
+
+def only_the_values_count(right, suspect, n_heads):
+    return "none" if torch.equal(right["qkv"].sort(0)[0], suspect["qkv"].sort(0)[0]) else "unknown"
+
+
+def grown(table, n_new):
+    return torch.cat([table, table.mean(0, keepdim=True).repeat(n_new, 1)])
+
+
+def grown_in_place(table, n_new):
+    result = grown(table, n_new)
+    table += 1
+    return result
+
+
+def grown_in_front(table, n_new):
+    return grown(table, n_new).flip(0)
+
+
+RIGHT_ANSWERS = {
+    "w1-three-matrices": matrices,
+    "w1-account": accounted,
+    "w2-first-wrong": first_beyond,
+    "w2-diagnose": diagnosis,
+    "w4-grow": grown,
+}
+
+MISTAKES = [
+    ("w1-three-matrices", lambda s: s.chunk(3, 1), "x @ matrix.T"),
+    ("w1-three-matrices", lambda s: s.chunk(3), "Which axis"),
+    ("w1-three-matrices", lambda s: s.T.reshape(len(s), 3, len(s)).unbind(1), "other queries"),
+    ("w1-three-matrices", lambda s: [matrices(s)[i] for i in (1, 0, 2)], "other queries"),
+    ("w1-three-matrices", lambda s: matrices(s)[:2], "expected three matrices"),
+    ("w1-three-matrices", lambda s: s.T, "expected three matrices"),
+    ("w1-account", lambda e, f: accounted(f, e), "nothing is there"),
+    ("w1-account", lambda e, f: (*accounted(e, f)[:2], []), "the other way"),
+    ("w1-account", lambda e, f: ([n for n in e if n not in f], *accounted(e, f)[1:]), "Sorted names"),
+    ("w1-account", lambda e, f: (*accounted(e, f)[:2], sorted(n for n in e if f.get(n) != e[n])), "no shape"),
+    ("w1-account", lambda e, f: accounted(e, f)[0], "expected three lists"),
+    ("w2-first-wrong", lambda *a: first_beyond(*a, size=lambda x: x), "largest absolute"),
+    ("w2-first-wrong", lambda *a: first_beyond(*a, size=lambda x: x.abs().mean()), "largest absolute"),
+    ("w2-first-wrong", lambda *a: first_beyond(*a, ok=lambda gap, t: not gap > t), "NaN"),
+    ("w2-first-wrong", lambda r, s, t: first_beyond(r, s, 0.0), "below the tolerance"),
+    ("w2-first-wrong", lambda *a: first_beyond(*a) or 0, "equal streams"),
+    ("w2-first-wrong", lambda *a: first_beyond(*a) or None, "embeddings differ"),
+    ("w2-diagnose", lambda *a: diagnosis(*a, look_at_out=False), "all of out_proj"),
+    ("w2-diagnose", lambda r, s, h: diagnosis(r, s, 2), "head by head"),
+    ("w2-diagnose", says_transposed_else, "keys and values"),
+    ("w2-diagnose", only_the_values_count, "were swapped"),
+    ("w4-grow", lambda t, n: torch.cat([t, t.mean().expand(n, t.shape[1])]), "the mean of the old rows"),
+    ("w4-grow", lambda t, n: torch.cat([t, torch.zeros(n, t.shape[1])]), "the mean of the old rows"),
+    ("w4-grow", lambda t, n: torch.cat([t, t[-1:].repeat(n, 1)]), "the mean of the old rows"),
+    ("w4-grow", lambda t, n: grown(t, 1), "expected a tensor"),
+    ("w4-grow", grown_in_place, "changed the caller's"),
+    ("w4-grow", grown_in_front, "to the bit"),
+]
+
+
+@pytest.mark.parametrize("name", RIGHT_ANSWERS)
+def test_another_right_answer_passes_and_a_stub_is_not_attempted(name):
+    exercises.assert_passes_and_knows_its_stub(name, RIGHT_ANSWERS[name])
+
+
+@pytest.mark.parametrize(("name", "answer", "says"), MISTAKES, ids=exercises.names(MISTAKES))
+def test_planted_mistake_is_caught(name, answer, says):
+    exercises.assert_caught(name, answer, says)
+
+
+def test_at_least_three_mistakes_are_planted_in_each():
+    assert all(sum(mistake[0] == name for mistake in MISTAKES) >= 3 for name in RIGHT_ANSWERS)
