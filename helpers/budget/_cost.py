@@ -1,8 +1,9 @@
-"""What a training run costs: parameters, floating-point operations, time and money, from plain numbers."""
+"""Parameters, floating-point operations, time, money and energy of a training run, from plain numbers."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 from helpers.config import GPTConfig
 
@@ -18,6 +19,45 @@ def training_seconds(n_tokens: float, tokens_per_s: float) -> float:
     """
     _require_positive(n_tokens=n_tokens, tokens_per_s=tokens_per_s)
     return n_tokens / tokens_per_s
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What reading `n_tokens` once takes: hours, money in the unit of the price, energy (None: no power was given)."""
+
+    n_tokens: float
+    hours: float
+    money: float
+    kwh: float | None = None
+
+
+def cost(n_tokens: float, tokens_per_s: float, price_per_hour: float, watts: float | None = None) -> Cost:
+    """Hours, money and energy of `n_tokens` at a steady speed; an epoch more is as many tokens more.
+
+    price_per_hour  in any currency; 0 where nobody asks for money
+    watts           the machine's power while it trains; None where it is not known
+
+    ValueError: tokens, speed or power not above 0, a price below 0, or a number that is not finite.
+    """
+    hours = training_seconds(n_tokens, tokens_per_s) / SECONDS_PER_HOUR
+    if not math.isfinite(price_per_hour) or price_per_hour < 0:
+        raise ValueError(f"price_per_hour must be a finite number of at least 0, got {price_per_hour}")
+    if watts is not None:
+        _require_positive(watts=watts)
+    return Cost(n_tokens, hours, hours * price_per_hour, None if watts is None else hours * watts / 1000)
+
+
+def readable_bytes(n: float) -> str:
+    """Bytes in the largest binary unit that keeps the number at 1 or more: "14.7 GiB", "89 MiB", "512 bytes".
+
+    ValueError: below 0 or not finite.
+    """
+    if not math.isfinite(n) or n < 0:
+        raise ValueError(f"a size is a finite number of at least 0 bytes, got {n}")
+    for name, size in (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if n >= size:
+            return f"{n / size:,.0f} {name}" if n >= 100 * size else f"{n / size:.3g} {name}"
+    return f"{n:,.0f} bytes"
 
 
 def readable_time(seconds: float) -> str:

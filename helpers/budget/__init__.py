@@ -1,0 +1,44 @@
+"""What a training run costs: parameters, floating-point operations, memory, time, money and energy, from its config."""
+
+from helpers.budget._cost import (
+    DAYS_PER_MONTH,
+    SECONDS_PER_DAY,
+    SECONDS_PER_HOUR,
+    Cost,
+    cost,
+    matmul_flops_per_token,
+    parameter_count,
+    readable_bytes,
+    readable_count,
+    readable_time,
+    training_seconds,
+)
+from helpers.budget._memory import Memory, memory
+from helpers.budget._plan import Change, Fit, fits, plan
+from helpers.budget._published import PUBLISHED_RUNS, Explanation, PublishedRun, explain
+from helpers.budget._tensors import Kept
+
+__all__ = [
+    "DAYS_PER_MONTH",
+    "PUBLISHED_RUNS",
+    "SECONDS_PER_DAY",
+    "SECONDS_PER_HOUR",
+    "Change",
+    "Cost",
+    "Explanation",
+    "Fit",
+    "Kept",
+    "Memory",
+    "PublishedRun",
+    "cost",
+    "explain",
+    "fits",
+    "matmul_flops_per_token",
+    "memory",
+    "parameter_count",
+    "plan",
+    "readable_bytes",
+    "readable_count",
+    "readable_time",
+    "training_seconds",
+]
