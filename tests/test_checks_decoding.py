@@ -59,6 +59,15 @@ def written(choose, prompt, n_new, context_length, end_id, *, copy=True, window=
     return text
 
 
+def asks_before_it_writes(choose, prompt, n_new, context_length, end_id):
+    text = list(prompt)
+    for _ in range(n_new):
+        if text[-1] == end_id:
+            break
+        text.append(choose(text[-context_length:]))
+    return text
+
+
 def looks_at_the_prompt(choose, prompt, n_new, context_length, end_id):
     text = list(prompt)
     while len(text) < len(prompt) + n_new and end_id not in text:
@@ -125,6 +134,7 @@ MISTAKES = [
     ("g4-loop", lambda *a: written(*a, stop=False), "end token belongs"),
     ("g4-loop", lambda *a: written(*a, keep_end=False), "end token belongs"),
     ("g4-loop", looks_at_the_prompt, "ends nothing"),
+    ("g4-loop", asks_before_it_writes, "ends nothing"),
     ("g4-loop", only_new, "expected [1, 2, 3"),
     ("g4-loop", cuts_afterwards, "calls of the model"),
     ("g4-cached-step", lambda *a: step(*a, root=lambda n, D: n**0.5), "head size"),

@@ -195,6 +195,12 @@ def test_a_character_in_two_tokens_comes_once(model, monkeypatch):
     assert list(_generate._as_text(steps(), words, words.eot_token)) == ["🦜", "é", "\ufffd"]
 
 
+def test_a_model_with_more_tokens_than_the_tokenizer_is_refused_before_it_writes():
+    padded = GPT(GPTConfig(50304, 5, 12, 2, 1))
+    with pytest.raises(ValueError, match=r"50,304 tokens and the tokenizer 50,257: .*resize_vocabulary"):
+        stream_text(padded, tokenizer.gpt2(), "It", 3)
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [

@@ -32,7 +32,7 @@ def at_temperature(answer: Callable[[list[float], float], list[float]]) -> None:
             got = answer([1.0, 2.0], temperature)
         except ValueError:
             continue
-        raise Mistake(f"temperature {temperature}: expected ValueError, got {got}. It would turn the order around")
+        raise Mistake(f"temperature {temperature}: expected ValueError, got {got}. No such temperature exists")
 
 
 def _from_odds(scores: Sequence[float], temperature: float) -> list[float]:
@@ -121,6 +121,7 @@ def loop(answer: Write) -> None:
         ([1, 2, 3], 8, 2, 99),
         ([7, 4], 8, 2, 6),
         ([3, 5], 6, 4, 3),
+        ([5, 3], 6, 4, 3),
         ([5], 4, 3, 0),
         ([4, 4], 0, 3, 9),
     ):

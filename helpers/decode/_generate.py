@@ -68,6 +68,11 @@ def stream_text(model: GPT, tokenizer: tiktoken.Encoding, prompt: str, n_new: in
 
     ValueError: as for `generate`.
     """
+    if model.config.vocab_size > tokenizer.n_vocab:
+        raise ValueError(
+            f"the model has {model.config.vocab_size:,} tokens and the tokenizer {tokenizer.n_vocab:,}: it could write "
+            f"some that nobody can spell; shrink it with weights.resize_vocabulary(model, {tokenizer.n_vocab})"
+        )
     settings = {"end_id": tokenizer.eot_token} | settings
     steps = stream(model, [tokenizer.encode(prompt, allowed_special="all")], n_new, **settings)
     return _as_text(steps, tokenizer, settings["end_id"])
