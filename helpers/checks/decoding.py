@@ -32,7 +32,8 @@ def at_temperature(answer: Callable[[list[float], float], list[float]]) -> None:
             got = answer([1.0, 2.0], temperature)
         except ValueError:
             continue
-        raise Mistake(f"temperature {temperature}: expected ValueError, got {got}. No such temperature exists")
+        harm = "turn the order around" if temperature < 0 else "make every probability NaN"
+        raise Mistake(f"temperature {temperature}: expected ValueError, got {got}. It would {harm}")
 
 
 def _from_odds(scores: Sequence[float], temperature: float) -> list[float]:
