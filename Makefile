@@ -8,6 +8,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 CELL_TIMEOUT := 120
+BROWSER_TESTS ?= tests/browser
 LAB_ARGS ?=
 # Notebooks run without a network: what asks for one is sent to a port where nobody answers
 NO_NETWORK := HF_HUB_OFFLINE=1 http_proxy=http://127.0.0.1:9 https_proxy=http://127.0.0.1:9 no_proxy=127.0.0.1,localhost
@@ -55,7 +56,7 @@ test-processors: $(STAMP) ## the notebooks' stored outputs against other instruc
 	COURSE_THREADS=2 $(MAKE) test-notebooks
 
 test-browser: $(STAMP) ## run the notebooks in headless Chromium, move their sliders, keep screenshots in build/
-	$(BIN)/python -m pytest -m browser tests/browser -s
+	$(BIN)/python -m pytest -m browser $(BROWSER_TESTS) -s --durations=10
 
 drill: $(STAMP) ## kill a training run a hundred times, resume it, and compare its final weights
 	$(BIN)/python -m tools.drill --kills 100
