@@ -7,8 +7,6 @@ import os
 import tempfile
 from pathlib import Path
 
-import pytest
-
 from helpers.checks import verdict
 from tests import exercises
 
@@ -157,18 +155,9 @@ MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize("name", RIGHT_ANSWERS)
-def test_another_right_answer_passes_and_a_stub_is_not_attempted(name):
-    exercises.assert_passes_and_knows_its_stub(name, RIGHT_ANSWERS[name])
-
-
-@pytest.mark.parametrize(("name", "answer", "says"), MISTAKES, ids=exercises.names(MISTAKES))
-def test_planted_mistake_is_caught(name, answer, says):
-    exercises.assert_caught(name, answer, says)
-
-
-def test_at_least_three_mistakes_are_planted_in_each():
-    assert all(sum(mistake[0] == name for mistake in MISTAKES) >= 3 for name in RIGHT_ANSWERS)
+test_right_answers_and_stubs, test_planted_mistakes, test_three_mistakes_at_least = exercises.tests_of(
+    RIGHT_ANSWERS, MISTAKES
+)
 
 
 def test_what_was_listened_to_is_given_back():

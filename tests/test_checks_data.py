@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import pytest
 import torch
 
 from helpers.checks import RIGHT, verdict
@@ -124,14 +123,9 @@ MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize("name", RIGHT_ANSWERS)
-def test_another_right_answer_passes_and_a_stub_is_not_attempted(name):
-    exercises.assert_passes_and_knows_its_stub(name, RIGHT_ANSWERS[name])
-
-
-@pytest.mark.parametrize(("name", "answer", "says"), MISTAKES, ids=exercises.names(MISTAKES))
-def test_planted_mistake_is_caught(name, answer, says):
-    exercises.assert_caught(name, answer, says)
+test_right_answers_and_stubs, test_planted_mistakes, test_three_mistakes_at_least = exercises.tests_of(
+    RIGHT_ANSWERS, MISTAKES
+)
 
 
 def test_a_chain_without_choice_needs_more_than_powers_of_the_matrix():

@@ -161,6 +161,10 @@ def test_keeps_shapes_and_forbidden_tokens_and_half_precision():
     torch.testing.assert_close(rows.flatten(0, 1), torch.stack(each))
 
 
+def test_a_top_p_of_1_keeps_also_what_rounding_would_lose():
+    assert keep_top_p(torch.tensor([0.0, *[-60.0] * 9]), 1).all()
+
+
 def test_large_vocabulary_sums_to_the_last_token():
     torch.manual_seed(0)
     logits = torch.randn(50257)

@@ -16,6 +16,7 @@ from helpers.model import GPT
 from helpers.tokenizer import gpt2
 from helpers.widgets import _next_token
 from helpers.widgets._sampling import sampling_config
+from tests.cards import BreakableModel
 
 V = 50257
 
@@ -107,15 +108,9 @@ def test_too_long_a_prompt_is_read_from_its_end_and_the_card_says_so(gpt: GPT) -
 
 
 def test_an_error_of_the_model_is_shown(table: Tensor) -> None:
-    broken = []
-
-    def model(token_ids: Tensor) -> Tensor:
-        if broken:
-            raise RuntimeError("no <memory> left")
-        return table[token_ids % 7]
-
+    model = BreakableModel(lambda token_ids: table[token_ids % 7])
     card = widgets.next_token(model)
-    broken.append(True)
+    model.error = RuntimeError("no <memory> left")
     card.box.value = "another"
     assert fed(card)["error"] == (
         "The model failed: RuntimeError: no <memory> left. Below: the last prompt that worked."

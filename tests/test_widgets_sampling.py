@@ -16,6 +16,7 @@ from helpers.decode import next_probs
 from helpers.tokenizer import gpt2
 from helpers.widgets import _distribution, _sampling
 from helpers.widgets._distribution import Group, Settings, groups_of, outcome, sampling_config
+from tests.cards import assert_carries_its_first_state
 
 WORDS = ["home", "away", "back", "down", "out", "in", "over", "on", "under"]
 LOGITS = [3.2, 2.4, 2.4, 1.1, 0.6, 0.1, -0.5, -1.2, -3.0]
@@ -211,18 +212,7 @@ def test_the_sentence_says_what_is_true_now(rows: dict) -> None:
 @pytest.mark.parametrize("big", [False, True])
 def test_the_card_carries_its_whole_first_state(rows: dict, big: bool) -> None:
     card = widgets.sampling(rows["model"], gpt2()) if big else widgets.sampling(LOGITS, WORDS)
-    page = card.markup("sampling-1")
-    for key, value in card.compute(card.values, card.config).items():
-        part, _, attribute = key.partition("@")
-        (element,) = re.findall(rf'<[^<>]*data-key="{part}"[^<>]*>[^<]*', page)
-        if not attribute:
-            assert html.unescape(element.partition(">")[2]) == value
-        elif value is None:
-            assert f" {attribute}=" not in element
-        else:
-            assert f'{attribute}="{html.escape(value)}"' in element
-    for name in re.findall(r'<input[^>]* id="([^"]+)"', page):
-        assert f'for="{name}"' in page, "every slider has a visible label"
+    page = assert_carries_its_first_state(card)
     config = html.unescape(re.search(r'data-config="([^"]*)"', page)[1])
     assert json.loads(config) == card.config and "%CARD%" not in page
 

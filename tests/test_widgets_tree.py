@@ -18,6 +18,7 @@ from helpers.decode import next_probs
 from helpers.model import GPT
 from helpers.tokenizer import gpt2
 from helpers.widgets import _card, _tree, _tree_state
+from tests.cards import BreakableModel
 
 V = 50257
 MAX_STATE_BYTES = 20_000
@@ -210,20 +211,14 @@ def test_another_prompt_starts_another_tree(tree) -> None:
 
 
 def test_an_error_of_the_model_is_shown(table: Tensor) -> None:
-    broken = []
-
-    def model(token_ids: Tensor) -> Tensor:
-        if broken:
-            raise RuntimeError("out of <memory>")
-        return table[token_ids % 7]
-
+    model = BreakableModel(lambda token_ids: table[token_ids % 7])
     tree = widgets.sampling_tree(model)
-    broken.append(True)
+    model.error = RuntimeError("out of <memory>")
     asked = QUESTION | {"path": [9]}
     assert tree.answer(asked)["error"] == "The model failed: RuntimeError: out of <memory>."
     tree.box.value = "another"
     assert told(tree) == {"error": "The model failed: RuntimeError: out of <memory>."}
-    broken.clear()
+    model.error = None
     assert tree.answer(asked)["error"] is None
 
 

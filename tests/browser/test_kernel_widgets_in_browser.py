@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import statistics
 import time
 
 import pytest
@@ -13,12 +12,12 @@ import torch
 from helpers import widgets
 from helpers.tokenizer import gpt2
 from helpers.widgets import _tree, _tree_state
+from tests.browser import latency
 from tests.browser.conftest import SCREENSHOTS, Lab
 from tests.browser.test_notebooks_in_lab import open_notebook, run_all, write_notebook
 from tests.browser.test_widgets_in_browser import PAGE, READ, inputs, near
 
 pytestmark = pytest.mark.browser
-N_MOVES = 100
 LIMIT_MS = 400  # for a machine that does much else; the times themselves are printed
 LOAD = "from helpers import pretrained, widgets\nmodel = pretrained.load()"
 # From an action to the frame after the watched text has changed: [ms, the kernel's own ms].
@@ -58,13 +57,10 @@ SMALLEST_TEXT = """root => Math.min(...[...root.querySelectorAll("*")].filter(e 
   .map(e => parseFloat(getComputedStyle(e).fontSize)))"""
 
 
-def timed(page, root: str, watched: str, act: str, name: str, n: int = N_MOVES) -> list[float]:
-    times = page.evaluate(TIMED, [root, watched, act, n])
-    for what, column in ((f"{name}: event to picture", 0), ("the kernel's share", 1)):
-        ordered = sorted(t[column] for t in times)
-        median, p95 = statistics.median(ordered), ordered[int(0.95 * len(ordered))]
-        print(f"\n{what}: median {median:.1f} ms, p95 {p95:.1f} ms over {len(ordered)}", end="")
-    return sorted(t[0] for t in times)
+def timed(page, root: str, watched: str, act: str, name: str) -> latency.Latency:
+    times = page.evaluate(TIMED, [root, watched, act, latency.N_MOVES])
+    latency.summarise("the kernel's share", (kernel for _, kernel in times))
+    return latency.summarise(f"{name}: event to picture", (picture for picture, _ in times))
 
 
 def agrees(page, root: str) -> dict:
@@ -234,7 +230,7 @@ def draws_are_soon_there(page) -> None:
     timed(page, "#tree-1", "p31", MOVE_TEMPERATURE, "tree, temperature in the page")
     blank, heights = page.evaluate("() => [window.blank, [...window.heights]]")
     assert blank == 0 and len(heights) <= 4, f"{blank} frames without branches, heights {heights}"
-    assert statistics.median(times) < LIMIT_MS, "the machine may be busy, but not that busy"
+    assert times.median < LIMIT_MS, "the machine may be busy, but not that busy"
     n = len(agrees(page, "#tree-1")["path"])
     page.evaluate("() => { for (let i = 0; i < 40; i++) document.querySelector('[data-do=draw]').click(); }")
     page.wait_for_timeout(1500)
@@ -275,5 +271,5 @@ def test_any_prompt_in_lab(page, lab: Lab) -> None:
         "e.dispatchEvent(new Event('input', {bubbles: true}))"
     )
     times = timed(page, "#sampling-1", "summary", act, "next token, a key")
-    assert statistics.median(times) < LIMIT_MS
+    assert times.median < LIMIT_MS
     page.screenshot(path=SCREENSHOTS / "next_token_lab.png")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import json
 import re
-import statistics
 
 import pytest
 import torch
@@ -14,30 +13,18 @@ from helpers import widgets
 from helpers.widgets import _sampling
 from helpers.widgets._card import Card
 from helpers.widgets._distribution import sampling_config
+from tests.browser import latency
 from tests.browser.conftest import SCREENSHOTS
 from tests.browser.test_widgets_in_browser import PAGE, compare, show
 
 pytestmark = pytest.mark.browser
 ROOT = "#sampling-1"
-N_MOVES = 100
 MEDIAN_MS, P95_MS = 20, 40  # what a move may take until it is painted; the test fails at three times that
 WORDS = ["home", "away", "back", "down", "out", "in", "over", "on", "under"]
 LOGITS = [3.2, 2.4, 2.4, 1.1, 0.6, 0.1, -0.5, -1.2, -3.0]
 SLIDERS = ("temperature", "top_k", "top_p", "min_p", "n")
 SET = """(root, values) => { for (const name in values) root.querySelector(`[data-in=${name}]`).value = values[name];
     root.dispatchEvent(new Event("input", {bubbles: true})); }"""
-# Timed from just before the event until a message that is sent in the frame after it comes back: script, style, paint.
-LATENCY = """async (root, [name, n]) => { const handle = root.querySelector(`[data-in=${name}]`), times = [];
-    const low = Number(handle.min), stops = Number(handle.max) - low + 1;
-    for (let i = 0; i < n; i++) {
-      handle.value = low + (i * 7) % stops;
-      await new Promise(requestAnimationFrame); await new Promise(r => setTimeout(r, 3));
-      const begin = performance.now(); handle.dispatchEvent(new Event("input", {bubbles: true}));
-      const script = performance.now() - begin;
-      await new Promise(r => requestAnimationFrame(() => { const c = new MessageChannel();
-        c.port1.onmessage = r; c.port2.postMessage(0); }));
-      times.push([script, performance.now() - begin]); }
-    return times; }"""
 # Every frame of a drag: what the temperature says, and how many bars have a width.
 FRAMES = """root => { window.seen = []; const look = () => { window.seen.push([
     root.querySelector("[data-key=temperature_text]").textContent,
@@ -145,14 +132,8 @@ def test_it_takes_other_logits_from_the_kernel(page) -> None:
 def test_a_move_is_painted_at_once(page, name: str) -> None:
     show(page, big())
     page.eval_on_selector(ROOT, SET, {"min_p": 1})
-    times = page.eval_on_selector(ROOT, LATENCY, [name, N_MOVES])
-    medians = []
-    for what, column in (("script", 0), ("event to paint", 1)):
-        ordered = sorted(t[column] for t in times)
-        median, p95 = statistics.median(ordered), ordered[int(0.95 * len(ordered))]
-        print(f"\nsampling, {name}: {what} median {median:.1f} ms, p95 {p95:.1f} ms over {N_MOVES}", end="")
-        medians.append((median, p95))
-    assert medians[1][0] < 3 * MEDIAN_MS and medians[1][1] < 3 * P95_MS
+    found = latency.of_moves(page, ROOT, f"[data-in={name}]", f"sampling, {name}")
+    assert found.median < 3 * MEDIAN_MS and found.p95 < 3 * P95_MS
 
 
 def test_a_fast_drag_neither_flickers_nor_lags(page) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import json
 import re
-import statistics
 
 import pytest
 import torch
@@ -13,11 +12,11 @@ import torch
 from helpers import widgets
 from helpers.widgets import _stepper
 from helpers.widgets._card import Card
+from tests.browser import latency
 from tests.browser.conftest import SCREENSHOTS
 
 pytestmark = pytest.mark.browser
 PAGE = '<!doctype html><html lang="en"><meta charset="utf-8"><title>widget</title><body style="margin:12px">{}</body>'
-N_MOVES = 100
 LAST_DIGIT = 0.011  # two exponentials may differ in the last bit and round apart; a wrong formula differs by more
 NUMBER = re.compile(r"[-+−]?\d[\d,]*\.?\d*(?:e[-+]\d+)?")
 # Read every element that carries data-key: its own text and all its attributes.
@@ -206,19 +205,4 @@ def test_nothing_sticks_out_and_text_is_large(page, kind: str, width: int) -> No
 def test_latency_is_measured(page, kind: str) -> None:
     """From the input event to the frame after it: script, then paint. Printed, not judged."""
     show(page, card(kind))
-    script = """async (root, n) => { const handle = root.querySelector("input[type=range]"), times = [];
-      for (let i = 0; i < n; i++) {
-        handle.value = Number(handle.min) + (i * 7) % (Number(handle.max) - Number(handle.min) + 1);
-        await new Promise(requestAnimationFrame); await new Promise(r => setTimeout(r, 3));
-        const begin = performance.now(); handle.dispatchEvent(new Event("input", {bubbles: true}));
-        const script = performance.now() - begin;
-        await new Promise(r => requestAnimationFrame(() => { const c = new MessageChannel();
-          c.port1.onmessage = r; c.port2.postMessage(0); }));
-        times.push([script, performance.now() - begin]); }
-      return times; }"""
-    times = page.eval_on_selector(f"#{kind}-1", script, N_MOVES)
-    for name, column in (("script", 0), ("event to paint", 1)):
-        ordered = sorted(t[column] for t in times)
-        p95 = ordered[int(0.95 * len(ordered))]
-        print(f"\n{kind}: {name} median {statistics.median(ordered):.1f} ms, p95 {p95:.1f} ms over {N_MOVES}", end="")
-    assert len(times) == N_MOVES
+    assert latency.of_moves(page, f"#{kind}-1", "input[type=range]", kind).median > 0
