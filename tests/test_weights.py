@@ -249,6 +249,8 @@ def test_damaged_files_say_so_and_run_nothing(tmp_path, monkeypatch):
         with pytest.raises(ValueError, match=r"pytorch_model\.bin"):
             weights.load(tmp_path)
     assert not (tmp_path / "made-by-a-pickle").exists()
+    outside = tmp_path.parent / "x.safetensors"  # there, and sound, and yet none of this folder's
+    outside.write_bytes(whole)
     (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": {"a": "../x.safetensors"}}')
     with pytest.raises(FileNotFoundError, match=r"\.\./x"):
         weights.load(tmp_path)
