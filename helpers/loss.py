@@ -239,15 +239,14 @@ class LossReport:
 @contextmanager
 def evaluating(model: Callable[[Tensor], Tensor]) -> Iterator[None]:
     """Dropout off inside the block; then every part of the model is in the mode it had. A plain function may pass."""
-    parts = list(model.modules()) if isinstance(model, torch.nn.Module) else []
-    modes = [part.training for part in parts]
+    parts = [part for part in model.modules() if part.training] if isinstance(model, torch.nn.Module) else []
     for part in parts:
         part.training = False
     try:
         yield
     finally:
-        for part, mode in zip(parts, modes, strict=True):
-            part.training = mode
+        for part in parts:
+            part.training = True
 
 
 @torch.no_grad()

@@ -115,6 +115,7 @@ def test_lists_arrays_and_tensors_give_the_same(how):
         ([[[1]]], 3, "pad", {}, r"got shape \(1, 1\)"),
         ([[1.5]], 3, "pack", {}, "document 0: ids must be integers"),
         ([[3, -2]], 3, "pack", {}, "got -2"),
+        ([["b", "a"]], 3, "pack", {}, "got 'a' of"),
         ([[1, 2]], 3, "pack", {}, "needs 4 ids, the documents have 3"),
     ],
 )

@@ -312,7 +312,9 @@ def test_vocabulary_grows_and_shrinks():
     for tied in (True, False):
         model = lively(GPT(GPTConfig(V, T, C, H, L, tied_head=tied, drop_rate=0.3)))
         for n in (V + 11, V, V - 5):
+            model.checkpointing = n == V
             new = weights.resize_vocabulary(model, n)
+            assert new.checkpointing == model.checkpointing
             assert new.config.vocab_size == n and not new.training and new.config.tied_head == tied
             assert (new.head.weight is new.token_embedding.weight) == tied
             kept = min(n, V)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import html
 import json
 import re
@@ -70,6 +71,15 @@ def test_a_common_beginning_is_read_once_and_the_scores_stay_the_same(gpt: GPT) 
     assert seen[1::2] == [3, 1, 2, 1, 2, 5, 1 + 4]  # every other call is the exact one; a window that slides is new
     gpt.blocks[0]._forward_hooks.clear()
     gpt.train()
+
+
+def test_a_model_that_was_trained_meanwhile_is_read_anew(gpt: GPT) -> None:
+    trained = copy.deepcopy(gpt)
+    reader = _next_token.Reader(trained)
+    reader.logits([5, 6, 7])
+    with torch.no_grad():
+        trained.blocks[0].attention.qkv.weight.mul_(3)
+    torch.testing.assert_close(reader.logits([5, 6, 8]), _next_token.Reader(trained).logits([5, 6, 8]))
 
 
 def test_typing_feeds_the_scores_of_the_new_prompt(model, table: Tensor) -> None:

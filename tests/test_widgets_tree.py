@@ -273,3 +273,21 @@ def test_the_tree_displays_card_then_box(tree, capsys: pytest.CaptureFixture) ->
 
 def told(tree: _tree.SamplingTree) -> dict:
     return json.loads(html.unescape(re.search(r'data-message="([^"]*)"', tree.feed.value)[1]))
+
+
+def test_among_equals_the_branches_are_those_that_can_be_drawn() -> None:
+    logits = torch.zeros(V)
+    logits[7] = 1.0
+    assert _tree.favourites(logits, 4).tolist() == [7, 0, 1, 2]
+
+
+def test_a_model_that_was_trained_meanwhile_is_asked_anew() -> None:
+    torch.manual_seed(0)
+    gpt = GPT(GPTConfig(V, 8, 12, 2, 1))
+    tree = _tree.TokenTree(gpt, "The captain")
+    before = tree.logits((5,))
+    with torch.no_grad():
+        gpt.token_embedding.weight.mul_(2)
+    after = tree.logits((5,))
+    assert not torch.equal(before, after)
+    torch.testing.assert_close(after, _tree.TokenTree(gpt, "The captain").logits((5,)))

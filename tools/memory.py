@@ -29,7 +29,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import helpers.model
 from helpers import budget, runtime
-from helpers.config import GPTConfig, preset
+from helpers.config import PRESETS, GPTConfig, preset
 from helpers.loss import next_token_loss
 from helpers.model import GPT
 from helpers.train import TrainConfig, Trainer, make_optimizer
@@ -60,7 +60,9 @@ class Setting:
 
     @property
     def config(self) -> GPTConfig:
-        return preset(self.size, **self.changes) if self.size in helpers.config.PRESETS else _config(self)
+        if self.size in PRESETS:
+            return preset(self.size, **self.changes)
+        return GPTConfig(**SIZES[self.size] | {"drop_rate": 0.0} | self.changes)
 
     def predicted(self, device: str) -> budget.Memory:
         return budget.memory(
@@ -80,10 +82,6 @@ SIZES = {
     "30m": {"context_length": 256, "emb_dim": 384, "n_heads": 6, "n_layers": 6},
     "51m": {"context_length": 256, "emb_dim": 512, "n_heads": 8, "n_layers": 8},
 }
-
-
-def _config(setting: Setting) -> GPTConfig:
-    return GPTConfig(**SIZES[setting.size] | {"drop_rate": 0.0} | setting.changes)
 
 
 DROPPED, UNTIED = {"drop_rate": 0.1}, {"tied_head": False}
@@ -159,25 +157,11 @@ def run(setting: Setting, device: str = "cpu", give_back: bool = True) -> int:
 
     give_back  freed memory goes back to the system at once, so that the peak is that of the tensors
     """
-    with _environment(GIVES_BACK if give_back else {}):
-        report = run_worker("tools.memory", {"setting": asdict(setting), "device": device}, THREADS)
+    job = {"setting": asdict(setting), "device": device}
+    report = run_worker("tools.memory", job, THREADS, GIVES_BACK if give_back else None)
     if "peak_bytes" not in report:
         raise RuntimeError(f"{setting.name}: {report['reason']}")
     return report["peak_bytes"]
-
-
-@contextmanager
-def _environment(changes: dict[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in changes}
-    os.environ.update(changes)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def measure(setting: dict, device: str) -> dict:

@@ -117,7 +117,8 @@ def _with_end(number: int, document: Sequence[int], end_id: int) -> np.ndarray:
     if ids.ndim != 1 or not len(ids):
         raise ValueError(f"document {number}: expected a list of at least one id, got shape {ids.shape}: leave it out")
     if ids.dtype.kind not in "iu" or ids.min() < 0:
-        raise ValueError(f"document {number}: ids must be integers of at least 0, got {ids.min()} of {ids.dtype}")
+        smallest = min(ids.tolist())
+        raise ValueError(f"document {number}: ids must be integers of at least 0, got {smallest!r} of {ids.dtype}")
     return np.append(ids.astype(np.int64), end_id)
 
 

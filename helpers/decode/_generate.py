@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 
 import tiktoken
 import torch
@@ -117,7 +116,7 @@ def _steps(
     reader = _Reader(model, text, use_cache)
     penalised = strategy.repetition_penalty != 1
     for _ in range(n_new):
-        with _reading(model):  # not around the loop: whoever takes the tokens may train between two of them
+        with evaluating(model):  # not around the loop: whoever takes the tokens may train between two of them
             logits = reader.next_logits()
         seen = text.seen(logits.shape[-1]) if penalised else None
         if strategy.temperature == 0 and not penalised:
@@ -131,11 +130,6 @@ def _steps(
         yield chosen
         if end_id is not None and text.ended.all():
             return
-
-
-def _reading(model: GPT) -> AbstractContextManager[None]:
-    """Dropout off. Setting every part's mode and back takes longer than a small model's layer, so only where needed."""
-    return evaluating(model) if any(part.training for part in model.modules()) else nullcontext()
 
 
 class _Text:

@@ -85,4 +85,4 @@ def _published(model: GPT, family: Family) -> Iterator[tuple[str, Tensor]]:
 
 
 def _as(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
-    return tensor.detach().to("cpu", dtype or tensor.dtype).contiguous().clone()
+    return tensor.detach().to("cpu", dtype or tensor.dtype).clone(memory_format=torch.contiguous_format)

@@ -60,6 +60,7 @@ def resize_vocabulary(
             new.weight = nn.Parameter(_rows(given.weight, vocab_size, initialisation, generator))
     if model.config.tied_head:
         resized.head.weight = resized.token_embedding.weight
+    resized.checkpointing = model.checkpointing
     return resized.train(model.training)
 
 

@@ -102,6 +102,7 @@ class Reader:
         self.model = model
         self.cache: KeyValueCache | None = None
         self.cached: list[int] = []
+        self.weights_then = weights_version(model)
 
     @torch.no_grad()
     def logits(self, token_ids: list[int]) -> Tensor:
@@ -124,6 +125,8 @@ class Reader:
     def _with_cache(self, token_ids: list[int]) -> Tensor:
         if self.cache is None:
             self.cache = self.model.new_cache(1, context_length(self.model))
+        if (now := weights_version(self.model)) != self.weights_then:  # trained meanwhile: another model's keys
+            self.cache, self.cached, self.weights_then = self.model.new_cache(1, self.cache.capacity), [], now
         pairs = zip(self.cached, token_ids[:-1], strict=False)  # the last one is read anew, for its scores
         n_common = len(list(takewhile(lambda pair: pair[0] == pair[1], pairs)))
         self.cached = token_ids[:n_common]  # should the model fail now, this much is still true
@@ -139,6 +142,12 @@ class Reader:
         parts = self.model.parameters() if isinstance(self.model, torch.nn.Module) else iter(())
         parameter = next(parts, None)
         return torch.tensor([token_ids], device=None if parameter is None else parameter.device)
+
+
+def weights_version(model: Model) -> tuple:
+    """Differs from before once a parameter was written to, moved or replaced; () for a plain function."""
+    parts = model.parameters() if isinstance(model, torch.nn.Module) else ()
+    return tuple((p.data_ptr(), p.dtype, p._version) for p in parts)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import torch
 from IPython.display import display
 from torch import Tensor
 
-from helpers.decode import next_probs
+from helpers.decode import keep_top_k, next_probs
 from helpers.tokenizer import gpt2, token_labels
 from helpers.widgets._card import Card, next_id
 from helpers.widgets._next_token import (
@@ -26,6 +26,7 @@ from helpers.widgets._next_token import (
     prompt_status,
     quickly,
     status,
+    weights_version,
 )
 from helpers.widgets._tree_state import N_BRANCHES, N_EXACT, TEMPERATURES, TOP_K, WIDE, plain, template, tree_state
 
@@ -88,7 +89,7 @@ def expand(logits: Tensor) -> Node:
 
 def favourites(logits: Tensor, n: int) -> Tensor:
     """The ids of the n highest scores (V,), highest first, among equals the lower id first."""
-    ids = logits.topk(n).indices.sort().values
+    ids = keep_top_k(logits, n).nonzero().squeeze(-1)  # ascending
     return ids[logits[ids].sort(descending=True, stable=True).indices]
 
 
@@ -132,9 +133,12 @@ class TokenTree:
         self.reader, self.greedy_reader = Reader(model), Reader(model)  # each follows a path of its own
         self.remembered: dict[Path, Tensor] = {}
         self.greedy: list[Step] = []
+        self.weights_then = weights_version(model)
 
     def logits(self, path: Path, reader: Reader | None = None) -> Tensor:
         """(V,) scores of what follows prompt and path."""
+        if (now := weights_version(self.model)) != self.weights_then:  # trained meanwhile
+            self.remembered, self.weights_then = {}, now
         found = self.remembered.pop(path, None)
         if found is None:
             found = (reader or self.reader).logits([*self.prompt_ids, *path])

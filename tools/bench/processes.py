@@ -27,12 +27,15 @@ def run_rounds(worker: str, jobs: dict[str, dict], n_rounds: int, threads: int) 
     return rounds
 
 
-def run_worker(worker: str, job: dict, threads: int) -> dict:
-    """The worker's report, or {"status": "failed", "reason": its last line} when the process did not end well."""
+def run_worker(worker: str, job: dict, threads: int, extra: dict[str, str] | None = None) -> dict:
+    """The worker's report, or {"status": "failed", "reason": its last line} when the process did not end well.
+
+    extra  environment variables besides those that all workers get
+    """
     done = subprocess.run(
         [sys.executable, "-m", worker, json.dumps(job)],
         cwd=ROOT,
-        env=os.environ | environment(threads),
+        env=os.environ | environment(threads) | (extra or {}),
         capture_output=True,
         text=True,
         check=False,

@@ -29,13 +29,11 @@ def summarise(rounds: list[dict[str, dict]]) -> dict[str, dict]:
 
 def _of_variant(name: str, rounds: list[dict[str, dict]]) -> dict:
     reports = [round_[name] for round_ in rounds]
-    good = [report for report in reports if report["status"] == "ok"]
-    if len(good) < len(reports):
-        worst = next(report for report in reports if report["status"] != "ok")
+    if worst := next((report for report in reports if report["status"] != "ok"), None):
         return {"status": worst["status"], "reason": worst["reason"]}
-    middle = {key: statistics.median(report[key] for report in good) for key in ("tokens_per_s", "peak_bytes", PEAK)}
+    middle = {key: statistics.median(report[key] for report in reports) for key in ("tokens_per_s", "peak_bytes", PEAK)}
     ratios = {"speed_ratio": ratio(name, "tokens_per_s", rounds), "peak_ratio": ratio(name, PEAK, rounds)}
-    return {"status": "ok", "n_params": good[0]["n_params"]} | middle | ratios
+    return {"status": "ok", "n_params": reports[0]["n_params"]} | middle | ratios
 
 
 def ratio(name: str, key: str, rounds: list[dict[str, dict]], baseline: str = BASELINE) -> dict | None:

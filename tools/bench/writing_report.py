@@ -47,7 +47,8 @@ def _of_length(name: str, rounds: list[dict[str, dict]], n_new: str) -> dict:
     mine = [round_[name] for round_ in flat]
     middle = {key: statistics.median(found[key] for found in mine) for key in ("seconds_per_token", "tokens_per_s")}
     ratios = {f"x_{baseline}": ratio(name, "tokens_per_s", flat, baseline) for baseline in BASELINES}
-    same = [_agreement(found["tokens"], flat[0][reference(rounds)]["tokens"]) for found in mine if reference(rounds)]
+    base = reference(rounds)
+    same = [_agreement(found["tokens"], flat[0][base]["tokens"]) for found in mine] if base else []
     return middle | ratios | {"cache_bytes": mine[0]["cache_bytes"], "same_tokens": min(same, default=None)}
 
 
