@@ -55,7 +55,7 @@ def rouge_l(hypothesis: str, reference: str, keep_accents: bool = True, measure:
                   a to z for a space, so that words with accents fall to pieces
     measure       "recall": share of the reference's words; "precision": of the hypothesis's; "f1": both
 
-    ValueError: a reference without a word as `words` has it, or another measure. ImportError: rouge-score not installed.
+    ValueError: a reference without a word as `words` has it, or another measure. ImportError: without rouge-score.
     Source: Lin 2004, "ROUGE: A Package for Automatic Evaluation of Summaries".
     """
     return _rouge("rougeL", hypothesis, reference, keep_accents, measure)
