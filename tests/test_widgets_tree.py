@@ -17,7 +17,7 @@ from helpers.config import GPTConfig
 from helpers.decode import next_probs
 from helpers.model import GPT
 from helpers.tokenizer import gpt2
-from helpers.widgets import _card, _tree, _tree_state
+from helpers.widgets import _card, _token_tree, _tree, _tree_state
 from tests.cards import BreakableModel
 
 V = 50257
@@ -47,7 +47,7 @@ def scores(table: Tensor, path: list[int]) -> Tensor:
 @pytest.mark.parametrize("top_k", _tree_state.TOP_K)
 def test_branches_carry_the_probabilities_of_the_whole_vocabulary(table: Tensor, top_k: int | None) -> None:
     for logits in table[:2]:
-        node = json.loads(json.dumps(_tree.expand(logits)))
+        node = json.loads(json.dumps(_token_tree.expand(logits)))
         for temperature in _tree_state.TEMPERATURES:
             exact = next_probs(logits.double(), temperature=temperature, top_k=top_k)
             ours = _tree_state.branch_probs(node, temperature, top_k)
@@ -57,8 +57,8 @@ def test_branches_carry_the_probabilities_of_the_whole_vocabulary(table: Tensor,
 
 def test_a_token_of_the_rest_has_its_probability_too(table: Tensor) -> None:
     logits = table[3]
-    node, token_id = _tree.expand(logits), int(logits.argsort(descending=True)[30])
-    step = _tree.step_taken(logits, token_id, "drawn")
+    node, token_id = _token_tree.expand(logits), int(logits.argsort(descending=True)[30])
+    step = _token_tree.step_taken(logits, token_id, "drawn")
     assert step[0] == token_id and step[3:] == ["drawn", 30]
     assert step[2] == pytest.approx(torch.log_softmax(logits.double(), -1)[token_id].item(), abs=1e-5)
     for temperature, top_k in ((0.7, None), (1.3, 50), (1.0, 10)):
@@ -71,7 +71,7 @@ def test_a_node_by_hand() -> None:
     logits = torch.full((V,), -math.inf)
     logits[torch.arange(60)] = -40.0
     logits[[11, 22, 33]] = torch.tensor([0.5, 0.25, 0.25]).log()
-    node = _tree.expand(logits)
+    node = _token_tree.expand(logits)
     assert node[0][:3] == [11, 22, 33] and node[2][:2] == [round(math.log(2), 5)] * 2
     assert node[3][9] == pytest.approx(math.log(2), abs=1e-4)  # at temperature 1: -ln p of the favourite
     assert node[3][4] == pytest.approx(math.log(1.5), abs=1e-4)  # at 1/2: 1 + 1/4 + 1/4
@@ -84,25 +84,25 @@ def test_labels_are_those_of_python() -> None:
     logits = torch.zeros(V)
     ids = [gpt2().encode(t)[0] for t in ("'s", " the", "\n", '"', "\t")]
     logits[ids] = torch.arange(9.0, 4.0, -1)
-    labels = _tree.expand(logits)[1].split("\t")
+    labels = _token_tree.expand(logits)[1].split("\t")
     assert [_tree_state._quoted(label) for label in labels] == ['"\'s"', "' the'", "'\\n'", "'\"'", "'\\t'"]
 
 
 def test_draws_have_the_frequencies_that_the_branches_show(table: Tensor) -> None:
     logits, generator = table[2], torch.Generator().manual_seed(3)
     state = torch.random.get_rng_state()
-    node, n = _tree.expand(logits), 400
-    drawn = [_tree.draw(logits, 0.4, 3, generator) for _ in range(n)]
+    node, n = _token_tree.expand(logits), 400
+    drawn = [_token_tree.draw(logits, 0.4, 3, generator) for _ in range(n)]
     for token_id, p in zip(node[0], _tree_state.branch_probs(node, 0.4, 3), strict=False):
         assert abs(drawn.count(token_id) / n - p) <= 4 * math.sqrt(p * (1 - p) / n)
-    rest = {_tree.draw(logits, 1.0, None, generator, rest=True) for _ in range(50)}
+    rest = {_token_tree.draw(logits, 1.0, None, generator, rest=True) for _ in range(50)}
     assert not rest & set(node[0]) and len(rest) > 20
-    assert {_tree.draw(logits, 0.0, None, generator) for _ in range(5)} == {node[0][0]}
+    assert {_token_tree.draw(logits, 0.0, None, generator) for _ in range(5)} == {node[0][0]}
     assert torch.equal(torch.random.get_rng_state(), state), "the global generator was moved"
     again = torch.Generator().manual_seed(3)
-    assert [_tree.draw(logits, 0.4, 3, again) for _ in range(20)] == drawn[:20]
+    assert [_token_tree.draw(logits, 0.4, 3, again) for _ in range(20)] == drawn[:20]
     with pytest.raises(ValueError, match="raise top-k and the temperature"):
-        _tree.draw(logits, 1.0, 5, generator, rest=True)
+        _token_tree.draw(logits, 1.0, 5, generator, rest=True)
 
 
 def test_the_probability_of_a_path_is_the_product_of_its_steps(tree, table: Tensor) -> None:
@@ -178,7 +178,7 @@ def test_answers_to_the_page(tree, table: Tensor) -> None:
     best = scores(table, []).topk(5).indices.tolist()
     favourite = tree.answer(QUESTION | {"do": "favourite"})
     assert favourite["add"][0] == best[0] and favourite["add"][3:] == ["favourite", 0] and favourite["error"] is None
-    assert favourite["node"] == _tree.expand(scores(table, best[:1])) and favourite["key"] == str(best[0])
+    assert favourite["node"] == _token_tree.expand(scores(table, best[:1])) and favourite["key"] == str(best[0])
     taken = tree.answer(QUESTION | {"do": "take", "id": best[2], "path": best[:1], "n": 4})
     assert taken["add"][3] == "your choice" and taken["key"] == f"{best[0]},{best[2]}" and taken["n"] == 4
     assert len(taken["greedy"]) == 2 and taken["ms"] >= 0
@@ -196,6 +196,33 @@ def test_the_two_hidden_widgets_carry_question_and_answer(tree) -> None:
     tree.question.value = json.dumps(QUESTION | {"n": 12})
     assert told(tree)["n"] == 12 and len(told(tree)["add"]) == 5
     assert 'data-tree-feed="tree-9"' in tree.feed.value
+
+
+def asked(tree: _tree.SamplingTree, path: list[int], n: int, **settings) -> int:
+    """The token that the page is told after the question went through the hidden widgets."""
+    tree.question.value = json.dumps(QUESTION | {"n": n, "path": path} | settings)
+    return told(tree)["add"][0]
+
+
+def test_draws_made_ahead_are_the_draws_that_would_have_been_made(model) -> None:
+    ahead, plain = (widgets.sampling_tree(model, n_drawn=0, seed=3) for _ in range(2))
+    path = []
+    for n in range(20):
+        path.append(asked(ahead, path, n))
+        assert ahead.ahead, "nothing was drawn ahead"
+        plain.ahead = None
+        assert plain.answer(QUESTION | {"path": path[:-1], "n": n})["add"][0] == path[-1]
+
+
+@pytest.mark.parametrize("other", [{"do": "favourite"}, {"temperature": 0.5}, {"top_k": 3}, {"path": []}])
+def test_a_draw_made_ahead_that_is_not_wanted_leaves_no_trace(model, other: dict) -> None:
+    ahead, plain = (widgets.sampling_tree(model, n_drawn=0, seed=3) for _ in range(2))
+    first = asked(ahead, [], 1)
+    assert plain.answer(QUESTION)["add"][0] == first
+    question = QUESTION | {"path": [first]} | other
+    answers = [tree.answer(question) for tree in (ahead, plain)]
+    assert answers[0]["add"] == answers[1]["add"] and answers[0]["node"] == answers[1]["node"]
+    assert torch.equal(ahead.generator.get_state(), plain.generator.get_state())
 
 
 def test_another_prompt_starts_another_tree(tree) -> None:
@@ -243,11 +270,11 @@ def test_the_kernel_remembers_only_so_much(table: Tensor) -> None:
         read.append(tuple(token_ids[0, 1:].tolist()))
         return table[token_ids % 7]
 
-    tree = _tree.TokenTree(model, "a")
-    for i in range(_tree.KEPT + 5):
+    tree = _token_tree.TokenTree(model, "a")
+    for i in range(_token_tree.KEPT + 5):
         tree.logits((i,))
         tree.logits((0,))
-    assert len(tree.remembered) == _tree.KEPT and (1,) not in tree.remembered
+    assert len(tree.remembered) == _token_tree.KEPT and (1,) not in tree.remembered
     assert read.count((0,)) == 1, "what is used again and again stays"
 
 
@@ -278,16 +305,16 @@ def told(tree: _tree.SamplingTree) -> dict:
 def test_among_equals_the_branches_are_those_that_can_be_drawn() -> None:
     logits = torch.zeros(V)
     logits[7] = 1.0
-    assert _tree.favourites(logits, 4).tolist() == [7, 0, 1, 2]
+    assert _token_tree.favourites(logits, 4).tolist() == [7, 0, 1, 2]
 
 
 def test_a_model_that_was_trained_meanwhile_is_asked_anew() -> None:
     torch.manual_seed(0)
     gpt = GPT(GPTConfig(V, 8, 12, 2, 1))
-    tree = _tree.TokenTree(gpt, "The captain")
+    tree = _token_tree.TokenTree(gpt, "The captain")
     before = tree.logits((5,))
     with torch.no_grad():
         gpt.token_embedding.weight.mul_(2)
     after = tree.logits((5,))
     assert not torch.equal(before, after)
-    torch.testing.assert_close(after, _tree.TokenTree(gpt, "The captain").logits((5,)))
+    torch.testing.assert_close(after, _token_tree.TokenTree(gpt, "The captain").logits((5,)))
