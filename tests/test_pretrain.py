@@ -20,6 +20,7 @@ import torch
 
 from helpers import checkpoint, data, pretrain, runtime, tokenizer
 from helpers.config import GPTConfig
+from helpers.model import TransformerBlock
 from helpers.pretrain import _folder, _log, _run, _stop, _texts
 from helpers.pretrain._plan import changes_to, differences, leaves_open, read_plan
 from helpers.train import Evaluation, TrainConfig, Update, Workers
@@ -281,6 +282,28 @@ def test_minutes_save_and_stop(text, whole, tmp_path, capsys):
     assert run(text, tmp_path, "--minutes", "60") == 0
     assert same_end(tmp_path, whole)
     assert run(text, tmp_path, "--minutes", "-1") == 2 and "above 0, got -1" in capsys.readouterr().err
+
+
+def test_activation_checkpointing_may_be_switched_on_at_any_time(text, whole, tmp_path, monkeypatch):
+    """Blocks are passed through twice, and no bit of the run changes."""
+    passes, forward = [], TransformerBlock.forward
+
+    def counted(self, *given):
+        passes.append(torch.is_grad_enabled())
+        return forward(self, *given)
+
+    monkeypatch.setattr(TransformerBlock, "forward", counted)
+    assert run(text, tmp_path / "a", change=("checkpointing=true",)) == 0
+    assert sum(passes) == 2 * N_STEPS and same_end(tmp_path / "a", whole)
+    shutil.copytree(whole, tmp_path / "b")
+    shutil.rmtree(tmp_path / "b" / "checkpoints" / "step-00000008")
+    passes.clear()
+    assert run(text, tmp_path / "b", change=("checkpointing=true",)) == 0  # not another run
+    assert sum(passes) == 2 * 2 and same_end(tmp_path / "b", whole)
+    assert (
+        checkpoint.find(tmp_path / "b" / "checkpoints").state.config
+        == checkpoint.find(whole / "checkpoints").state.config
+    )
 
 
 def test_resume_must_and_never(text, whole, tmp_path, capsys):
@@ -569,6 +592,7 @@ BAD = [
     (["--set", "batch_size=0"], "batch_size must be a whole number of at least 1, got 0"),
     (["--set", "save_every=x"], "save_every must be a whole number of at least 1, got 'x'"),
     (["--set", "shift=7"], "shift must be true or false"),
+    (["--set", "checkpointing=1"], "checkpointing must be true or false, got 1"),
     (["--set", "seed=-1"], "seed must be a whole number"),
     (["--set", "learning_rate=fast"], "the plan does not fit"),
     (["--set", "vocab_size=100"], "vocab_size must be at least 50257"),

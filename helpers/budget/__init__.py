@@ -1,5 +1,18 @@
 """What a training run costs: parameters, floating-point operations, memory, time, money and energy, from its config."""
 
+from helpers.budget._communication import (
+    LINKS,
+    Link,
+    Scaling,
+    WorkerBytes,
+    all_reduce_bytes,
+    communication_seconds,
+    replicated_limit,
+    scaling,
+    sharded_bytes_per_worker,
+    sharded_step_bytes,
+    workers_needed,
+)
 from helpers.budget._cost import (
     DAYS_PER_MONTH,
     SECONDS_PER_DAY,
@@ -20,6 +33,7 @@ from helpers.budget._tensors import Kept
 
 __all__ = [
     "DAYS_PER_MONTH",
+    "LINKS",
     "PUBLISHED_RUNS",
     "SECONDS_PER_DAY",
     "SECONDS_PER_HOUR",
@@ -28,8 +42,13 @@ __all__ = [
     "Explanation",
     "Fit",
     "Kept",
+    "Link",
     "Memory",
     "PublishedRun",
+    "Scaling",
+    "WorkerBytes",
+    "all_reduce_bytes",
+    "communication_seconds",
     "cost",
     "explain",
     "fits",
@@ -40,5 +59,10 @@ __all__ = [
     "readable_bytes",
     "readable_count",
     "readable_time",
+    "replicated_limit",
+    "scaling",
+    "sharded_bytes_per_worker",
+    "sharded_step_bytes",
     "training_seconds",
+    "workers_needed",
 ]

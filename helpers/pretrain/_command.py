@@ -54,7 +54,8 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="python -m helpers.pretrain",
         description="Pretrain a GPT on text files. Run the same command again after whatever happened: it goes on "
-        "from the last good checkpoint. Under torchrun, all processes train one model.",
+        "from the last good checkpoint. Under torchrun, all processes train one model: "
+        "torchrun --nproc_per_node 2 -m helpers.pretrain ...",
     )
     p.add_argument("--text", nargs="+", required=True, metavar="FILE", help="UTF-8; form feeds between documents")
     p.add_argument("--validation", nargs="+", default=[], metavar="FILE", help="else a tenth of the texts is held out")
@@ -78,6 +79,12 @@ def parser() -> argparse.ArgumentParser:
         help="auto (default): go on where there is something to go on from; must: refuse to begin anew; "
         "never: refuse a folder that has checkpoints",
     )  # fmt: skip
+    p.add_argument(
+        "--shard", action="store_true",
+        help="under torchrun, divide weights, gradients and moments among the processes (FSDP) instead of keeping all "
+        "of them on each (DDP): for a model that one card cannot hold. More is sent, so that where it fits, leave it "
+        "out. The same numbers and the same checkpoints: a run may go on with it or without it",
+    )  # fmt: skip
     p.add_argument("--threads", type=int, help=f"of the CPU; else {runtime.THREADS_VARIABLE}, else at most two")
     p.add_argument("--minutes", type=float, help="save and stop after so many")
     p.add_argument("--device", help="cpu, cuda, cuda:1, mps; else a graphics card where there is one")
@@ -87,6 +94,11 @@ def parser() -> argparse.ArgumentParser:
 def _settings(options: argparse.Namespace) -> tuple[Plan, torch.device]:
     if options.minutes is not None and not options.minutes > 0:
         raise ValueError(f"--minutes must be above 0, got {options.minutes}")
+    if options.shard and Workers.current().count == 1:
+        raise ValueError(
+            "--shard divides a model among several processes, and this is one: start them by "
+            "torchrun --nproc_per_node 2 -m helpers.pretrain ..., or leave --shard out"
+        )
     if options.threads is not None and options.threads < 1:
         raise ValueError(f"--threads must be at least 1, got {options.threads}")
     device = _device(options.device)

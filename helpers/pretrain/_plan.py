@@ -25,6 +25,8 @@ class Plan:
     shift       windows start at another place in each epoch
     save_every  updates between checkpoints
     keep        good checkpoints that stay
+    checkpointing  activations of a block are made again on the way back instead of kept: `GPT.checkpointing`. It
+                changes what a run takes, and no weight
 
     ValueError: sizes below 1 or not whole, and whatever its parts refuse.
     """
@@ -36,6 +38,7 @@ class Plan:
     shift: bool = True
     save_every: int = 200
     keep: int = 2
+    checkpointing: bool = False
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "save_every", "keep"):
@@ -46,12 +49,17 @@ class Plan:
             value = getattr(self.train, name)
             if value is not None and not _is_whole(value):
                 raise ValueError(f"{name} must be a whole number, got {value!r}")
-        if not isinstance(self.shift, bool):
-            raise ValueError(f"shift must be true or false, got {self.shift!r}")
+        for name in ("shift", "checkpointing"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} must be true or false, got {getattr(self, name)!r}")
 
     def as_dict(self) -> dict[str, Any]:
         """Plain numbers and words, as JSON keeps them."""
         return json.loads(json.dumps(asdict(self)))
+
+    def identity(self) -> dict[str, Any]:
+        """`as_dict` without what may change between two parts of one run."""
+        return {name: value for name, value in self.as_dict().items() if name != "checkpointing"}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Plan:

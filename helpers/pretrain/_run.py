@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 
@@ -32,7 +33,7 @@ def has_precision(device: torch.device, precision: str) -> bool:
 class Run:
     """A plan carried out in a folder.
 
-    options  of the command line: text, validation, config, set, out, also, resume, threads, minutes
+    options  of the command line: text, validation, config, set, out, also, resume, shard, threads, minutes
     device   where to train
     console  says how it goes
     """
@@ -74,20 +75,29 @@ class Run:
         together(self.workers, self._write_ids)
         training, validation = together(self.workers, lambda: _texts.open_both(self.options.out / IDS))
         model = GPT(self.plan.model)  # before anything else is drawn: the same weights for every worker
+        if found:  # before they are sharded: a checkpoint holds them whole
+            together(self.workers, lambda: checkpoint.restore(model, None, found.state))
         torch.manual_seed(self.plan.seed + self.workers.rank)  # dropout differs between workers
         T, B = self.plan.model.context_length, self.plan.batch_size
         batches = together(
             self.workers, lambda: data.Batches(training, T, B, seed=self.plan.seed, shift=self.plan.shift)
         )
         self.console.say(f"{len(training):,} tokens to train on, {len(validation):,} to judge by")
-        trainer = Trainer(
-            model.to(self.device), batches, self.plan.train, lambda: data.scoring_batches(validation, T, B)
-        )
-        self.console.say(f"{model.n_params:,} parameters, {trainer.config.precision} on {self.device.type}")
+        trainer = self._trainer(model, batches, lambda: data.scoring_batches(validation, T, B))
         if found:
             together(self.workers, lambda: self._load(trainer, found.state))
+            self.best_loss = gather(self.workers, self.best_loss)[0]  # all must agree on what is better
             self.console.say(f"going on from step {trainer.step} ({found.path})")
         together(self.workers, lambda: self._open_log(trainer.step))
+        return trainer
+
+    def _trainer(self, model: GPT, batches: data.Batches, validation: Callable) -> Trainer:
+        model.checkpointing = self.plan.checkpointing
+        shard_on = self.device if self.options.shard else None
+        model = model if shard_on else model.to(self.device)
+        trainer = Trainer(model, batches, self.plan.train, validation, shard_on)
+        layout = f", in shards on {self.workers.count} workers" if shard_on else ""
+        self.console.say(f"{model.n_params:,} parameters, {self.plan.train.precision} on {self.device.type}{layout}")
         return trainer
 
     def _find(self) -> checkpoint.Found | None:
@@ -112,7 +122,7 @@ class Run:
                 f"vocab_size must be at least {gpt2().n_vocab}, which GPT-2's tokenizer has, "
                 f"got {self.plan.model.vocab_size}"
             )
-        identity = self.plan.as_dict() | {
+        identity = self.plan.identity() | {
             "texts": _texts.fingerprint([*self.options.text, *self.options.validation]),
             "n_validation_files": len(self.options.validation),
         }
@@ -139,7 +149,6 @@ class Run:
 
     def _load(self, trainer: Trainer, state: checkpoint.RunState) -> None:
         same_precision = state.config["train"]["precision"] == self.plan.train.precision
-        checkpoint.restore(trainer.model, None, state)
         trainer.load_state(
             {
                 "step": state.step,
@@ -210,7 +219,7 @@ class Run:
         schedule = self.plan.train.schedule
         return checkpoint.RunState(
             step=trainer.step,
-            model=trainer.model.state_dict(),
+            model=trainer.weights(),
             optimizer=state["optimizer"],
             scaler=state["scaler"],
             schedule=asdict(schedule) | {"learning_rate": schedule(trainer.step)},
@@ -221,16 +230,16 @@ class Run:
         )
 
     def _save_weights(self, trainer: Trainer, name: str, said: dict) -> bool:
-        """Whether they are on the disk; workers other than the first do not ask."""
-        if self.workers.rank:
-            return True
+        """Whether they are on the disk; all workers get the first one's answer."""
+        weights = trainer.weights()
         self._weights_failed.discard(name)
         try:
-            checkpoint.save_model(self.options.out / name, trainer.model.state_dict(), asdict(self.plan.model), said)
+            if self.workers.rank == 0:
+                checkpoint.save_model(self.options.out / name, weights, asdict(self.plan.model), said)
         except checkpoint.CheckpointError as error:
             self._weights_failed.add(name)
             self.console.warn(f"the weights were not written: {error}", name)
-        return name not in self._weights_failed
+        return gather(self.workers, name not in self._weights_failed)[0]
 
     def _stopped(self, trainer: Trainer, status: int) -> int:
         if self._lost(trainer):

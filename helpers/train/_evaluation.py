@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from helpers.loss import IGNORED_TARGET, LossReport, evaluating, loss_from_hidden
 from helpers.model import GPT
 from helpers.train._records import PRECISIONS
+from helpers.train._shards import unscored
 from helpers.train._shared_table import hidden_and_table
 from helpers.train._workers import Workers
 
@@ -43,12 +44,14 @@ def evaluate(
     batches: Iterable[tuple[Tensor, ...]],
     precision: str = "float32",
     workers: Workers | None = None,
+    sharded_loss: nn.Module | None = None,
 ) -> LossReport:
     """Mean loss over every scored target, each counted once, dropout off: `token_weighted_loss`, in less memory.
 
     batches    of (token_ids (B, T), targets (B, T)), or of these and segments (B, T), on any device
     precision  of the matrix products: "float32", "bfloat16" or "float16"
     workers    several processes take every so-manyth batch each and sum what they found; None: this one alone
+    sharded_loss  what computes `summed_loss` where the model is in shards, which all workers have to call equally often
 
     ValueError: no token to score, ids out of range, or an unknown precision.
     """
@@ -56,11 +59,22 @@ def evaluate(
     device = next(model.parameters()).device
     total, n_tokens = 0.0, 0
     with evaluating(model), autocast(device, precision):
-        for i, batch in enumerate(batches):
-            if i % workers.count == workers.rank:
-                total += summed_loss(model, *(part.to(device) for part in batch)).item()
-                n_tokens += int((batch[1] != IGNORED_TARGET).sum())
+        for batch in _own(batches, workers, equally_many=sharded_loss is not None):
+            batch = [part.to(device) for part in batch]
+            total += (sharded_loss(*batch) if sharded_loss else summed_loss(model, *batch)).item()
+            n_tokens += int((batch[1] != IGNORED_TARGET).sum())
     total, n_tokens = workers.total(total, n_tokens, device=device)
     if not n_tokens:
         raise ValueError("no token to score: `batches` is empty, or every target is masked")
     return LossReport(total / n_tokens, int(n_tokens))
+
+
+def _own(batches: Iterable[tuple[Tensor, ...]], workers: Workers, equally_many: bool) -> Iterator[tuple[Tensor, ...]]:
+    """This worker's batches; equally_many: with one that scores nothing where others have one more."""
+    n = 0
+    for batch in batches:
+        if n % workers.count == workers.rank:
+            yield batch
+        n += 1
+    if equally_many and 0 < n % workers.count <= workers.rank:
+        yield unscored(batch)

@@ -17,6 +17,7 @@ from helpers.model import GPT
 from helpers.train._evaluation import autocast, evaluate, summed_loss
 from helpers.train._optimizer import make_optimizer
 from helpers.train._records import Evaluation, Record, TrainConfig, Update
+from helpers.train._shards import in_shards, shard, unscored, whole
 from helpers.train._workers import Workers
 
 MIN_LOSS_SCALE = 1.0  # below it the scaler makes gradients smaller than they are: lowering it further mends nothing
@@ -39,6 +40,8 @@ class Trainer:
                 documents, as `GPT.hidden` has it
     config      settings
     validation  called with no argument, gives batches to evaluate on, anew each time; None: no evaluation
+    shard_on    device that this worker's part of the model goes to, where it is divided among several workers (FSDP):
+                then the model may be on the CPU, and its weights are `weights()`. None: it is whole on each
 
     After each record the run stands between two updates, so that `state()` describes it; `load_state` in a new
     Trainer goes on from there. Breaking off and iterating again goes on too. Every update weights each scored token
@@ -57,6 +60,7 @@ class Trainer:
         batches: Sequence[tuple[Tensor, ...]],
         config: TrainConfig,
         validation: Callable[[], Iterable[tuple[Tensor, ...]]] | None = None,
+        shard_on: torch.device | None = None,
     ) -> None:
         if not len(batches):
             raise ValueError("expected at least one batch to train on, got none")
@@ -66,14 +70,16 @@ class Trainer:
                 "precision; call model.float(), and let TrainConfig.precision choose how they are multiplied"
             )
         self.model, self.batches, self.config, self.validation = model, batches, config, validation
-        self.device = next(model.parameters()).device
+        self.device, self.sharded = shard_on or next(model.parameters()).device, shard_on is not None
         self.workers = Workers.current()
+        self._summed_loss: nn.Module = _SummedLoss(model)
+        if self.sharded:
+            shard(self._summed_loss, model.blocks, self.device)
+        elif self.workers.count > 1:
+            self._summed_loss = DistributedDataParallel(self._summed_loss)
         self.optimizer = make_optimizer(model, config)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.precision == "float16")
         self.step, self.n_tokens = 0, 0
-        self._summed_loss: nn.Module = _SummedLoss(model)
-        if self.workers.count > 1:
-            self._summed_loss = DistributedDataParallel(self._summed_loss)
 
     def __iter__(self) -> Iterator[Record]:
         return self.run()
@@ -102,7 +108,10 @@ class Trainer:
         """The validation loss now. ValueError: the run has no validation text."""
         if self.validation is None:
             raise ValueError("this run has no validation batches: give Trainer a function that makes them")
-        report = evaluate(self.model, self.validation(), self.config.precision, self.workers)
+        sharded_loss = self._summed_loss if self.sharded else None
+        report = evaluate(self.model, self.validation(), self.config.precision, self.workers, sharded_loss)
+        if sharded_loss:
+            sharded_loss.reshard()  # the outermost unit waits for a way back, which does not come
         return Evaluation(self.step, self.n_tokens, report.loss_nats, report.n_tokens)
 
     def _update(self) -> Update:
@@ -114,7 +123,8 @@ class Trainer:
         loss_nats = self._gradients(batch, n_scored)
         self.scaler.unscale_(self.optimizer)
         limit = self.config.clip_norm or float("inf")
-        grad_norm = nn.utils.clip_grad_norm_(self.model.parameters(), limit).item()
+        length = nn.utils.clip_grad_norm_(self.model.parameters(), limit)
+        grad_norm = whole(length, keep=True).item() if self.sharded else length.item()
         overflow = not math.isfinite(grad_norm)
         scale = self.scaler.get_scale() if self.scaler.is_enabled() else None
         if overflow and (scale is None or scale < MIN_LOSS_SCALE):
@@ -134,13 +144,17 @@ class Trainer:
         """Add up the gradient of the batch's mean loss, micro-batch by micro-batch, and return that mean."""
         self.optimizer.zero_grad()  # an update that was interrupted may have left a part of its own
         shares = [self.workers.share(part) for part in batch]
-        size = self.config.micro_batch_size or max(len(shares[0]), 1)
+        most = math.ceil(len(batch[0]) / self.workers.count)  # rows of the first worker's share
+        size = self.config.micro_batch_size or most
         pieces = list(zip(*(share.split(size) for share in shares), strict=True))
+        if self.sharded:  # a layer is gathered from all workers, so that all take equally many pieces
+            pieces += [unscored(pieces[0])] * (math.ceil(most / size) - len(pieces))
         total = torch.zeros((), device=self.device)  # read once: each look would make a GPU wait
         for i, piece in enumerate(pieces):
             last = i == len(pieces) - 1
             piece = [part.to(self.device) for part in piece]
-            with nullcontext() if last or self.workers.count == 1 else self._summed_loss.no_sync():
+            wait = not last and isinstance(self._summed_loss, DistributedDataParallel)
+            with self._summed_loss.no_sync() if wait else nullcontext():
                 with autocast(self.device, self.config.precision):
                     loss = self._summed_loss(*piece)
                 # workers' gradients are averaged, so that each is made `count` times too large
@@ -183,18 +197,26 @@ class Trainer:
     def state(self) -> dict[str, Any]:
         """Where the run stands, beside the weights: step, n_tokens, optimizer, scaler (None where there is none).
 
-        The optimizer's tensors are the ones in use: save them, or `copy.deepcopy` them, before the next update.
+        The optimizer's tensors are the ones in use: save them, or `copy.deepcopy` them, before the next update. Of a
+        model in shards they are gathered as by `weights()`.
         """
         scaler = self.scaler.state_dict() if self.scaler.is_enabled() else None
-        return {
-            "step": self.step,
-            "n_tokens": self.n_tokens,
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": scaler,
-        }
+        optimizer = self.optimizer.state_dict()
+        if self.sharded:
+            optimizer = whole(optimizer, keep=self.workers.rank == 0)
+        return {"step": self.step, "n_tokens": self.n_tokens, "optimizer": optimizer, "scaler": scaler}
+
+    def weights(self) -> dict[str, Tensor]:
+        """The model's state_dict. Where it is in shards all workers have to ask, and the first one has it whole, on its
+        CPU; on the others None stands for each tensor."""
+        if not self.sharded:
+            return self.model.state_dict()
+        return whole(self.model.state_dict(keep_vars=True), keep=self.workers.rank == 0)
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from a copy of what `state()` gave; the weights are loaded by whoever has them.
+        """Go on from a copy of what `state()` gave; the weights are loaded by whoever has them, before shards are made.
+
+        The state is whole, whatever the layout that it was saved in and the one that goes on.
 
         ValueError: a scaler's state for a run without one, or the other way round.
         """
@@ -204,7 +226,9 @@ class Trainer:
                 f"this run in {self.config.precision} {'has' if self.scaler.is_enabled() else 'has none'}: "
                 "go on in the precision that it was saved in"
             )
-        self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))  # torch would go on in the given tensors
+        optimizer = state["optimizer"]  # copied, as torch would go on in the given tensors
+        own = in_shards(optimizer, self.optimizer) if self.sharded else copy.deepcopy(optimizer)
+        self.optimizer.load_state_dict(own)
         if state["scaler"] is not None:
             self.scaler.load_state_dict(state["scaler"])
         self.step, self.n_tokens = state["step"], state["n_tokens"]
