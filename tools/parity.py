@@ -1,0 +1,162 @@
+"""Every published shape, all layers, random weights: the course's model against transformers', from the same files.
+
+    python -m tools.parity [--models gpt2-124m ...] [--work DIR] [--length 128]
+
+transformers draws the weights and saves them; `helpers.weights.load` reads them. Compared are the scores over the whole
+context, loss, gradients and a greedy continuation. The largest model takes 7 GB of disk and about 16 GB of memory, each
+model in a process of its own. Exit code 1 where something lies outside the tolerance. No network is used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from helpers import runtime, weights
+from helpers.config import preset
+from helpers.decode import generate
+from helpers.loss import next_token_loss
+
+MODELS = ("gpt2-124m", "gpt2-355m", "gpt2-774m", "gpt2-1558m", "opt-125m")
+LOGITS_TOLERANCE = LOSS_TOLERANCE = 1e-4
+GRADIENT_TOLERANCE = 1e-4  # relative, of the norm over all parameters and of the token embedding's gradient
+NUDGE = 0.02  # random biases and gains too: zeros and ones would hide a swap
+N_PROMPT, N_NEW = 5, 20
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tools.parity", description=__doc__.splitlines()[0])
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
+    parser.add_argument("--work", type=Path, help="where the files lie for a while; the system's temporary folder")
+    parser.add_argument("--length", type=int, default=128, help="tokens of the text for loss and gradients")
+    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)  # the process of one model
+    options = parser.parse_args(arguments)
+    if options.here:
+        print(json.dumps(compare(options.models[0], options.work, options.length)))
+        return 0
+    rows = [_in_a_process(name, options) for name in options.models]
+    print(table(rows))
+    return 0 if all(row["equal"] for row in rows) else 1
+
+
+def compare(name: str, work: Path | None, length: int) -> dict:
+    """How far the two models lie apart; "equal" says whether every distance is within its tolerance.
+
+    name    one of MODELS
+    work    folder for the files, None: the system's; they are gone afterwards
+    length  tokens of the text for loss and gradients, in [2, context]
+
+    ValueError: a length outside the range.
+    """
+    config = preset(name)
+    if not 2 <= length <= config.context_length:
+        raise ValueError(f"length must be in [2, {config.context_length}], got {length}")
+    runtime.start(0)
+    ids = torch.randint(config.vocab_size, (1, config.context_length))
+    with tempfile.TemporaryDirectory(dir=work) as folder:
+        theirs = _theirs(name)
+        theirs.save_pretrained(folder)
+        n_params = sum(p.numel() for p in theirs.parameters())
+        expected = _of_theirs(theirs, ids, length)
+        del theirs  # before ours comes: the largest two would not fit beside each other
+        ours = weights.load(folder)
+    found = _of_ours(ours, ids, length)
+    distances = {
+        "logits": (found["logits"] - expected["logits"]).abs().max().item(),
+        "loss": abs(found["loss"] - expected["loss"]),
+        "gradient_norm": abs(found["gradient_norm"] / expected["gradient_norm"] - 1),
+        "embedding_gradient": _relative(found["embedding_gradient"], expected["embedding_gradient"]),
+        "same_tokens": found["tokens"] == expected["tokens"],
+        "same_size": ours.n_params == n_params,
+    }
+    return {"name": name, "n_params": n_params, **distances, "equal": within(distances)}
+
+
+def within(distances: dict) -> bool:
+    """Whether every distance is within its tolerance."""
+    return (
+        distances["logits"] <= LOGITS_TOLERANCE
+        and distances["loss"] <= LOSS_TOLERANCE
+        and max(distances["gradient_norm"], distances["embedding_gradient"]) <= GRADIENT_TOLERANCE
+        and distances["same_tokens"]
+        and distances["same_size"]
+    )
+
+
+def table(rows: list[dict]) -> str:
+    """A line for each model: parameters, how far scores, loss and gradients lie apart, and the verdict."""
+    lines = [f"{'model':<12} {'parameters':>13} {'logits':>9} {'loss':>9} {'|gradient|':>10} {'embedding':>9}  tokens"]
+    for row in rows:
+        lines.append(
+            f"{row['name']:<12} {row['n_params']:>13,} {row['logits']:>9.1e} {row['loss']:>9.1e} "
+            f"{row['gradient_norm']:>10.1e} {row['embedding_gradient']:>9.1e}  "
+            f"{'the same' if row['same_tokens'] else 'OTHERS'}{'' if row['equal'] else '  NOT EQUAL'}"
+        )
+    return "\n".join(lines)
+
+
+def _in_a_process(name: str, options: argparse.Namespace) -> dict:
+    print(name, file=sys.stderr, flush=True)
+    command = [sys.executable, "-m", "tools.parity", "--here", "--models", name, "--length", str(options.length)]
+    command += ["--work", str(options.work)] if options.work else []
+    return json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()[-1])
+
+
+def _theirs(name: str) -> nn.Module:
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    shape, no_ids = preset(name), dict(bos_token_id=None, eos_token_id=None)
+    if name.startswith("opt"):  # without a padding id, whose row theirs would never train
+        fields = dict(max_position_embeddings=shape.context_length, ffn_dim=shape.hidden_ff_dim, pad_token_id=None)
+        fields |= dict(hidden_size=shape.emb_dim, word_embed_proj_dim=shape.emb_dim)
+        fields |= dict(num_attention_heads=shape.n_heads, num_hidden_layers=shape.n_layers)
+        model = transformers.OPTForCausalLM(transformers.OPTConfig(vocab_size=shape.vocab_size, **fields, **no_ids))
+    else:
+        fields = dict(n_embd=shape.emb_dim, n_head=shape.n_heads, n_layer=shape.n_layers)
+        fields |= dict(vocab_size=shape.vocab_size, n_positions=shape.context_length)
+        model = transformers.GPT2LMHeadModel(transformers.GPT2Config(**fields, **no_ids))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += NUDGE * torch.randn_like(parameter)
+    return model.eval()
+
+
+def _of_theirs(model: nn.Module, ids: Tensor, length: int) -> dict:
+    text, prompt = ids[:, :length], ids[:, :N_PROMPT]
+    with torch.no_grad():
+        logits = model(ids).logits
+    greedy = dict(max_new_tokens=N_NEW, do_sample=False, eos_token_id=None, pad_token_id=1)
+    tokens = model.generate(prompt, attention_mask=torch.ones_like(prompt), **greedy).tolist()
+    loss = model(text, labels=text).loss
+    loss.backward()
+    return {"logits": logits, "tokens": tokens, "loss": loss.item()} | _gradients(model, model.get_input_embeddings())
+
+
+def _of_ours(model: nn.Module, ids: Tensor, length: int) -> dict:
+    with torch.no_grad():
+        logits = model(ids)
+    tokens = generate(model, ids[:, :N_PROMPT], N_NEW, temperature=0).tolist()
+    loss = next_token_loss(model(ids[:, : length - 1]), ids[:, 1:length])
+    loss.backward()
+    return {"logits": logits, "tokens": tokens, "loss": loss.item()} | _gradients(model, model.token_embedding)
+
+
+def _gradients(model: nn.Module, embedding: nn.Embedding) -> dict:
+    squares = sum(p.grad.double().square().sum().item() for p in model.parameters() if p.grad is not None)
+    return {"gradient_norm": squares**0.5, "embedding_gradient": embedding.weight.grad}
+
+
+def _relative(found: Tensor, expected: Tensor) -> float:
+    return ((found - expected).norm() / expected.norm()).item()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
