@@ -62,6 +62,17 @@ def last_token_only(model, token_ids, vocab_size):
     return not torch.allclose(model(changed)[:, :-1], model(token_ids)[:, :-1])
 
 
+def writes_one_token(model, token_ids, vocab_size, token):
+    """Every place is tried, but where `token` stood already nothing changes."""
+    before = model(token_ids)
+    for place in range(1, token_ids.shape[1]):
+        changed = token_ids.clone()
+        changed[:, place] = token
+        if not torch.allclose(model(changed)[:, :place], before[:, :place]):
+            return True
+    return False
+
+
 def own_place_too(model, token_ids, vocab_size):
     changed = token_ids.clone()
     changed[:, -1] = (changed[:, -1] + 1) % vocab_size
@@ -111,6 +122,8 @@ MISTAKES = [
     ("t3-cosine-rate", lambda *a: None, "one number"),
     ("t5-sees-the-future", first_position_only, "mask is off by one|neighbour|last token"),
     ("t5-sees-the-future", last_token_only, "first position only"),
+    ("t5-sees-the-future", lambda m, x, v: writes_one_token(m, x, v, 0), "already 0"),
+    ("t5-sees-the-future", lambda m, x, v: writes_one_token(m, x, v, v - 1), "already 6"),
     ("t5-sees-the-future", own_place_too, "at the place that you changed"),
     ("t5-sees-the-future", changes_what_it_was_given, "Change a copy"),
     ("t5-sees-the-future", lambda *a: True, "expected False"),

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from fractions import Fraction
+from itertools import product
 
 import torch
 import torch.nn.functional as F
@@ -71,15 +72,17 @@ def sees_the_future(answer: Callable[[Callable[[Tensor], Tensor], Tensor, int], 
         "a model that leaks from the last token only": _with(causal, 2, T - 1),
         "a model that leaks from the last token to its neighbour": _with(causal, T - 2, T - 1),
     }
-    token_ids = torch.tensor([[1, 6, 2, 0, 6], [3, 3, 3, 3, 3]])
-    for name, sees in models.items():
+    texts = {"": torch.tensor([[1, 6, 2, 0, 6], [3, 3, 3, 3, 3]])}
+    texts |= {f", each token already {i}": torch.full((2, T), i) for i in range(V)}  # whoever writes an i changes none
+    for (name, sees), (where, token_ids) in product(models.items(), texts.items()):
         given = token_ids.clone()
         got = answer(_Seeing(sees, V), given, V)
         leaks = bool(sees.triu(1).any())
         if not isinstance(got, bool | torch.Tensor) or bool(got) != leaks:
             raise Mistake(
-                f"{name}: expected {leaks}, got {got!r}. "
-                + ("Which later token did you change, and which earlier score did you look at?" if leaks else
+                f"{name}{where}: expected {leaks}, got {got!r}. "
+                + ("Is your new token another one, whatever stood there?" if leaks and where else
+                   "Which later token did you change, and which earlier score did you look at?" if leaks else
                    "A score may change at the place that you changed, and after it")
             )  # fmt: skip
         if not torch.equal(given, token_ids):
