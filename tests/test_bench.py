@@ -11,10 +11,11 @@ import torch
 import torch.nn.functional as F
 
 from helpers.config import GPTConfig, preset
+from helpers.measuring import machine, processes
 from helpers.model import GPT
 from helpers.train import TrainConfig, Trainer
 from tools.bench import __main__ as bench
-from tools.bench import machine, plain, processes, report, worker
+from tools.bench import plain, report, worker
 from tools.bench.variants import VARIANTS
 
 # distinct primes, so that a transposed axis cannot pass

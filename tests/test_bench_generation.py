@@ -10,9 +10,10 @@ import torch
 
 from helpers.config import GPTConfig
 from helpers.decode import for_reading
+from helpers.measuring import machine
 from helpers.model import GPT
 from tools.bench import __main__ as bench
-from tools.bench import machine, writing, writing_report
+from tools.bench import writing, writing_report
 from tools.bench.writers import WRITERS, plain_loop
 
 # primes but for the width, a multiple of the heads
@@ -53,7 +54,7 @@ def test_float32_writes_what_a_loop_by_hand_writes(name, model):
 
 @pytest.mark.parametrize("name", list(WRITERS))
 def test_each_variant_reports_its_numbers(name, monkeypatch):
-    monkeypatch.setattr("tools.bench.device.machine.has_bfloat16", lambda cpuinfo: True)
+    monkeypatch.setattr("helpers.measuring.device.machine.has_bfloat16", lambda cpuinfo: True)
     found = writing.measure(writing.Job(**a_job(name)))
     assert (found["status"], list(found["lengths"])) == ("ok", ["3", str(NEW)])
     n_params = GPT(replace(SMALL, tied_head=name != "plain")).n_params

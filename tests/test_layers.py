@@ -8,9 +8,9 @@ from pathlib import Path
 HELPERS = Path(__file__).resolve().parents[1] / "helpers"
 LAYERS = [
     {"config", "runtime", "tokenizer", "texts", "plots", "page", "cache", "dropout"},
-    {"model", "loss", "data", "schedule"},
+    {"model", "loss", "data", "schedule", "measuring"},
     {"train", "decode", "checkpoint", "weights", "metrics", "budget", "scores"},
-    {"checks", "widgets", "progress", "weekly_report"},
+    {"checks", "widgets", "progress", "weekly_report", "ladder"},
     {"pretrain"},
     {"pretrained"},
 ]

@@ -31,11 +31,11 @@ import helpers.model
 from helpers import budget, runtime
 from helpers.config import PRESETS, GPTConfig, preset
 from helpers.loss import next_token_loss
+from helpers.measuring import machine
+from helpers.measuring.device import check_device, peak_bytes, wait
+from helpers.measuring.processes import ROOT, run_worker
 from helpers.model import GPT
 from helpers.train import TrainConfig, Trainer, make_optimizer
-from tools.bench import machine
-from tools.bench.device import check_device, peak_bytes, wait
-from tools.bench.processes import ROOT, run_worker
 
 FOLDER = ROOT / "notebooks" / "data"
 THREADS = 2

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from helpers.budget._cost import parameter_count, readable_bytes
-from helpers.budget._phases import chunk_bytes, logits_bytes, working_bytes
-from helpers.budget._tensors import ELEMENT_BYTES, FLOAT32, Kept, Run, copies_bytes, kept_tensors
+from helpers.budget._phases import EVALUATION, Moment, chunk_bytes, logits_bytes, moments
+from helpers.budget._tensors import ELEMENT_BYTES, FLOAT32, Kept, Run, activations_bytes, copies_bytes, kept_tensors
 from helpers.config import GPTConfig
 from helpers.page import Html, table
 
@@ -58,7 +58,7 @@ class Memory:
     @property
     def activations_bytes(self) -> int:
         """Of all layers, the scores of the vocabulary apart."""
-        return sum(tensor.n_bytes for tensor in self.tensors if tensor.name != "log-probabilities")
+        return activations_bytes(self.run)
 
     def activations_by_layer(self) -> dict[str, int]:
         """Layer -> bytes kept, in the order of the way forward."""
@@ -78,13 +78,34 @@ class Memory:
         return FLOAT32 * self.kept_tokens * self.run.config.vocab_size
 
     @cached_property
+    def _widest(self) -> list[Moment]:
+        """The widest moment of each phase."""
+        widest: dict[str, Moment] = {}
+        for moment in moments(self.run):
+            if moment.phase not in widest or moment.n_bytes > widest[moment.phase].n_bytes:
+                widest[moment.phase] = moment
+        evaluation = [Moment(EVALUATION, logits=self.kept_logits_bytes)] if self.kept_tokens else []
+        return [*widest.values(), *evaluation]
+
+    @cached_property
     def phases(self) -> dict[str, int]:
         """Phase -> bytes of tensors at its widest moment, the slack apart."""
-        always = self.weights_bytes + self.moments_bytes
-        phases = {name: always + working for name, working in working_bytes(self.run).items()}
-        if self.kept_tokens:
-            phases["evaluation"] = always + self.kept_logits_bytes
-        return phases
+        return {phase: sum(parts.values()) for phase, parts in self.parts_by_phase().items()}
+
+    def parts_by_phase(self) -> dict[str, dict[str, int]]:
+        """Phase -> part -> bytes at the phase's widest moment. Gradients are those that are there by then, activations
+        hold what passes through beside what is kept; the slack is the same throughout."""
+        always = {"weights": self.weights_bytes, "optimizer's moments": self.moments_bytes}
+        return {
+            moment.phase: always
+            | {
+                "gradients": moment.gradients,
+                "low-precision copies of weights": moment.copies,
+                "activations": moment.activations,
+                "logits": moment.logits,
+            }
+            for moment in self._widest
+        }
 
     @property
     def phase(self) -> str:

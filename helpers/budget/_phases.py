@@ -2,18 +2,41 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from helpers.budget._cost import parameter_count
-from helpers.budget._tensors import CHUNK_TOKENS, FLOAT32, Run, block_tensors, copies_bytes, kept_tensors
+from helpers.budget._tensors import CHUNK_TOKENS, FLOAT32, Run, activations_bytes, block_tensors, copies_bytes
 
-PHASES = ("forward", "backward", "optimizer step")
+FORWARD, BACKWARD, STEP, EVALUATION = "forward", "backward", "optimizer step", "evaluation"
 
 
-def working_bytes(run: Run) -> dict[str, int]:
-    """Bytes above weights and moments at each phase's widest moment: activations, gradients, passing results."""
-    gradients = FLOAT32 * parameter_count(run.config)["total"]
-    kept = sum(tensor.n_bytes for tensor in kept_tensors(run)) + copies_bytes(run)
-    forward = kept + _loss_forward(run)
-    return dict(zip(PHASES, (forward, _backward(run, kept), gradients), strict=True))
+@dataclass(frozen=True)
+class Moment:
+    """What is held at one moment beside weights and the optimizer's moments, in bytes by part.
+
+    copies       matrices in half precision
+    activations  kept for the way back, and results that pass through
+    logits       scores of the vocabulary, and what the loss makes of them
+    """
+
+    phase: str
+    gradients: int = 0
+    copies: int = 0
+    activations: int = 0
+    logits: int = 0
+
+    @property
+    def n_bytes(self) -> int:
+        return self.gradients + self.copies + self.activations + self.logits
+
+
+def moments(run: Run) -> list[Moment]:
+    """The moments of an update that can be its widest.
+
+    How many there are, and in which order, depends on the switches alone. Each part is a sum of multiples of 1, T, B T,
+    B T^2 and min(B T, CHUNK_TOKENS), whatever the switches.
+    """
+    return [_forward(run), *_backward(run), Moment(STEP, gradients=FLOAT32 * parameter_count(run.config)["total"])]
 
 
 def chunk_bytes(run: Run) -> int:
@@ -28,43 +51,48 @@ def logits_bytes(run: Run) -> int:
     return FLOAT32 * run.n_tokens * run.config.vocab_size
 
 
-def _loss_forward(run: Run) -> int:
+def _forward(run: Run) -> Moment:
+    kept, copies = activations_bytes(run), copies_bytes(run)
     if run.chunked_loss:  # hidden states and their gradient, the head's gradient, a chunk; copies in half precision
-        copies = 0 if run.precision == "float32" else run.element * (run.table_bytes + run.stream_bytes) // FLOAT32
-        return 2 * run.stream_bytes + run.table_bytes + chunk_bytes(run) + copies
+        if run.precision != "float32":
+            kept += run.element * run.stream_bytes // FLOAT32
+            copies += run.element * run.table_bytes // FLOAT32
+        return Moment(FORWARD, run.table_bytes, copies, kept + 2 * run.stream_bytes, chunk_bytes(run))
     logits = logits_bytes(run)
-    return logits if run.precision == "float32" else logits * run.element // FLOAT32 + logits
+    scores = 0 if run.precision == "float32" else logits * run.element // FLOAT32  # before they become float32
+    return Moment(FORWARD, 0, copies, kept, 2 * logits + scores)
 
 
-def _backward(run: Run, kept: int) -> int:
-    """The widest moment of: the loss, each block from the last to the first, the embedding."""
-    C = run.config.emb_dim
+def _backward(run: Run) -> list[Moment]:
+    """The loss, each block from the last to the first, the embedding.
+
+    From block to block the sum changes by the same amount, so that the widest of them is the first or the last.
+    """
+    L, kept, copies = run.config.n_layers, activations_bytes(run), copies_bytes(run)
     one_block = sum(tensor.n_bytes for tensor in block_tensors(run))
-    kept_block = run.stream_bytes if run.checkpointing else one_block
-    block_gradients = FLOAT32 * sum(
-        parameter_count(run.config)[part] // run.config.n_layers for part in ("attention", "feed_forward")
-    )
-    live, widest = kept, 0
-    if not run.chunked_loss:
-        logits = logits_bytes(run)
-        widest = live + 2 * logits  # the log-probabilities are kept; their gradient, and that of the logits
-        live += run.element * run.n_tokens * C - logits
-    live += run.table_bytes + run.stream_bytes
-    for _ in range(run.config.n_layers):
-        again = one_block if run.checkpointing else 0
-        widest = max(widest, live + again + _passing(run) + block_gradients)
-        live += block_gradients - kept_block
+    kept_block, again = (run.stream_bytes, one_block) if run.checkpointing else (one_block, 0)
+    block_gradients = FLOAT32 * sum(parameter_count(run.config)[part] // L for part in ("attention", "feed_forward"))
+    found = []
+    if not run.chunked_loss:  # the log-probabilities are kept; their gradient, and that of the logits
+        found.append(Moment(BACKWARD, 0, copies, kept, 3 * logits_bytes(run)))
+        kept += run.element * run.n_tokens * run.config.emb_dim
+    kept += run.stream_bytes
+    for n_done in (0, L - 1):
+        gradients = run.table_bytes + (n_done + 1) * block_gradients
+        left = kept - n_done * kept_block + again
+        found += [Moment(BACKWARD, gradients, copies, left + passing) for passing in _passing(run)]
     summed = run.config.tied_head and not (run.chunked_loss and run.device == "cpu")
     of_embedding = run.table_bytes * (not run.config.tied_head or summed)
-    return max(widest, live + of_embedding)
+    gradients = run.table_bytes + L * block_gradients + of_embedding
+    return [*found, Moment(BACKWARD, gradients, copies, kept - L * kept_block)]
 
 
-def _passing(run: Run) -> int:
-    """Results that pass through a block on the way back, where they are largest: in the feed-forward layer or, where
-    attention is not fused, at its squares."""
+def _passing(run: Run) -> list[int]:
+    """Results that pass through a block on the way back, where they can be largest: in the feed-forward layer and,
+    where attention is not fused, at its squares."""
     wide = run.element * run.n_tokens * run.config.hidden_ff_dim
     inner = wide + 2 * run.stream_bytes
     if run.fused_attention:
-        return inner
+        return [inner]
     square = FLOAT32 * run.batch_size * run.config.n_heads * run.context_length**2
-    return max(inner, 2 * square - 2 * wide)
+    return [inner, 2 * square - 2 * wide]

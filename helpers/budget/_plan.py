@@ -53,7 +53,7 @@ def fits(memory: Memory, available_bytes: int) -> Fit:
     if memory.peak_bytes <= available_bytes:
         return Fit(memory.peak_bytes, available_bytes)
     alone = []
-    for what, price, change in _CHANGES:
+    for what, price, change in CHANGES:
         changed = change(memory, available_bytes)
         if changed.peak_bytes < memory.peak_bytes:
             alone.append(Change(what, price, changed.peak_bytes))
@@ -75,7 +75,7 @@ def plan(memory: Memory, available_bytes: int, cost: Cost, currency: str = "") -
 
 def _enough(memory: Memory, available_bytes: int) -> tuple[str, ...]:
     made = []
-    for what, _, change in _CHANGES:
+    for what, _, change in CHANGES:
         changed = change(memory, available_bytes)
         if changed.peak_bytes < memory.peak_bytes:
             memory = changed
@@ -105,7 +105,7 @@ def _accumulate(memory: Memory, available_bytes: int) -> Memory:
     return memory
 
 
-_CHANGES = (
+CHANGES = (  # what, price, (memory, available_bytes) -> memory; the cheapest first
     ("keep no logits in evaluation", "costs nothing", _keep_no_logits),
     ("chunked loss", "costs nothing", _with(chunked_loss=True)),
     ("fused attention", "faster", _with(fused_attention=True)),

@@ -12,6 +12,7 @@ ELEMENT_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 ID_BYTES = 8  # int64
 QUERY_ROWS = 64  # as `helpers.dropout` has it: the masks of so many queries reach up to the last of them
 CHUNK_TOKENS = 256  # as `helpers.loss` has it
+LOG_PROBS = "log-probabilities"
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,13 @@ def kept_tensors(run: Run) -> list[Kept]:
         for kept in (_block_input(run) if run.checkpointing else block_tensors(run))
     ]
     return [*_embedding(run), *blocks, *_norm(run, "final norm"), *_loss(run)]
+
+
+def activations_bytes(run: Run) -> int:
+    """Of all layers together, the scores of the vocabulary apart: `kept_tensors` without a list per block."""
+    block = sum(kept.n_bytes for kept in (_block_input(run) if run.checkpointing else block_tensors(run)))
+    around = [*_embedding(run), *_norm(run, "final norm"), *_loss(run)]
+    return run.config.n_layers * block + sum(kept.n_bytes for kept in around if kept.name != LOG_PROBS)
 
 
 def block_tensors(run: Run) -> list[Kept]:
@@ -143,7 +151,7 @@ def _loss(run: Run) -> list[Kept]:
     if run.chunked_loss:
         return []
     N, C, V = run.n_tokens, run.config.emb_dim, run.config.vocab_size
-    parts = [_kept("hidden states", (N, C), run.element), _kept("log-probabilities", (N, V), FLOAT32)]
+    parts = [_kept("hidden states", (N, C), run.element), _kept(LOG_PROBS, (N, V), FLOAT32)]
     return [Kept("loss", p.name, p.shape, p.n_bytes) for p in parts]
 
 

@@ -16,8 +16,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from helpers.config import PRESETS, GPTConfig, preset
-from tools.bench import machine, report, writing_report
-from tools.bench.processes import ROOT, run_rounds
+from helpers.measuring import machine
+from helpers.measuring.processes import ROOT, run_rounds
+from tools.bench import report, writing_report
 
 OUTPUT = ROOT / "build" / "bench.json"
 # names of their own, so that the parent needs no torch: it must not warm or crowd the machine that its children measure

@@ -15,7 +15,7 @@ import torch
 
 from helpers import runtime
 from helpers.config import GPTConfig
-from tools.bench.device import NO_BFLOAT16, check_device, multiplies_bfloat16, peak_bytes, wait
+from helpers.measuring.device import NO_BFLOAT16, check_device, multiplies_bfloat16, peak_bytes, wait
 from tools.bench.variants import VARIANTS, Batch
 
 SEED = 0

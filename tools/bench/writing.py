@@ -15,8 +15,8 @@ import torch
 
 from helpers import runtime
 from helpers.config import GPTConfig
+from helpers.measuring.device import NO_BFLOAT16, check_device, multiplies_bfloat16, wait
 from helpers.model import GPT
-from tools.bench.device import NO_BFLOAT16, check_device, multiplies_bfloat16, wait
 from tools.bench.writers import WRITERS, Write
 
 SEED = 0

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import site
 import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[2]  # the folder that `helpers` lies in
 MAX_REASON = 300
 
 
 def run_rounds(worker: str, jobs: dict[str, dict], n_rounds: int, threads: int) -> list[dict[str, dict]]:
     """One dict per round, variant name -> its report.
 
-    worker  module that is run for each job, "tools.bench.worker" or "tools.bench.writing"
+    worker  module that is run for each job, such as "tools.bench.worker"
     jobs    variant name -> what the worker gets as JSON
     """
     rounds = []
@@ -33,9 +34,8 @@ def run_worker(worker: str, job: dict, threads: int, extra: dict[str, str] | Non
     extra  environment variables besides those that all workers get
     """
     done = subprocess.run(
-        [sys.executable, "-m", worker, json.dumps(job)],
-        cwd=ROOT,
-        env=os.environ | environment(threads) | (extra or {}),
+        [sys.executable, "-P", "-m", worker, json.dumps(job)],
+        env=os.environ | _search_path() | environment(threads) | (extra or {}),
         capture_output=True,
         text=True,
         check=False,
@@ -44,6 +44,14 @@ def run_worker(worker: str, job: dict, threads: int, extra: dict[str, str] | Non
         last = (done.stderr.strip().splitlines() or ["no message"])[-1].replace(str(ROOT), ".").replace(sys.prefix, "")
         return {"status": "failed", "reason": f"{last[:MAX_REASON]} (exit code {done.returncode})"}
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def _search_path() -> dict[str, str]:
+    """Where a worker finds `helpers`, which may be a folder beside the notebooks; an installed one it finds itself."""
+    installed = [*site.getsitepackages(), site.getusersitepackages()]
+    if str(ROOT) in map(os.path.realpath, installed):
+        return {}
+    return {"PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])}
 
 
 def environment(threads: int) -> dict[str, str]:

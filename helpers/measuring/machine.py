@@ -1,4 +1,4 @@
-"""What the benchmark runs on: the processor's name, whether it multiplies bfloat16, and a process's peak memory."""
+"""What a measurement runs on: the processor's name, whether it multiplies bfloat16, and a process's peak memory."""
 
 from __future__ import annotations
 

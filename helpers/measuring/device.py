@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from helpers import runtime
-from tools.bench import machine
+from helpers.measuring import machine
 
 NO_BFLOAT16 = {"status": "skipped", "reason": "no bfloat16 instructions"}
 
