@@ -82,6 +82,19 @@ def pick_precision(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if capable else torch.float16
 
 
+def memory_bytes(device: torch.device) -> int | None:
+    """All the memory that the device has, in use or not: a card's own, else the machine's; None where it is not known.
+
+    What a container is allowed of the machine's is not looked at.
+    """
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    names = getattr(os, "sysconf_names", {})  # none on Windows
+    if device.type != "cpu" or not {"SC_PAGE_SIZE", "SC_PHYS_PAGES"} <= set(names):
+        return None
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 def _threads() -> int:
     asked = os.environ.get(THREADS_VARIABLE)
     if asked is None:

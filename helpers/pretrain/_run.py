@@ -15,6 +15,7 @@ from helpers.model import GPT
 from helpers.pretrain import _texts
 from helpers.pretrain._console import Console
 from helpers.pretrain._folder import BEST, FINAL, IDS, LOG, Checkpoints, locked
+from helpers.pretrain._forecast import forecast
 from helpers.pretrain._log import Log
 from helpers.pretrain._plan import Plan, leaves_open
 from helpers.pretrain._stop import StopRequest, listening
@@ -98,6 +99,9 @@ class Run:
         trainer = Trainer(model, batches, self.plan.train, validation, shard_on)
         layout = f", in shards on {self.workers.count} workers" if shard_on else ""
         self.console.say(f"{model.n_params:,} parameters, {self.plan.train.precision} on {self.device.type}{layout}")
+        expected = None if shard_on else forecast(self.plan, self.device, self.workers.count)
+        if expected:
+            (self.console.say if expected.fits else self.console.warn)(f"memory, predicted: {expected}")
         return trainer
 
     def _find(self) -> checkpoint.Found | None:
