@@ -26,13 +26,14 @@ from helpers.budget._cost import (
     readable_time,
     training_seconds,
 )
-from helpers.budget._memory import Memory, memory
+from helpers.budget._memory import DEVICES, Memory, memory
 from helpers.budget._plan import Change, Fit, fits, plan
 from helpers.budget._published import PUBLISHED_RUNS, Explanation, PublishedRun, explain
 from helpers.budget._tensors import Kept
 
 __all__ = [
     "DAYS_PER_MONTH",
+    "DEVICES",
     "LINKS",
     "PUBLISHED_RUNS",
     "SECONDS_PER_DAY",
