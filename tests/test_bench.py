@@ -256,3 +256,8 @@ def test_peak_memory_sees_an_allocation():
     assert machine.peak_resident_bytes() >= before + 2**26 > before
     del block
     assert machine.peak_resident_bytes() >= before + 2**26
+
+
+def test_a_worker_that_says_nothing_is_reported():
+    report = processes.run_worker("helpers.config", {}, 1)  # a module that ends well and prints nothing
+    assert report == {"status": "failed", "reason": "helpers.config printed no report (exit code 0)"}

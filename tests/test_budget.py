@@ -34,6 +34,8 @@ def test_readable_time(seconds, expected):
         (300e9, "300 billion"),
         (300e9 / 3600, "83.3 million"),
         (999.6e6, "1 billion"),
+        (999.4e12, "999 trillion"),
+        (999.7e12, "1,000 trillion"),
         (2e15, "2,000 trillion"),
     ],
 )

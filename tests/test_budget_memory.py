@@ -8,9 +8,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from helpers import budget
 from helpers.budget import _tensors
+from helpers.budget._plan import CHANGES
 from helpers.config import GPTConfig, preset
 from helpers.dropout import QUERY_ROWS
 from helpers.loss import CHUNK_TOKENS, next_token_loss
@@ -85,6 +87,49 @@ def test_by_hand():
     assert budget.memory(config, 1, optimizer="sgd").phases["optimizer step"] == 8 * n_params
 
 
+def test_phases_by_hand():
+    """The same model on a card: the widest moment of the way back is the block's, with what passes through it."""
+    config = GPTConfig(vocab_size=3, context_length=5, emb_dim=2, n_heads=1, n_layers=1, drop_rate=0.0)
+    whole = budget.memory(config, 1, chunked_loss=False, device="cuda")
+    table, block = 4 * 6, 4 * (2 * 6 + 6 + 2 * 2 + 2 + 2 * 8 + 8 + 8 * 2 + 2)
+    kept = 4 * (10 + 10 + 10 + 30 + 5 + 10 + 10 + 10 + 10 + 40 + 40) + 8 * (5 + 5) + 4 * (10 + 10)
+    hidden, passing = 4 * 10, 4 * 40 + 2 * 4 * 10
+    assert whole.parts_by_phase()["backward"]["gradients"] == table + block
+    assert whole.parts_by_phase()["backward"]["activations"] == kept + 3 * hidden + passing  # kept, two gradients
+    assert budget.memory(config, 1, device="cuda").parts_by_phase()["forward"]["logits"] == 5 * 3 * 4
+
+
+def test_copies_by_hand():
+    """Autocast's cache has those of all blocks until the way forward ends; checkpointing makes one block's again."""
+    config = GPTConfig(vocab_size=3, context_length=5, emb_dim=2, n_heads=1, n_layers=7, drop_rate=0.0)
+    block, table = 2 * (4 * 4 + 2 * 16), 2 * 6
+    for checkpointing, back in ((False, 7), (True, 1)):
+        predicted = budget.memory(config, 1, precision="bfloat16", checkpointing=checkpointing, device="cuda")
+        forward, backward = (predicted.parts_by_phase()[phase] for phase in ("forward", "backward"))
+        assert forward["low-precision copies of weights"] == 7 * block + table
+        assert backward["low-precision copies of weights"] == back * block
+        assert forward["logits"] == 5 * 3 * (2 + 4)
+
+
+def test_autocast_keeps_the_copies_of_checkpointed_blocks():
+    """A second pass under the same autocast makes no matrix anew."""
+    model = GPT(CONFIG).train()
+    model.checkpointing, token_ids, made = True, torch.zeros(1, 7, dtype=torch.long), []
+    matrices = [module.weight for module in model.blocks.modules() if isinstance(module, torch.nn.Linear)]
+    shapes = {tuple(weight.shape) for weight in matrices}
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            if function is torch.ops.aten._to_copy.default and tuple(args[0].shape) in shapes:
+                made.append(args[0])
+            return function(*args, **kwargs or {})
+
+    with Watch(), torch.autocast("cpu", dtype=torch.bfloat16):
+        for _ in range(2):
+            model.hidden(token_ids)
+            assert len(made) == len(matrices)
+
+
 def test_the_peak_is_that_of_the_widest_phase():
     predicted = budget.memory(preset("gpt2-124m"), 4, chunked_loss=False, device="cuda")
     assert predicted.tensors_bytes == max(predicted.phases.values()) == predicted.phases[predicted.phase]
@@ -143,6 +188,31 @@ def test_fits_says_what_to_change():
     assert kept.together == ("keep no logits in evaluation",)
     with pytest.raises(ValueError, match="available_bytes"):
         budget.fits(predicted, 0)
+
+
+@pytest.mark.parametrize("room", [13, 14.75, 22, 40, 79])
+def test_fits_finds_what_is_enough_wherever_anything_is(room):
+    """Slow oracle: every subset of the switches, a row at a time."""
+    for name, precision in itertools.product(("opt-125m", "gpt2-774m"), ("float32", "bfloat16")):
+        tight = {"precision": precision, "fused_attention": False, "chunked_loss": False}
+        kept = {"kept_logits_for_evaluation": 30_000, "device": "cuda"}
+        predicted = budget.memory(preset(name, drop_rate=0.0), 3, 1024, **tight, **kept)
+        chosen = itertools.product({precision, "bfloat16"}, *3 * [(False, True)], (0, 30_000))
+        switches = ("precision", "fused_attention", "chunked_loss", "checkpointing")
+        least = min(
+            replace(
+                predicted,
+                kept_tokens=n,
+                run=replace(predicted.run, batch_size=1, **dict(zip(switches, on, strict=True))),
+            ).peak_bytes
+            for *on, n in chosen
+        )
+        fit = budget.fits(predicted, int(room * GIB))
+        assert bool(fit.together) == (least <= room * GIB < predicted.peak_bytes), (name, precision)
+        changes, memory = {what: change for what, _, change in CHANGES}, predicted
+        for what in fit.together:
+            memory = changes[what](memory, int(room * GIB))
+        assert not fit.together or memory.peak_bytes <= room * GIB
 
 
 def test_cost_and_plan():

@@ -44,7 +44,7 @@ def run(text: Path, out: Path, *more: str, change: tuple[str, ...] = ()) -> int:
     return pretrain.main(options)
 
 
-def small_trainer(precision: str, shard_on: torch.device | None = None) -> Trainer:
+def small_trainer(precision: str, shard_on: torch.device | None = None, drop_rate: float = 0.0) -> Trainer:
     """Uneven shares, masked targets, documents in a row, and three batches to judge by, of which one worker has two."""
     torch.manual_seed(3)
     config = GPTConfig(
@@ -53,7 +53,7 @@ def small_trainer(precision: str, shard_on: torch.device | None = None) -> Train
         emb_dim=22,
         n_heads=2,
         n_layers=2,
-        drop_rate=0.0,
+        drop_rate=drop_rate,
         tied_head=CASES[precision][0],
     )
     model = GPT(config)
@@ -88,7 +88,7 @@ def worker(rank: int, ports: list[str], text: Path, folder: Path) -> None:
     ):
         if train("two", "--shard") == 2:
             return
-        train("from_one", "--shard", change=("checkpointing=true",))
+        best_of_its_own(rank, lambda: train("from_one", "--shard", change=("checkpointing=true",)))
         told_to_stop(rank, lambda: train("stopped", "--shard"))
         if rank == 0:
             shutil.copytree(folder / "stopped", folder / "to_ddp")
@@ -110,6 +110,20 @@ def told_to_stop(rank: int, train: Callable) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Trainer, "_update", then_stop)
+        train()
+
+
+def best_of_its_own(rank: int, train: Callable) -> None:
+    """Going on, the second worker takes another loss for the best: as if it did not see the best weights there."""
+    load = Run._load
+
+    def then_forget(self: Run, *given: object) -> None:
+        load(self, *given)
+        if rank == 1:
+            self.best_loss = 0.0
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Run, "_load", then_forget)
         train()
 
 
@@ -143,14 +157,23 @@ def at_loop(port: str, rank: int, folder: Path) -> None:
         found[precision] = [asdict(record) for record in trainer]
         parts = trainer.optimizer.state.items()
         found[f"{precision} held"] = [[p.to_local().numel(), s["exp_avg"].to_local().numel()] for p, s in parts]
+        moments = [state["exp_avg"] for state in trainer.state()["optimizer"]["state"].values()]
+        found[f"{precision} moments"] = [part.numel() for part in moments if part is not None]
         weights = trainer.weights()
         found[f"{precision} norm"] = {k: v.norm().item() for k, v in weights.items() if v is not None}
     found["units"] = sum(hasattr(part, "reshard") for part in trainer._summed_loss.modules())
     found["gradients"] = gradients_held(small_trainer("float32", cpu))
     found["overflow"] = overflow_on_the_second(rank, small_trainer("float16", cpu))
+    found["with dropout"] = [losses_with_dropout(rank, shard_on) for shard_on in (None, cpu)]
     found["refused"] = refused()
     (folder / f"loop{rank}.json").write_text(json.dumps(found))
     dist.destroy_process_group()
+
+
+def losses_with_dropout(rank: int, shard_on: torch.device | None) -> list[float]:
+    trainer = small_trainer("float32", shard_on, drop_rate=0.3)
+    torch.manual_seed(rank)
+    return [record.loss_nats for record in trainer]
 
 
 def gradients_held(trainer: Trainer) -> list[int]:
@@ -331,7 +354,14 @@ def test_the_loop_in_every_precision(folder, precision):
                 assert mine[name] == expected, name
     norms = {name: weight.norm().item() for name, weight in trainer.weights().items()}
     assert found[0][f"{precision} norm"] == pytest.approx(norms, rel=1e-2)
-    assert found[1][f"{precision} norm"] == {}  # one worker alone has them whole
+    assert found[0][f"{precision} moments"] == [p.numel() for p in trainer.optimizer.state]
+    assert found[1][f"{precision} norm"] == {} and found[1][f"{precision} moments"] == []  # one alone has them whole
+
+
+def test_dropout_draws_in_shards_what_it_draws_in_whole_copies(folder):
+    """Though the second worker has a piece less, and has to go through the layers as often as the first one."""
+    copies, shards = json.loads((folder / "loop0.json").read_text())["with dropout"]
+    assert shards == pytest.approx(copies, rel=1e-5)
 
 
 def test_each_holds_half_of_weights_gradients_and_moments(folder):

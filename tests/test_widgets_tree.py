@@ -214,6 +214,22 @@ def test_draws_made_ahead_are_the_draws_that_would_have_been_made(model) -> None
         assert plain.answer(QUESTION | {"path": path[:-1], "n": n})["add"][0] == path[-1]
 
 
+def test_a_model_that_fails_while_drawing_ahead_leaves_no_trace(table: Tensor) -> None:
+    """The reader has the answer by then; what fails is met again when it is asked for."""
+    tree = widgets.sampling_tree(BreakableModel(lambda token_ids: table[token_ids % 7]), n_drawn=0, seed=3)
+    plain = widgets.sampling_tree(lambda token_ids: table[token_ids % 7], n_drawn=0, seed=3)
+    look_ahead = tree._look_ahead
+
+    def then_fail(*given: object) -> None:
+        tree.tree.greedy_path(9)  # the model fails after the draw only
+        tree.model.error = RuntimeError("out of memory")
+        look_ahead(*given)
+
+    tree._look_ahead = then_fail
+    assert asked(tree, [], 1) == plain.answer(QUESTION)["add"][0] and tree.ahead is None
+    assert torch.equal(tree.generator.get_state(), plain.generator.get_state())
+
+
 @pytest.mark.parametrize("other", [{"do": "favourite"}, {"temperature": 0.5}, {"top_k": 3}, {"path": []}])
 def test_a_draw_made_ahead_that_is_not_wanted_leaves_no_trace(model, other: dict) -> None:
     ahead, plain = (widgets.sampling_tree(model, n_drawn=0, seed=3) for _ in range(2))
@@ -312,9 +328,23 @@ def test_a_model_that_was_trained_meanwhile_is_asked_anew() -> None:
     torch.manual_seed(0)
     gpt = GPT(GPTConfig(V, 8, 12, 2, 1))
     tree = _token_tree.TokenTree(gpt, "The captain")
-    before = tree.logits((5,))
+    before, greedy = tree.logits((5,)), tree.greedy_path(3)
     with torch.no_grad():
         gpt.token_embedding.weight.mul_(2)
+    anew = _token_tree.TokenTree(gpt, "The captain")
+    assert tree.greedy_path(3) == anew.greedy_path(3) != greedy
     after = tree.logits((5,))
     assert not torch.equal(before, after)
-    torch.testing.assert_close(after, _token_tree.TokenTree(gpt, "The captain").logits((5,)))
+    torch.testing.assert_close(after, anew.logits((5,)))
+
+
+def test_a_draw_made_ahead_by_a_model_that_was_trained_since_is_made_anew() -> None:
+    torch.manual_seed(0)
+    gpt = GPT(GPTConfig(V, 8, 12, 2, 1))
+    ahead, plain = (widgets.sampling_tree(gpt, n_drawn=0, seed=3) for _ in range(2))
+    path = [asked(ahead, [], 1)]
+    assert plain.answer(QUESTION)["add"][0] == path[0]
+    with torch.no_grad():
+        gpt.token_embedding.weight.mul_(2)
+    question = QUESTION | {"path": path}
+    assert ahead.answer(question)["node"] == plain.answer(question)["node"]

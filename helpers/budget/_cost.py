@@ -91,7 +91,7 @@ def readable_count(n: float) -> str:
         raise ValueError(f"a count is a finite number of at least 0, got {n}")
     for name, size in (("trillion", 1e12), ("billion", 1e9), ("million", 1e6)):
         amount = n / size
-        if amount >= 1000:
+        if amount >= 999.5:
             return f"{amount:,.0f} {name}"
         if amount >= 0.9995:
             return f"{amount:.3g} {name}"

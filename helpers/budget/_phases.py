@@ -40,9 +40,9 @@ def moments(run: Run) -> list[Moment]:
 
 
 def chunk_bytes(run: Run) -> int:
-    """The scores of one chunk of positions, and what a graphics card makes beside them."""
+    """The scores of one chunk of positions; in half precision a graphics card has them in float32 beside it."""
     scores = min(CHUNK_TOKENS, run.n_tokens) * run.config.vocab_size
-    beside = 0 if run.device == "cpu" else FLOAT32 * (1 if run.precision == "float32" else 2)
+    beside = 0 if run.device == "cpu" or run.precision == "float32" else FLOAT32
     return scores * (run.element + beside)
 
 
@@ -68,7 +68,7 @@ def _backward(run: Run) -> list[Moment]:
 
     From block to block the sum changes by the same amount, so that the widest of them is the first or the last.
     """
-    L, kept, copies = run.config.n_layers, activations_bytes(run), copies_bytes(run)
+    L, kept, copies = run.config.n_layers, activations_bytes(run), copies_bytes(run, 1 if run.checkpointing else None)
     one_block = sum(tensor.n_bytes for tensor in block_tensors(run))
     kept_block, again = (run.stream_bytes, one_block) if run.checkpointing else (one_block, 0)
     block_gradients = FLOAT32 * sum(parameter_count(run.config)[part] // L for part in ("attention", "feed_forward"))

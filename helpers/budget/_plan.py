@@ -22,7 +22,8 @@ class Fit:
     """Whether a run fits, and if not, what to change, the cheapest first.
 
     changes   each made alone
-    together  the fewest of them, added in that order, with which it fits; empty where it fits or nothing helps
+    together  made one after the other, each that then makes it smaller, until it fits; empty where it fits as it is, or
+              not even with all of them
     """
 
     peak_bytes: int
@@ -74,14 +75,16 @@ def plan(memory: Memory, available_bytes: int, cost: Cost, currency: str = "") -
 
 
 def _enough(memory: Memory, available_bytes: int) -> tuple[str, ...]:
-    made = []
-    for what, _, change in CHANGES:
-        changed = change(memory, available_bytes)
-        if changed.peak_bytes < memory.peak_bytes:
-            memory = changed
-            made.append(what)
-        if memory.peak_bytes <= available_bytes:
-            return tuple(made)
+    made, n_before = [], -1
+    while len(made) > n_before:  # again: what makes one phase smaller may show once another is no longer the widest
+        n_before = len(made)
+        for what, _, change in CHANGES:
+            changed = change(memory, available_bytes)
+            if changed.peak_bytes < memory.peak_bytes:
+                memory = changed
+                made.append(what)
+            if memory.peak_bytes <= available_bytes:
+                return tuple(made)
     return ()
 
 

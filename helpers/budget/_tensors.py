@@ -94,14 +94,18 @@ def block_tensors(run: Run) -> list[Kept]:
     ]
 
 
-def copies_bytes(run: Run) -> int:
-    """Low-precision copies of the matrices, made by autocast and kept with the products' other factor."""
+def copies_bytes(run: Run, n_blocks: int | None = None) -> int:
+    """Low-precision copies of the matrices of so many blocks (None: all) and of the head.
+
+    Autocast's cache keeps them all until the forward pass ends, and the products keep theirs for the way back; with
+    checkpointing a block's are made again when its turn comes.
+    """
     if run.precision == "float32":
         return 0
     C, F = run.config.emb_dim, run.config.hidden_ff_dim
     head = 0 if run.chunked_loss else run.config.vocab_size * C
-    blocks = 1 if run.checkpointing else run.config.n_layers
-    return run.element * (blocks * (4 * C * C + 2 * C * F) + head)
+    n_blocks = run.config.n_layers if n_blocks is None else n_blocks
+    return run.element * (n_blocks * (4 * C * C + 2 * C * F) + head)
 
 
 def mask_numbers(T: int) -> int:

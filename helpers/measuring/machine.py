@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import re
-import resource
 import sys
 from pathlib import Path
 
@@ -38,5 +37,7 @@ def peak_resident_bytes() -> int:
         found = re.search(r"^VmHWM:\s*(\d+) kB$", STATUS.read_text(encoding="utf-8"), re.MULTILINE)
         if found:
             return int(found[1]) * 1024
+    import resource  # not on Windows, where the rest of this module works
+
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

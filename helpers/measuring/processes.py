@@ -43,6 +43,8 @@ def run_worker(worker: str, job: dict, threads: int, extra: dict[str, str] | Non
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1].replace(str(ROOT), ".").replace(sys.prefix, "")
         return {"status": "failed", "reason": f"{last[:MAX_REASON]} (exit code {done.returncode})"}
+    if not done.stdout.strip():
+        return {"status": "failed", "reason": f"{worker} printed no report (exit code 0)"}
     return json.loads(done.stdout.splitlines()[-1])
 
 

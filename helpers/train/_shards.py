@@ -48,10 +48,10 @@ def _require_collectives(mesh: Any) -> None:
     try:
         trial(torch.ones(1, 2, device=mesh.device_type)).sum().backward()
     except (RuntimeError, AttributeError) as error:  # the latter in editions that know streams on a card only
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ValueError(
             f"these workers cannot shard: torch {torch.__version__} does not do it on {mesh.device_type} over "
-            f"{dist.get_backend()} ({str(error).splitlines()[0]}). Take a newer torch, a card for each worker, "
-            "or do not shard"
+            f"{dist.get_backend()} ({reason}). Take a newer torch, a card for each worker, or do not shard"
         ) from error
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -147,6 +147,7 @@ class Trainer:
         most = math.ceil(len(batch[0]) / self.workers.count)  # rows of the first worker's share
         size = self.config.micro_batch_size or most
         pieces = list(zip(*(share.split(size) for share in shares), strict=True))
+        n_own = len(pieces)
         if self.sharded:  # a layer is gathered from all workers, so that all take equally many pieces
             pieces += [unscored(pieces[0])] * (math.ceil(most / size) - len(pieces))
         total = torch.zeros((), device=self.device)  # read once: each look would make a GPU wait
@@ -154,7 +155,7 @@ class Trainer:
             last = i == len(pieces) - 1
             piece = [part.to(self.device) for part in piece]
             wait = not last and isinstance(self._summed_loss, DistributedDataParallel)
-            with self._summed_loss.no_sync() if wait else nullcontext():
+            with self._summed_loss.no_sync() if wait else nullcontext(), self._drawing(counts=i < n_own):
                 with autocast(self.device, self.config.precision):
                     loss = self._summed_loss(*piece)
                 # workers' gradients are averaged, so that each is made `count` times too large
@@ -164,6 +165,11 @@ class Trainer:
         if not math.isfinite(mean):
             self._stop(f"a loss of {mean}")
         return mean
+
+    def _drawing(self, counts: bool) -> AbstractContextManager:
+        """Where it does not count, the numbers that dropout draws inside the block are drawn again after it."""
+        cards = [self.device] if self.device.type == "cuda" else []
+        return nullcontext() if counts else torch.random.fork_rng(cards)
 
     def _batch(self, step: int) -> tuple[tuple[Tensor, ...], int]:
         """The step's token_ids, targets and segments, if any, looked at on the CPU; how many targets are scored."""

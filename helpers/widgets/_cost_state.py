@@ -57,7 +57,7 @@ def calculator_state(values: dict[str, float], config: dict) -> State:
     values  positions of `tokens`, `rate`, `price`, `watts`, `hours` and `money` among config's stops
     """
     plan, currency = plan_at(values, config), config["currency"]
-    taken, texts = plan.cost, _texts(plan_at(values, config), config["currency"])
+    taken, texts = plan.cost, _texts(plan, currency)
     time, money = _time(taken.hours), _money(taken.money, currency)
     energy = "" if taken.kwh is None else f", {_amount(taken.kwh)} kWh"
     said = ["fits", "too expensive", "too long", "too long and too expensive"][2 * plan.late + plan.dear]

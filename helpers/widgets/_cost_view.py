@@ -41,8 +41,8 @@ CELLS = {
     "money": ("money",),
 }
 FOOT = (
-    "At a steady speed, without starts, evaluations and pauses. Times stand on a log axis; a month is 30 days. "
-    "A100: GPT-2 124M, context 1,024, as S. Raschka published it."
+    "At a steady speed, without starts, evaluations and pauses; amounts are rounded. Times stand "
+    "on a log axis; a month is 30 days. A100: GPT-2 124M, context 1,024, as S. Raschka published it."
 )
 
 

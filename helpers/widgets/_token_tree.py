@@ -89,8 +89,7 @@ class TokenTree:
 
     def logits(self, path: Path, reader: Reader | None = None) -> Tensor:
         """(V,) scores of what follows prompt and path."""
-        if (now := weights_version(self.model)) != self.weights_then:  # trained meanwhile
-            self.remembered, self.weights_then = {}, now
+        self._forget_another_model()
         found = self.remembered.pop(path, None)
         if found is None:
             found = (reader or self.reader).logits([*self.prompt_ids, *path])
@@ -104,11 +103,16 @@ class TokenTree:
 
     def greedy_path(self, n_steps: int) -> list[Step]:
         """The first `n_steps` of the path that takes the favourite each time."""
+        self._forget_another_model()
         while len(self.greedy) < n_steps:
             path = tuple(step[0] for step in self.greedy)
             logits = self.logits(path, self.greedy_reader)
             self.greedy.append(step_taken(logits, int(logits.argmax()), FAVOURITE))
         return self.greedy[:n_steps]
+
+    def _forget_another_model(self) -> None:
+        if (now := weights_version(self.model)) != self.weights_then:  # trained meanwhile
+            self.remembered, self.greedy, self.weights_then = {}, [], now
 
     def config(self, path: Path = (), drawn: Iterable[Step] = (), *, depth: int = 1, version: int = 0) -> dict:
         """What the page gets, as JSON: the first `depth` levels of the tree and the nodes along `path`."""

@@ -180,11 +180,14 @@ class SamplingTree:
 
     def _look_ahead(self, path: Path, question: dict) -> None:
         """While the reader looks: the greedy path of the next step, and after a draw the next draw."""
-        with quickly(self.model):
-            self.tree.greedy_path(len(path) + 1)
-            if question["do"] == "draw":
-                before = self.generator.get_state()
-                self.ahead = Ahead(self._draw_of(path, question), before, self._work_out(path, question))
+        before = self.generator.get_state()
+        try:
+            with quickly(self.model):
+                self.tree.greedy_path(len(path) + 1)
+                if question["do"] == "draw":
+                    self.ahead = Ahead(self._draw_of(path, question), before, self._work_out(path, question))
+        except Exception:  # it comes again, and onto the card, when the reader asks for that step
+            self.generator.set_state(before)
 
     def _draw_of(self, path: Path, question: dict) -> tuple:
         settings = (question[name] for name in ("version", "do", "temperature", "top_k"))

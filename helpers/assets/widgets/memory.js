@@ -55,13 +55,16 @@ const CHANGES = [
 ];
 const together = (run, room, config) => {
   const made = [];
-  for (let k = 0; k < CHANGES.length; k++) {
-    const changed = CHANGES[k](run, room, config);
-    if (predict(changed, config).peak < predict(run, config).peak) {
-      run = changed;
-      made.push(config.changes[k]);
+  for (let before = -1; made.length > before;) {
+    before = made.length;
+    for (let k = 0; k < CHANGES.length; k++) {
+      const changed = CHANGES[k](run, room, config);
+      if (predict(changed, config).peak < predict(run, config).peak) {
+        run = changed;
+        made.push(config.changes[k]);
+      }
+      if (predict(run, config).peak <= room) return made;
     }
-    if (predict(run, config).peak <= room) return made;
   }
   return [];
 };
