@@ -51,8 +51,8 @@ def memory(answer: Callable[[int, int, int, int], float]) -> None:
 def micro_batch(answer: Callable[[int, Callable[[int], int], int], int]) -> None:
     """The machine's size is set so that the answer is known: exactly what that many rows take, or a byte less."""
     cases = [
-        (16, 4, 3 * GIBI, 700 * MEBI),
         (12, 6, 100, 7),
+        (16, 4, 3 * GIBI, 700 * MEBI),
         (12, 4, 2 * GIBI, 31 * MEBI),
         (10, 10, 5, 1),
         (7, 1, 40, 11),
@@ -108,7 +108,8 @@ def _line(always: int, per_row: int) -> Callable[[int], int]:
 
 
 def _expect_rows(got: object, expected: int, batch_size: int, peak: Callable[[int], int], room: int) -> None:
-    case = f"a batch of {batch_size} rows, {peak(0):,} bytes and {peak(1) - peak(0):,} a row, room for {room:,}"
+    always, each = peak(0), peak(1) - peak(0)
+    case = f"a batch of {batch_size} rows; {always:,} bytes always, {each:,} more for each at once; room for {room:,}"
     if one_number(got, case) != expected:
         raise Mistake(
             f"{case}: expected {expected} rows at once, got {got!r}. The rows must fit (the last byte may be used), "

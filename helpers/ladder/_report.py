@@ -64,4 +64,4 @@ def _draw(ax, machine: str, labels: list[str], speeds: list[float], instead: lis
     ax.grid(False, axis="y")
     ax.margins(x=0.3)
     ax.set_title(machine, fontsize=12)
-    ax.set_xlabel("times its first rung; at the bars: tokens/s")
+    ax.set_xlabel("times its first rung\n(at the bars: tokens/s)")
