@@ -29,6 +29,14 @@ def assert_carries_its_first_state(card: Card) -> str:
     return page
 
 
+def sanitised(page: str) -> str:
+    """The page as a front end shows it that takes scripts, styles, controls and their attributes away."""
+    kept = re.sub(
+        r"<style>.*?</style>|<script>.*?</script>|<(input|i)\b[^>]*>|<button.*?</button>", "", page, flags=re.S
+    )
+    return re.sub(r' (?:style|class|data-[a-z-]+)="[^"]*"', "", kept)
+
+
 @dataclass
 class BreakableModel:
     """A model until its `error` is set, which it then raises."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 import itertools
 import json
@@ -228,6 +229,23 @@ def test_a_model_that_fails_while_drawing_ahead_leaves_no_trace(table: Tensor) -
     tree._look_ahead = then_fail
     assert asked(tree, [], 1) == plain.answer(QUESTION)["add"][0] and tree.ahead is None
     assert torch.equal(tree.generator.get_state(), plain.generator.get_state())
+
+
+def test_in_a_kernel_the_next_draw_is_made_after_a_pause_unless_something_is_asked_before(model) -> None:
+    tree = widgets.sampling_tree(model, n_drawn=0, seed=3)
+
+    async def reader() -> None:
+        first = asked(tree, [], 1)
+        assert tree.ahead is None and tree.waiting, "the answer waits for nothing"
+        second = asked(tree, [first], 2)
+        await asyncio.sleep(4 * _tree.PAUSE_S)
+        assert tree.ahead.of[0] == (first, second), "the first one's was made, or none"
+        asked(tree, [first, second], 3)
+        tree.box.value = "another"
+        await asyncio.sleep(4 * _tree.PAUSE_S)
+        assert tree.ahead is None, "made for a prompt that is gone"
+
+    asyncio.run(reader())
 
 
 @pytest.mark.parametrize("other", [{"do": "favourite"}, {"temperature": 0.5}, {"top_k": 3}, {"path": []}])

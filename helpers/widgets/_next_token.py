@@ -64,13 +64,14 @@ class NextToken:
         try:
             with quickly(self.model):
                 self.config = next_token_config(self.reader, change["new"])
-            self.status.value = prompt_status(self.model, change["new"])
+            line = prompt_status(self.model, change["new"])
         except Exception as error:  # whatever the model throws belongs on the card, the only place the reader looks at
             self.config = self.config | {"error": f"{failure(error)} Below: the last prompt that worked."}
-            self.status.value = status(failure(error))
+            line = status(failure(error))
         config = html.escape(json.dumps(self.config, ensure_ascii=False, separators=(",", ":")))
         ms = 1000 * (time.perf_counter() - begin)
         self.feed.value = f'<div data-feed="{self.card_id}" data-config="{config}" data-ms="{ms:.2f}" hidden></div>'
+        self.status.value = line  # after the picture, for which the reader waits
 
 
 def next_token(model: Model, prompt: str = "The captain") -> NextToken:

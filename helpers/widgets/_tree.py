@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 import json
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 import ipywidgets
@@ -27,6 +29,7 @@ from helpers.widgets._token_tree import FAVOURITE, Path, Step, TokenTree, draw, 
 from helpers.widgets._tree_state import TEMPERATURES, TOP_K, plain, template, tree_state
 
 DEPTH = 3  # levels of the tree that the page carries
+PAUSE_S = 0.05  # between an answer and the work on the next one
 DRAWN, CHOSEN, REST = "drawn", "your choice", "drawn from the rest"
 
 
@@ -81,6 +84,7 @@ class SamplingTree:
         self.generator = torch.Generator().manual_seed(seed)
         self.tree = TokenTree(model, prompt)
         self.ahead: Ahead | None = None
+        self.waiting: asyncio.TimerHandle | None = None  # what is to be made ahead
         self.version = 0
         drawn: list[Step] = []
         for _ in range(n_drawn):
@@ -173,10 +177,25 @@ class SamplingTree:
         return {"temperature": TEMPERATURES[int(values["temperature"])], "top_k": TOP_K[int(values["top_k"])]}
 
     def _asked(self, change: dict) -> None:
-        reply = self.answer(json.loads(change["new"]))
+        self._forget_later()
+        question = json.loads(change["new"])
+        reply = self.answer(question)
         self._tell(reply)
         if "add" in reply:
-            self._look_ahead(tuple(map(int, reply["key"].split(","))), json.loads(change["new"]))
+            path = tuple(map(int, reply["key"].split(",")))
+            self._later(lambda: self._look_ahead(path, question))
+
+    def _later(self, work: Callable[[], None]) -> None:
+        """Once the answer is on the page, whose drawing needs the processor; at once where no kernel's loop runs."""
+        try:
+            self.waiting = asyncio.get_running_loop().call_later(PAUSE_S, work)
+        except RuntimeError:
+            work()
+
+    def _forget_later(self) -> None:
+        if self.waiting:
+            self.waiting.cancel()
+            self.waiting = None
 
     def _look_ahead(self, path: Path, question: dict) -> None:
         """While the reader looks: the greedy path of the next step, and after a draw the next draw."""
@@ -194,6 +213,7 @@ class SamplingTree:
         return (path, *settings, weights_version(self.model))
 
     def _new_prompt(self, change: dict) -> None:
+        self._forget_later()
         try:
             with quickly(self.model):
                 tree = TokenTree(self.model, change["new"])

@@ -12,6 +12,7 @@ from helpers import budget, widgets
 from helpers.config import preset
 from helpers.widgets import _cost_state
 from helpers.widgets._card import Card
+from tests import cards
 from tests.browser import latency
 from tests.browser.conftest import SCREENSHOTS
 from tests.browser.test_sampling_in_browser import SET
@@ -219,11 +220,7 @@ def test_an_exported_page_lives_and_without_scripts_the_first_state_stands(brows
         assert still.eval_on_selector(root, "e => getComputedStyle(e).borderTopColor") == RED
         assert still.eval_on_selector(root, STICKS_OUT) == []
     still.screenshot(path=SCREENSHOTS / "widget_calculators_no_script.png", full_page=True)
-    sanitised = re.sub(
-        r"<style>.*?</style>|<script>.*?</script>|<(input|i)\b[^>]*>|<button.*?</button>", "", markup, flags=re.S
-    )
-    sanitised = re.sub(r' (?:style|class|data-[a-z-]+)="[^"]*"', "", sanitised)
-    still.set_content(PAGE.format(sanitised))
+    still.set_content(PAGE.format(cards.sanitised(markup)))
     assert still.get_by_text("█").first.is_visible() and still.locator("table:visible").count() == 2
     assert still.get_by_text("✗ Change").first.is_visible()
     context.close()

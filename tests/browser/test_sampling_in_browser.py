@@ -13,6 +13,7 @@ from helpers import widgets
 from helpers.widgets import _sampling
 from helpers.widgets._card import Card
 from helpers.widgets._distribution import sampling_config
+from tests import cards
 from tests.browser import latency
 from tests.browser.conftest import SCREENSHOTS
 from tests.browser.test_widgets_in_browser import PAGE, compare, show
@@ -183,11 +184,7 @@ def test_without_scripts_and_without_styles_there_is_a_picture(browser) -> None:
     page.set_content(PAGE.format(markup))
     assert page.locator(f"{ROOT} .cw-next").is_visible() and not page.locator(f"{ROOT} .cw-plain").is_visible()
     page.screenshot(path=SCREENSHOTS / "widget_sampling_no_script.png", full_page=True)
-    sanitised = re.sub(
-        r"<style>.*?</style>|<script>.*?</script>|<input[^>]*>|<button.*?</button>", "", markup, flags=re.S
-    )
-    sanitised = re.sub(r' (?:style|class|data-[a-z]+)="[^"]*"', "", sanitised)
-    page.set_content(PAGE.format(sanitised))
+    page.set_content(PAGE.format(cards.sanitised(markup)))
     assert page.get_by_text("█").first.is_visible() and page.locator("table:visible").count() == 1
     assert "home" in page.locator("table:visible").text_content()
     page.screenshot(path=SCREENSHOTS / "widget_sampling_sanitised.png", full_page=True)
