@@ -13,8 +13,6 @@ LAB_ARGS ?=
 # Notebooks run without a network: what asks for one is sent to a port where nobody answers
 NO_NETWORK := HF_HUB_OFFLINE=1 http_proxy=http://127.0.0.1:9 https_proxy=http://127.0.0.1:9 no_proxy=127.0.0.1,localhost
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
-# JupyterLab would ask the network for news and newer versions: here it does not
-QUIET_LAB := {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": false}}
 PIP_ARGS ?=
 
 # Threads that wait must sleep: spinning ones make two cores ten times slower as soon as anything else runs beside them
@@ -100,6 +98,5 @@ $(STAMP): requirements.txt pyproject.toml
 	@test -x $(BIN)/python && $(BIN)/python -c '' || { rm -rf $(VENV); $(PYTHON) -m venv $(VENV); }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -r requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@mkdir -p $(VENV)/share/jupyter/lab/settings
-	@echo '$(QUIET_LAB)' > $(VENV)/share/jupyter/lab/settings/overrides.json
+	@$(BIN)/python -m helpers.lab >/dev/null
 	@touch $(STAMP)

@@ -7,14 +7,14 @@ from pathlib import Path
 
 HELPERS = Path(__file__).resolve().parents[1] / "helpers"
 LAYERS = [
-    {"config", "runtime", "tokenizer", "texts", "plots", "page", "cache", "dropout"},
+    {"config", "runtime", "tokenizer", "texts", "plots", "page", "cache", "dropout", "lab"},
     {"model", "loss", "data", "schedule", "measuring"},
     {"train", "decode", "checkpoint", "weights", "metrics", "budget", "scores"},
     {"checks", "widgets", "progress", "weekly_report", "ladder"},
     {"pretrain"},
     {"pretrained"},
 ]
-TORCHLESS = {"config", "tokenizer", "texts", "plots", "page", "budget", "schedule", "scores"}
+TORCHLESS = {"config", "tokenizer", "texts", "plots", "page", "budget", "schedule", "scores", "lab"}
 MAX_LINES = 300
 
 
