@@ -80,7 +80,7 @@ def _token(token: str, value: float | None, low: float, high: float, label: str,
     if value is None:
         return f"<span>{shown}</span>"
     title = html.escape(f"{token!r}: {label} {value:.1f} {unit}")
-    number = f'<sup style="font-size: 11px; line-height: 1">{value:.1f}</sup>'
+    number = f'<sup style="font-size: 13px; line-height: 1">{value:.1f}</sup>'
     breaks = LINE_BREAK * shown.count(LINE_BREAK)
     shown = shown.replace(LINE_BREAK, "")
     return f'<span title="{title}" style="{_shade(value, low, high)}; padding: 3px 1px">{shown}{number}</span>{breaks}'

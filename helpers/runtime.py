@@ -7,6 +7,10 @@ import random
 import sys
 from dataclasses import dataclass
 
+# Threads that wait must sleep: spinning ones make two cores ten times slower as soon as anything else runs beside them.
+# Torch reads this once, when it is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 import numpy as np
 import torch
 

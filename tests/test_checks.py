@@ -26,6 +26,11 @@ from helpers.checks import CHECKS, NOT_ATTEMPTED, RIGHT, WRONG, Mistake, check, 
         (True, False, "measured: no"),
         (True, np.bool_(True), "you said yes: right"),
         (-5, -10.82, "off by 5.82"),
+        (2, 3, "1 too low"),
+        (9, torch.tensor(3), "6 too high"),
+        (2, 3.0, "1.5 times too low"),
+        (50_000, 100_514, "times too low"),
+        (2.5, 3, "1.2 times too low"),
     ],
 )
 def test_reveal(capsys, guess, measured, says):
@@ -40,6 +45,20 @@ def test_reveal(capsys, guess, measured, says):
 def test_reveal_refuses_another_kind(guess, measured):
     with pytest.raises(ValueError, match="my_guess should be"):
         reveal(guess, measured)
+
+
+def test_reveal_takes_only_the_words_that_are_offered(capsys):
+    offered = ("rises", "falls", "stays")
+    with pytest.raises(ValueError, match=r"one of 'rises', 'falls', 'stays', or None, got 'rise'"):
+        reveal("rise", "rises", one_of=offered)
+    reveal(" Falls ", "rises", one_of=offered)
+    reveal(None, "rises", one_of=offered)
+    assert capsys.readouterr().out.count("measured: rises") == 2
+
+
+def test_a_refused_guess_is_told_the_unit():
+    with pytest.raises(ValueError, match=r"should be a number \(nats\) or None, got 'ten'"):
+        reveal("ten", 1.0, "nats")
 
 
 @pytest.mark.parametrize(
@@ -68,6 +87,10 @@ def stub(x):
     raise NotImplementedError
 
 
+def not_for_integers(x):  # as torch says it of a softmax
+    raise NotImplementedError("not implemented for 'Long'")
+
+
 @pytest.mark.parametrize(
     ("answer", "says"),
     [
@@ -76,7 +99,7 @@ def stub(x):
         (lambda x: x * x, f"{WRONG}. double(3) should be 6, got 9"),
         (lambda x: 1 / x, f"{WRONG}. Your function raised ZeroDivisionError"),
         (lambda: 0, f"{WRONG}. Your function raised TypeError"),
-        (lambda x: torch.arange(3).softmax(0), f"{WRONG}. Your function raised NotImplementedError"),
+        (not_for_integers, f"{WRONG}. Your function raised NotImplementedError: not implemented for 'Long'"),
     ],
 )
 def test_check(double, capsys, answer, says):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 import sys
@@ -68,3 +69,13 @@ def test_reports_one_line(monkeypatch):
 def test_plain_modules_do_not_load_torch():
     code = "import helpers.config, helpers.budget, helpers.page, helpers.plots, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+
+
+@pytest.mark.parametrize(("before", "after"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
+def test_waiting_threads_sleep_unless_told_otherwise(before, after):
+    """Also where no Makefile has said so: in a JupyterLab, an editor or a Colab of one's own."""
+    environment = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"} | before
+    code = "import sys; assert 'torch' not in sys.modules; from helpers import runtime; import os; "
+    code += "print(os.environ['OMP_WAIT_POLICY'])"
+    told = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == after

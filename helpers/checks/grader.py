@@ -56,7 +56,7 @@ def verdict(name: str, answer: Callable[..., Any]) -> str:
     except NotImplementedError as error:
         if error.args:  # torch raises it too, for a softmax of integers say; a stub's has no message
             return f"{WRONG}. Your function raised NotImplementedError: {error}"
-        return f"{NOT_ATTEMPTED}. Fill in the function above, then run both cells."
+        return f"{NOT_ATTEMPTED}. Fill in the function, then run this cell again."
     except Mistake as mistake:
         return f"{WRONG}. {mistake}"
     except Exception as error:  # whatever the reader's code raises is a finding to show, not a crash of the notebook

@@ -11,6 +11,8 @@ from matplotlib.axes import Axes
 
 from helpers.plots._style import COLOURS, MARKERS, new_axes
 
+GRID_TYPE = 12  # points
+
 
 def token_grid(
     labels: Sequence[Sequence[str]],
@@ -38,16 +40,16 @@ def token_grid(
             f"expected labels and values of shape {shape}, got values {numbers.shape} and {len(labels)} rows"
         )
     if ax is None:
-        ax = plt.figure(figsize=(min(1.2 + 0.95 * shape[1], 12), 1.5 + 0.45 * shape[0])).add_subplot()
+        ax = plt.figure(figsize=(min(1.2 + 1.05 * shape[1], 11.5), 1.5 + 0.45 * shape[0])).add_subplot()
     new_axes(ax, title, xlabel)
     image = ax.imshow(numbers, cmap="Blues", aspect="auto", origin="lower", vmin=0)
     middle = np.nanmax(numbers) * 0.6
     for i, row in enumerate(labels):
         for j, label in enumerate(row):
             colour = "white" if numbers[i, j] > middle else "#16191d"
-            ax.text(j, i, label, ha="center", va="center", color=colour, fontsize=10.5)
+            ax.text(j, i, label, ha="center", va="center", color=colour, fontsize=GRID_TYPE)
     ax.set_yticks(range(shape[0]), rows)
-    ax.set_xticks(range(shape[1]), columns, fontsize=10.5)
+    ax.set_xticks(range(shape[1]), columns, fontsize=GRID_TYPE)
     ax.grid(False)
     ax.figure.colorbar(image, ax=ax, label=shade, pad=0.01)
     return ax
