@@ -1,6 +1,6 @@
 # The course in two commands: `make lab` to study, `make test` to check. `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help lab test test-unit test-notebooks test-processors test-browser drill bench pretrained lint format notebooks \
+.PHONY: help lab test test-unit test-notebooks test-processors test-live test-browser drill bench pretrained lint format notebooks \
 	stamp hooks clean
 
 VENV := .venv
@@ -52,6 +52,9 @@ test-processors: $(STAMP) ## the notebooks' stored outputs against other instruc
 	MKL_ENABLE_INSTRUCTIONS=AVX2 ONEDNN_MAX_CPU_ISA=AVX2 $(MAKE) test-notebooks
 	COURSE_THREADS=1 $(MAKE) test-notebooks
 	COURSE_THREADS=2 $(MAKE) test-notebooks
+
+test-live: $(STAMP) ## as in a class: run each notebook, then its predictions and its plan's cells again in the same kernel
+	$(NO_NETWORK) $(BIN)/python -m tools.again $(NOTEBOOKS)
 
 test-browser: $(STAMP) ## run the notebooks in headless Chromium, move their sliders, keep screenshots in build/
 	$(BIN)/python -m pytest -m browser $(BROWSER_TESTS) -s --durations=10

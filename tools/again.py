@@ -1,0 +1,115 @@
+"""Is a notebook fit for a live class: may its cells be run again, after Run All, in the order in which a class does?
+
+    python -m tools.again [NOTEBOOK ...]
+
+Runs each notebook from the top in one kernel and then, in the same kernel, (1) every prediction with the cell that
+reveals, as `reveal` asks for, (2) the cells that the plan of its lecture notes names, in the plan's order. No cell may
+fail, and each must print what it printed the first time; cells whose outputs are not compared (times, devices) must
+only not fail.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+from tests.nbval_tolerance import agree
+from tools.notebooks import CELL_TIMEOUT_S, ROOT, every_notebook
+
+CELL_NAME = re.compile(r"\bcell `([\w-]+)`")
+ASKS = re.compile(r"^my_guess\s*=", re.MULTILINE)
+NOT_COMPARED = {"nbval-ignore-output", "nbval-skip"}
+SHOWN = 160  # characters of a text that differs
+
+
+class Lesson:
+    """A notebook and the kernel that it runs in; what its cells printed the first time."""
+
+    def __init__(self, path: Path) -> None:
+        self.notebook = nbformat.read(path, as_version=4)
+        self.client = NotebookClient(
+            self.notebook, timeout=CELL_TIMEOUT_S, kernel_name="python3", resources={"metadata": {"path": path.parent}}
+        )
+        self.code = {cell["id"]: i for i, cell in enumerate(self.notebook.cells) if cell.cell_type == "code"}
+        self.first: dict[str, str] = {}
+
+    def run(self, cell_id: str) -> str:
+        """Run one cell; what it printed and showed as text. CellExecutionError where it fails without a tag for it."""
+        index = self.code[cell_id]
+        cell = self.client.execute_cell(self.notebook.cells[index], index)
+        return "".join(map(_text, cell.outputs))
+
+    def again(self, cell_id: str) -> str | None:
+        """Run a cell once more; what is wrong with that, or None."""
+        try:
+            new = self.run(cell_id)
+        except CellExecutionError as error:
+            return f"{error.ename}: {error.evalue}"[:SHOWN]
+        if NOT_COMPARED & set(self.notebook.cells[self.code[cell_id]].metadata.get("tags", [])):
+            return None
+        return None if agree(self.first[cell_id], new) else _difference(self.first[cell_id], new)
+
+
+def rehearse(path: Path) -> list[str]:
+    """Run the notebook, then its pairs and its plan; one line per cell that failed or said something else."""
+    lesson, found = Lesson(path), []
+    with lesson.client.setup_kernel():
+        for cell_id in lesson.code:
+            lesson.first[cell_id] = lesson.run(cell_id)
+        for name, cells in (("pair", pairs(lesson.notebook)), ("plan", plan(path, lesson.code))):
+            wrong = [(cell_id, lesson.again(cell_id)) for cell_id in cells]
+            found += [f"{path.name} {name} {cell_id}: {what}" for cell_id, what in wrong if what]
+    return found
+
+
+def pairs(notebook: nbformat.NotebookNode) -> list[str]:
+    """The ids of the cells that ask for a prediction and of the next ones that reveal, in order."""
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    asking = [i for i, cell in enumerate(code) if ASKS.search(cell.source)]
+    answering = [next((j for j in range(i, len(code)) if "reveal(" in code[j].source), i) for i in asking]
+    return [code[k]["id"] for pair in zip(asking, answering, strict=True) for k in dict.fromkeys(pair)]
+
+
+def plan(path: Path, code: dict[str, int]) -> list[str]:
+    """The ids of the code cells that the table under "## Plan" of the notebook's lecture notes names, in its order."""
+    notes = (ROOT / "lecture_notes" / f"{path.stem}.md").read_text(encoding="utf-8")
+    section = re.search(r"^## Plan.*?(?=^## )", notes, re.MULTILINE | re.DOTALL)
+    rows = [line for line in (section.group() if section else "").splitlines() if line.startswith("|")]
+    return [name for name in CELL_NAME.findall("\n".join(rows)) if name in code]
+
+
+def _text(output: nbformat.NotebookNode) -> str:
+    if output.output_type == "stream":
+        return output.text
+    return str(output.get("data", {}).get("text/plain", output.get("evalue", ""))) + "\n"
+
+
+def _difference(first: str, new: str) -> str:
+    lines = zip(first.splitlines(), new.splitlines(), strict=False)
+    before, now = next(((a, b) for a, b in lines if not agree(a, b)), (first, new))
+    return f"first {before[:SHOWN]!r}, now {now[:SHOWN]!r}"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("files", nargs="*", type=Path)
+    os.environ.setdefault("COURSE_QUIET", "1")  # no progress bar among the outputs
+    failed = 0
+    for path in parser.parse_args(arguments).files or every_notebook():
+        started = time.monotonic()
+        found = rehearse(path.resolve())
+        failed += bool(found)
+        print(*found, f"{path.name}: {len(found)} found, {time.monotonic() - started:.0f} s", sep="\n", flush=True)
+    return int(failed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
