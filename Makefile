@@ -93,7 +93,7 @@ clean: ## remove the environment and everything that was built
 	rm -rf $(VENV) notebooks/.ipynb_checkpoints build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(STAMP): requirements.txt pyproject.toml
+$(STAMP): requirements.txt pyproject.toml helpers/lab.py
 	@test -n "$(PYTHON)" || { echo "This course needs Python 3.11 or newer with its venv module, and none was found."; \
 		echo "Install one (python.org; Debian and Ubuntu: apt install python3 python3-venv; macOS: brew install python),"; \
 		echo "or name it: make lab PYTHON=/path/to/python3.12"; exit 1; }
