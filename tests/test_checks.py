@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from helpers.checks import CHECKS, NOT_ATTEMPTED, RIGHT, WRONG, Mistake, check, register, reveal, verdict
+from helpers.checks.grader import one_number
 
 
 @pytest.mark.parametrize(
@@ -113,3 +114,14 @@ def test_unknown_and_repeated_names(double):
         check("triple", stub)
     with pytest.raises(ValueError, match="exists already"):
         register("double")(stub)
+
+
+@pytest.mark.parametrize("number", [3, 3.0, torch.tensor(3.0), torch.tensor([3]), np.float32(3), np.array([3.0])])
+def test_one_number_may_come_in_any_dress(number):
+    assert one_number(number, "case") == 3.0
+
+
+@pytest.mark.parametrize("other", [None, True, "3", [3.0], torch.ones(2), np.ones(2), torch.tensor(True)])
+def test_what_is_not_one_number(other):
+    with pytest.raises(Mistake, match="case: expected one number, got"):
+        one_number(other, "case")

@@ -7,7 +7,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from helpers.checks import verdict
+from helpers.checks import RIGHT, verdict
 from tests import exercises
 
 
@@ -125,6 +125,7 @@ MISTAKES = [
     ("c1-next-batch", lambda n, B, T, per_epoch: divmod(n // (B * T) + 1, per_epoch), "0 tokens"),
     ("c1-next-batch", lambda n, B, T, per_epoch: divmod(max(n // (B * T) - 1, 0), per_epoch), "64 tokens"),
     ("c1-next-batch", lambda n, B, T, per_epoch: n // (B * T), "(epoch, place)"),
+    ("c1-next-batch", lambda n, B, T, per_epoch: list(divmod(n // (B * T), per_epoch))[::-1], "64 tokens"),
     ("c2-atomic-write", naive, "Under which name"),
     ("c2-atomic-write", lambda path, blocks: write_beside(path, blocks, sync=False), "no fsync"),
     ("c2-atomic-write", lambda path, blocks: write_beside(path, blocks, flush=False), "flush"),
@@ -158,6 +159,10 @@ MISTAKES = [
 test_right_answers_and_stubs, test_planted_mistakes, test_three_mistakes_at_least = exercises.tests_of(
     RIGHT_ANSWERS, MISTAKES
 )
+
+
+def test_a_list_is_as_good_as_a_tuple():
+    assert verdict("c1-next-batch", lambda n, B, T, per_epoch: list(divmod(n // (B * T), per_epoch))) == f"{RIGHT}."
 
 
 def test_what_was_listened_to_is_given_back():

@@ -28,6 +28,18 @@ def hit_rate(p, y):
     return (p.argmax(-1) == y).float().mean()
 
 
+def unshifted(z, y):
+    return z.exp().sum(-1).log() - z.gather(-1, y[:, None]).squeeze(-1)
+
+
+def unshifted_probabilities(z, y):
+    return -(z.exp() / z.exp().sum(-1, keepdim=True)).gather(-1, y[:, None]).squeeze(-1).log()
+
+
+def without_the_maximum(z, y):
+    return stable(z, y) - z.max(-1).values
+
+
 def one_maximum_for_all(z, y):
     return z.max() + (z - z.max()).exp().sum(-1).log() - z.gather(-1, y[:, None]).squeeze(-1)
 
@@ -45,15 +57,24 @@ MISTAKES = [
     ("l1-two-views", lambda ids, B: (ids[:-1].view(B, -1).clone(), ids[1:].view(B, -1)), "a view of token_ids"),
     ("l1-two-views", lambda ids, B: (ids[1:].view(B, -1), ids[:-1].view(B, -1)), "inputs should be"),
     ("l1-two-views", lambda ids, B: (ids[:-1].view(-1, B).T, ids[1:].view(-1, B).T), "inputs should be"),
-    ("l1-two-views", lambda ids, B: (ids[:-1].view(B, -1)[:, :-1], ids[:-1].view(B, -1)[:, 1:]), "shape"),
+    ("l1-two-views", lambda ids, B: (ids[:-1].view(B, -1)[:, :-1], ids[:-1].view(B, -1)[:, 1:]), "in all"),
+    ("l1-two-views", lambda ids, B: (ids[:-1].view(-1, B), ids[1:].view(-1, B)), "Is B the number of rows"),
+    ("l1-two-views", lambda ids, B: None, "expected two tensors (inputs, targets), got NoneType"),
+    ("l1-two-views", lambda ids, B: (ids[:-1].tolist(), ids[1:].tolist()), "got list, list"),
+    ("l1-two-views", lambda ids, B: ids, "expected two tensors"),
+    ("l1-two-views", lambda ids, B: torch.stack([ids[:-1], ids[1:]]).view(2, B, -1), "a view of token_ids"),
     ("l4-stable-loss", lambda z, y: F.cross_entropy(z, y), "cross_entropy does it all"),
     ("l4-stable-loss", lambda z, y: -masked_mean(z, y, lambda z, y: z.log_softmax(-1)[:, 0]), "log_softmax does it"),
     ("l4-stable-loss", lambda z, y: masked_mean(z, y, through_probabilities), "500 below"),
     ("l4-stable-loss", lambda z, y: masked_mean(z, y, through_probabilities), "Did p become 0"),
     ("l4-stable-loss", lambda z, y: masked_mean(z, y, one_maximum_for_all), "one row far below"),
+    ("l4-stable-loss", lambda z, y: masked_mean(z, y, one_maximum_for_all), "of a row become 0"),
+    ("l4-stable-loss", lambda z, y: masked_mean(z, y, unshifted), "subtract from each row first"),
+    ("l4-stable-loss", lambda z, y: masked_mean(z, y, unshifted_probabilities), "subtract from each row first"),
+    ("l4-stable-loss", lambda z, y: masked_mean(z, y, without_the_maximum), "never below 0"),
     ("l4-stable-loss", lambda z, y: masked_mean(z, y) * (y != -100).float().mean(), "a masked target"),
     ("l4-stable-loss", lambda z, y: stable(z, y.clamp(min=0)).mean(), "a masked target"),
-    ("l4-stable-loss", lambda z, y: -masked_mean(z, y), "small scores"),
+    ("l4-stable-loss", lambda z, y: -masked_mean(z, y), "never below 0"),
     ("l4-stable-loss", lambda z, y: stable(z[y != -100], y[y != -100]), "one number"),
     ("l5-text-perplexity", lambda batches: math.exp(sum(b.mean() for b in batches) / len(batches)), "in a short batch"),
     ("l5-text-perplexity", lambda batches: torch.cat(batches).exp().mean(), "exponential come last"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from helpers.checks import RIGHT, verdict
 from tests import exercises
 
 
@@ -43,6 +44,21 @@ def diagnosis(right, suspect, n_heads, *, look_at_out=True):
     return "unknown"
 
 
+def plants_the_inverse(right, suspect, n_heads):
+    """Head by head the wrong way round: sorted rows put where the stored ones were."""
+    qkv = right["qkv"]
+    inverse = qkv.view(3, n_heads, -1, qkv.shape[1]).transpose(0, 1).reshape(qkv.shape)
+    if torch.equal(suspect["qkv"], inverse) and torch.equal(suspect["out_proj"], right["out_proj"]):
+        return "by head"
+    found = diagnosis(right, suspect, n_heads)
+    return "unknown" if found == "by head" else found
+
+
+def allclose(right, suspect, tolerance):
+    agree = [torch.allclose(a, b, atol=tolerance) for a, b in zip(right, suspect, strict=True)]
+    return None if all(agree) else agree.index(False)
+
+
 def says_transposed_else(right, suspect, n_heads):
     found = diagnosis(right, suspect, n_heads)
     return "transposed" if found == "unknown" else found
@@ -80,7 +96,11 @@ MISTAKES = [
     ("w1-three-matrices", lambda s: s.T.reshape(len(s), 3, len(s)).unbind(1), "other queries"),
     ("w1-three-matrices", lambda s: [matrices(s)[i] for i in (1, 0, 2)], "other queries"),
     ("w1-three-matrices", lambda s: matrices(s)[:2], "expected three matrices"),
-    ("w1-three-matrices", lambda s: s.T, "expected three matrices"),
+    ("w1-three-matrices", lambda s: s.T, "got one tensor (15, 5)"),
+    ("w1-three-matrices", lambda s: s.sum(), "got one tensor ()"),
+    ("w1-three-matrices", lambda s: list(s), "got 5 of [(15,), (15,)"),
+    ("w1-three-matrices", lambda s: None, "got NoneType"),
+    ("w1-three-matrices", lambda s: s.reshape(3, len(s), len(s)), "other queries"),
     ("w1-account", lambda e, f: accounted(f, e), "nothing is there"),
     ("w1-account", lambda e, f: (*accounted(e, f)[:2], []), "the other way"),
     ("w1-account", lambda e, f: ([n for n in e if n not in f], *accounted(e, f)[1:]), "Sorted names"),
@@ -90,10 +110,13 @@ MISTAKES = [
     ("w2-first-wrong", lambda *a: first_beyond(*a, size=lambda x: x.abs().mean()), "largest absolute"),
     ("w2-first-wrong", lambda *a: first_beyond(*a, ok=lambda gap, t: not gap > t), "NaN"),
     ("w2-first-wrong", lambda r, s, t: first_beyond(r, s, 0.0), "below the tolerance"),
+    ("w2-first-wrong", lambda *a: first_beyond(*a, ok=lambda gap, t: gap < t), "exactly the tolerance"),
+    ("w2-first-wrong", allclose, "large numbers, one off"),
     ("w2-first-wrong", lambda *a: first_beyond(*a) or 0, "equal streams"),
     ("w2-first-wrong", lambda *a: first_beyond(*a) or None, "embeddings differ"),
     ("w2-diagnose", lambda *a: diagnosis(*a, look_at_out=False), "all of out_proj"),
     ("w2-diagnose", lambda r, s, h: diagnosis(r, s, 2), "head by head"),
+    ("w2-diagnose", plants_the_inverse, "head by head"),
     ("w2-diagnose", says_transposed_else, "keys and values"),
     ("w2-diagnose", only_the_values_count, "were swapped"),
     ("w4-grow", lambda t, n: torch.cat([t, t.mean().expand(n, t.shape[1])]), "the mean of the old rows"),
@@ -103,6 +126,11 @@ MISTAKES = [
     ("w4-grow", grown_in_place, "changed the caller's"),
     ("w4-grow", grown_in_front, "to the bit"),
 ]
+
+
+def test_one_tensor_of_three_matrices_is_three_matrices():
+    as_one = verdict("w1-three-matrices", lambda stored: stored.T.reshape(3, len(stored), len(stored)))
+    assert as_one == f"{RIGHT}."
 
 
 test_right_answers_and_stubs, test_planted_mistakes, test_three_mistakes_at_least = exercises.tests_of(

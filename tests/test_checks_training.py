@@ -7,6 +7,7 @@ import math
 import torch
 import torch.nn.functional as F
 
+from helpers.checks import RIGHT, verdict
 from tests import exercises
 
 
@@ -27,6 +28,24 @@ def accumulate(model, micro_batches, clear=True, mean_of_means=False, skip_mask=
         torch.optim.SGD(model.parameters(), lr=0.1).step()
 
 
+def one_backward_at_the_end(model, micro_batches):
+    """The right gradient, and the graphs of all micro-batches in memory until the end."""
+    model.zero_grad()
+    n_scored = sum(int((y != -100).sum()) for _, y in micro_batches)
+    total = sum(F.cross_entropy(model(x).flatten(0, 1), y.flatten(), reduction="sum") for x, y in micro_batches)
+    (total / n_scored).backward()
+
+
+def skips_what_has_no_target(model, micro_batches):
+    """Right: the scores of a micro-batch without a target are thrown away, not kept."""
+    model.zero_grad()
+    n_scored = sum(int((y != -100).sum()) for _, y in micro_batches)
+    for x, y in micro_batches:
+        scores = model(x).flatten(0, 1)
+        if bool((y != -100).any()):
+            (F.cross_entropy(scores, y.flatten(), reduction="sum") / n_scored).backward()
+
+
 def all_at_once(model, micro_batches):
     width = max(x.shape[1] for x, _ in micro_batches)
     rows = [F.pad(x, (0, width - x.shape[1])) for x, _ in micro_batches]
@@ -34,8 +53,8 @@ def all_at_once(model, micro_batches):
     accumulate(model, [(torch.cat(rows), torch.cat(wanted))])
 
 
-def rate(step, peak, floor, n_steps, warmup_steps, first=1, last=1, hold=True, full_turn=False):
-    if step < warmup_steps:
+def rate(step, peak, floor, n_steps, warmup_steps, first=1, last=1, hold=True, full_turn=False, through=False):
+    if step < warmup_steps or (through and step == warmup_steps):
         return peak * (step + first) / warmup_steps
     done = (step - warmup_steps) / (n_steps - last - warmup_steps)
     done = min(done, 1.0) if hold else done
@@ -85,6 +104,25 @@ def changes_what_it_was_given(model, token_ids, vocab_size):
     return answer
 
 
+def changes_in_place(model, token_ids, vocab_size):
+    """Never finds a leak: before and after are the same tensor's scores, and what came in is spoilt."""
+    for place in range(1, token_ids.shape[1]):
+        changed = token_ids
+        changed[:, place] = (changed[:, place] + 1) % vocab_size
+        if not torch.allclose(model(changed)[:, :place], model(token_ids)[:, :place]):
+            return True
+    return False
+
+
+def corrects_the_means_themselves(w, gradients, lr, beta1, beta2, eps, weight_decay):
+    m = v = 0.0
+    for t, g in enumerate(gradients, start=1):
+        m = (beta1 * m + (1 - beta1) * g) / (1 - beta1**t)
+        v = (beta2 * v + (1 - beta2) * g * g) / (1 - beta2**t)
+        w = w - lr * (m / (math.sqrt(v) + eps) + weight_decay * w)
+    return w
+
+
 def adamw(w, gradients, lr, beta1, beta2, eps, weight_decay, corrected=True, l2=False, inside=False, late=False):
     """The moments as sums over all gradients so far, instead of running averages; each switch plants a mistake."""
     for t in range(1, len(gradients) + 1):
@@ -114,9 +152,12 @@ MISTAKES = [
     ("t2-accumulate", lambda m, b: accumulate(m, b[-1:]), "equal size"),
     ("t2-accumulate", lambda m, b: m.zero_grad(), "no gradient at all"),
     ("t2-accumulate", all_at_once, "at once"),
+    ("t2-accumulate", one_backward_at_the_end, "backward() inside the loop"),
     ("t3-cosine-rate", lambda *a: rate(*a, first=0), "update 0 already moves"),
     ("t3-cosine-rate", lambda *a: rate(*a, last=0), "the floor"),
     ("t3-cosine-rate", lambda *a: rate(*a, hold=False), "stays where it was"),
+    ("t3-cosine-rate", lambda *a: rate(*a, hold=False), "expected 0, got"),
+    ("t3-cosine-rate", lambda *a: rate(*a, through=True), "warm-up 0, peak 1, floor 0: your function raised ZeroDiv"),
     ("t3-cosine-rate", lambda *a: rate(*a, full_turn=True), "the floor"),
     ("t3-cosine-rate", lambda step, peak, floor, n, w: rate(step, peak, 0, n, w), "floor 1"),
     ("t3-cosine-rate", lambda *a: None, "one number"),
@@ -126,13 +167,16 @@ MISTAKES = [
     ("t5-sees-the-future", lambda m, x, v: writes_one_token(m, x, v, v - 1), "already 6"),
     ("t5-sees-the-future", own_place_too, "at the place that you changed"),
     ("t5-sees-the-future", changes_what_it_was_given, "Change a copy"),
+    ("t5-sees-the-future", changes_in_place, "Change a copy"),
     ("t5-sees-the-future", lambda *a: True, "expected False"),
     ("t5-sees-the-future", lambda *a: False, "without a mask"),
     ("t5-sees-the-future", lambda *a: None, "got None"),
-    ("t3-adamw", lambda *a: adamw(*a, corrected=False), "one step"),
-    ("t3-adamw", lambda *a: adamw(*a, l2=True), "with decay"),
-    ("t3-adamw", lambda *a: adamw(*a, inside=True), "expected"),
-    ("t3-adamw", lambda *a: adamw(*a, late=True), "with decay"),
+    ("t3-adamw", lambda *a: adamw(*a, corrected=False), "started at 0"),
+    ("t3-adamw", corrects_the_means_themselves, "anew at each step"),
+    ("t3-adamw", lambda *a: adamw(*a, l2=True), "stays out of the means"),
+    ("t3-adamw", lambda *a: adamw(*a, inside=True), "outside the root"),
+    ("t3-adamw", lambda *a: adamw(*a, late=True), "the weight before the step"),
+    ("t3-adamw", lambda *a: a[0] / 0, "one step: your function raised ZeroDivisionError"),
     ("t3-adamw", lambda *a: None, "one number"),
 ]
 
@@ -140,3 +184,7 @@ MISTAKES = [
 test_right_answers_and_stubs, test_planted_mistakes, test_three_mistakes_at_least = exercises.tests_of(
     RIGHT_ANSWERS, MISTAKES
 )
+
+
+def test_scores_that_are_thrown_away_are_no_activations_kept():
+    assert verdict("t2-accumulate", skips_what_has_no_target) == f"{RIGHT}."

@@ -17,6 +17,7 @@ ALLOWED_TAGS = {"raises-exception", "nbval-ignore-output"}
 MAX_UNCOMPARED_CELLS = 3  # the first cell, and two for a time, a device or a version
 MAX_CODE_LINES = 30
 MAX_BYTES = 1_500_000
+MAX_FIGURE_WIDTH = 1150  # pixels of the page: a projector's 1280 shrinks a wider one, and its type with it
 FENCE = re.compile(r"```.*?```", re.DOTALL)
 MATH = re.compile(r"\$\$.*?\$\$|\$[^$]+\$", re.DOTALL)
 SOLUTION = re.compile(r"<summary>Solution</summary>.*?```python\n(.*?)```", re.DOTALL)
@@ -127,6 +128,17 @@ def test_images_have_alternative_text_and_none_is_remote(path):
                 assert re.search(r'alt="[^"]{15,}"', image), cell["id"]
                 assert 'src="http' not in image, cell["id"]
     assert not re.search(r"!\[\s*\]\(|!\[[^\]]*\]\(https?:|<img", prose(path))
+
+
+@every_notebook
+def test_a_projector_shows_figures_at_their_size(path):
+    outputs = [o for c in cells(path, "code") for o in c.outputs if "data" in o]
+    widths = [
+        int(w) for o in outputs for w in re.findall(r'<img alt="[^"]*" width="(\d+)"', o.data.get("text/html", ""))
+    ]
+    figures = sum("data:image/png" in o.data.get("text/html", "") for o in outputs)
+    assert len(widths) >= figures, "a figure that did not come through plots.show"
+    assert max(widths, default=0) <= MAX_FIGURE_WIDTH
 
 
 @every_notebook

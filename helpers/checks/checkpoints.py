@@ -59,7 +59,7 @@ def next_batch(answer: Callable[[int, int, int, int], tuple[int, int]]) -> None:
             if place == n_batches:
                 epoch, place = epoch + 1, 0
         got = answer(n_tokens, batch_size, context_length, n_batches)
-        if not isinstance(got, tuple) or got != (epoch, place):
+        if not isinstance(got, list | tuple) or tuple(got) != (epoch, place):
             raise Mistake(
                 f"{n_tokens} tokens seen in batches of {batch_size} rows of {context_length}, {n_batches} batches an "
                 f"epoch: expected {(epoch, place)} as (epoch, place), both counted from 0, got {got}. "

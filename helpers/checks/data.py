@@ -20,7 +20,11 @@ NINETEEN_IN_TWENTY = 1.96  # standard errors to each side
 @register("d1-plan")
 def plan(answer: Callable[[int, int, int, int, bool], tuple[int, int, int]]) -> None:
     """The windows are laid out one by one, dealt into batches, and the ids that nobody asked for are what is left."""
-    names = ("windows", "batches", "ids that are the target of no window")
+    hints = {
+        "windows": "How many ids does one window touch, and where is the last one that still fits?",
+        "batches": "Is a last batch that is not full kept?",
+        "ids that are the target of no window": "Do you count the first id, and count no id twice?",
+    }
     cases = [(9, 4, 4, 2, True), (10, 4, 4, 1, True), (23, 4, 2, 3, False), (23, 4, 5, 3, True), (40, 5, 9, 2, False)]
     cases += [(6, 5, 1, 4, False), (6, 5, 1, 4, True), (100, 7, 7, 5, True)]
     for n_ids, T, stride, batch_size, drop_last in cases:
@@ -30,12 +34,9 @@ def plan(answer: Callable[[int, int, int, int, bool], tuple[int, int, int]]) -> 
         kept = [batch for batch in dealt if len(batch) == batch_size or not drop_last]
         case = f"{n_ids} ids, T={T}, stride={stride}, {batch_size} rows, drop_last={drop_last}"
         got = _numbers(answer(n_ids, T, stride, batch_size, drop_last), 3, case)
-        for name, expected, number in zip(names, (len(starts), len(kept), n_ids - len(asked)), got, strict=True):
+        for name, expected, number in zip(hints, (len(starts), len(kept), n_ids - len(asked)), got, strict=True):
             if number != expected:
-                raise Mistake(
-                    f"{case}: expected {expected} {name}, got {number:g}. "
-                    "How many ids does one window touch, and where is the last one that still fits?"
-                )
+                raise Mistake(f"{case}: expected {expected} {name}, got {number:g}. {hints[name]}")
 
 
 @register("d2-shared-targets")
@@ -90,6 +91,11 @@ def no_copies(answer: Callable[[list[str], list[str]], list[str]]) -> None:
 @register("d3-paired-bar")
 def paired_bar(answer: Callable[[Tensor, Tensor, int], tuple[float, float]]) -> None:
     """Losses in eighths of a nat, so that fractions give the mean and Python's statistics the spread."""
+    hints = {
+        "difference A - B": "Do you subtract token by token before you average, and how many block means are there?",
+        "half-width": "Standard error of the block means of the differences (spread with n - 1, over the root of the "
+        "number of blocks), times 1.96, to one side",
+    }
     cases = [
         ([8, 12, 20, 4, 16, 24], [4, 12, 12, 8, 8, 20], 1),
         ([8, 12, 20, 4, 16, 24], [4, 12, 12, 8, 8, 20], 2),
@@ -103,12 +109,9 @@ def paired_bar(answer: Callable[[Tensor, Tensor, int], tuple[float, float]]) -> 
         expected = float(sum(means) / len(means)), _bar(means)
         case = f"losses of A {[x / 8 for x in a]}, of B {[x / 8 for x in b]}, blocks of {block}"
         got = _numbers(answer(torch.tensor(a) / 8, torch.tensor(b) / 8, block), 2, case)
-        for name, wanted, number in zip(("difference A - B", "half-width"), expected, got, strict=True):
+        for name, wanted, number in zip(hints, expected, got, strict=True):
             if not math.isclose(number, wanted, rel_tol=1e-4, abs_tol=1e-6):
-                raise Mistake(
-                    f"{case}: expected a {name} of {wanted:.4f}, got {number:.4f}. "
-                    "Do you subtract token by token before you average, and how many block means are there?"
-                )
+                raise Mistake(f"{case}: expected a {name} of {wanted:.4f}, got {number:.4f}. {hints[name]}")
 
 
 @register("d4-floor")
@@ -119,6 +122,8 @@ def floor(answer: Callable[[Tensor], float]) -> None:
     ring = [[0.0, 0.9, 0.1], [0.1, 0.0, 0.9], [0.9, 0.1, 0.0]]  # columns sum to 1 too: equal shares
     cases.append(("a ring with words that cannot follow", ring, [1 / 3] * 3))
     cases.append(("there and back, no choice", [[0.0, 1.0], [1.0, 0.0]], [1 / 2] * 2))
+    there_and_back = [[0.0, 0.9, 0.1], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0]]  # the first word comes every other time
+    cases.append(("there and back, with a choice", there_and_back, [0.5, 0.45, 0.05]))
     for name, rows, shares in cases:
         expected = -sum(s * p * math.log(p) for s, row in zip(shares, rows, strict=True) for p in row if p)
         got = one_number(answer(torch.tensor(rows, dtype=torch.float64)), name)
@@ -126,6 +131,7 @@ def floor(answer: Callable[[Tensor], float]) -> None:
             raise Mistake(
                 f"{name}: rows {rows}: expected {expected:.5f} nats, got {got:.5f}. "
                 "How often does each word come in a long text, and what is 0 ln 0?"
+                + (" Do your shares settle, or do they go there and back too?" if name.startswith("there") else "")
             )
 
 

@@ -14,6 +14,10 @@ from torch import Tensor
 from helpers.checks.grader import Mistake, register
 
 CLOSE = 1e-6
+END_BELONGS = (
+    "The end token belongs to the text and is its last one; it ends the text as soon as it is written, and an end "
+    "token in the prompt ends nothing"
+)
 Write = Callable[[Callable[[list[int]], int], list[int], int, int, int], list[int]]
 
 
@@ -27,13 +31,29 @@ def at_temperature(answer: Callable[[list[float], float], list[float]]) -> None:
     _compare_probs(answer, [1.0, -2.0, 0.5], 1e-4, [1.0, 0.0, 0.0])
     _compare_probs(answer, [-1.0, 2.0, 2.0], 0.0, [0.0, 1.0, 0.0])
     _compare_probs(answer, [-1.0, 2.0, 0.0, 5.0], math.inf, [0.25] * 4)
-    for temperature in (-1.0, math.nan):
+    for temperature, harm in ((-1.0, "turn the order around"), (math.nan, "make every probability NaN")):
         try:
             got = answer([1.0, 2.0], temperature)
         except ValueError:
             continue
-        harm = "turn the order around" if temperature < 0 else "make every probability NaN"
+        except Exception as error:
+            got = f"{type(error).__name__}: {error}"
         raise Mistake(f"temperature {temperature}: expected ValueError, got {got}. It would {harm}")
+
+
+def _ask(answer: Callable[..., Any], case: str, *arguments: Any) -> Any:
+    """What the reader's function returns; a Mistake that names the case where it fails or returns nothing."""
+    try:
+        got = answer(*arguments)
+    except Mistake:
+        raise
+    except Exception as error:
+        if isinstance(error, NotImplementedError) and not error.args:  # the stub's
+            raise
+        raise Mistake(f"{case}: your function raised {type(error).__name__}: {error}") from error
+    if got is None:
+        raise Mistake(f"{case}: your function returned None: is there a `return`?")
+    return got
 
 
 def _from_odds(scores: Sequence[float], temperature: float) -> list[float]:
@@ -45,9 +65,10 @@ def _from_odds(scores: Sequence[float], temperature: float) -> list[float]:
 
 def _compare_probs(answer: Callable, scores: list[float], temperature: float, expected: list[float]) -> None:
     case = f"scores {scores}, temperature {temperature}"
-    got = answer(list(scores), temperature)
-    if len(got) != len(expected):
-        raise Mistake(f"{case}: expected {len(expected)} probabilities, got {len(got)}")
+    got = _ask(answer, case, list(scores), temperature)
+    if not hasattr(got, "__len__") or len(got) != len(expected):
+        n = f"{len(got)} of them" if hasattr(got, "__len__") else got
+        raise Mistake(f"{case}: expected a list of {len(expected)} probabilities, got {n}")
     if not all(abs(float(a) - b) < CLOSE for a, b in zip(got, expected, strict=True)):  # NaN is not close either
         raise Mistake(
             f"{case}: expected {_rounded(expected)}, got {_rounded(got)}. "
@@ -73,9 +94,10 @@ def exactly_k(answer: Callable[[list[float], int], list[bool]]) -> None:
         for i, score in enumerate(scores):
             before = sum(other > score or (other == score and j < i) for j, other in enumerate(scores))
             expected.append(before < k)
+        case = f"scores {scores}, k = {k}"
         _compare_kept(
-            f"scores {scores}, k = {k}",
-            answer(list(scores), k),
+            case,
+            _ask(answer, case, list(scores), k),
             expected,
             "Exactly k stay, also where scores are equal: the lower id comes first",
         )
@@ -92,9 +114,10 @@ def fewest_that_reach(answer: Callable[[list[float], float], list[bool]]) -> Non
         ([0.25, 0.25, 0.25, 0.25], 0.5),
         ([0.25, 0.5, 0.25], 1.0),
     ):
+        case = f"probabilities {probs}, p = {p}"
         _compare_kept(
-            f"probabilities {probs}, p = {p}",
-            answer(list(probs), p),
+            case,
+            _ask(answer, case, list(probs), p),
             _smallest_group(probs, p),
             "From the likeliest down: does the one with which the sum reaches p still belong, and the one after it?",
         )
@@ -132,29 +155,48 @@ def loop(answer: Write) -> None:
             calls.append(list(ids))
             return sum(ids) % 10
 
-        expected, seen = _walk(prompt, n_new, context_length, end_id)
-        got = answer(choose, given, n_new, context_length, end_id)
+        expected, windows = _walk(prompt, n_new, context_length, end_id)
         case = f"prompt {prompt}, {n_new} new tokens, context {context_length}, end {end_id}"
+        got = _ask(answer, case, choose, given, n_new, context_length, end_id)
         if given != prompt:
             raise Mistake(f"{case}: your function changed the caller's prompt to {given}. Work on a copy")
         if any(len(ids) > context_length for ids in calls):
             raise Mistake(f"{case}: the model got {max(map(len, calls))} tokens, its context holds {context_length}")
-        if got != expected:
-            raise Mistake(
-                f"{case}: expected {expected}, got {got}. The end token belongs to the text and is its last one; "
-                "an end token in the prompt ends nothing"
-            )
-        if len(calls) != seen:
-            raise Mistake(f"{case}: expected {seen} calls of the model, got {len(calls)}")
+        if thought := _what_is_wrong(got, expected, calls, windows, prompt, end_id):
+            raise Mistake(f"{case}: expected {expected}, got {got}. {thought}")
 
 
-def _walk(prompt: list[int], n_new: int, context_length: int, end_id: int) -> tuple[list[int], int]:
-    text = tuple(prompt)
-    for made in range(n_new):
-        text += (sum(text[max(0, len(text) - context_length) :]) % 10,)
+def _what_is_wrong(
+    got: Any, expected: list[int], calls: list, windows: list, prompt: list[int], end_id: int
+) -> str | None:
+    """The thought that leads on, or None. What the model saw comes first: from there on the texts differ anyhow."""
+    if not isinstance(got, list):
+        return "Return the ids as a list"
+    if got[: len(prompt)] != prompt:
+        return "The prompt belongs to the text: it stands before what is new"
+    for saw, window in zip(calls, windows, strict=False):
+        if saw != window:
+            return f"The model must see the *last* context_length ids of the text so far, {window}; it was given {saw}"
+    if end_id in expected and got != expected:
+        return END_BELONGS
+    if len(got) != len(expected):
+        return "n_new counts the new ids only, and none of them is left out"
+    if got != expected:
+        return "Each new id is what `choose` returned"
+    if len(calls) != len(windows):
+        return f"Right, but {len(windows)} calls of the model are enough, and you made {len(calls)}"
+    return None
+
+
+def _walk(prompt: list[int], n_new: int, context_length: int, end_id: int) -> tuple[list[int], list[list[int]]]:
+    """The text, and what the model is given for each of its new ids."""
+    text, windows = tuple(prompt), []
+    for _ in range(n_new):
+        windows.append(list(text[max(0, len(text) - context_length) :]))
+        text += (sum(windows[-1]) % 10,)
         if text[-1] == end_id:
-            return list(text), made + 1
-    return list(text), n_new
+            break
+    return list(text), windows
 
 
 @register("g4-cached-step")
@@ -162,12 +204,12 @@ def cached_step(answer: Callable[[dict[str, list[Tensor]], Tensor, Tensor, Tenso
     """torch's attention over the whole text with a causal mask, all tokens at once."""
     generator = torch.Generator().manual_seed(5)
     for D, T in ((3, 7), (5, 4), (2, 1)):
-        queries, keys, values = (2 * torch.randn(T, D, generator=generator) for _ in range(3))
+        queries, keys, values = (torch.randn(T, D, generator=generator) for _ in range(3))
         expected = F.scaled_dot_product_attention(queries[None], keys[None], values[None], is_causal=True)[0]
         cache: dict[str, list[Tensor]] = {"keys": [], "values": []}
         for t in range(T):
-            got = answer(cache, queries[t].clone(), keys[t].clone(), values[t].clone())
             case = f"D = {D}, token {t + 1} of {T}"
+            got = _ask(answer, case, cache, queries[t].clone(), keys[t].clone(), values[t].clone())
             if not isinstance(got, Tensor) or got.shape != (D,):
                 raise Mistake(f"{case}: expected a tensor ({D},), got {getattr(got, 'shape', got)}")
             if (len(cache["keys"]), len(cache["values"])) != (t + 1, t + 1):

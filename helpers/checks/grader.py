@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import pkgutil
 from collections.abc import Callable
 from typing import Any
@@ -65,8 +66,8 @@ def verdict(name: str, answer: Callable[..., Any]) -> str:
 
 
 def one_number(got: Any, case: str) -> float:
-    """The answer as a plain number, also where it came as a tensor of one element. Anything else is a Mistake."""
-    if hasattr(got, "numel") and got.numel() == 1:
+    """The answer as a plain number, also where it came as a tensor or array of one element. Anything else is a Mistake."""
+    if hasattr(got, "item") and math.prod(getattr(got, "shape", ())) == 1:  # of torch or of numpy
         got = got.item()
     if isinstance(got, bool) or not isinstance(got, int | float):
         raise Mistake(f"{case}: expected one number, got {got!r}. Does every path of your function return it?")

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from decimal import Decimal, localcontext
 from fractions import Fraction
-from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from helpers.checks.grader import Mistake, one_number, register
+from helpers.checks.locked import locked
 
 MASKED = -100
 SPACING = 2e-3  # float32 numbers near 10,000 lie 0.001 apart
@@ -30,11 +29,12 @@ def two_views(answer: Callable[[Tensor, int], tuple[Tensor, Tensor]]) -> None:
     """Every id is looked up by its place in the list; the memory that the answer reads is compared with the list's."""
     for B, T in ((2, 3), (3, 5), (1, 7)):
         token_ids = torch.arange(B * T + 1) * 11 + 7  # the id tells its place, and is none
-        inputs, targets = answer(token_ids, B)
         case = f"{B * T + 1} ids, {B} rows"
+        inputs, targets = _two_tensors(answer(token_ids, B), case)
         for name, got, ahead in (("inputs", inputs, 0), ("targets", targets, 1)):
             if tuple(got.shape) != (B, T):
-                raise Mistake(f"{case}: {name} should have shape {(B, T)}, got {tuple(got.shape)}. Where did ids go?")
+                thought = "Is B the number of rows?" if got.numel() == B * T else "How many ids should it have in all?"
+                raise Mistake(f"{case}: {name} should have shape {(B, T)}, got {tuple(got.shape)}. {thought}")
             expected = [[int(token_ids[b * T + t + ahead]) for t in range(T)] for b in range(B)]
             if got.tolist() != expected:
                 raise Mistake(
@@ -60,14 +60,12 @@ def stable_loss(answer: Callable[[Tensor, Tensor], Tensor]) -> None:
     }
     for name, (scores, targets) in cases.items():
         expected = _decimal_loss(scores, targets)
-        with _locked():
+        with locked(LOCKED, "max, exp, sum and log"):
             got = one_number(answer(torch.tensor(scores), torch.tensor(targets)), name)
         if not math.isclose(got, expected, rel_tol=1e-4, abs_tol=SPACING):
-            thought = "What is the largest number that you exponentiate, and how many targets do you divide by?"
-            if got == math.inf:
-                thought = "Did p become 0 before you took its log? Take ln p from the scores, without p."
             raise Mistake(
-                f"{name}: logits {scores}, targets {targets}: expected {expected:.5f} nats, got {got}. {thought}"
+                f"{name}: logits {scores}, targets {targets}: expected {expected:.5f} nats, got {got}. "
+                f"{_what_broke(got, name)}"
             )
 
 
@@ -122,6 +120,26 @@ def overconfidence(answer: Callable[[Tensor, Tensor], float]) -> None:
             )
 
 
+def _two_tensors(got: object, case: str) -> tuple[Tensor, Tensor]:
+    parts = list(got) if isinstance(got, tuple | list | Tensor) else [got]
+    if len(parts) != 2 or not all(isinstance(part, Tensor) for part in parts):
+        kinds = ", ".join(type(part).__name__ for part in parts[:3])
+        raise Mistake(f"{case}: expected two tensors (inputs, targets), got {kinds}")
+    return parts[0], parts[1]
+
+
+def _what_broke(got: float, case: str) -> str:
+    if case == "scores near 10,000" and not math.isfinite(got):
+        return "exp(10,000) is more than float32 holds: what may you subtract from each row first?"
+    if got == math.inf:
+        return "Did p become 0 before you took its log? Take ln p from the scores, without p."
+    if not math.isfinite(got):
+        return "Did all exponentials of a row become 0? Of what is the number that you subtract the largest?"
+    if got < 0:
+        return "A loss is never below 0: which term or sign is missing?"
+    return "What is the largest number that you exponentiate, and how many targets do you divide by?"
+
+
 def _predictions(bets: list[tuple[int, bool]], vocab_size: int = 7) -> tuple[Tensor, Tensor]:
     """Probabilities (N, V) and targets (N,): a favourite with so many per cent, which came or did not."""
     probs, targets = [], []
@@ -142,20 +160,3 @@ def _decimal_loss(scores: list[list[float]], targets: list[int]) -> float:
             if target != MASKED
         ]
         return float(sum(surprises) / len(surprises))
-
-
-@contextmanager
-def _locked() -> Iterator[None]:
-    """Nobody calls the ready-made functions while this lasts."""
-
-    def refuse(name: str) -> Callable[..., None]:
-        def stop(*_args: object, **_kwargs: object) -> None:
-            raise Mistake(f"{name} does it all for you; expected your own max, exp, sum and log. What is inside?")
-
-        return stop
-
-    with ExitStack() as stack:
-        for owner, names in LOCKED:
-            for name in names:
-                stack.enter_context(patch.object(owner, name, refuse(name)))
-        yield

@@ -24,9 +24,10 @@ def three_matrices(answer: Callable[[Tensor], Sequence[Tensor]]) -> None:
         stored = torch.randn(C, 3 * C, generator=generator)
         x = torch.randn(4, C, generator=generator)
         got = answer(stored.clone())
-        if not isinstance(got, list | tuple) or [getattr(m, "shape", None) for m in got] != [(C, C)] * 3:
+        parts = tuple(got) if isinstance(got, list | tuple | Tensor) and not _is_scalar(got) else ()
+        if [getattr(part, "shape", None) for part in parts] != [(C, C)] * 3:
             raise Mistake(f"C = {C}: expected three matrices ({C}, {C}), got {_shapes(got)}. Which axis has 3 C?")
-        for i, (matrix, name) in enumerate(zip(got, ("queries", "keys", "values"), strict=True)):
+        for i, (matrix, name) in enumerate(zip(parts, ("queries", "keys", "values"), strict=True)):
             wanted = torch.stack([x @ stored[:, i * C + j] for j in range(C)], dim=1)
             if not torch.allclose(torch.nn.functional.linear(x, matrix), wanted, atol=CLOSE):
                 raise Mistake(
@@ -35,8 +36,17 @@ def three_matrices(answer: Callable[[Tensor], Sequence[Tensor]]) -> None:
                 )
 
 
-def _shapes(got: Any) -> Any:
-    return [tuple(m.shape) if isinstance(m, Tensor) else m for m in got] if isinstance(got, list | tuple) else got
+def _is_scalar(got: Any) -> bool:
+    return isinstance(got, Tensor) and got.dim() == 0
+
+
+def _shapes(got: Any) -> str:
+    """Shapes, never the numbers: an answer may be large."""
+    if isinstance(got, Tensor):
+        return f"one tensor {tuple(got.shape)}"
+    if isinstance(got, list | tuple):
+        return f"{len(got)} of {[tuple(m.shape) if isinstance(m, Tensor) else type(m).__name__ for m in got[:4]]}"
+    return type(got).__name__
 
 
 @register("w1-account")
@@ -68,26 +78,28 @@ def account(answer: Callable[[Shapes, Shapes], tuple[list[str], list[str], list[
 
 @register("w2-first-wrong")
 def first_wrong(answer: Callable[[Sequence[Tensor], Sequence[Tensor], float], int | None]) -> None:
-    """Streams whose first fault was put where we say."""
-    right = [torch.full((2, 3), float(i)) for i in range(5)]
-    for what, faults, expected in (
-        ("equal streams", {}, None),
-        ("differences below the tolerance", {1: 4e-5, 3: -4e-5}, None),
-        ("one number is off from stage 2 on", {2: 0.5, 3: 0.25, 4: 0.125}, 2),
-        ("the embeddings differ", {0: 1.0, 4: 1.0}, 0),
-        ("one number is too small", {3: -2.0}, 3),
-        ("one number is off by a little", {1: 3e-4, 4: 1.0}, 1),
-        ("it grows: below the tolerance, then above", {1: 5e-5, 2: 3e-3}, 2),
-        ("one number is NaN", {1: math.nan, 4: 1.0}, 1),
+    """Streams whose first fault was put where we say. The close ones are sums of powers of two: exact."""
+    for what, tolerance, size, faults, expected in (
+        ("equal streams", 1e-4, 1.0, {}, None),
+        ("differences below the tolerance", 1e-4, 1.0, {1: 4e-5, 3: -4e-5}, None),
+        ("one number is off from stage 2 on", 1e-4, 1.0, {2: 0.5, 3: 0.25, 4: 0.125}, 2),
+        ("the embeddings differ", 1e-4, 1.0, {0: 1.0, 4: 1.0}, 0),
+        ("one number is too small", 1e-4, 1.0, {3: -2.0}, 3),
+        ("one number is off by a little", 1e-4, 1.0, {1: 3e-4, 4: 1.0}, 1),
+        ("it grows: below the tolerance, then above", 1e-4, 1.0, {1: 5e-5, 2: 3e-3}, 2),
+        ("one number is NaN", 1e-4, 1.0, {1: math.nan, 4: 1.0}, 1),
+        ("large numbers, one off by a little more than the tolerance", 2**-8, 4096.0, {2: 2**-8 + 2**-10, 4: 1.0}, 2),
+        ("a difference of exactly the tolerance, which is not more", 2**-8, 1.0, {1: 2**-8, 3: 1.0}, 3),
     ):
+        right = [torch.full((2, 3), size * i) for i in range(5)]
         suspect = [x.clone() for x in right]
         for stage, by in faults.items():
             suspect[stage][1, 2] += by
-        got = answer([x.clone() for x in right], suspect, 1e-4)
+        got = answer([x.clone() for x in right], suspect, tolerance)
         if got != expected or isinstance(got, bool):
             raise Mistake(
-                f"{what}: expected {expected}, got {got!r}. The largest absolute difference of a stage decides, and a "
-                "comparison with NaN is never true"
+                f"{what}: expected {expected}, got {got!r}. The largest absolute difference of a stage decides, "
+                "however large the numbers are, and a comparison with NaN is never true"
             )
 
 
@@ -95,7 +107,7 @@ def first_wrong(answer: Callable[[Sequence[Tensor], Sequence[Tensor], float], in
 def diagnose(answer: Callable[[Weights, Weights, int], str]) -> None:
     """Weights in which one of the faults was planted, or none, or two, or one that has no name."""
     generator = torch.Generator().manual_seed(11)
-    H, D = 3, 2
+    H, D = 5, 2  # H is not 3, the number of parts: else head by head, read backwards, would be the same
     C = H * D
     qkv, out_proj = torch.randn(3 * C, C, generator=generator), torch.randn(C, C, generator=generator)
     rows = torch.arange(3 * C)

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from fractions import Fraction
 from itertools import product
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -36,6 +37,11 @@ def accumulate(answer: Callable[[nn.Module, list[Pair]], None]) -> None:
             raise Mistake(f"{name}: the weights have changed; expected a gradient and no update")
         if max(model.seen) > max(len(inputs) * len(inputs[0]) for inputs, _ in rows):
             raise Mistake(f"{name}: {max(model.seen)} tokens went through the model at once: one micro-batch at a time")
+        if model.kept_waiting:
+            raise Mistake(
+                f"{name}: a micro-batch went through the model before the one before it had its backward(). All "
+                "micro-batches' activations are still in memory: call backward() inside the loop"
+            )
         _compare(name, model.table.grad, _counted_gradient(before, rows))
 
 
@@ -44,17 +50,17 @@ def cosine_rate(answer: Callable[[int, float, float, int, int], float]) -> None:
     """The same curve from the square of a cosine: (1 + cos 2x) / 2 = cos(x)**2, with the way done as a fraction."""
     for peak, floor, n_steps, warmup_steps in ((1.0, 0.0, 11, 0), (4.0, 1.0, 9, 3), (3e-4, 3e-5, 101, 20)):
         for step in [*range(n_steps), n_steps + 5]:
-            got = one_number(answer(step, peak, floor, n_steps, warmup_steps), f"step {step}")
+            case = f"step {step} of {n_steps}, warm-up {warmup_steps}, peak {peak:g}, floor {floor:g}"
+            got = one_number(_answer_of(answer, case, step, peak, floor, n_steps, warmup_steps), f"step {step}")
             if step < warmup_steps:
                 expected = peak * float(Fraction(step + 1, warmup_steps))
             else:
                 done = min(Fraction(step - warmup_steps, n_steps - 1 - warmup_steps), Fraction(1))
-                expected = floor + (peak - floor) * math.cos(float(done) * math.pi / 2) ** 2
+                turned = 0 if done == 1 else math.cos(float(done) * math.pi / 2)  # in floats cos(pi / 2) is 6e-17
+                expected = floor + (peak - floor) * turned**2
             if not math.isclose(got, expected, rel_tol=1e-6, abs_tol=peak * 1e-9):
-                raise Mistake(
-                    f"step {step} of {n_steps}, warm-up {warmup_steps}, peak {peak:g}, floor {floor:g}: expected "
-                    f"{expected:.6g}, got {got:.6g}. {_place_in_schedule(step, n_steps, warmup_steps)}"
-                )
+                place = _place_in_schedule(step, n_steps, warmup_steps)
+                raise Mistake(f"{case}: expected {expected:.6g}, got {got:.6g}. {place}")
 
 
 @register("t5-sees-the-future")
@@ -77,6 +83,8 @@ def sees_the_future(answer: Callable[[Callable[[Tensor], Tensor], Tensor, int], 
     for (name, sees), (where, token_ids) in product(models.items(), texts.items()):
         given = token_ids.clone()
         got = answer(_Seeing(sees, V), given, V)
+        if not torch.equal(given, token_ids):
+            raise Mistake(f"{name}: the token_ids that you were given have changed. Change a copy: token_ids.clone()")
         leaks = bool(sees.triu(1).any())
         if not isinstance(got, bool | torch.Tensor) or bool(got) != leaks:
             raise Mistake(
@@ -85,13 +93,16 @@ def sees_the_future(answer: Callable[[Callable[[Tensor], Tensor], Tensor, int], 
                    "Which later token did you change, and which earlier score did you look at?" if leaks else
                    "A score may change at the place that you changed, and after it")
             )  # fmt: skip
-        if not torch.equal(given, token_ids):
-            raise Mistake(f"{name}: the token_ids that you were given have changed. Change a copy: token_ids.clone()")
 
 
 @register("t3-adamw")
 def adamw(answer: Callable[..., float]) -> None:
     """torch's own AdamW, in float64, on one weight."""
+    ratio = "Are both means corrected for having started at 0, and is the step the rate times their ratio?"
+    anew = "Are the corrected means made anew at each step, while m and v go on uncorrected?"
+    decay = "The decay uses the weight before the step, times the rate, and stays out of the means"
+    hints = {"one step": ratio, "with decay": decay, "decay and no gradient": decay}
+    hints["a large epsilon"] = "Is ε outside the root, and added to the corrected one?"
     cases = {
         "one step": (1.0, [0.5], 0.1, 0.9, 0.95, 1e-8, 0.0),
         "gradients that agree": (1.0, [0.5, 0.4, 0.6], 0.1, 0.9, 0.95, 1e-8, 0.0),
@@ -106,13 +117,22 @@ def adamw(answer: Callable[..., float]) -> None:
         for gradient in gradients:
             weight.grad = torch.tensor(gradient, dtype=torch.float64)
             optimizer.step()
-        got = one_number(answer(w, list(gradients), lr, beta1, beta2, eps, weight_decay), name)
+        got = one_number(_answer_of(answer, name, w, list(gradients), lr, beta1, beta2, eps, weight_decay), name)
         if not math.isclose(got, weight.item(), rel_tol=1e-9, abs_tol=1e-12):
             raise Mistake(
                 f"{name}: w = {w}, gradients {gradients}, lr {lr}, betas {beta1} and {beta2}, eps {eps}, decay "
-                f"{weight_decay}: expected {weight.item():.8f}, got {got:.8f}. "
-                "Are the corrected moments made anew at each step, and does the decay stay out of them?"
+                f"{weight_decay}: expected {weight.item():.8f}, got {got:.8f}. {hints.get(name, anew)}"
             )
+
+
+def _answer_of(answer: Callable[..., Any], case: str, *arguments: Any) -> Any:
+    """The reader's answer; what it raises is told with the case, but for the stub's exception."""
+    try:
+        return answer(*arguments)
+    except (NotImplementedError, Mistake):
+        raise
+    except Exception as error:  # whatever the reader's code raises is a finding, and more so with its arguments
+        raise Mistake(f"{case}: your function raised {type(error).__name__}: {error}") from error
 
 
 class _Bigram(nn.Module):
@@ -123,10 +143,18 @@ class _Bigram(nn.Module):
         values = [[((3 * a + 5 * b) % 7) / 4 for b in range(vocab_size)] for a in range(vocab_size)]
         self.table = nn.Parameter(torch.tensor(values))
         self.seen: list[int] = [0]
+        self.kept_waiting = False  # whether a backward came after the forward of a later micro-batch
 
     def forward(self, token_ids: Tensor) -> Tensor:
         self.seen.append(token_ids.numel())
-        return self.table[token_ids]
+        scores, n_seen = self.table[token_ids], len(self.seen)
+
+        def backward_comes(_gradient: Tensor) -> None:
+            self.kept_waiting |= len(self.seen) > n_seen
+
+        if scores.requires_grad:
+            scores.register_hook(backward_comes)
+        return scores
 
 
 def _counted_gradient(table: Tensor, rows: list[tuple[list, list]]) -> list[list[float]]:

@@ -29,7 +29,7 @@ def generate(
 ) -> Tensor | list[Tensor]:
     """Continue each prompt by up to `n_new` tokens, dropout off; a text beyond the context is seen through its end.
 
-    prompts    (B, T) ids, or a list of B prompts of any lengths
+    prompts    (B, T) ids, or a list of B prompts of any lengths; `stream_text` takes a text
     end_id     a row ends after this token; None: no token ends it
     generator  where the draws come from, on the model's device; None: one seeded with 0. Never the global one
     use_cache  False computes every token anew, and gives the same tokens
@@ -37,7 +37,7 @@ def generate(
     return     of (B, T): (B, T + n) prompts and continuations, n = n_new or fewer if all rows have ended; a row that
                ended is filled up with `end_id`. Of a list: a list of (T_b + n_b,), each with its end_id last
 
-    ValueError: n_new below 0, no prompt or an empty one, an id outside [0, V), settings out of range.
+    ValueError: n_new below 0, no prompt or an empty one, a text, an id outside [0, V), settings out of range.
     """
     text = _Text(model, prompts, n_new)
     for _ in _continue(model, text, n_new, end_id, generator, use_cache, settings):
@@ -142,7 +142,7 @@ class _Text:
         if not isinstance(n_new, int) or n_new < 0:
             raise ValueError(f"expected n_new >= 0, got {n_new!r}")
         device = model.token_embedding.weight.device
-        rows = [torch.as_tensor(row, device=device) for row in prompts]
+        rows = _as_rows(prompts, device)
         if not rows or any(row.ndim != 1 or not len(row) or row.is_floating_point() for row in rows):
             raise ValueError(
                 "expected prompts (B, T) or a list of rows, each with at least one token, "
@@ -185,6 +185,18 @@ class _Text:
             ends = (ids[start:length] == end_id).nonzero() if end_id is not None else []
             rows.append(ids[: start + int(ends[0]) + 1 if len(ends) else length].clone())
         return rows
+
+
+def _as_rows(prompts: Prompts, device: torch.device) -> list[Tensor]:
+    if not hasattr(prompts, "__iter__") or getattr(prompts, "ndim", 1) == 0:
+        raise ValueError(f"expected prompts (B, T) or a list of rows of token ids, got {type(prompts).__name__}")
+    rows = [prompts] if isinstance(prompts, str) else list(prompts)
+    if any(isinstance(row, str) for row in rows):
+        raise ValueError(
+            f"expected prompts of token ids, (B, T) or a list of rows, got text: {prompts!r}. "
+            "stream_text(model, tokenizer, prompt, n_new) takes one; [tokenizer.encode(prompt)] are its ids"
+        )
+    return [torch.as_tensor(row, device=device) for row in rows]
 
 
 class _Reader:

@@ -84,8 +84,8 @@ def next_probs(logits: Tensor, seen: Tensor | None = None, **settings: float | b
     settings  as for `Strategy`
     return    (..., V), each row sums to 1
 
-    ValueError: settings out of range; logits that are not floating point, hold NaN or inf, or forbid every token; a
-    penalty without `seen`.
+    ValueError: settings out of range; logits that are no floating-point tensor, hold NaN or inf, or forbid every
+    token; a penalty without `seen`.
     """
     strategy = Strategy(**settings)
     if seen is None and strategy.repetition_penalty != 1:
@@ -142,6 +142,11 @@ def _scaled(logits: Tensor, allowed: Tensor, temperature: float) -> Tensor:
 
 
 def _check_logits(logits: Tensor, seen: Tensor | None) -> None:
+    for name, given in (("logits", logits), ("`seen`", seen)):
+        if given is not None and not isinstance(given, Tensor):
+            raise ValueError(
+                f"expected {name} as a tensor (..., V), got {type(given).__name__}: torch.tensor(...) makes one"
+            )
     if not logits.is_floating_point() or logits.ndim < 1 or not logits.numel():
         raise ValueError(f"expected floating-point logits (..., V), got {tuple(logits.shape)} of {logits.dtype}")
     if seen is not None and (seen.shape != logits.shape or seen.dtype != torch.bool):

@@ -97,5 +97,6 @@ def reference_line(ax: Axes, value: float, label: str, axis: str = "y") -> Axes:
         ax.annotate(label, (0.99, value), xycoords=("axes fraction", "data"), ha="right", va="bottom", color="#333333")
     else:
         ax.axvline(value, **REFERENCE)
-        ax.annotate(label, (value, 0.98), xycoords=("data", "axes fraction"), ha="left", va="top", color="#333333")
+        place = {"xycoords": ("data", "axes fraction"), "xytext": (4, 0), "textcoords": "offset points"}
+        ax.annotate(label, (value, 0.98), **place, ha="left", va="top", color="#333333")
     return ax
