@@ -66,7 +66,7 @@ def verdict(name: str, answer: Callable[..., Any]) -> str:
 
 
 def one_number(got: Any, case: str) -> float:
-    """The answer as a plain number, also where it came as a tensor or array of one element. Anything else is a Mistake."""
+    """The answer as a plain number, also from a tensor or array of one element. Anything else is a Mistake."""
     if hasattr(got, "item") and math.prod(getattr(got, "shape", ())) == 1:  # of torch or of numpy
         got = got.item()
     if isinstance(got, bool) or not isinstance(got, int | float):
