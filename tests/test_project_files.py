@@ -74,9 +74,17 @@ def targets() -> set[str]:
     return set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
 
 
+def code_in(markdown: str) -> list[str]:
+    """The fenced blocks and the code spans of a text; "make the model forget" in its prose is no command."""
+    fenced = re.findall(r"^```.*?^```", markdown, re.MULTILINE | re.DOTALL)
+    prose = re.sub(r"^```.*?^```", "", markdown, flags=re.MULTILINE | re.DOTALL)
+    return fenced + re.findall(r"`[^`\n]+`", prose)
+
+
 def test_every_make_command_named_anywhere_exists():
     texts = [README, *(p.read_text(encoding="utf-8") for p in (ROOT / "lecture_notes").glob("*.md"))]
-    named = {name for text in texts for name in re.findall(r"\bmake ([a-z][a-z-]+)", text)}
+    code = [part for text in texts for part in code_in(text)]
+    named = {name for part in code for name in re.findall(r"\bmake ([a-z][a-z-]+)", part)}
     assert {"lab", "test"} <= named
     assert named <= targets()
 
