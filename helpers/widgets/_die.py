@@ -36,19 +36,20 @@ def die_state(values: dict[str, float], config: dict) -> State:
     # p ln(1/p), so that a certain die shows 0.00 and not -0.00
     entropy = sum(p * math.log(1 / p) for p in probs if p)
     chance = probs[rolled - 1]
-    surprise = math.log(1 / chance) if chance else math.inf
+    inverse = 1 / chance if chance else math.inf  # the surprise's perplexity: exp(ln 6.25) may fall short of 6.25
+    surprise = math.log(inverse)
     perplexity = math.exp(entropy) if total else 0.0
     likeliest = max(probs) or 1.0  # bars are drawn relative to it: on an axis to 1, twelve fair faces would hardly show
     state: State = {
-        "summary": _summary(total, entropy, perplexity, rolled, surprise),
+        "summary": _summary(total, entropy, perplexity, rolled, surprise, inverse),
         "big": f"{perplexity:.1f} faces" if total else "no die",
         "faces_text": f"{faces} faces",
         "faces_in@aria-valuetext": f"{faces} faces",
         "rolled_text": f"face {rolled}",
         "rolled_in@aria-valuetext": f"face {rolled}",
         "rolled_in@max": f"{faces}",
-        **_measures("before", entropy if total else math.inf),
-        **_measures("after", surprise),
+        **_measures("before", entropy if total else math.inf, perplexity),
+        **_measures("after", surprise, inverse),
     }
     for k in range(1, MAX_FACES + 1):
         share = f"{100 * probs[k - 1]:.1f}"
@@ -62,23 +63,23 @@ def die_state(values: dict[str, float], config: dict) -> State:
     return state
 
 
-def _measures(row: str, nats: float) -> State:
+def _measures(row: str, nats: float, perplexity: float) -> State:
     finite = math.isfinite(nats)
     return {
         f"{row}_nats": f"{nats:.2f}" if finite else "∞",
         f"{row}_bits": f"{nats / math.log(2):.2f}" if finite else "∞",
-        f"{row}_exp": f"{math.exp(nats):.1f}" if finite else "∞",
+        f"{row}_exp": f"{perplexity:.1f}" if finite else "∞",
         f"{row}_bar@style": f"width:{100 * min(nats / AXIS_NATS, 1.0):.1f}%",
     }
 
 
-def _summary(total: float, entropy: float, perplexity: float, rolled: int, surprise: float) -> str:
+def _summary(total: float, entropy: float, perplexity: float, rolled: int, surprise: float, inverse: float) -> str:
     if not total:
         return "Every weight is 0, so nothing can happen: raise one."
     before = f"Before the roll: entropy {entropy:.2f} nats, as unsure as a fair die with {perplexity:.1f} faces."
     if math.isinf(surprise):
         return f"{before} Face {rolled} was called impossible: if it comes, the loss is infinite."
-    return f"{before} After face {rolled}: loss {surprise:.2f} nats, perplexity {math.exp(surprise):.1f}."
+    return f"{before} After face {rolled}: loss {surprise:.2f} nats, perplexity {inverse:.1f}."
 
 
 def _weights(of: tuple[int, int]) -> dict[str, int]:

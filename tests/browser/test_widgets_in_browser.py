@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
+from decimal import Decimal
 
 import pytest
 import torch
@@ -17,7 +18,6 @@ from tests.browser.conftest import SCREENSHOTS
 
 pytestmark = pytest.mark.browser
 PAGE = '<!doctype html><html lang="en"><meta charset="utf-8"><title>widget</title><body style="margin:12px">{}</body>'
-LAST_DIGIT = 0.011  # two exponentials may differ in the last bit and round apart; a wrong formula differs by more
 NUMBER = re.compile(r"[-+−]?\d[\d,]*\.?\d*(?:e[-+]\d+)?")
 # Read every element that carries data-key: its own text and all its attributes.
 READ = """root => Object.fromEntries([...root.querySelectorAll("[data-key]")].map(e => [e.dataset.key,
@@ -75,13 +75,23 @@ def compare(page, shown: Card, root: str) -> dict[str, float]:
 def near(found: str | None, expected: str | None) -> bool:
     if found is None or expected is None or NUMBER.sub("#", found) != NUMBER.sub("#", expected):
         return False
-    ours, theirs = ([float(x.replace(",", "").replace("−", "-")) for x in NUMBER.findall(t)] for t in (found, expected))
-    return all(abs(a - b) <= LAST_DIGIT * max(1.0, abs(b)) for a, b in zip(ours, theirs, strict=True))
+    ours, theirs = (
+        [Decimal(x.replace(",", "").replace("−", "-")) for x in NUMBER.findall(t)] for t in (found, expected)
+    )
+    return all(abs(a - b) <= last_digit(b) for a, b in zip(ours, theirs, strict=True))
+
+
+def last_digit(number: Decimal) -> Decimal:
+    """One unit of the last digit that is written, 0 for a whole number: two exponentials may differ in their last bit
+    and round apart, and a wrong formula differs by more."""
+    place = number.as_tuple().exponent
+    return Decimal(1).scaleb(place) if place else Decimal(0)
 
 
 def test_near_allows_a_last_digit_and_no_more() -> None:
-    assert near("1.23 nats of 5", "1.24 nats of 5") and near("−0.05", "−0.06")
-    assert not near("1.23 nats", "1.33 nats") and not near("1.23 nats", "1.23 bits") and not near(None, "1")
+    assert near("1.23 nats of 5", "1.24 nats of 5") and near("−0.05", "−0.06") and near("2.1e-05", "2.2e-05")
+    assert not near("1.23 nats", "1.25 nats") and not near("1.23 nats", "1.23 bits") and not near(None, "1")
+    assert not near("46 %", "47 %") and not near("1,234.5", "1,234.7") and not near("2.1e-05", "2.3e-05")
 
 
 @pytest.mark.parametrize("kind", ["cost", "die", "predictors"])

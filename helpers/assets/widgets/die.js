@@ -1,18 +1,18 @@
 // The twin of die_state in helpers/widgets/_die.py.
-const measures = (row, nats) => {
+const measures = (row, nats, perplexity) => {
   const finite = Number.isFinite(nats);
   return {
     [`${row}_nats`]: finite ? fixed(nats, 2) : "∞",
     [`${row}_bits`]: finite ? fixed(nats / Math.LN2, 2) : "∞",
-    [`${row}_exp`]: finite ? fixed(Math.exp(nats), 1) : "∞",
+    [`${row}_exp`]: finite ? fixed(perplexity, 1) : "∞",
     [`${row}_bar@style`]: `width:${fixed(100 * Math.min(nats / 6, 1), 1)}%`,
   };
 };
-const sentence = (total, entropy, perplexity, rolled, surprise) => {
+const sentence = (total, entropy, perplexity, rolled, surprise, inverse) => {
   if (!total) return "Every weight is 0, so nothing can happen: raise one.";
   const before = `Before the roll: entropy ${fixed(entropy, 2)} nats, as unsure as a fair die with ${fixed(perplexity, 1)} faces.`;
   return Number.isFinite(surprise)
-    ? `${before} After face ${rolled}: loss ${fixed(surprise, 2)} nats, perplexity ${fixed(Math.exp(surprise), 1)}.`
+    ? `${before} After face ${rolled}: loss ${fixed(surprise, 2)} nats, perplexity ${fixed(inverse, 1)}.`
     : `${before} Face ${rolled} was called impossible: if it comes, the loss is infinite.`;
 };
 const compute = (values) => {
@@ -20,14 +20,14 @@ const compute = (values) => {
   for (let k = 1; k <= 12; k++) weights.push(k <= faces ? values[`w${k}`] : 0);
   const total = weights.reduce((a, b) => a + b, 0), probs = weights.map((w) => total ? w / total : 0);
   const entropy = probs.reduce((sum, p) => p ? sum + p * Math.log(1 / p) : sum, 0);
-  const chance = probs[rolled - 1], surprise = chance ? Math.log(1 / chance) : Infinity;
+  const inverse = 1 / probs[rolled - 1], surprise = Math.log(inverse); // both infinite at probability 0
   const likeliest = Math.max(...probs) || 1, perplexity = total ? Math.exp(entropy) : 0;
   const state = {
-    "summary": sentence(total, entropy, perplexity, rolled, surprise),
+    "summary": sentence(total, entropy, perplexity, rolled, surprise, inverse),
     "big": total ? `${fixed(perplexity, 1)} faces` : "no die",
     "faces_text": `${faces} faces`, "faces_in@aria-valuetext": `${faces} faces`,
     "rolled_text": `face ${rolled}`, "rolled_in@aria-valuetext": `face ${rolled}`, "rolled_in@max": `${faces}`,
-    ...measures("before", total ? entropy : Infinity), ...measures("after", surprise),
+    ...measures("before", total ? entropy : Infinity, perplexity), ...measures("after", surprise, inverse),
   };
   probs.forEach((p, i) => {
     const k = i + 1, share = fixed(100 * p, 1);

@@ -1,6 +1,6 @@
 // The twin of predictors_state in helpers/widgets/_predictors.py.
 const percent = (share) => share > 0 && share < 0.0005 ? "< 0.1 %" : `${fixed(100 * share, 1)} %`;
-const log = Math.log, px = (x) => x.toFixed(1);
+const log = Math.log, px = (x) => fixed(x, 1);
 const unsurePredictor = (loss) => {
   const k = Math.floor(Math.exp(loss) + 1e-9);
   const a = clamp((log(k + 1) - loss) / (log(k + 1) - log(k)), 0, 1);
