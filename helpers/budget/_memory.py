@@ -13,8 +13,8 @@ from helpers.page import Html, table
 
 DEVICES = ("cpu", "cuda")
 MOMENTS = {"adamw": 2, "sgd": 0}  # float32 numbers that the optimizer keeps per parameter
-# What the libraries take for themselves in a first update, measured with a model of less than 1 MiB. None of the
-# recorded settings had a part in it.
+# What the libraries take for themselves in a first update, measured with a model of less than 1 MiB and torch's build
+# for CPUs; the build with CUDA loads twice as much. None of the recorded settings had a part in it.
 CPU_LIBRARIES = 89 * 2**20
 # Assumed, not measured: what a driver's context takes, and the share that the caching allocator cannot use.
 CUDA_CONTEXT, CUDA_FRAGMENTS = 512 * 2**20, 0.05
