@@ -207,7 +207,7 @@ def fed(stepper: _stepper.LossStepper) -> dict:
 def test_the_stepper_displays_card_then_boxes(capsys: pytest.CaptureFixture) -> None:
     stepper = widgets.loss_stepper(random_model)
     stepper._ipython_display_()  # outside IPython, display prints the plain texts
-    assert re.match(r"stepper-\d+", stepper.card_id)
+    assert re.fullmatch(r"stepper-\d+", *stepper.card_ids)
     assert repr(stepper).startswith("loss stepper: “every effort moves you” and “I really like chocolate”: loss ")
     card = _stepper._template()
     page = _card.fill(

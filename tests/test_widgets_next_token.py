@@ -146,4 +146,8 @@ def test_the_card_displays_and_describes_itself(model, capsys: pytest.CaptureFix
     card = widgets.next_token(model)
     assert repr(card).startswith("next token: After “The captain”")
     card._ipython_display_()  # outside IPython, display prints the plain texts
-    assert re.fullmatch(r"sampling-\d+", card.card_id)
+    card._ipython_display_()
+    first, second = card.card_ids
+    assert re.fullmatch(r"sampling-\d+", first) and first != second
+    card.box.value = "A word"
+    assert f'data-feed="{first} {second}"' in card.feed.value

@@ -193,10 +193,10 @@ def test_answers_to_the_page(tree, table: Tensor) -> None:
 
 
 def test_the_two_hidden_widgets_carry_question_and_answer(tree) -> None:
-    tree.card_id = "tree-9"
+    tree.card_ids = ["tree-9", "tree-11"]
     tree.question.value = json.dumps(QUESTION | {"n": 12})
     assert told(tree)["n"] == 12 and len(told(tree)["add"]) == 5
-    assert 'data-tree-feed="tree-9"' in tree.feed.value
+    assert 'data-tree-feed="tree-9 tree-11"' in tree.feed.value
 
 
 def asked(tree: _tree.SamplingTree, path: list[int], n: int, **settings) -> int:
@@ -329,7 +329,8 @@ def test_a_model_over_another_vocabulary_is_refused() -> None:
 
 def test_the_tree_displays_card_then_box(tree, capsys: pytest.CaptureFixture) -> None:
     tree._ipython_display_()  # outside IPython, display prints the plain texts
-    assert re.fullmatch(r"tree-\d+", tree.card_id) and f"cw-ask-{tree.card_id}" in tree.question._dom_classes
+    (card_id,) = tree.card_ids
+    assert re.fullmatch(r"tree-\d+", card_id) and f"cw-ask-{card_id}" in tree.question._dom_classes
 
 
 def told(tree: _tree.SamplingTree) -> dict:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+import time
 from pathlib import Path
 
 import torch
@@ -20,6 +21,9 @@ from helpers.train import NonFiniteError, Workers
 RESUME = ("auto", "must", "never")
 BAD_INPUT = 2
 DEFAULT_STEPS = 1000
+# Gloo's thread frees the tensors of the last exchange, for which it needs the interpreter; up to torch 2.6 at least,
+# leaving the group waits for that thread and keeps the interpreter meanwhile, so that one would wait for the other.
+LAST_TENSORS_S = 0.05
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -46,6 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 128 + signal.SIGINT
     finally:
         if joined:
+            time.sleep(LAST_TENSORS_S)
             dist.destroy_process_group()
 
 

@@ -43,16 +43,17 @@ class NextToken:
         self.box = prompt_box(prompt)
         self.status = ipywidgets.HTML(prompt_status(model, prompt))
         self.feed = ipywidgets.HTML()
-        self.card_id = ""
+        self.card_ids: list[str] = []  # one for each time that it was displayed: all of them are fed
         self.box.observe(self._typed, names="value")
 
     def __repr__(self) -> str:
         return sampling_card(self.config).text.replace("sampling widget", "next token", 1)
 
     def _ipython_display_(self) -> None:
-        self.card_id = next_id("sampling")
+        card_id = next_id("sampling")
+        self.card_ids.append(card_id)
         card = sampling_card(self.config, fed=True)
-        display({"text/html": card.markup(self.card_id), "text/plain": repr(self)}, raw=True)
+        display({"text/html": card.markup(card_id), "text/plain": repr(self)}, raw=True)
         panel = ipywidgets.VBox([self.box, self.status, self.feed])
         panel.add_class("cw-prompt")
         view = {"version_major": 2, "version_minor": 0, "model_id": panel.model_id}
@@ -70,7 +71,8 @@ class NextToken:
             line = status(failure(error))
         config = html.escape(json.dumps(self.config, ensure_ascii=False, separators=(",", ":")))
         ms = 1000 * (time.perf_counter() - begin)
-        self.feed.value = f'<div data-feed="{self.card_id}" data-config="{config}" data-ms="{ms:.2f}" hidden></div>'
+        fed = " ".join(self.card_ids)
+        self.feed.value = f'<div data-feed="{fed}" data-config="{config}" data-ms="{ms:.2f}" hidden></div>'
         self.status.value = line  # after the picture, for which the reader waits
 
 

@@ -31,7 +31,7 @@ class LossStepper:
         self.numbers = stepper_numbers(model, first, second)
         self.boxes = [_box("first sentence", first), _box("second sentence", second)]
         self.feed = ipywidgets.HTML()
-        self.card_id = ""
+        self.card_ids: list[str] = []  # one for each time that it was displayed: all of them are fed
         for box in self.boxes:
             box.observe(self._recompute, names="value")
 
@@ -50,8 +50,9 @@ class LossStepper:
             still=f"{_outcome(self.numbers)} Run this cell to go through the steps.",
             attributes='data-arrows="step" data-fed="yes"',
         )
-        self.card_id = next_id("stepper")
-        display({"text/html": card.markup(self.card_id), "text/plain": repr(self)}, raw=True)
+        card_id = next_id("stepper")
+        self.card_ids.append(card_id)
+        display({"text/html": card.markup(card_id), "text/plain": repr(self)}, raw=True)
         panel = ipywidgets.VBox([*self.boxes, self.feed])
         panel.add_class("cw-boxes")
         view = {"version_major": 2, "version_minor": 0, "model_id": panel.model_id}
@@ -65,7 +66,7 @@ class LossStepper:
         except ValueError as error:
             self.numbers = self.numbers | {"error": f"{error}. Below: the last two sentences that worked."}
         config = html.escape(_json(self.numbers))
-        self.feed.value = f'<div data-feed="{self.card_id}" data-config="{config}" hidden></div>'
+        self.feed.value = f'<div data-feed="{" ".join(self.card_ids)}" data-config="{config}" hidden></div>'
 
 
 def loss_stepper(

@@ -95,7 +95,7 @@ class SamplingTree:
         self.status = ipywidgets.HTML(prompt_status(model, prompt))
         self.question = Line(layout=ipywidgets.Layout(display="none"))
         self.feed = ipywidgets.HTML()
-        self.card_id = ""
+        self.card_ids: list[str] = []  # one for each time that it was displayed: all of them are told
         self.box.observe(self._new_prompt, names="value")
         self.question.observe(self._asked, names="value")
 
@@ -118,9 +118,10 @@ class SamplingTree:
         )
 
     def _ipython_display_(self) -> None:
-        self.card_id = next_id("tree")
-        display({"text/html": self.card().markup(self.card_id), "text/plain": repr(self)}, raw=True)
-        self.question.add_class(f"cw-ask-{self.card_id}")
+        card_id = next_id("tree")
+        self.card_ids.append(card_id)
+        display({"text/html": self.card().markup(card_id), "text/plain": repr(self)}, raw=True)
+        self.question.add_class(f"cw-ask-{card_id}")
         panel = ipywidgets.VBox([self.box, self.status, self.question, self.feed])
         panel.add_class("cw-prompt")
         view = {"version_major": 2, "version_minor": 0, "model_id": panel.model_id}
@@ -226,4 +227,4 @@ class SamplingTree:
 
     def _tell(self, message: dict) -> None:
         text = html.escape(json.dumps(message, ensure_ascii=False, separators=(",", ":")))
-        self.feed.value = f'<div data-tree-feed="{self.card_id}" data-message="{text}" hidden></div>'
+        self.feed.value = f'<div data-tree-feed="{" ".join(self.card_ids)}" data-message="{text}" hidden></div>'

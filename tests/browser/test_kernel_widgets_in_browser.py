@@ -237,6 +237,29 @@ def draws_are_soon_there(page) -> None:
     assert n + 1 <= len(agrees(page, "#tree-1")["path"]) <= n + 2, "one under way and the last one: no backlog"
 
 
+def test_what_is_shown_in_two_cells_is_alive_in_both(page, lab: Lab) -> None:
+    cells = [LOAD, "tree = widgets.sampling_tree(model)", "tree", "tree", "card = widgets.next_token(model)"]
+    write_notebook(lab.folder / "trial" / "twice.ipynb", [*cells, "card", "card"])
+    open_notebook(page, lab, "trial/twice.ipynb")
+    run_all(page)
+    for name in ("tree-1", "tree-2"):
+        page.wait_for_selector(f".cw-ask-{name} input", state="attached")
+        page.click(f"#{name} [data-do=draw]")
+        page.wait_for_function(
+            "id => JSON.parse(document.getElementById(id).dataset.config).path.length == 4", arg=name
+        )
+    lines = page.locator(".cw-prompt input:visible")
+    lines.nth(0).fill("The tree")
+    lines.nth(3).fill("The line")
+    for name, text in (
+        ("tree-1", "The tree"),
+        ("tree-2", "The tree"),
+        ("sampling-1", "The line"),
+        ("sampling-2", "The line"),
+    ):
+        page.locator(f"#{name} [data-key=summary]", has_text=f"After “{text}”").wait_for()
+
+
 def test_any_prompt_in_lab(page, lab: Lab) -> None:
     write_notebook(lab.folder / "trial" / "next.ipynb", [LOAD, "widgets.next_token(model)"])
     open_notebook(page, lab, "trial/next.ipynb")

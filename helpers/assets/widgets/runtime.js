@@ -49,7 +49,7 @@ const start = (id, compute, tries = 600) => {
   });
   if (root.dataset.fed) { // new numbers from the kernel come in a hidden element that some other output holds
     const look = () => {
-      const feed = document.querySelector(`[data-feed="${id}"]`);
+      const feed = document.querySelector(`[data-feed~="${id}"]`);
       if (!feed || feed.dataset.config === root.dataset.config) return;
       root.dataset.config = feed.dataset.config;
       config = JSON.parse(feed.dataset.config);

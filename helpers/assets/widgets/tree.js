@@ -172,7 +172,7 @@ compute.attach = (root, card) => {
     }, PATIENCE);
   };
   const hear = () => {
-    const feed = document.querySelector(`[data-tree-feed="${root.id}"]`);
+    const feed = document.querySelector(`[data-tree-feed~="${root.id}"]`);
     if (!feed || feed.dataset.message === told) return;
     told = feed.dataset.message;
     const message = JSON.parse(told);
