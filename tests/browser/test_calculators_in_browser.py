@@ -15,6 +15,7 @@ from helpers.widgets._card import Card
 from tests import cards
 from tests.browser import latency
 from tests.browser.conftest import SCREENSHOTS
+from tests.browser.looks import SMALLEST_TEXT
 from tests.browser.test_sampling_in_browser import SET
 from tests.browser.test_widgets_in_browser import PAGE, compare, show
 
@@ -39,9 +40,6 @@ STICKS_OUT = """root => { const r = root.getBoundingClientRect(); return [...roo
     const b = e.getBoundingClientRect(); return b.width > 3 && (b.right > r.right + 1 || b.left < r.left - 1
       || e.children.length === 0 && e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).display !== "inline");
   }).map(e => e.outerHTML.slice(0, 90)); }"""
-SMALLEST = """root => Math.min(...[...root.querySelectorAll("*")].filter(e => e.children.length === 0
-    && e.textContent.trim() && e.getClientRects().length && !["STYLE", "SCRIPT"].includes(e.tagName))
-    .map(e => parseFloat(getComputedStyle(e).fontSize)))"""
 
 
 def memory_card() -> Card:
@@ -196,7 +194,7 @@ def test_nothing_sticks_out_and_text_is_large(page, root: str, make, width: int)
         page.eval_on_selector(root, SET, values)
         page.locator(root).screenshot(path=SCREENSHOTS / f"widget_{root[1:-2]}_{state}_{width}px.png")
         assert page.eval_on_selector(root, STICKS_OUT) == [], state
-    assert page.eval_on_selector(root, SMALLEST) >= 15
+    assert page.eval_on_selector(root, SMALLEST_TEXT) >= 15
 
 
 def test_a_move_keeps_the_card_s_height(page) -> None:

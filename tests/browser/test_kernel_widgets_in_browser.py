@@ -14,6 +14,7 @@ from helpers.tokenizer import gpt2
 from helpers.widgets import _tree, _tree_state
 from tests.browser import latency
 from tests.browser.conftest import SCREENSHOTS, Lab
+from tests.browser.looks import SMALLEST_TEXT, STICKING_OUT
 from tests.browser.test_notebooks_in_lab import open_notebook, run_all, write_notebook
 from tests.browser.test_widgets_in_browser import PAGE, READ, inputs, near
 
@@ -49,12 +50,6 @@ WATCH_FRAMES = """() => { window.blank = 0; window.heights = new Set();
   const look = () => { if (column.hidden || !column.querySelector("span").textContent) window.blank += 1;
     window.heights.add(Math.round(card.offsetHeight)); requestAnimationFrame(look); };
   look(); }"""
-STICKING_OUT = """root => { const r = root.getBoundingClientRect(); return [...root.querySelectorAll("*")].filter(e => {
-  const b = e.getBoundingClientRect(); return b.width > 2 && (b.right > r.right + 1 || b.left < r.left - 1);
-  }).map(e => e.outerHTML.slice(0, 80)); }"""
-SMALLEST_TEXT = """root => Math.min(...[...root.querySelectorAll("*")].filter(e => e.children.length === 0
-  && e.textContent.trim() && e.getClientRects().length && !["STYLE", "SCRIPT"].includes(e.tagName))
-  .map(e => parseFloat(getComputedStyle(e).fontSize)))"""
 
 
 def timed(page, root: str, watched: str, act: str, name: str) -> latency.Latency:

@@ -9,6 +9,14 @@ const fixed = (x, digits) => { // Python's f"{x:,.{digits}f}": exact ties go to 
   return whole.replace(/\B(?=(\d{3})+$)/g, ",") + (rest ? "." + rest : "");
 };
 const clamp = (x, low, high) => Math.min(Math.max(x, low), high);
+// The match that stands nearest: after a restart the output of another cell may still bear the same name.
+const nearest = (element, selector) => {
+  for (let e = element; e; e = e.parentElement) {
+    const found = e.querySelector(selector);
+    if (found) return found;
+  }
+  return null;
+};
 const start = (id, compute, tries = 600) => {
   // A restarted kernel counts from 1 again, so an older output may still carry this id: take the one not yet alive.
   const root = [...document.querySelectorAll(`[id="${id}"]`)].find((e) => !e.dataset.live);
@@ -35,6 +43,11 @@ const start = (id, compute, tries = 600) => {
     draw();
   };
   root.addEventListener("input", draw);
+  // VS Code hears keys at the window and takes them for its cells, unless they end here: Delete would delete the cell.
+  root.addEventListener("keydown", (event) => {
+    const ours = /^(.|Arrow.*|Page.*|Home|End|Enter|Backspace|Delete)$/.test(event.key);
+    if (ours && !event.ctrlKey && !event.metaKey && !event.altKey) event.stopPropagation();
+  });
   // JupyterLab takes arrow keys for itself unless the very element that has the focus carries this.
   root.querySelectorAll("input, button").forEach((e) => e.setAttribute("data-lm-suppress-shortcuts", "true"));
   root.addEventListener("click", (event) => {
@@ -49,7 +62,7 @@ const start = (id, compute, tries = 600) => {
   });
   if (root.dataset.fed) { // new numbers from the kernel come in a hidden element that some other output holds
     const look = () => {
-      const feed = document.querySelector(`[data-feed~="${id}"]`);
+      const feed = nearest(root, `[data-feed~="${id}"]`);
       if (!feed || feed.dataset.config === root.dataset.config) return;
       root.dataset.config = feed.dataset.config;
       config = JSON.parse(feed.dataset.config);

@@ -122,7 +122,7 @@ const PATIENCE = 5000; // ms until the reader is told that no answer has come
 compute.attach = (root, card) => {
   let waiting = false, next = null, asked = [], timer = 0, count = Date.now(), told = "";
   const value = (name) => Number(root.querySelector(`[data-in=${name}]`).value);
-  const line = () => document.querySelector(`.cw-ask-${root.id} input`);
+  const line = () => nearest(root, `.cw-ask-${root.id} input`);
   const show = (changes) => {
     root.querySelector("[data-in=back]").value = 0;
     card.set({ ...card.get(), error: null, notice: "", ...changes });
@@ -172,7 +172,7 @@ compute.attach = (root, card) => {
     }, PATIENCE);
   };
   const hear = () => {
-    const feed = document.querySelector(`[data-tree-feed~="${root.id}"]`);
+    const feed = nearest(root, `[data-tree-feed~="${root.id}"]`);
     if (!feed || feed.dataset.message === told) return;
     told = feed.dataset.message;
     const message = JSON.parse(told);
