@@ -207,13 +207,17 @@ def fed(stepper: _stepper.LossStepper) -> dict:
 def test_the_stepper_displays_card_then_boxes(capsys: pytest.CaptureFixture) -> None:
     stepper = widgets.loss_stepper(random_model)
     stepper._ipython_display_()  # outside IPython, display prints the plain texts
-    assert re.fullmatch(r"stepper-\d+", *stepper.card_ids)
+    stepper._ipython_display_()
+    first, second = stepper.card_ids
+    assert re.fullmatch(r"stepper-\d+", first) and first != second
     assert repr(stepper).startswith("loss stepper: “every effort moves you” and “I really like chocolate”: loss ")
     card = _stepper._template()
     page = _card.fill(
         card, {k: v for k, v in _stepper.stepper_state({"step": 1}, stepper.numbers).items() if k != "summary"}
     )
     assert "&#x27; effort" in page or "' effort'" in page
+    stepper.boxes[0].value = "another try"
+    assert f'data-feed="{first} {second}"' in stepper.feed.value
 
 
 def test_a_model_is_left_in_the_mode_it_was_in_and_a_small_one_is_refused() -> None:

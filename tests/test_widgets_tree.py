@@ -367,3 +367,11 @@ def test_a_draw_made_ahead_by_a_model_that_was_trained_since_is_made_anew() -> N
         gpt.token_embedding.weight.mul_(2)
     question = QUESTION | {"path": path}
     assert ahead.answer(question)["node"] == plain.answer(question)["node"]
+
+
+def test_a_tree_shown_again_shows_the_prompt_that_was_typed_meanwhile(tree, capsys: pytest.CaptureFixture) -> None:
+    tree._ipython_display_()
+    tree.box.value = "A word"
+    tree._ipython_display_()
+    assert "After “A word”" in repr(tree) and tree.first["version"] == tree.version == 1
+    assert len(tree.card_ids) == 2

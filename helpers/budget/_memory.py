@@ -14,7 +14,7 @@ from helpers.page import Html, table
 DEVICES = ("cpu", "cuda")
 MOMENTS = {"adamw": 2, "sgd": 0}  # float32 numbers that the optimizer keeps per parameter
 # What the libraries take for themselves in a first update, measured with a model of less than 1 MiB and torch's build
-# for CPUs; the build with CUDA loads twice as much. None of the recorded settings had a part in it.
+# for CPUs. None of the recorded settings had a part in it.
 CPU_LIBRARIES = 89 * 2**20
 # Assumed, not measured: what a driver's context takes, and the share that the caching allocator cannot use.
 CUDA_CONTEXT, CUDA_FRAGMENTS = 512 * 2**20, 0.05
@@ -119,7 +119,10 @@ class Memory:
 
     @property
     def slack_bytes(self) -> int:
-        """What the libraries, the driver and the allocator take beside the tensors."""
+        """What the libraries, the driver and the allocator take beside the tensors.
+
+        On a CPU that of torch's build for CPUs; a build with CUDA loads more (twice as much where it was tried).
+        """
         if self.run.device == "cpu":
             return CPU_LIBRARIES
         return CUDA_CONTEXT + int(CUDA_FRAGMENTS * self.tensors_bytes)

@@ -21,8 +21,9 @@ from helpers.train import NonFiniteError, Workers
 RESUME = ("auto", "must", "never")
 BAD_INPUT = 2
 DEFAULT_STEPS = 1000
-# Gloo's thread frees the tensors of the last exchange, for which it needs the interpreter; up to torch 2.6 at least,
-# leaving the group waits for that thread and keeps the interpreter meanwhile, so that one would wait for the other.
+# Gloo's thread frees the tensors of the last exchange, for which it needs the interpreter's lock. In torch 2.6 leaving
+# the group waits for that thread and keeps the lock, so that each may wait for the other for ever; this long it has
+# time to be done before. Not needed once the oldest torch has https://github.com/pytorch/pytorch/pull/154976.
 LAST_TENSORS_S = 0.05
 
 
@@ -50,7 +51,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 128 + signal.SIGINT
     finally:
         if joined:
-            time.sleep(LAST_TENSORS_S)
+            if dist.get_backend() == "gloo":
+                time.sleep(LAST_TENSORS_S)
             dist.destroy_process_group()
 
 

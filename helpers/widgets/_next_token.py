@@ -7,11 +7,11 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import takewhile
 
 import ipywidgets
 import torch
-from IPython.display import display
 from torch import Tensor
 from traitlets import Unicode
 
@@ -19,7 +19,7 @@ from helpers.cache import KeyValueCache
 from helpers.loss import evaluating
 from helpers.model import GPT
 from helpers.tokenizer import gpt2
-from helpers.widgets._card import next_id
+from helpers.widgets._card import display_above, next_id
 from helpers.widgets._sampling import sampling_card, sampling_config
 
 Model = Callable[[Tensor], Tensor]
@@ -30,6 +30,7 @@ BELOW_THE_CARD = (
     ".cw-prompt .widget-label,.cw-prompt input{font-size:16px!important}.cw-prompt .widget-text{height:36px!important}"
     ".cw-prompt input{height:34px!important}"
 )
+LINE_TEXT = "a line for another prompt, where a kernel runs"  # in place of the widgets below a card
 SHOWN_CHARACTERS = 60  # of the prompt in the card's sentence
 
 
@@ -52,13 +53,8 @@ class NextToken:
     def _ipython_display_(self) -> None:
         card_id = next_id("sampling")
         self.card_ids.append(card_id)
-        card = sampling_card(self.config, fed=True)
-        display({"text/html": card.markup(card_id), "text/plain": repr(self)}, raw=True)
-        panel = ipywidgets.VBox([self.box, self.status, self.feed])
-        panel.add_class("cw-prompt")
-        view = {"version_major": 2, "version_minor": 0, "model_id": panel.model_id}
-        text = "a line for another prompt, where a kernel runs"
-        display({"application/vnd.jupyter.widget-view+json": view, "text/plain": text}, raw=True)
+        card = replace(sampling_card(self.config, fed=True), text=repr(self))
+        display_above(card, card_id, [self.box, self.status, self.feed], "cw-prompt", LINE_TEXT)
 
     def _typed(self, change: dict) -> None:
         begin = time.perf_counter()

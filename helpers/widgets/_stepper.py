@@ -8,12 +8,11 @@ from collections.abc import Callable
 
 import ipywidgets
 import torch
-from IPython.display import display
 from torch import Tensor
 
 from helpers.loss import IGNORED_TARGET, evaluating, next_token_loss, perplexity, six_steps, token_losses
 from helpers.tokenizer import gpt2, token_labels
-from helpers.widgets._card import Card, State, button, next_id
+from helpers.widgets._card import Card, State, button, display_above, next_id
 
 MAX_TARGETS = 8  # rows per sentence on the card
 N_TOP = 3
@@ -52,12 +51,8 @@ class LossStepper:
         )
         card_id = next_id("stepper")
         self.card_ids.append(card_id)
-        display({"text/html": card.markup(card_id), "text/plain": repr(self)}, raw=True)
-        panel = ipywidgets.VBox([*self.boxes, self.feed])
-        panel.add_class("cw-boxes")
-        view = {"version_major": 2, "version_minor": 0, "model_id": panel.model_id}
         text = "two boxes for other sentences, where a kernel runs"
-        display({"application/vnd.jupyter.widget-view+json": view, "text/plain": text}, raw=True)
+        display_above(card, card_id, [*self.boxes, self.feed], "cw-boxes", text)
 
     def _recompute(self, _change: object) -> None:
         first, second = (box.value for box in self.boxes)

@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 import ipywidgets
 import torch
-from IPython.display import display
 from torch import Tensor
 
-from helpers.widgets._card import Card, next_id
+from helpers.widgets._card import Card, display_above, next_id
 from helpers.widgets._next_token import (
+    LINE_TEXT,
     Line,
     Model,
     failure,
@@ -77,7 +77,11 @@ class Ahead(NamedTuple):
 
 
 class SamplingTree:
-    """The card, a line below it for another prompt, and two hidden widgets through which page and kernel talk."""
+    """The card, a line below it for another prompt, and two hidden widgets through which page and kernel talk.
+
+    Displayed more than once, each card goes its own way and all share the line; a question that is asked on one while
+    another's waits may get lost, and its card says so.
+    """
 
     def __init__(self, model: Model, prompt: str, values: dict[str, float], n_drawn: int, seed: int) -> None:
         self.model, self.values = model, values
@@ -120,13 +124,12 @@ class SamplingTree:
     def _ipython_display_(self) -> None:
         card_id = next_id("tree")
         self.card_ids.append(card_id)
-        display({"text/html": self.card().markup(card_id), "text/plain": repr(self)}, raw=True)
         self.question.add_class(f"cw-ask-{card_id}")
-        panel = ipywidgets.VBox([self.box, self.status, self.question, self.feed])
-        panel.add_class("cw-prompt")
-        view = {"version_major": 2, "version_minor": 0, "model_id": panel.model_id}
-        text = "a line for another prompt, where a kernel runs"
-        display({"application/vnd.jupyter.widget-view+json": view, "text/plain": text}, raw=True)
+        if self.first["version"] != self.version:  # another prompt was typed since
+            with quickly(self.model):
+                self.first = self.tree.config(depth=DEPTH, version=self.version)
+        parts = [self.box, self.status, self.question, self.feed]
+        display_above(self.card(), card_id, parts, "cw-prompt", LINE_TEXT)
 
     def answer(self, question: dict) -> dict:
         """What the page is told when it asks for a step.

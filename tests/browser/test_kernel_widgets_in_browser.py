@@ -239,6 +239,7 @@ def test_what_is_shown_in_two_cells_is_alive_in_both(page, lab: Lab) -> None:
     run_all(page)
     for name in ("tree-1", "tree-2"):
         page.wait_for_selector(f".cw-ask-{name} input", state="attached")
+        assert len(agrees(page, f"#{name}")["path"]) == 3, "what the other one drew is not its own"
         page.click(f"#{name} [data-do=draw]")
         page.wait_for_function(
             "id => JSON.parse(document.getElementById(id).dataset.config).path.length == 4", arg=name

@@ -16,6 +16,7 @@ from helpers.widgets._distribution import sampling_config
 from tests import cards
 from tests.browser import latency
 from tests.browser.conftest import SCREENSHOTS
+from tests.browser.looks import SMALLEST_TEXT
 from tests.browser.test_widgets_in_browser import PAGE, compare, show
 
 pytestmark = pytest.mark.browser
@@ -171,10 +172,7 @@ def test_nothing_sticks_out(page, width: int) -> None:
             page.eval_on_selector(ROOT, SET, values)
             page.locator(ROOT).screenshot(path=SCREENSHOTS / f"widget_sampling_{name}_{state}_{width}px.png")
             assert page.eval_on_selector(ROOT, STICKS_OUT) == [], f"{name}, {state}"
-    sizes = """root => Math.min(...[...root.querySelectorAll("*")].filter(e => e.children.length === 0
-        && e.textContent.trim() && e.getClientRects().length && !["STYLE", "SCRIPT"].includes(e.tagName))
-        .map(e => parseFloat(getComputedStyle(e).fontSize)))"""
-    assert page.eval_on_selector(ROOT, sizes) >= 15
+    assert page.eval_on_selector(ROOT, SMALLEST_TEXT) >= 15
 
 
 def test_without_scripts_and_without_styles_there_is_a_picture(browser) -> None:

@@ -24,7 +24,7 @@ const compute = (values, config) => {
   const versus = factor > 1 ? `${fixed(factor, factor >= 10 ? 0 : 1)} times this speed` : "which this speed reaches";
   const left = Math.max(1e2, tokens / 1e11), right = Math.min(1e9, tokens);
   const crossing = Math.min(needed, 1e9), on = needed <= 1e9, toLeft = crossing > 1e5;
-  const px = (x) => x.toFixed(1), tokensText = `${count(tokens)} tokens`, rateText = `${count(rate)} tokens/s`;
+  const px = (x) => fixed(x, 1), tokensText = `${count(tokens)} tokens`, rateText = `${count(rate)} tokens/s`;
   return {
     "summary": `${tokensText} at ${rateText} take ${time(seconds)}. One hour needs ${count(needed)} tokens/s, ${versus}.`,
     "time": time(seconds),

@@ -9,9 +9,12 @@ const fixed = (x, digits) => { // Python's f"{x:,.{digits}f}": exact ties go to 
   return whole.replace(/\B(?=(\d{3})+$)/g, ",") + (rest ? "." + rest : "");
 };
 const clamp = (x, low, high) => Math.min(Math.max(x, low), high);
-// The match that stands nearest: after a restart the output of another cell may still bear the same name.
-const nearest = (element, selector) => {
-  for (let e = element; e; e = e.parentElement) {
+// What stands with this card rather than with another of the same name: after a restart ids are counted from 1 again,
+// and every notebook that is open in the page counts for itself.
+const nearest = (card, selector) => {
+  if (!document.querySelector(selector)) return null;
+  for (let e = card.parentElement; e; e = e.parentElement) {
+    if (e.querySelectorAll(`[id="${card.id}"]`).length > 1) return null;
     const found = e.querySelector(selector);
     if (found) return found;
   }
@@ -43,12 +46,7 @@ const start = (id, compute, tries = 600) => {
     draw();
   };
   root.addEventListener("input", draw);
-  // VS Code hears keys at the window and takes them for its cells, unless they end here: Delete would delete the cell.
-  root.addEventListener("keydown", (event) => {
-    const ours = /^(.|Arrow.*|Page.*|Home|End|Enter|Backspace|Delete)$/.test(event.key);
-    if (ours && !event.ctrlKey && !event.metaKey && !event.altKey) event.stopPropagation();
-  });
-  // JupyterLab takes arrow keys for itself unless the very element that has the focus carries this.
+  // JupyterLab takes keys for itself unless the very element that has the focus carries this.
   root.querySelectorAll("input, button").forEach((e) => e.setAttribute("data-lm-suppress-shortcuts", "true"));
   root.addEventListener("click", (event) => {
     const button = event.target.closest("button");
@@ -57,6 +55,9 @@ const start = (id, compute, tries = 600) => {
     add(JSON.parse(button.dataset.add || "{}"));
   });
   root.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.shiftKey && event.key === "Enter") return;
+    // VS Code hears plain keys at the window and takes them for its cells, unless they end here: Delete deletes one.
+    if (/^(.|Arrow.*|Page.*|Home|End|Enter|Backspace|Delete)$/.test(event.key)) event.stopPropagation();
     const direction = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (direction && root.dataset.arrows && event.target.type !== "range") add({ [root.dataset.arrows]: direction });
   });

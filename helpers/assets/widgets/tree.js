@@ -122,6 +122,7 @@ const PATIENCE = 5000; // ms until the reader is told that no answer has come
 compute.attach = (root, card) => {
   let waiting = false, next = null, asked = [], timer = 0, count = Date.now(), told = "";
   const value = (name) => Number(root.querySelector(`[data-in=${name}]`).value);
+  const number = () => `${root.id} ${count}`; // of a question, so that two cards of one tree know their own answers
   const line = () => nearest(root, `.cw-ask-${root.id} input`);
   const show = (changes) => {
     root.querySelector("[data-in=back]").value = 0;
@@ -162,7 +163,7 @@ compute.attach = (root, card) => {
     asked = path;
     count += 1;
     const temperature = value("temperature") / 10, top_k = TOP_K[value("top_k")];
-    input.value = JSON.stringify({ n: count, version, path: path.map((step) => step[0]), do: what,
+    input.value = JSON.stringify({ n: number(), version, path: path.map((step) => step[0]), do: what,
       id: entry ? entry[0] : null, temperature, top_k });
     input.dispatchEvent(new Event("input", { bubbles: true }));
     timer = setTimeout(() => {
@@ -176,7 +177,7 @@ compute.attach = (root, card) => {
     if (!feed || feed.dataset.message === told) return;
     told = feed.dataset.message;
     const message = JSON.parse(told);
-    if (message.n !== undefined && message.n !== count) return; // left over from before the page was loaded
+    if (message.n !== undefined && message.n !== number()) return; // left over from before the page was loaded
     clearTimeout(timer);
     if (message.reset) show(message.reset);
     else if (message.error) card.set({ ...card.get(), error: message.error });
