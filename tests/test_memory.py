@@ -28,9 +28,7 @@ def libraries_bytes() -> int:
 @needs_glibc
 @pytest.mark.skipif(torch.version.cuda is not None, reason="the prediction knows torch's build for CPUs")
 def test_libraries_take_what_was_assumed(libraries_bytes):
-    assert libraries_bytes == pytest.approx(
-        CPU_LIBRARIES, rel=0.2
-    )  # of another version of torch, a little more or less
+    assert libraries_bytes == pytest.approx(CPU_LIBRARIES, rel=0.2)  # other versions of torch may take more or less
 
 
 @needs_glibc

@@ -36,12 +36,12 @@ def die_state(values: dict[str, float], config: dict) -> State:
     # p ln(1/p), so that a certain die shows 0.00 and not -0.00
     entropy = sum(p * math.log(1 / p) for p in probs if p)
     chance = probs[rolled - 1]
-    inverse = 1 / chance if chance else math.inf  # the surprise's perplexity: exp(ln 6.25) may fall short of 6.25
-    surprise = math.log(inverse)
+    perplexity_after = 1 / chance if chance else math.inf  # not exp(surprise): exp(ln 6.25) may fall short of 6.25
+    surprise = math.log(perplexity_after)
     perplexity = math.exp(entropy) if total else 0.0
     likeliest = max(probs) or 1.0  # bars are drawn relative to it: on an axis to 1, twelve fair faces would hardly show
     state: State = {
-        "summary": _summary(total, entropy, perplexity, rolled, surprise, inverse),
+        "summary": _summary(total, entropy, perplexity, rolled, perplexity_after),
         "big": f"{perplexity:.1f} faces" if total else "no die",
         "faces_text": f"{faces} faces",
         "faces_in@aria-valuetext": f"{faces} faces",
@@ -49,7 +49,7 @@ def die_state(values: dict[str, float], config: dict) -> State:
         "rolled_in@aria-valuetext": f"face {rolled}",
         "rolled_in@max": f"{faces}",
         **_measures("before", entropy if total else math.inf, perplexity),
-        **_measures("after", surprise, inverse),
+        **_measures("after", surprise, perplexity_after),
     }
     for k in range(1, MAX_FACES + 1):
         share = f"{100 * probs[k - 1]:.1f}"
@@ -73,13 +73,14 @@ def _measures(row: str, nats: float, perplexity: float) -> State:
     }
 
 
-def _summary(total: float, entropy: float, perplexity: float, rolled: int, surprise: float, inverse: float) -> str:
+def _summary(total: float, entropy: float, perplexity: float, rolled: int, perplexity_after: float) -> str:
     if not total:
         return "Every weight is 0, so nothing can happen: raise one."
     before = f"Before the roll: entropy {entropy:.2f} nats, as unsure as a fair die with {perplexity:.1f} faces."
-    if math.isinf(surprise):
+    if math.isinf(perplexity_after):
         return f"{before} Face {rolled} was called impossible: if it comes, the loss is infinite."
-    return f"{before} After face {rolled}: loss {surprise:.2f} nats, perplexity {inverse:.1f}."
+    surprise = math.log(perplexity_after)
+    return f"{before} After face {rolled}: loss {surprise:.2f} nats, perplexity {perplexity_after:.1f}."
 
 
 def _weights(of: tuple[int, int]) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import time
@@ -113,6 +114,25 @@ def test_without_a_kernel_the_first_steps_of_the_tree_work(page) -> None:
     page.click("text=One step back")
     assert len(agrees(page, "#tree-1")["path"]) == 2
     page.locator("#tree-1").screenshot(path=SCREENSHOTS / "tree_no_kernel.png")
+
+
+def test_two_cards_of_one_tree_know_their_own_answers(page) -> None:
+    """Both ask at the same moment, in a cell that holds the line of both and what the kernel says to either."""
+    tree = widgets.sampling_tree(lambda ids: torch.zeros(*ids.shape, gpt2().n_vocab), n_drawn=0)
+    line = '<div class="cw-ask-tree-1 cw-ask-tree-2"><input></div>'
+    page.add_init_script("Date.now = () => 5")
+    page.goto("about:blank")
+    page.set_content(PAGE.format("".join(tree.card().markup(f"tree-{i}") for i in (1, 2)) + line))
+    questions = []
+    for i in (1, 2):
+        page.wait_for_selector(f"#tree-{i}[data-live]")
+        page.click(f"#tree-{i} [data-do=draw]")
+        questions.append(json.loads(page.input_value("[class^=cw-ask] input")))
+    told = html.escape(json.dumps(tree.answer(questions[1])))
+    feed = f'<div data-tree-feed="tree-1 tree-2" data-message="{told}" hidden></div>'
+    page.evaluate("markup => document.body.insertAdjacentHTML('beforeend', markup)", feed)
+    page.wait_for_function("() => JSON.parse(document.querySelector('#tree-2').dataset.config).path.length == 1")
+    assert len(agrees(page, "#tree-1")["path"]) == 0
 
 
 def test_draws_without_a_kernel_follow_the_branches(page) -> None:
@@ -247,13 +267,9 @@ def test_what_is_shown_in_two_cells_is_alive_in_both(page, lab: Lab) -> None:
     lines = page.locator(".cw-prompt input:visible")
     lines.nth(0).fill("The tree")
     lines.nth(3).fill("The line")
-    for name, text in (
-        ("tree-1", "The tree"),
-        ("tree-2", "The tree"),
-        ("sampling-1", "The line"),
-        ("sampling-2", "The line"),
-    ):
-        page.locator(f"#{name} [data-key=summary]", has_text=f"After “{text}”").wait_for()
+    for i in (1, 2):
+        page.locator(f"#tree-{i} [data-key=summary]", has_text="After “The tree”").wait_for()
+        page.locator(f"#sampling-{i} [data-key=summary]", has_text="After “The line”").wait_for()
 
 
 def test_any_prompt_in_lab(page, lab: Lab) -> None:

@@ -8,11 +8,11 @@ const measures = (row, nats, perplexity) => {
     [`${row}_bar@style`]: `width:${fixed(100 * Math.min(nats / 6, 1), 1)}%`,
   };
 };
-const sentence = (total, entropy, perplexity, rolled, surprise, inverse) => {
+const sentence = (total, entropy, perplexity, rolled, perplexityAfter) => {
   if (!total) return "Every weight is 0, so nothing can happen: raise one.";
   const before = `Before the roll: entropy ${fixed(entropy, 2)} nats, as unsure as a fair die with ${fixed(perplexity, 1)} faces.`;
-  return Number.isFinite(surprise)
-    ? `${before} After face ${rolled}: loss ${fixed(surprise, 2)} nats, perplexity ${fixed(inverse, 1)}.`
+  return Number.isFinite(perplexityAfter)
+    ? `${before} After face ${rolled}: loss ${fixed(Math.log(perplexityAfter), 2)} nats, perplexity ${fixed(perplexityAfter, 1)}.`
     : `${before} Face ${rolled} was called impossible: if it comes, the loss is infinite.`;
 };
 const compute = (values) => {
@@ -20,14 +20,14 @@ const compute = (values) => {
   for (let k = 1; k <= 12; k++) weights.push(k <= faces ? values[`w${k}`] : 0);
   const total = weights.reduce((a, b) => a + b, 0), probs = weights.map((w) => total ? w / total : 0);
   const entropy = probs.reduce((sum, p) => p ? sum + p * Math.log(1 / p) : sum, 0);
-  const inverse = 1 / probs[rolled - 1], surprise = Math.log(inverse); // both infinite at probability 0
+  const perplexityAfter = 1 / probs[rolled - 1]; // infinite at probability 0
   const likeliest = Math.max(...probs) || 1, perplexity = total ? Math.exp(entropy) : 0;
   const state = {
-    "summary": sentence(total, entropy, perplexity, rolled, surprise, inverse),
+    "summary": sentence(total, entropy, perplexity, rolled, perplexityAfter),
     "big": total ? `${fixed(perplexity, 1)} faces` : "no die",
     "faces_text": `${faces} faces`, "faces_in@aria-valuetext": `${faces} faces`,
     "rolled_text": `face ${rolled}`, "rolled_in@aria-valuetext": `face ${rolled}`, "rolled_in@max": `${faces}`,
-    ...measures("before", total ? entropy : Infinity, perplexity), ...measures("after", surprise, inverse),
+    ...measures("before", total ? entropy : Infinity, perplexity), ...measures("after", Math.log(perplexityAfter), perplexityAfter),
   };
   probs.forEach((p, i) => {
     const k = i + 1, share = fixed(100 * p, 1);
