@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from helpers.widgets._card import Card
+from helpers.classroom.cards._card import Card
 
 
 def assert_carries_its_first_state(card: Card) -> str:

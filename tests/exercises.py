@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from helpers.checks import NOT_ATTEMPTED, RIGHT, WRONG, verdict
+from helpers.classroom import NOT_ATTEMPTED, RIGHT, WRONG, verdict
 
 Planted = Sequence[tuple[str, Callable[..., Any], str]]
 

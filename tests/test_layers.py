@@ -1,4 +1,4 @@
-"""helpers stands in layers: a module imports only from lower ones; plots and page know no torch."""
+"""helpers stands in four rooms: a room imports only from the rooms below it, and others enter by its door."""
 
 from __future__ import annotations
 
@@ -6,15 +6,8 @@ import ast
 from pathlib import Path
 
 HELPERS = Path(__file__).resolve().parents[1] / "helpers"
-LAYERS = [
-    {"config", "runtime", "tokenizer", "texts", "plots", "page", "cache", "dropout", "lab"},
-    {"model", "loss", "data", "schedule", "measuring"},
-    {"train", "decode", "checkpoint", "weights", "metrics", "budget", "scores"},
-    {"checks", "widgets", "progress", "weekly_report", "ladder"},
-    {"pretrain"},
-    {"pretrained"},
-]
-TORCHLESS = {"config", "tokenizer", "texts", "plots", "page", "budget", "schedule", "scores", "lab"}
+ROOMS = ["gpt", "storage", "labs", "classroom"]  # each may use those before it
+GROUND = {"runtime", "lab"}
 MAX_LINES = 300
 
 
@@ -24,10 +17,6 @@ def modules() -> list[Path]:
 
 def top_name(path: Path) -> str:
     return path.relative_to(HELPERS).parts[0].removesuffix(".py")
-
-
-def layer(name: str) -> int:
-    return next(i for i, names in enumerate(LAYERS) if name in names)
 
 
 def imported(path: Path) -> set[str]:
@@ -43,25 +32,18 @@ def imported(path: Path) -> set[str]:
     return names
 
 
-def test_every_module_has_a_layer():
-    known = set().union(*LAYERS)
-    assert {top_name(p) for p in modules()} <= known
+def test_every_module_has_a_room():
+    assert {top_name(p) for p in modules()} <= {*ROOMS, *GROUND}
 
 
 def test_imports_go_down():
     for path in modules():
         own = top_name(path)
+        below = {*GROUND, *(ROOMS[: ROOMS.index(own)] if own in ROOMS else ())}
         for name in imported(path):
-            if not name.startswith("helpers."):
-                continue
-            other = name.split(".")[1]
-            assert other == own or layer(other) < layer(own), f"{own} (layer {layer(own)}) imports {other}"
-
-
-def test_some_modules_know_no_torch():
-    for path in modules():
-        if top_name(path) in TORCHLESS:
-            assert not any(name.split(".")[0] == "torch" for name in imported(path)), path
+            if name.startswith("helpers."):
+                other = name.split(".")[1]
+                assert other == own or other in below, f"{path.relative_to(HELPERS)} ({own}) imports {name}"
 
 
 def test_modules_stay_readable():

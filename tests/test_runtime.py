@@ -66,11 +66,6 @@ def test_reports_one_line(monkeypatch):
     assert "cpu" in text and "float32" in text and torch.__version__ in text
 
 
-def test_plain_modules_do_not_load_torch():
-    code = "import helpers.config, helpers.budget, helpers.page, helpers.plots, sys; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
-
-
 @pytest.mark.parametrize(("before", "after"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
 def test_waiting_threads_sleep_unless_told_otherwise(before, after):
     """Also where no Makefile has said so: in a JupyterLab, an editor or a Colab of one's own."""

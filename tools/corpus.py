@@ -26,7 +26,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from helpers.tokenizer import gpt2
+from helpers.gpt import gpt2
 from tools.package_texts import read_php_nowdoc, read_r_strings
 
 SEPARATOR = "\n\f\n"

@@ -142,7 +142,8 @@ def warm() -> Callable[[list[str]], int]:
     os.environ["COURSE_QUIET"] = "1"
     import torch
 
-    from helpers import pretrain, tokenizer
+    from helpers.gpt import tokenizer
+    from helpers.labs import pretrain
 
     tokenizer.gpt2()
     torch.optim.AdamW([torch.zeros(1, requires_grad=True)])  # the first one imports half of torch, for seconds

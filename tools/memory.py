@@ -27,15 +27,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-import helpers.model
-from helpers import budget, runtime
-from helpers.config import PRESETS, GPTConfig, preset
-from helpers.loss import next_token_loss
-from helpers.measuring import machine
-from helpers.measuring.device import check_device, peak_bytes, wait
-from helpers.measuring.processes import ROOT, run_worker
-from helpers.model import GPT
-from helpers.train import TrainConfig, Trainer, make_optimizer
+import helpers.gpt.model
+from helpers import runtime
+from helpers.gpt import GPT, PRESETS, GPTConfig, TrainConfig, Trainer, make_optimizer, next_token_loss, preset
+from helpers.labs import budget, measuring
+from helpers.labs.measuring.device import check_device, peak_bytes, wait
+from helpers.labs.measuring.processes import ROOT, run_worker
 
 FOLDER = ROOT / "notebooks" / "data"
 THREADS = 2
@@ -56,7 +53,7 @@ class Setting:
     precision: str = "float32"
     chunked_loss: bool = True
     fused_attention: bool = True
-    checkpointing: bool = False
+    gradient_checkpointing: bool = False
 
     @property
     def config(self) -> GPTConfig:
@@ -71,7 +68,7 @@ class Setting:
             precision=self.precision,
             chunked_loss=self.chunked_loss,
             fused_attention=self.fused_attention,
-            checkpointing=self.checkpointing,
+            gradient_checkpointing=self.gradient_checkpointing,
             device=device,
         )
 
@@ -100,12 +97,12 @@ SETTINGS = (
     Setting("30M", "30m", 8),
     Setting("30M, untied", "30m", 8, UNTIED),
     Setting("30M, untied, all logits", "30m", 8, UNTIED, chunked_loss=False),
-    Setting("30M, dropout, checkpointing", "30m", 16, DROPPED, checkpointing=True),
+    Setting("30M, dropout, checkpointing", "30m", 16, DROPPED, gradient_checkpointing=True),
     Setting("30M, context 512, without fusion", "30m", 4, {"context_length": 512}, fused_attention=False),
     Setting("51M", "51m", 8),
     Setting("51M, bfloat16", "51m", 8, precision="bfloat16"),
     Setting("51M, dropout, bfloat16", "51m", 8, DROPPED, precision="bfloat16"),
-    Setting("51M, checkpointing", "51m", 8, checkpointing=True),
+    Setting("51M, checkpointing", "51m", 8, gradient_checkpointing=True),
     Setting("51M, one row", "51m", 1),
     Setting("124M", "gpt2-124m", 4, {"context_length": 256, "drop_rate": 0.0}),
     Setting("124M, all logits", "gpt2-124m", 4, {"context_length": 256, "drop_rate": 0.0}, chunked_loss=False),
@@ -171,8 +168,8 @@ def measure(setting: dict, device: str) -> dict:
     runtime.start(0)
     at_rest = peak_bytes(device)
     model = GPT(setting.config).to(device)
-    if setting.checkpointing:
-        model.checkpointing = True
+    if setting.gradient_checkpointing:
+        model.gradient_checkpointing = True
     ids = torch.randint(setting.config.vocab_size, (N_UPDATES, setting.batch_size, setting.config.context_length + 1))
     batches = [(rows[:, :-1], rows[:, 1:]) for rows in ids]
     config = TrainConfig(N_UPDATES, precision=setting.precision)
@@ -205,13 +202,13 @@ def _attention(fused: bool) -> Iterator[None]:
     if fused:
         yield
         return
-    ours = helpers.model.causal_attention
-    helpers.model.causal_attention = _step_by_step
+    ours = helpers.gpt.model.causal_attention
+    helpers.gpt.model.causal_attention = _step_by_step
     try:
         with sdpa_kernel(SDPBackend.MATH):
             yield
     finally:
-        helpers.model.causal_attention = ours
+        helpers.gpt.model.causal_attention = ours
 
 
 def _step_by_step(q: Tensor, k: Tensor, v: Tensor, drop_rate: float, same_segment: Tensor | None) -> Tensor:
@@ -235,7 +232,7 @@ def _row(setting: Setting, measured: int, measured_default: int, device: str) ->
 def _machine(device: str) -> dict:
     return {
         "device": device,
-        "cpu": machine.cpu_model(machine.read_cpuinfo()),
+        "cpu": measuring.machine.cpu_model(measuring.machine.read_cpuinfo()),
         "cores": os.cpu_count(),
         "threads": THREADS,
         "card": torch.cuda.get_device_name() if device == "cuda" else None,

@@ -2,7 +2,7 @@
 
     python -m tools.parity [--models gpt2-124m ...] [--work DIR] [--length 128]
 
-transformers draws the weights and saves them; `helpers.weights.load` reads them. Compared are the scores over the whole
+transformers draws the weights and saves them; `storage.weights.load` reads them. Compared are the scores over the whole
 context, loss, gradients and a greedy continuation. The largest model takes 7 GB of disk and about 16 GB of memory, each
 model in a process of its own. Exit code 1 where something lies outside the tolerance. No network is used.
 """
@@ -19,10 +19,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from helpers import runtime, weights
-from helpers.config import preset
-from helpers.decode import generate
-from helpers.loss import next_token_loss
+from helpers import runtime
+from helpers.gpt import generate, next_token_loss, preset
+from helpers.storage import weights
 
 MODELS = ("gpt2-124m", "gpt2-355m", "gpt2-774m", "gpt2-1558m", "opt-125m")
 LOGITS_TOLERANCE = LOSS_TOLERANCE = 1e-4

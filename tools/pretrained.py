@@ -19,11 +19,10 @@ from pathlib import Path
 
 import torch
 
-from helpers import checkpoint, data, pretrain, pretrained, runtime, tokenizer, train
-from helpers.config import GPTConfig
-from helpers.decode import generate
-from helpers.loss import LossReport, bits_per_byte, perplexity
-from helpers.model import GPT
+from helpers import runtime
+from helpers.gpt import GPT, GPTConfig, LossReport, bits_per_byte, data, generate, perplexity, tokenizer, train
+from helpers.labs import pretrain, pretrained
+from helpers.storage import checkpoint
 from tools import corpus
 
 PLAN = pretrained.FOLDER / "plan.json"
@@ -54,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def command(texts: Path, run: Path) -> list[str]:
-    """What `python -m helpers.pretrain` is given."""
+    """What `python -m helpers.labs.pretrain` is given."""
     files = {split: sorted(map(str, (texts / split).glob("*.txt"))) for split in corpus.SPLITS}
     return ["--text", *files["train"], "--validation", *files["validation"], "--config", str(PLAN), "--out", str(run)]
 

@@ -1,4 +1,4 @@
-"""The memory and the cost calculator in a page: equal to helpers.budget over a grid, red in words, by keyboard."""
+"""The memory and the cost calculator in a page: equal to helpers.labs.budget over a grid, red in words, by keyboard."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ import re
 
 import pytest
 
-from helpers import budget, widgets
-from helpers.config import preset
-from helpers.widgets import _cost_state
-from helpers.widgets._card import Card
-from tests import cards
+from helpers.classroom import cards
+from helpers.classroom.cards import _cost_state
+from helpers.classroom.cards._card import Card
+from helpers.gpt import preset
+from helpers.labs import budget
 from tests.browser import latency
 from tests.browser.conftest import SCREENSHOTS
 from tests.browser.looks import SMALLEST_TEXT
 from tests.browser.test_sampling_in_browser import SET
 from tests.browser.test_widgets_in_browser import PAGE, compare, show
+from tests.cards import sanitised
 
 pytestmark = pytest.mark.browser
 MEDIAN_MS, P95_MS = 20, 40  # what a move may take until it is painted; the test fails at three times that
@@ -43,11 +44,11 @@ STICKS_OUT = """root => { const r = root.getBoundingClientRect(); return [...roo
 
 
 def memory_card() -> Card:
-    return widgets.memory_calculator("gpt2-124m", 16, 1024, **TIGHT)
+    return cards.memory_calculator("gpt2-124m", 16, 1024, **TIGHT)
 
 
 def cost_card() -> Card:
-    return widgets.cost_calculator(2.5e9, 12_525, 8.5, watts=400, money_available=200, speeds={"this machine": 1234.5})
+    return cards.cost_calculator(2.5e9, 12_525, 8.5, watts=400, money_available=200, speeds={"this machine": 1234.5})
 
 
 def swept(page, shown: Card, root: str, settings: list[dict]) -> list[tuple[dict, dict, dict]]:
@@ -62,7 +63,10 @@ def swept(page, shown: Card, root: str, settings: list[dict]) -> list[tuple[dict
 
 def test_the_memory_is_the_budget_s_to_the_byte_over_a_grid(page) -> None:
     """Every model, precision, optimizer, switch and card; rows, tokens and kept logits go through all their stops."""
-    shown, names = memory_card(), ("model", "precision", "optimizer", "fused", "checkpointing", "chunked", "room")
+    shown, names = (
+        memory_card(),
+        ("model", "precision", "optimizer", "fused", "gradient_checkpointing", "chunked", "room"),
+    )
     n = {name: len(shown.config[name]) for name in ("rows", "tokens", "kept")}
     sizes = (len(shown.config["models"]), 3, 2, 2, 2, 2, len(shown.config["rooms"]))
     settings = [
@@ -186,7 +190,7 @@ def test_a_move_is_painted_at_once(page, root: str, make, name: str) -> None:
 @pytest.mark.parametrize(("root", "make"), [(MEMORY, memory_card), (COST, cost_card)])
 def test_nothing_sticks_out_and_text_is_large(page, root: str, make, width: int) -> None:
     page.set_viewport_size({"width": width + 24, "height": 720})
-    others = [card for card in (memory_card(), cost_card(), widgets.cost()) if f"#{card.kind}-1" != root]
+    others = [card for card in (memory_card(), cost_card(), cards.cost()) if f"#{card.kind}-1" != root]
     show(page, make(), *others)  # whose styles come later
     fitting = {"rows": 1, "fused": 1, "chunked": 1, "kept": 0} if root == MEMORY else {"tokens": 0, "money": 60}
     widest = {"rows": 14, "kept": 13, "model": 5} if root == MEMORY else {"tokens": 189, "rate": 0, "price": 90}
@@ -218,7 +222,7 @@ def test_an_exported_page_lives_and_without_scripts_the_first_state_stands(brows
         assert still.eval_on_selector(root, "e => getComputedStyle(e).borderTopColor") == RED
         assert still.eval_on_selector(root, STICKS_OUT) == []
     still.screenshot(path=SCREENSHOTS / "widget_calculators_no_script.png", full_page=True)
-    still.set_content(PAGE.format(cards.sanitised(markup)))
+    still.set_content(PAGE.format(sanitised(markup)))
     assert still.get_by_text("█").first.is_visible() and still.locator("table:visible").count() == 2
     assert still.get_by_text("✗ Change").first.is_visible()
     context.close()

@@ -10,9 +10,9 @@ import time
 import pytest
 import torch
 
-from helpers import widgets
-from helpers.tokenizer import gpt2
-from helpers.widgets import _tree, _tree_state
+from helpers.classroom import cards
+from helpers.classroom.cards import _tree, _tree_state
+from helpers.gpt import gpt2
 from tests.browser import latency
 from tests.browser.conftest import SCREENSHOTS, Lab
 from tests.browser.looks import SMALLEST_TEXT, STICKING_OUT
@@ -21,7 +21,7 @@ from tests.browser.test_widgets_in_browser import PAGE, READ, inputs, near
 
 pytestmark = pytest.mark.browser
 LIMIT_MS = 400  # for a machine that does much else; the times themselves are printed
-LOAD = "from helpers import pretrained, widgets\nmodel = pretrained.load()"
+LOAD = "from helpers.classroom import cards\nfrom helpers.labs import pretrained\nmodel = pretrained.load()"
 # From an action to the frame after the watched text has changed: [ms, the kernel's own ms].
 TIMED = """async ([root, watched, act, n]) => {
   const card = document.querySelector(root), text = card.querySelector(`[data-key=${watched}]`), times = [];
@@ -72,7 +72,7 @@ def agrees(page, root: str) -> dict:
 
 def tree_page(page, n_drawn: int = 3) -> _tree.SamplingTree:
     scores = 3 * torch.randn(7, gpt2().n_vocab, generator=torch.Generator().manual_seed(5))
-    tree = widgets.sampling_tree(lambda ids: scores[ids % 7], n_drawn=n_drawn)
+    tree = cards.sampling_tree(lambda ids: scores[ids % 7], n_drawn=n_drawn)
     page.set_content(PAGE.format(tree.card().markup("tree-1")))
     page.wait_for_selector("#tree-1[data-live]")
     return tree
@@ -118,7 +118,7 @@ def test_without_a_kernel_the_first_steps_of_the_tree_work(page) -> None:
 
 def test_two_cards_of_one_tree_know_their_own_answers(page) -> None:
     """Both ask at the same moment, in a cell that holds the line of both and what the kernel says to either."""
-    tree = widgets.sampling_tree(lambda ids: torch.zeros(*ids.shape, gpt2().n_vocab), n_drawn=0)
+    tree = cards.sampling_tree(lambda ids: torch.zeros(*ids.shape, gpt2().n_vocab), n_drawn=0)
     line = '<div class="cw-ask-tree-1 cw-ask-tree-2"><input></div>'
     page.add_init_script("Date.now = () => 5")
     page.goto("about:blank")
@@ -183,7 +183,7 @@ def test_nothing_of_the_tree_sticks_out_and_text_is_large(page, width: int) -> N
 def test_without_scripts_or_styles_the_tree_is_still_told(browser) -> None:
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
-    markup = widgets.sampling_tree(lambda ids: torch.zeros(*ids.shape, gpt2().n_vocab)).card().markup("tree-1")
+    markup = cards.sampling_tree(lambda ids: torch.zeros(*ids.shape, gpt2().n_vocab)).card().markup("tree-1")
     page.set_content(PAGE.format(markup))
     assert page.is_visible("#tree-1 .tr-tree svg") and page.is_visible(".cw-still") and page.is_hidden(".cw-plain")
     page.set_content(PAGE.format(re.sub(r"<(style|script)>.*?</\1>", "", markup, flags=re.DOTALL)))

@@ -10,8 +10,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from helpers import page as page_helpers
-from helpers import widgets
+from helpers.classroom import cards
+from helpers.classroom import pages as page_helpers
 from tests.browser.conftest import ROOT, SCREENSHOTS, VIEWPORT, Lab
 
 pytestmark = pytest.mark.browser
@@ -22,19 +22,19 @@ CELLS = """() => jupyterapp.shell.currentWidget.content.widgets.map(cell => ({
   tags: cell.model.getMetadata("tags") || [], source: cell.model.sharedModel.source,
   outputs: cell.model.outputs ? cell.model.outputs.toJSON() : [] }))"""
 STATUS = "() => jupyterapp.shell.currentWidget.sessionContext.session.kernel.status"
-CALLS = re.compile(rf"\bwidgets\.({'|'.join(widgets.__all__)})\(")
+CALLS = re.compile(rf"\bcards\.({'|'.join(cards.__all__)})\(")
 TRIAL = [
-    "import torch\nfrom helpers import widgets, page\n"
-    "from helpers.config import preset\nfrom helpers.model import GPT\n"
+    "import torch\nfrom helpers.classroom import cards, pages\n"
+    "from helpers.gpt import GPT, preset\n"
     "torch.manual_seed(0)\nmodel = GPT(preset('course-small', n_layers=1))",
-    "widgets.cost()",
-    "widgets.perplexity_die()",
-    "widgets.unsure_or_wrong()",
-    "widgets.loss_stepper(model)",
-    "widgets.cost(1e9, 1e5)",
-    "page.text_heatmap(['The', ' cat', ' sat', '.', '\\n', 'It', ' <b>', ' slept'], "
+    "cards.cost()",
+    "cards.perplexity_die()",
+    "cards.unsure_or_wrong()",
+    "cards.loss_stepper(model)",
+    "cards.cost(1e9, 1e5)",
+    "pages.text_heatmap(['The', ' cat', ' sat', '.', '\\n', 'It', ' <b>', ' slept'], "
     "[None, 7.2, 2.1, 0.4, 1.0, 3.3, 10.8, 5.0], label='surprise', unit='nats')",
-    "page.table([('uniform', 10.825, 50257), ('trained', 4.0, 54.6)], "
+    "pages.table([('uniform', 10.825, 50257), ('trained', 4.0, 54.6)], "
     "['model', 'loss, nats', 'perplexity'], 'Lower is better')",
 ]
 
@@ -180,7 +180,7 @@ def test_every_kind_of_card_in_lab(page, lab: Lab) -> None:
 def test_an_untrusted_notebook_that_was_not_run(page, lab: Lab) -> None:
     """What a sanitiser leaves: title, sentence and a word on how to get the rest; no heap of loose labels."""
     path = lab.folder / "trial" / "untrusted.ipynb"
-    made = [widgets.cost(), widgets.perplexity_die(), widgets.unsure_or_wrong()]
+    made = [cards.cost(), cards.perplexity_die(), cards.unsure_or_wrong()]
     made.append(page_helpers.text_heatmap(["The", " cat"], [1.0, 7.5], label="surprise", unit="nats"))
     made.append(page_helpers.table([("a", 1.5)], ["model", "loss"], "one claim"))
     write_notebook(path, [repr(thing) for thing in made])

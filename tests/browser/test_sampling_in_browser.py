@@ -9,15 +9,15 @@ import re
 import pytest
 import torch
 
-from helpers import widgets
-from helpers.widgets import _sampling
-from helpers.widgets._card import Card
-from helpers.widgets._distribution import sampling_config
-from tests import cards
+from helpers.classroom import cards
+from helpers.classroom.cards import _sampling
+from helpers.classroom.cards._card import Card
+from helpers.classroom.cards._distribution import sampling_config
 from tests.browser import latency
 from tests.browser.conftest import SCREENSHOTS
 from tests.browser.looks import SMALLEST_TEXT
 from tests.browser.test_widgets_in_browser import PAGE, compare, show
+from tests.cards import sanitised
 
 pytestmark = pytest.mark.browser
 ROOT = "#sampling-1"
@@ -42,11 +42,11 @@ STICKS_OUT = """root => { const r = root.getBoundingClientRect(); return [...roo
 def big() -> Card:
     """50,257 logits, as spread out as a small model's."""
     logits = 2 * torch.randn(50257, generator=torch.Generator().manual_seed(5))
-    return widgets.sampling(logits, lambda i: f"' word{i}'", prompt="Once upon a time")
+    return cards.sampling(logits, lambda i: f"' word{i}'", prompt="Once upon a time")
 
 
 def card(name: str) -> Card:
-    return big() if name == "big" else widgets.sampling(LOGITS, WORDS)
+    return big() if name == "big" else cards.sampling(LOGITS, WORDS)
 
 
 @pytest.mark.parametrize("name", ["words", "big"])
@@ -182,7 +182,7 @@ def test_without_scripts_and_without_styles_there_is_a_picture(browser) -> None:
     page.set_content(PAGE.format(markup))
     assert page.locator(f"{ROOT} .cw-next").is_visible() and not page.locator(f"{ROOT} .cw-plain").is_visible()
     page.screenshot(path=SCREENSHOTS / "widget_sampling_no_script.png", full_page=True)
-    page.set_content(PAGE.format(cards.sanitised(markup)))
+    page.set_content(PAGE.format(sanitised(markup)))
     assert page.get_by_text("█").first.is_visible() and page.locator("table:visible").count() == 1
     assert "home" in page.locator("table:visible").text_content()
     page.screenshot(path=SCREENSHOTS / "widget_sampling_sanitised.png", full_page=True)

@@ -11,9 +11,9 @@ from decimal import Decimal
 import pytest
 import torch
 
-from helpers import widgets
-from helpers.widgets import _stepper
-from helpers.widgets._card import Card
+from helpers.classroom import cards
+from helpers.classroom.cards import _stepper
+from helpers.classroom.cards._card import Card
 from tests.browser import latency
 from tests.browser.conftest import SCREENSHOTS
 from tests.browser.looks import SMALLEST_TEXT, STICKING_OUT
@@ -41,9 +41,9 @@ def stepper_card() -> Card:
 
 def card(kind: str) -> Card:
     makers = {
-        "cost": widgets.cost,
-        "die": widgets.perplexity_die,
-        "predictors": widgets.unsure_or_wrong,
+        "cost": cards.cost,
+        "die": cards.perplexity_die,
+        "predictors": cards.unsure_or_wrong,
         "stepper": stepper_card,
     }
     return makers[kind]()
@@ -210,8 +210,8 @@ def test_of_two_cards_of_one_name_each_hears_its_own_cell(page) -> None:
 
 
 def test_several_cards_on_a_page_and_one_id_twice(page) -> None:
-    one, two = widgets.cost(), widgets.cost(1e9, 1e4)
-    show(page, one, two, widgets.perplexity_die())
+    one, two = cards.cost(), cards.cost(1e9, 1e4)
+    show(page, one, two, cards.perplexity_die())
     page.locator("#cost-2 [data-in=rate]").press("End")
     compare(page, one, "#cost-1")
     assert page.text_content("#cost-1 [data-key=time]") == "7.7 months"

@@ -15,9 +15,9 @@ import os
 from dataclasses import asdict
 from pathlib import Path
 
-from helpers.config import PRESETS, GPTConfig, preset
-from helpers.measuring import machine
-from helpers.measuring.processes import ROOT, run_rounds
+from helpers.gpt import PRESETS, GPTConfig, preset
+from helpers.labs import measuring
+from helpers.labs.measuring.processes import ROOT, run_rounds
 from tools.bench import report, writing_report
 
 OUTPUT = ROOT / "build" / "bench.json"
@@ -31,7 +31,11 @@ DEFAULT_THREADS = 2
 
 def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
-    host = {"cpu": machine.cpu_model(machine.read_cpuinfo()), "cores": os.cpu_count(), "device": options.device}
+    host = {
+        "cpu": measuring.machine.cpu_model(measuring.machine.read_cpuinfo()),
+        "cores": os.cpu_count(),
+        "device": options.device,
+    }
     result = {"machine": host}
     if options.only != "generation":
         result["training"] = training(options)

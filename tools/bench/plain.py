@@ -13,8 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from helpers.config import GPTConfig
-from helpers.model import GPT
+from helpers.gpt import GPT, GPTConfig
 
 LEARNING_RATE = 4e-4
 WEIGHT_DECAY = 0.1

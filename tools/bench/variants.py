@@ -8,9 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from helpers.config import GPTConfig
-from helpers.model import GPT
-from helpers.train import TrainConfig, Trainer
+from helpers.gpt import GPT, GPTConfig, TrainConfig, Trainer
 from tools.bench.plain import LEARNING_RATE, WEIGHT_DECAY, PlainGPT, plain_optimizer, plain_step
 
 Batch = tuple[Tensor, Tensor]
@@ -90,7 +88,7 @@ def _helpers(tied: bool, precision: str) -> Callable[[GPTConfig, list[Batch], in
 def _updates(model: GPT, batches: list[Batch], n_steps: int, precision: str) -> Iterator[float]:
     """The loss of each update of the course's own trainer, clipping and checks included."""
     config = TrainConfig(
-        n_steps=n_steps, learning_rate=LEARNING_RATE, floor_share=1.0, weight_decay=WEIGHT_DECAY, precision=precision
+        n_steps=n_steps, learning_rate=LEARNING_RATE, min_lr_ratio=1.0, weight_decay=WEIGHT_DECAY, precision=precision
     )
     return (update.loss_nats for update in Trainer(model, batches, config))
 

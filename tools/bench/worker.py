@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import torch
 
 from helpers import runtime
-from helpers.config import GPTConfig
-from helpers.measuring.device import NO_BFLOAT16, check_device, multiplies_bfloat16, peak_bytes, wait
+from helpers.gpt import GPTConfig
+from helpers.labs.measuring.device import NO_BFLOAT16, check_device, multiplies_bfloat16, peak_bytes, wait
 from tools.bench.variants import VARIANTS, Batch
 
 SEED = 0

@@ -9,9 +9,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from helpers import weights
-from helpers.decode import for_reading, generate
-from helpers.model import GPT
+from helpers.gpt import GPT, for_reading, generate
+from helpers.storage import weights
 from tools.bench.plain import PlainGPT, copy_to_plain
 
 Write = Callable[[Tensor, int], tuple[Tensor, int]]  # (prompt (1, T), n_new) -> (1, T + n_new) ids, bytes of its cache

@@ -14,9 +14,8 @@ from dataclasses import dataclass
 import torch
 
 from helpers import runtime
-from helpers.config import GPTConfig
-from helpers.measuring.device import NO_BFLOAT16, check_device, multiplies_bfloat16, wait
-from helpers.model import GPT
+from helpers.gpt import GPT, GPTConfig
+from helpers.labs.measuring.device import NO_BFLOAT16, check_device, multiplies_bfloat16, wait
 from tools.bench.writers import WRITERS, Write
 
 SEED = 0

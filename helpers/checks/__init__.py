@@ -1,6 +1,0 @@
-"""Predictions against what was measured, and exercises against an oracle: `reveal`, `check`, a module per notebook."""
-
-from helpers.checks.grader import CHECKS, NOT_ATTEMPTED, RIGHT, WRONG, Mistake, check, register, verdict
-from helpers.checks.predictions import reveal
-
-__all__ = ["CHECKS", "NOT_ATTEMPTED", "RIGHT", "WRONG", "Mistake", "check", "register", "reveal", "verdict"]

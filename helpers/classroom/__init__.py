@@ -1,0 +1,22 @@
+"""What people look at and touch: pages, figures, progress, predictions and exercises, cards, reports."""
+
+from helpers.classroom import cards, exercises, pages, plots, progress, reports
+from helpers.classroom.exercises import CHECKS, NOT_ATTEMPTED, RIGHT, WRONG, Mistake, check, register, reveal, verdict
+
+__all__ = [
+    "CHECKS",
+    "NOT_ATTEMPTED",
+    "RIGHT",
+    "WRONG",
+    "Mistake",
+    "cards",
+    "check",
+    "exercises",
+    "pages",
+    "plots",
+    "progress",
+    "register",
+    "reports",
+    "reveal",
+    "verdict",
+]

@@ -1,0 +1,141 @@
+"""A tree of tokens: what can follow a prompt, what a step there is, and the scores after any path."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from helpers.classroom.cards._next_token import Model, Reader, context_length, encode_prompt, weights_version
+from helpers.classroom.cards._tree_state import N_BRANCHES, N_EXACT, TEMPERATURES, WIDE
+from helpers.gpt import gpt2, keep_top_k, next_probs, token_labels
+
+BREADTH = 4  # branches of every node that the page carries, so that it goes on there without a kernel
+KEPT = 64  # rows of logits that the kernel remembers: 13 MB
+FAVOURITE = "favourite"
+Node = list  # [ids, labels, distances, log-sums of all, log-sums of the WIDE best], see `expand`
+Step = list  # [id, label, log-probability, how it was taken, rank from 0]
+Path = tuple[int, ...]
+
+
+def expand(logits: Tensor) -> Node:
+    """What the card needs to know about the token after some text, for every position of its two sliders.
+
+    logits  (V,) float
+    return  ids of the favourites; their labels, without quotes, separated by tabs; how far the 2nd to the 10th logit
+            lie below the highest; per temperature above 0, ln sum exp((logit - highest) / temperature) over all
+            tokens, and the same over the 50 best
+
+    The probability of favourite j is exp(-distance_j / temperature - log_sum), exactly that of the whole vocabulary.
+    """
+    order = favourites(logits, WIDE)
+    below = logits - logits[order[0]]
+    temperatures = torch.tensor(TEMPERATURES[1:])[:, None]
+    ids = order[:N_BRANCHES].tolist()
+    distances = (-below[order[1:N_EXACT]]).tolist()
+    log_sums = [torch.exp(x / temperatures).sum(-1).log().tolist() for x in (below, below[order])]
+    return [ids, "\t".join(label[1:-1] for label in token_labels(ids)), *map(_short, (distances, *log_sums))]
+
+
+def favourites(logits: Tensor, n: int) -> Tensor:
+    """The ids of the n highest scores (V,), highest first, among equals the lower id first."""
+    ids = keep_top_k(logits, n).nonzero().squeeze(-1)  # ascending
+    return ids[logits[ids].sort(descending=True, stable=True).indices]
+
+
+def draw(
+    logits: Tensor, temperature: float, top_k: int | None, generator: torch.Generator, *, rest: bool = False
+) -> int:
+    """One token id, drawn from the tokens that `top_k` leaves at the given temperature.
+
+    logits     (V,)
+    generator  where the draw comes from; the global one is never touched
+    rest       draw among the tokens that are not shown as branches of their own
+
+    ValueError: `rest` where the filter leaves nothing beyond the favourites.
+    """
+    probs = next_probs(logits, temperature=temperature, top_k=top_k)
+    if rest:
+        probs[favourites(logits, N_BRANCHES)] = 0
+        if not probs.any():
+            raise ValueError("The rest has no chance with these settings: raise top-k and the temperature")
+    return int(torch.multinomial(probs, 1, generator=generator))
+
+
+def step_taken(logits: Tensor, token_id: int, how: str) -> Step:
+    """The step to `token_id`: id, label without quotes, ln p at temperature 1, how it was taken, rank from 0."""
+    log_prob = (logits[token_id] - logits.logsumexp(-1)).item()
+    rank = int((logits > logits[token_id]).sum())
+    return [token_id, token_labels([token_id])[0][1:-1], round(log_prob, 5), how, rank]
+
+
+def key(path: Iterable[int]) -> str:
+    """The name of a node: the ids that lead to it from the prompt."""
+    return ",".join(map(str, path))
+
+
+class TokenTree:
+    """Prompt and model: the scores after any path of tokens, each computed once while it is remembered."""
+
+    def __init__(self, model: Model, prompt: str) -> None:
+        self.model, self.prompt = model, prompt
+        self.prompt_ids = encode_prompt(prompt)
+        self.reader, self.greedy_reader = Reader(model), Reader(model)  # each follows a path of its own
+        self.remembered: dict[Path, Tensor] = {}
+        self.greedy: list[Step] = []
+        self.weights_then = weights_version(model)
+
+    def logits(self, path: Path, reader: Reader | None = None) -> Tensor:
+        """(V,) scores of what follows prompt and path."""
+        self._forget_another_model()
+        found = self.remembered.pop(path, None)
+        if found is None:
+            found = (reader or self.reader).logits([*self.prompt_ids, *path])
+        self.remembered[path] = found  # at the end: the first of the dictionary is the one not used for longest
+        if len(self.remembered) > KEPT:
+            del self.remembered[next(iter(self.remembered))]
+        return found
+
+    def take(self, path: Path, token_id: int, how: str) -> Step:
+        return step_taken(self.logits(path), token_id, how)
+
+    def greedy_path(self, n_steps: int) -> list[Step]:
+        """The first `n_steps` of the path that takes the favourite each time."""
+        self._forget_another_model()
+        while len(self.greedy) < n_steps:
+            path = tuple(step[0] for step in self.greedy)
+            logits = self.logits(path, self.greedy_reader)
+            self.greedy.append(step_taken(logits, int(logits.argmax()), FAVOURITE))
+        return self.greedy[:n_steps]
+
+    def _forget_another_model(self) -> None:
+        if (now := weights_version(self.model)) != self.weights_then:  # trained meanwhile
+            self.remembered, self.greedy, self.weights_then = {}, [], now
+
+    def config(self, path: Path = (), drawn: Iterable[Step] = (), *, depth: int = 1, version: int = 0) -> dict:
+        """What the page gets, as JSON: the first `depth` levels of the tree and the nodes along `path`."""
+        nodes = {}
+        level: list[Path] = [()]
+        for _ in range(depth):
+            nodes |= {key(p): expand(self.logits(p)) for p in level}
+            level = [(*p, i) for p in level for i in nodes[key(p)][0][:BREADTH]]
+        along = [path[:n] for n in range(len(path) + 1)]
+        nodes |= {key(p): expand(self.logits(p)) for p in along if key(p) not in nodes}
+        return {
+            "V": gpt2().n_vocab,
+            "prompt": self.prompt,
+            "n_prompt": len(self.prompt_ids),
+            "context": context_length(self.model),
+            "version": version,
+            "path": list(drawn),
+            "nodes": nodes,
+            "greedy": [step[1:3] for step in self.greedy_path(max(depth, len(path)) + 1)],
+            "error": None,
+            "notice": "",
+        }
+
+
+def _short(numbers: list[float]) -> list[float]:
+    """Five significant digits, without exponents: the card shows fewer."""
+    return [float(f"{x:.5g}") if x >= 1e-4 else 0.0 for x in numbers]

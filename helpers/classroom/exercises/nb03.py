@@ -1,0 +1,149 @@
+"""The checks of notebook 03's exercises; each oracle goes another way than the solution."""
+
+from __future__ import annotations
+
+import math
+import re
+import statistics
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from helpers.classroom.exercises.grader import Mistake, one_number, register
+
+NINETEEN_IN_TWENTY = 1.96  # standard errors to each side
+
+
+@register("d1-plan")
+def plan(answer: Callable[[int, int, int, int, bool], tuple[int, int, int]]) -> None:
+    """The windows are laid out one by one, dealt into batches, and the ids that nobody asked for are what is left."""
+    hints = {
+        "windows": "How many ids does one window touch, and where is the last one that still fits?",
+        "batches": "Is a last batch that is not full kept?",
+        "ids that are the target of no window": "Do you count the first id, and count no id twice?",
+    }
+    cases = [(9, 4, 4, 2, True), (10, 4, 4, 1, True), (23, 4, 2, 3, False), (23, 4, 5, 3, True), (40, 5, 9, 2, False)]
+    cases += [(6, 5, 1, 4, False), (6, 5, 1, 4, True), (100, 7, 7, 5, True)]
+    for n_ids, T, stride, batch_size, drop_last in cases:
+        starts = [place for place in range(0, n_ids, stride) if place + T < n_ids]
+        asked = {start + 1 + k for start in starts for k in range(T)}
+        dealt = [starts[i : i + batch_size] for i in range(0, len(starts), batch_size)]
+        kept = [batch for batch in dealt if len(batch) == batch_size or not drop_last]
+        case = f"{n_ids} ids, T={T}, stride={stride}, {batch_size} rows, drop_last={drop_last}"
+        got = _numbers(answer(n_ids, T, stride, batch_size, drop_last), 3, case)
+        for name, expected, number in zip(hints, (len(starts), len(kept), n_ids - len(asked)), got, strict=True):
+            if number != expected:
+                raise Mistake(f"{case}: expected {expected} {name}, got {number:g}. {hints[name]}")
+
+
+@register("d2-shared-targets")
+def shared_targets(answer: Callable[[Sequence[int], Sequence[int], int], float]) -> None:
+    """Every validation target is held against every training window: does it lie inside?"""
+    cases = {
+        "the same window": ([0], [0], 4),
+        "a window half a step on": ([0, 8], [4], 8),
+        "neighbours that only touch": ([0, 8], [4], 4),
+        "one id apart": ([10], [11], 5),
+        "two validation windows, one on top of the other": ([0], [2, 3], 4),
+        "many training windows over one place": ([0, 1, 2, 3], [2, 20], 4),
+    }
+    for name, (train_starts, val_starts, T) in cases.items():
+        places = [start + k for start in val_starts for k in range(1, T + 1)]
+        hits = [any(start < place <= start + T for start in train_starts) for place in places]
+        expected = Fraction(sum(hits), len(hits))
+        got = one_number(answer(train_starts, val_starts, T), name)
+        if not math.isclose(got, expected, abs_tol=1e-6):
+            raise Mistake(
+                f"{name}: training windows start at {train_starts}, validation windows at {val_starts}, T={T}: "
+                f"expected {sum(hits)} of {len(hits)} validation targets, {float(expected):.4f}, got {got:.4f}. "
+                "Which places of the text are targets of a window that starts at s, and what do you divide by?"
+            )
+
+
+@register("d2-no-copies")
+def no_copies(answer: Callable[[list[str], list[str]], list[str]]) -> None:
+    """Words are read off one by one, whatever stands between them; the texts say themselves which may stay."""
+    cases: list[tuple[list[str], list[str]]] = [
+        (["The sea.", "A boat.", "The gulls."], ["A boat."]),
+        (["The sea.", "a  BOAT.\n", "The gulls."], ["A boat."]),
+        (["Twice.", "Once.", "Twice."], ["Never."]),
+        (["a part", "apart"], ["apart "]),
+        (["A boat.", "A boat. And more."], ["A boat."]),
+        (["Não há água."], ["NÃO HÁ\tÁGUA."]),
+    ]
+    for training, validation in cases:
+        judged = [_words(text) for text in validation]
+        expected = [text for text in training if _words(text) not in judged]
+        given = list(training)
+        got = answer(given, list(validation))
+        if not isinstance(got, list) or got != expected:
+            raise Mistake(
+                f"training {training}, validation {validation}: expected {expected}, got {got}. "
+                "Which differences between two texts should count, and are the kept texts as they were, in order?"
+            )
+        if given != training:
+            raise Mistake(f"the list of {training} that came in was changed to {given}: return a new one instead")
+
+
+@register("d3-paired-bar")
+def paired_bar(answer: Callable[[Tensor, Tensor, int], tuple[float, float]]) -> None:
+    """Losses in eighths of a nat, so that fractions give the mean and Python's statistics the spread."""
+    hints = {
+        "difference A - B": "Do you subtract token by token before you average, and how many block means are there?",
+        "half-width": "Standard error of the block means of the differences (spread with n - 1, over the root of the "
+        "number of blocks), times 1.96, to one side",
+    }
+    cases = [
+        ([8, 12, 20, 4, 16, 24], [4, 12, 12, 8, 8, 20], 1),
+        ([8, 12, 20, 4, 16, 24], [4, 12, 12, 8, 8, 20], 2),
+        ([8, 12, 20, 4, 16, 24, 80], [4, 12, 12, 8, 8, 20, 8], 3),
+        ([40, 0, 40, 0, 41, 0, 40, 2], [38, 0, 39, 1, 38, 0, 40, 0], 2),
+    ]
+    for a, b, block in cases:
+        differences = [Fraction(x - y, 8) for x, y in zip(a, b, strict=True)]
+        whole = range(0, len(differences) - block + 1, block)
+        means = [sum(differences[i : i + block]) / block for i in whole]
+        expected = float(sum(means) / len(means)), _bar(means)
+        case = f"losses of A {[x / 8 for x in a]}, of B {[x / 8 for x in b]}, blocks of {block}"
+        got = _numbers(answer(torch.tensor(a) / 8, torch.tensor(b) / 8, block), 2, case)
+        for name, wanted, number in zip(hints, expected, got, strict=True):
+            if not math.isclose(number, wanted, rel_tol=1e-4, abs_tol=1e-6):
+                raise Mistake(f"{case}: expected a {name} of {wanted:.4f}, got {number:.4f}. {hints[name]}")
+
+
+@register("d4-floor")
+def floor(answer: Callable[[Tensor], float]) -> None:
+    """Chains whose shares of time follow from a symmetry or from two numbers, so that no matrix is ever solved."""
+    two = [("a word that stays", 0.1, 0.5), ("a fair coin", 0.5, 0.5), ("hardly ever the second", 0.01, 0.9)]
+    cases = [(name, [[1 - a, a], [b, 1 - b]], [b / (a + b), a / (a + b)]) for name, a, b in two]
+    ring = [[0.0, 0.9, 0.1], [0.1, 0.0, 0.9], [0.9, 0.1, 0.0]]  # columns sum to 1 too: equal shares
+    cases.append(("a ring with words that cannot follow", ring, [1 / 3] * 3))
+    cases.append(("there and back, no choice", [[0.0, 1.0], [1.0, 0.0]], [1 / 2] * 2))
+    there_and_back = [[0.0, 0.9, 0.1], [1.0, 0.0, 0.0], [1.0, 0.0, 0.0]]  # the first word comes every other time
+    cases.append(("there and back, with a choice", there_and_back, [0.5, 0.45, 0.05]))
+    for name, rows, shares in cases:
+        expected = -sum(s * p * math.log(p) for s, row in zip(shares, rows, strict=True) for p in row if p)
+        got = one_number(answer(torch.tensor(rows, dtype=torch.float64)), name)
+        if not math.isclose(got, expected, rel_tol=1e-4, abs_tol=1e-6):
+            raise Mistake(
+                f"{name}: rows {rows}: expected {expected:.5f} nats, got {got:.5f}. "
+                "How often does each word come in a long text, and what is 0 ln 0?"
+                + (" Do your shares settle, or do they go there and back too?" if name.startswith("there") else "")
+            )
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\S+", text.casefold())
+
+
+def _bar(means: list[Fraction]) -> float:
+    return NINETEEN_IN_TWENTY * math.sqrt(statistics.variance(means) / len(means))
+
+
+def _numbers(got: Any, n: int, case: str) -> list[float]:
+    if not isinstance(got, tuple | list) or len(got) != n:
+        raise Mistake(f"{case}: expected {n} numbers, got {got!r}. Does your function return all of them, in order?")
+    return [one_number(value, case) for value in got]

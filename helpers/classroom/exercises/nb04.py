@@ -1,0 +1,216 @@
+"""The checks of notebook 04's exercises: accumulation, the schedule, the view of the future, AdamW."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable
+from fractions import Fraction
+from itertools import product
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from helpers.classroom.exercises.grader import Mistake, one_number, register
+
+MASKED = -100
+Pair = tuple[Tensor, Tensor]
+
+
+@register("t2-accumulate")
+def accumulate(answer: Callable[[nn.Module, list[Pair]], None]) -> None:
+    """A bigram model's gradient can be counted: how often each token was expected to follow, less how often it did."""
+    cases = {
+        "two micro-batches of equal size": [([[0, 1, 2]], [[1, 2, 3]]), ([[3, 3, 1]], [[3, 1, 0]])],
+        "one token against six": [([[4]], [[0]]), ([[0, 1, 2], [2, 1, 0]], [[1, 2, 3], [1, 0, 4]])],
+        "masked targets": [([[0, 1, 2]], [[1, MASKED, MASKED]]), ([[2, 2], [4, 1]], [[0, 3], [MASKED, 2]])],
+        "a micro-batch without a target": [([[1, 2]], [[MASKED, MASKED]]), ([[0, 4]], [[4, 0]]), ([[3]], [[1]])],
+    }
+    for name, rows in cases.items():
+        model = _Bigram(vocab_size=5)
+        before = model.table.detach().clone()
+        model.table.grad = torch.ones_like(before)  # left over from some other batch
+        answer(model, [(torch.tensor(inputs), torch.tensor(targets)) for inputs, targets in rows])
+        if not torch.equal(model.table.detach(), before):
+            raise Mistake(f"{name}: the weights have changed; expected a gradient and no update")
+        if max(model.seen) > max(len(inputs) * len(inputs[0]) for inputs, _ in rows):
+            raise Mistake(f"{name}: {max(model.seen)} tokens went through the model at once: one micro-batch at a time")
+        if model.kept_waiting:
+            raise Mistake(
+                f"{name}: a micro-batch went through the model before the one before it had its backward(). All "
+                "micro-batches' activations are still in memory: call backward() inside the loop"
+            )
+        _compare(name, model.table.grad, _counted_gradient(before, rows))
+
+
+@register("t3-cosine-rate")
+def cosine_rate(answer: Callable[[int, float, float, int, int], float]) -> None:
+    """The same curve from the square of a cosine: (1 + cos 2x) / 2 = cos(x)**2, with the way done as a fraction."""
+    for peak, floor, n_steps, warmup_steps in ((1.0, 0.0, 11, 0), (4.0, 1.0, 9, 3), (3e-4, 3e-5, 101, 20)):
+        for step in [*range(n_steps), n_steps + 5]:
+            case = f"step {step} of {n_steps}, warm-up {warmup_steps}, peak {peak:g}, floor {floor:g}"
+            got = one_number(_answer_of(answer, case, step, peak, floor, n_steps, warmup_steps), f"step {step}")
+            if step < warmup_steps:
+                expected = peak * float(Fraction(step + 1, warmup_steps))
+            else:
+                done = min(Fraction(step - warmup_steps, n_steps - 1 - warmup_steps), Fraction(1))
+                turned = 0 if done == 1 else math.cos(float(done) * math.pi / 2)  # in floats cos(pi / 2) is 6e-17
+                expected = floor + (peak - floor) * turned**2
+            if not math.isclose(got, expected, rel_tol=1e-6, abs_tol=peak * 1e-9):
+                place = _place_in_schedule(step, n_steps, warmup_steps)
+                raise Mistake(f"{case}: expected {expected:.6g}, got {got:.6g}. {place}")
+
+
+@register("t5-sees-the-future")
+def sees_the_future(answer: Callable[[Callable[[Tensor], Tensor], Tensor, int], bool]) -> None:
+    """Models whose scores are a sum over the places that a matrix lets each position see, so that leaks are planted."""
+    T, V = 5, 7
+    causal = torch.ones(T, T).tril()
+    models = {
+        "a model that sees the past and itself": causal,
+        "a model that sees itself alone": torch.eye(T),
+        "a model that sees the past only": causal - torch.eye(T),
+        "a model without a mask": torch.ones(T, T),
+        "a model whose mask is off by one": torch.ones(T, T).tril(1),
+        "a model that leaks into the first position only": _with(causal, 0, 1),
+        "a model that leaks from the last token only": _with(causal, 2, T - 1),
+        "a model that leaks from the last token to its neighbour": _with(causal, T - 2, T - 1),
+    }
+    texts = {"": torch.tensor([[1, 6, 2, 0, 6], [3, 3, 3, 3, 3]])}
+    texts |= {f", each token already {i}": torch.full((2, T), i) for i in range(V)}  # whoever writes an i changes none
+    for (name, sees), (where, token_ids) in product(models.items(), texts.items()):
+        given = token_ids.clone()
+        got = answer(_Seeing(sees, V), given, V)
+        if not torch.equal(given, token_ids):
+            raise Mistake(f"{name}: the token_ids that you were given have changed. Change a copy: token_ids.clone()")
+        leaks = bool(sees.triu(1).any())
+        if not isinstance(got, bool | torch.Tensor) or bool(got) != leaks:
+            raise Mistake(
+                f"{name}{where}: expected {leaks}, got {got!r}. "
+                + ("Is your new token another one, whatever stood there?" if leaks and where else
+                   "Which later token did you change, and which earlier score did you look at?" if leaks else
+                   "A score may change at the place that you changed, and after it")
+            )  # fmt: skip
+
+
+@register("t3-adamw")
+def adamw(answer: Callable[..., float]) -> None:
+    """torch's own AdamW, in float64, on one weight."""
+    ratio = "Are both means corrected for having started at 0, and is the step the rate times their ratio?"
+    anew = "Are the corrected means made anew at each step, while m and v go on uncorrected?"
+    decay = "The decay uses the weight before the step, times the rate, and stays out of the means"
+    hints = {"one step": ratio, "with decay": decay, "decay and no gradient": decay}
+    hints["a large epsilon"] = "Is ε outside the root, and added to the corrected one?"
+    cases = {
+        "one step": (1.0, [0.5], 0.1, 0.9, 0.95, 1e-8, 0.0),
+        "gradients that agree": (1.0, [0.5, 0.4, 0.6], 0.1, 0.9, 0.95, 1e-8, 0.0),
+        "gradients that change their sign": (-2.0, [3.0, -1.0, 0.5, -4.0], 0.05, 0.9, 0.999, 1e-8, 0.0),
+        "with decay": (2.0, [1.0, 1.0], 0.1, 0.9, 0.95, 1e-8, 0.5),
+        "decay and no gradient": (2.0, [0.0, 0.0, 0.0], 0.1, 0.9, 0.95, 1e-8, 0.5),
+        "a large epsilon": (1.0, [0.01, 0.02], 0.1, 0.8, 0.9, 0.5, 0.0),
+    }
+    for name, (w, gradients, lr, beta1, beta2, eps, weight_decay) in cases.items():
+        weight = torch.tensor(w, dtype=torch.float64, requires_grad=True)
+        optimizer = torch.optim.AdamW([weight], lr=lr, betas=(beta1, beta2), eps=eps, weight_decay=weight_decay)
+        for gradient in gradients:
+            weight.grad = torch.tensor(gradient, dtype=torch.float64)
+            optimizer.step()
+        got = one_number(_answer_of(answer, name, w, list(gradients), lr, beta1, beta2, eps, weight_decay), name)
+        if not math.isclose(got, weight.item(), rel_tol=1e-9, abs_tol=1e-12):
+            raise Mistake(
+                f"{name}: w = {w}, gradients {gradients}, lr {lr}, betas {beta1} and {beta2}, eps {eps}, decay "
+                f"{weight_decay}: expected {weight.item():.8f}, got {got:.8f}. {hints.get(name, anew)}"
+            )
+
+
+def _answer_of(answer: Callable[..., Any], case: str, *arguments: Any) -> Any:
+    """The reader's answer; what it raises is told with the case, but for the stub's exception."""
+    try:
+        return answer(*arguments)
+    except (NotImplementedError, Mistake):
+        raise
+    except Exception as error:  # whatever the reader's code raises is a finding, and more so with its arguments
+        raise Mistake(f"{case}: your function raised {type(error).__name__}: {error}") from error
+
+
+class _Bigram(nn.Module):
+    """Scores looked up in a table: row a holds the scores of what follows token a. (B, T) -> (B, T, V)."""
+
+    def __init__(self, vocab_size: int) -> None:
+        super().__init__()
+        values = [[((3 * a + 5 * b) % 7) / 4 for b in range(vocab_size)] for a in range(vocab_size)]
+        self.table = nn.Parameter(torch.tensor(values))
+        self.seen: list[int] = [0]
+        self.kept_waiting = False  # whether a backward came after the forward of a later micro-batch
+
+    def forward(self, token_ids: Tensor) -> Tensor:
+        self.seen.append(token_ids.numel())
+        scores, n_seen = self.table[token_ids], len(self.seen)
+
+        def backward_comes(_gradient: Tensor) -> None:
+            self.kept_waiting |= len(self.seen) > n_seen
+
+        if scores.requires_grad:
+            scores.register_hook(backward_comes)
+        return scores
+
+
+def _counted_gradient(table: Tensor, rows: list[tuple[list, list]]) -> list[list[float]]:
+    pairs = Counter(
+        (a, b)
+        for inputs, targets in rows
+        for row, wanted in zip(inputs, targets, strict=True)
+        for a, b in zip(row, wanted, strict=True)
+        if b != MASKED
+    )
+    V, n_scored = len(table), sum(pairs.values())
+    gradient = []
+    for a in range(V):
+        powers = [math.exp(score) for score in table[a].tolist()]
+        came = sum(pairs[a, b] for b in range(V))
+        gradient.append([(came * powers[b] / sum(powers) - pairs[a, b]) / n_scored for b in range(V)])
+    return gradient
+
+
+def _compare(name: str, got: Tensor | None, expected: list[list[float]]) -> None:
+    wanted = torch.tensor(expected)
+    if got is None:
+        raise Mistake(f"{name}: there is no gradient at all. Where is backward()?")
+    if torch.allclose(got, wanted, atol=1e-5):
+        return
+    if torch.allclose(got - 1, wanted, atol=1e-5):
+        raise Mistake(f"{name}: what was in .grad before is still in it. When do you clear it?")
+    ratio = float(got.norm() / wanted.norm())
+    raise Mistake(
+        f"{name}: expected a gradient of length {float(wanted.norm()):.4f}, got {float(got.norm()):.4f} "
+        f"({ratio:.3g} times as long). Does each scored token count the same, in whichever micro-batch it is?"
+    )
+
+
+class _Seeing:
+    """Position t adds up the tokens of all places s with sees[t, s] > 0: (B, T) -> (B, T, V)."""
+
+    def __init__(self, sees: Tensor, vocab_size: int) -> None:
+        self.sees, self.vocab_size = sees, vocab_size
+
+    def __call__(self, token_ids: Tensor) -> Tensor:
+        if token_ids.ndim != 2 or int(token_ids.min()) < 0 or int(token_ids.max()) >= self.vocab_size:
+            raise ValueError(f"token ids are (B, T) in [0, {self.vocab_size}), got {token_ids.tolist()}")
+        T = token_ids.shape[1]
+        return self.sees[:T, :T] @ F.one_hot(token_ids, self.vocab_size).float()  # (T, T) @ (B, T, V)
+
+
+def _with(sees: Tensor, position: int, place: int) -> Tensor:
+    changed = sees.clone()
+    changed[position, place] = 1.0
+    return changed
+
+
+def _place_in_schedule(step: int, n_steps: int, warmup_steps: int) -> str:
+    if step < warmup_steps:
+        return "In the warm-up, update 0 already moves, and the last one uses the peak"
+    if step >= n_steps:
+        return "After the last update the rate stays where it was"
+    return "The first update after the warm-up uses the peak, the last one of all the floor"

@@ -1,0 +1,224 @@
+"""The checks of notebook 05: temperature, exactly k, the fewest that reach p, the loop with an end, a cached step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import combinations
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from helpers.classroom.exercises.grader import Mistake, register
+
+CLOSE = 1e-6
+END_BELONGS = (
+    "The end token belongs to the text and is its last one; it ends the text as soon as it is written, and an end "
+    "token in the prompt ends nothing"
+)
+Write = Callable[[Callable[[list[int]], int], list[int], int, int, int], list[int]]
+
+
+@register("g1-temperature")
+def at_temperature(answer: Callable[[list[float], float], list[float]]) -> None:
+    """Each probability from the odds against all others, 1 / sum of exp((other - own) / T); the limits by hand."""
+    scores = [2.0, -1.0, 0.5, 2.0, -3.0]
+    for temperature in (1.0, 0.5, 2.0, 7.0):
+        _compare_probs(answer, scores, temperature, _from_odds(scores, temperature))
+    _compare_probs(answer, [1000.0, 999.0, -1000.0], 1.0, _from_odds([1000.0, 999.0, -1000.0], 1.0))
+    _compare_probs(answer, [1.0, -2.0, 0.5], 1e-4, [1.0, 0.0, 0.0])
+    _compare_probs(answer, [-1.0, 2.0, 2.0], 0.0, [0.0, 1.0, 0.0])
+    _compare_probs(answer, [-1.0, 2.0, 0.0, 5.0], math.inf, [0.25] * 4)
+    for temperature, harm in ((-1.0, "turn the order around"), (math.nan, "make every probability NaN")):
+        try:
+            got = answer([1.0, 2.0], temperature)
+        except ValueError:
+            continue
+        except Exception as error:
+            got = f"{type(error).__name__}: {error}"
+        raise Mistake(f"temperature {temperature}: expected ValueError, got {got}. It would {harm}")
+
+
+def _ask(answer: Callable[..., Any], case: str, *arguments: Any) -> Any:
+    """What the reader's function returns; a Mistake that names the case where it fails or returns nothing."""
+    try:
+        got = answer(*arguments)
+    except Mistake:
+        raise
+    except Exception as error:
+        if isinstance(error, NotImplementedError) and not error.args:  # the stub's
+            raise
+        raise Mistake(f"{case}: your function raised {type(error).__name__}: {error}") from error
+    if got is None:
+        raise Mistake(f"{case}: your function returned None: is there a `return`?")
+    return got
+
+
+def _from_odds(scores: Sequence[float], temperature: float) -> list[float]:
+    def odds(below: float) -> float:
+        return math.exp(below) if below < 700 else math.inf
+
+    return [1 / sum(odds((other - own) / temperature) for other in scores) for own in scores]
+
+
+def _compare_probs(answer: Callable, scores: list[float], temperature: float, expected: list[float]) -> None:
+    case = f"scores {scores}, temperature {temperature}"
+    got = _ask(answer, case, list(scores), temperature)
+    if not hasattr(got, "__len__") or len(got) != len(expected):
+        n = f"{len(got)} of them" if hasattr(got, "__len__") else got
+        raise Mistake(f"{case}: expected a list of {len(expected)} probabilities, got {n}")
+    if not all(abs(float(a) - b) < CLOSE for a, b in zip(got, expected, strict=True)):  # NaN is not close either
+        raise Mistake(
+            f"{case}: expected {_rounded(expected)}, got {_rounded(got)}. "
+            "What is divided, and before which step? At 0 the first of the best has it all, at inf all have the same"
+        )
+
+
+def _rounded(numbers: Sequence[float]) -> list[float]:
+    return [round(float(x), 4) for x in numbers]
+
+
+@register("g2-top-k")
+def exactly_k(answer: Callable[[list[float], int], list[bool]]) -> None:
+    """A token stays if fewer than k tokens stand before it: higher ones, and equal ones with a lower id."""
+    for scores, k in (
+        ([0.5, 3.0, -1.0, 2.0], 2),
+        ([1.0, 1.0, 1.0, 1.0, 1.0], 3),
+        ([0.0, 2.0, 5.0, 2.0, 2.0], 2),
+        ([-4.0, -2.0, -3.0], 1),
+        ([0.0, 1.0], 2),
+    ):
+        expected = []
+        for i, score in enumerate(scores):
+            before = sum(other > score or (other == score and j < i) for j, other in enumerate(scores))
+            expected.append(before < k)
+        case = f"scores {scores}, k = {k}"
+        _compare_kept(
+            case,
+            _ask(answer, case, list(scores), k),
+            expected,
+            "Exactly k stay, also where scores are equal: the lower id comes first",
+        )
+
+
+@register("g2-top-p")
+def fewest_that_reach(answer: Callable[[list[float], float], list[bool]]) -> None:
+    """Every group of tokens is tried: the smallest whose probabilities reach p, and of those the likeliest one."""
+    for probs, p in (
+        ([0.5, 0.25, 0.125, 0.125], 0.7),
+        ([0.125, 0.5, 0.125, 0.25], 0.8),
+        ([0.125, 0.5, 0.125, 0.25], 0.75),
+        ([0.0625, 0.875, 0.0625], 0.5),
+        ([0.25, 0.25, 0.25, 0.25], 0.5),
+        ([0.25, 0.5, 0.25], 1.0),
+    ):
+        case = f"probabilities {probs}, p = {p}"
+        _compare_kept(
+            case,
+            _ask(answer, case, list(probs), p),
+            _smallest_group(probs, p),
+            "From the likeliest down: does the one with which the sum reaches p still belong, and the one after it?",
+        )
+
+
+def _smallest_group(probs: Sequence[float], p: float) -> list[bool]:
+    for size in range(1, len(probs) + 1):
+        groups = list(combinations(range(len(probs)), size))  # the first one has the lowest ids
+        best = max(groups, key=lambda group: sum(probs[i] for i in group))
+        if sum(probs[i] for i in best) >= p:
+            return [i in best for i in range(len(probs))]
+    raise AssertionError("the cases' probabilities sum to 1")
+
+
+def _compare_kept(case: str, got: Any, expected: list[bool], thought: str) -> None:
+    if not isinstance(got, list) or [bool(x) for x in got] != expected:
+        raise Mistake(f"{case}: expected {expected} in the order of the ids, got {got}. {thought}")
+
+
+@register("g4-loop")
+def loop(answer: Write) -> None:
+    """The next id is always the sum of the ids that the model is given, modulo 10, so that the text is known."""
+    for prompt, n_new, context_length, end_id in (
+        ([1, 2], 5, 100, 99),
+        ([1, 2, 3], 8, 2, 99),
+        ([7, 4], 8, 2, 6),
+        ([3, 5], 6, 4, 3),
+        ([5, 3], 6, 4, 3),
+        ([5], 4, 3, 0),
+        ([4, 4], 0, 3, 9),
+    ):
+        given, calls = list(prompt), []
+
+        def choose(ids: list[int], calls: list = calls) -> int:
+            calls.append(list(ids))
+            return sum(ids) % 10
+
+        expected, windows = _walk(prompt, n_new, context_length, end_id)
+        case = f"prompt {prompt}, {n_new} new tokens, context {context_length}, end {end_id}"
+        got = _ask(answer, case, choose, given, n_new, context_length, end_id)
+        if given != prompt:
+            raise Mistake(f"{case}: your function changed the caller's prompt to {given}. Work on a copy")
+        if any(len(ids) > context_length for ids in calls):
+            raise Mistake(f"{case}: the model got {max(map(len, calls))} tokens, its context holds {context_length}")
+        if thought := _what_is_wrong(got, expected, calls, windows, prompt, end_id):
+            raise Mistake(f"{case}: expected {expected}, got {got}. {thought}")
+
+
+def _what_is_wrong(
+    got: Any, expected: list[int], calls: list, windows: list, prompt: list[int], end_id: int
+) -> str | None:
+    """The thought that leads on, or None. What the model saw comes first: from there on the texts differ anyhow."""
+    if not isinstance(got, list):
+        return "Return the ids as a list"
+    if got[: len(prompt)] != prompt:
+        return "The prompt belongs to the text: it stands before what is new"
+    for saw, window in zip(calls, windows, strict=False):
+        if saw != window:
+            return f"The model must see the *last* context_length ids of the text so far, {window}; it was given {saw}"
+    if end_id in expected and got != expected:
+        return END_BELONGS
+    if len(got) != len(expected):
+        return "n_new counts the new ids only, and none of them is left out"
+    if got != expected:
+        return "Each new id is what `choose` returned"
+    if len(calls) != len(windows):
+        return f"Right, but {len(windows)} calls of the model are enough, and you made {len(calls)}"
+    return None
+
+
+def _walk(prompt: list[int], n_new: int, context_length: int, end_id: int) -> tuple[list[int], list[list[int]]]:
+    """The text, and what the model is given for each of its new ids."""
+    text, windows = tuple(prompt), []
+    for _ in range(n_new):
+        windows.append(list(text[max(0, len(text) - context_length) :]))
+        text += (sum(windows[-1]) % 10,)
+        if text[-1] == end_id:
+            break
+    return list(text), windows
+
+
+@register("g4-cached-step")
+def cached_step(answer: Callable[[dict[str, list[Tensor]], Tensor, Tensor, Tensor], Tensor]) -> None:
+    """torch's attention over the whole text with a causal mask, all tokens at once."""
+    generator = torch.Generator().manual_seed(5)
+    for D, T in ((3, 7), (5, 4), (2, 1)):
+        queries, keys, values = (torch.randn(T, D, generator=generator) for _ in range(3))
+        expected = F.scaled_dot_product_attention(queries[None], keys[None], values[None], is_causal=True)[0]
+        cache: dict[str, list[Tensor]] = {"keys": [], "values": []}
+        for t in range(T):
+            case = f"D = {D}, token {t + 1} of {T}"
+            got = _ask(answer, case, cache, queries[t].clone(), keys[t].clone(), values[t].clone())
+            if not isinstance(got, Tensor) or got.shape != (D,):
+                raise Mistake(f"{case}: expected a tensor ({D},), got {getattr(got, 'shape', got)}")
+            if (len(cache["keys"]), len(cache["values"])) != (t + 1, t + 1):
+                raise Mistake(
+                    f"{case}: the cache should then hold {t + 1} keys and values, it holds "
+                    f"{len(cache['keys'])} and {len(cache['values'])}"
+                )
+            if not torch.allclose(got, expected[t], atol=1e-5):
+                raise Mistake(
+                    f"{case}: expected {_rounded(expected[t].tolist())}, got {_rounded(got.tolist())}. A token sees "
+                    "itself and all before it, and scores are divided by the root of the head size"
+                )

@@ -1,0 +1,258 @@
+"""The checks of notebook 06: bytes of a checkpoint, the next batch, an atomic writer, sums, where to go on from."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+
+from helpers.classroom.exercises.grader import Mistake, one_number, register
+
+OLD, BLOCKS = b"the old checkpoint, good to the last byte", (b"the new one: ", b"weights, ", b"moments, ", b"the rest")
+NAME = "state.bin"
+_OPTIMIZERS = {
+    "SGD": lambda p: torch.optim.SGD(p, lr=0.1),
+    "SGD with momentum": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9),
+    "AdamW": lambda p: torch.optim.AdamW(p, lr=0.1),
+}
+
+
+@register("c1-bytes")
+def checkpoint_bytes(answer: Callable[[int, str], float]) -> None:
+    """Let a real optimizer of torch make one step on that many numbers, and count the tensors that it then holds."""
+    for n_params, optimizer in ((60, "AdamW"), (1003, "AdamW"), (60, "SGD"), (700, "SGD with momentum")):
+        expected = _held_bytes(n_params, optimizer)
+        case = f"{n_params:,} parameters, {optimizer}"
+        got = one_number(answer(n_params, optimizer), case)
+        if got != expected:
+            raise Mistake(
+                f"{case}: expected {expected:,} bytes, got {got:,.0f}. How many numbers does it remember for "
+                "each weight, and how many bytes has a float32?"
+            )
+
+
+def _held_bytes(n_params: int, optimizer: str) -> int:
+    weights = torch.nn.Parameter(torch.zeros(n_params))
+    made = _OPTIMIZERS[optimizer]([weights])
+    weights.grad = torch.ones(n_params)
+    made.step()
+    held = [weights, *(value for value in made.state[weights].values() if isinstance(value, torch.Tensor))]
+    return sum(tensor.nbytes for tensor in held if tensor.numel() > 1)  # AdamW's count of steps is a tensor too
+
+
+@register("c1-next-batch")
+def next_batch(answer: Callable[[int, int, int, int], tuple[int, int]]) -> None:
+    """Walk through the run, batch by batch, until so many tokens have been seen."""
+    cases = [(0, 4, 8, 5), (64, 4, 8, 5), (160, 4, 8, 5), (7 * 96, 8, 12, 3), (11 * 30, 3, 10, 11), (13 * 14, 2, 7, 1)]
+    for n_tokens, batch_size, context_length, n_batches in cases:
+        epoch = place = seen = 0
+        while seen < n_tokens:
+            seen += batch_size * context_length
+            place += 1
+            if place == n_batches:
+                epoch, place = epoch + 1, 0
+        got = answer(n_tokens, batch_size, context_length, n_batches)
+        if not isinstance(got, list | tuple) or tuple(got) != (epoch, place):
+            raise Mistake(
+                f"{n_tokens} tokens seen in batches of {batch_size} rows of {context_length}, {n_batches} batches an "
+                f"epoch: expected {(epoch, place)} as (epoch, place), both counted from 0, got {got}. "
+                "How many batches are done, and is the next one still in the same epoch?"
+            )
+
+
+@register("c2-atomic-write")
+def atomic_write(answer: Callable[[Path, Iterator[bytes]], Any]) -> None:
+    """Watch the folder from inside the blocks, while they are being written, and listen to fsync and rename."""
+    for standing in (None, OLD):
+        _write_and_watch(answer, standing)
+        _interrupt(answer, standing)
+
+
+def _write_and_watch(answer: Callable, standing: bytes | None) -> None:
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        path, calls = _target(folder, standing), []
+        _listen(stack, calls)
+        answer(path, _watched(path, standing))
+        written = path.read_bytes() if path.exists() else None
+        if written != b"".join(BLOCKS):
+            raise Mistake(f"four blocks of {sum(map(len, BLOCKS))} bytes in all: the file holds {written!r}")
+        _require_alone(path, "after the last block")
+        if "rename" not in calls:
+            raise Mistake("the file came under its name without os.replace, the one step that is whole or not at all")
+        before = calls[: calls.index("rename")]
+        if sum(map(len, BLOCKS)) not in before:
+            raise Mistake(
+                "before the rename the disk must have every byte: expected os.fsync of the whole temporary file, "
+                f"got {before or 'no fsync'} (bytes that had left Python at each fsync). "
+                "What does file.flush() do that os.fsync does not, and the other way round?"
+            )
+
+
+def _interrupt(answer: Callable, standing: bytes | None) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = _target(folder, standing)
+        try:
+            answer(path, _breaking())
+        except InterruptedError:
+            pass
+        else:
+            raise Mistake("the power failed in the middle and your function returned as if nothing had happened")
+        found = path.read_bytes() if path.exists() else None
+        if found != standing:
+            raise Mistake(
+                f"the power failed in the middle: under the name should stand {standing!r}, there is {found!r}"
+            )
+        _require_alone(path, "after an error in the middle")
+
+
+def _target(folder: str, standing: bytes | None) -> Path:
+    path = Path(folder) / NAME
+    if standing is not None:
+        path.write_bytes(standing)
+    return path
+
+
+def _watched(path: Path, standing: bytes | None) -> Iterator[bytes]:
+    for i, block in enumerate(BLOCKS):
+        yield block
+        found = path.read_bytes() if path.exists() else None
+        if found != standing:
+            raise Mistake(
+                f"after block {i + 1} of {len(BLOCKS)} a reader finds {found!r} under the name, and should still find "
+                f"{standing!r}. Under which name do you write?"
+            )
+        if len(os.listdir(path.parent)) == (standing is not None):
+            raise Mistake(
+                "while it is written there is no temporary file beside the target. A rename is one step only within "
+                "one drive: put it into the same folder (and do not collect the blocks in memory)"
+            )
+
+
+def _breaking() -> Iterator[bytes]:
+    yield from BLOCKS[:2]
+    raise InterruptedError("the power failed")
+
+
+def _listen(stack: ExitStack, calls: list) -> None:
+    """Note each fsync, by the bytes that the file then has, and each rename."""
+    real = {name: getattr(os, name) for name in ("fsync", "replace", "rename")}
+
+    def fsync(file: Any) -> None:
+        descriptor = file if isinstance(file, int) else file.fileno()
+        calls.append(os.fstat(descriptor).st_size)
+        real["fsync"](descriptor)
+
+    def rename(name: str) -> Callable:
+        return lambda *names, **options: (calls.append("rename"), real[name](*names, **options))[1]
+
+    stack.enter_context(patch.object(os, "fsync", fsync))
+    for name in ("replace", "rename"):
+        stack.enter_context(patch.object(os, name, rename(name)))
+
+
+def _require_alone(path: Path, when: str) -> None:
+    others = sorted(entry for entry in os.listdir(path.parent) if entry != path.name)
+    if others:
+        raise Mistake(f"{when} {len(others)} temporary file is still there. Who removes it?")
+
+
+@register("c2-check-sums")
+def wrong_files(answer: Callable[[Path], list[str]]) -> None:
+    """Folders in which it is known beforehand what was done to which file."""
+    cases = {
+        "nothing was touched": [],
+        "one bit flipped": ["model.bin"],
+        "the end cut off": ["rest.json"],
+        "a file deleted": ["optimizer.bin"],
+        "two files swapped": ["model.bin", "optimizer.bin"],
+        "one deleted, one altered": ["model.bin", "rest.json"],
+    }
+    for case, expected in cases.items():
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            _summed_folder(folder)
+            _DAMAGE[case](folder)
+            try:
+                got = answer(folder)
+            except FileNotFoundError:
+                raise Mistake(f"{case}: a missing file is a finding to report, not a crash") from None
+        if not isinstance(got, list) or sorted(map(str, got)) != expected:
+            raise Mistake(
+                f"{case}: expected the names {expected}, got {got}. Compare the sum of every byte of each "
+                "file with its line"
+            )
+
+
+def _summed_folder(folder: Path) -> None:
+    # as many bytes in both files, and larger than a block of any size that one is tempted to read
+    contents = {"model.bin": b"w" * 200_000, "optimizer.bin": b"m" * 200_000, "rest.json": b'{"step": 30}\n'}
+    lines = []
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+        lines.append(f"{hashlib.sha256(content).hexdigest()}  {name}\n")
+    (folder / "SHA256SUMS").write_text("".join(lines), encoding="ascii")
+
+
+def _flip_last_bit(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+
+
+def _swap(folder: Path) -> None:
+    (folder / "model.bin").rename(folder / "aside")
+    (folder / "optimizer.bin").rename(folder / "model.bin")
+    (folder / "aside").rename(folder / "optimizer.bin")
+
+
+_DAMAGE: dict[str, Callable[[Path], Any]] = {
+    "nothing was touched": lambda folder: None,
+    "one bit flipped": lambda folder: _flip_last_bit(folder / "model.bin"),
+    "the end cut off": lambda folder: (folder / "rest.json").write_bytes(b'{"step": 30'),
+    "a file deleted": lambda folder: (folder / "optimizer.bin").unlink(),
+    "two files swapped": _swap,
+    "one deleted, one altered": lambda folder: ((folder / "rest.json").unlink(), _flip_last_bit(folder / "model.bin")),
+}
+
+
+@register("c2-go-on-from")
+def go_on_from(answer: Callable[[list[tuple[str, int, str | None]]], tuple[str, int] | None]) -> None:
+    """A table worked out by hand; nothing is computed."""
+    cases = [
+        ([], None),
+        ([("out", 20, None)], ("out", 20)),
+        ([("out", 10, None), ("out", 20, None), ("out", 30, "truncated")], ("out", 20)),
+        ([("out", 30, "truncated"), ("drive", 20, None), ("out", 10, None)], ("drive", 20)),
+        ([("drive", 40, None), ("out", 40, None)], ("out", 40)),
+        ([("drive", 100, None), ("out", 90, None), ("out", 100, "one bit flipped")], ("drive", 100)),
+        ([("out", 9, None), ("out", 10, None)], ("out", 10)),
+    ]
+    for candidates, expected in cases:
+        got = answer(list(candidates))
+        if got is not None and not isinstance(got, tuple):
+            raise Mistake(f"{candidates}: expected a pair (folder, step) or None, got {got!r}")
+        if got != expected:
+            raise Mistake(
+                f"{candidates}: expected {expected}, got {got}. The newest good one; of two equally new ones that in "
+                "'out', which is nearer; None only where there is nothing at all"
+            )
+    _require_refusal(answer, [("out", 20, "truncated"), ("drive", 10, "a pickle")])
+
+
+def _require_refusal(answer: Callable, candidates: list[tuple[str, int, str]]) -> None:
+    try:
+        got = answer(list(candidates))
+    except ValueError as error:
+        if not all(reason in str(error) for _, _, reason in candidates):
+            raise Mistake(f"{candidates}: you refuse, and the reasons should be read in it: got {error}") from None
+        return
+    raise Mistake(
+        f"{candidates}: expected ValueError, got {got}. To begin anew over a run that somebody may still rescue is the "
+        "one thing that a program must not decide alone"
+    )

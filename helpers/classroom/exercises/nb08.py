@@ -1,0 +1,210 @@
+"""The checks of notebook 08's exercises; each oracle goes another way than the solution."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from itertools import pairwise
+from typing import Any
+
+from helpers.classroom.exercises.grader import Mistake, one_number, register
+from helpers.classroom.exercises.slips import thought
+
+UTF8_LIMITS = ((0x80, 1), (0x800, 2), (0x10000, 3))  # code points below it take so many bytes; all others 4
+REPORTED = {  # what a report states, for a loss in nats and a share of places that are no padding
+    "none": lambda nats, share: math.exp(nats),
+    "padding": lambda nats, share: math.exp(nats * share),
+    "power of two": lambda nats, share: math.pow(2, nats),
+    "both": lambda nats, share: math.pow(2, nats * share),
+}
+
+
+@register("p1-bits")
+def bits(answer: Callable[[float, int, str], float]) -> None:
+    """Bytes are counted from the code points, and bits as a power of two that gives the perplexity back."""
+    cases = [
+        (16.0, 6, "Não há água."),
+        (2.0, 10, "ten bytes."),
+        (9.0, 4, "avó"),
+        (31.5, 7, "não, não"),
+        (1.0, 3, "é só"),
+    ]
+    for perplexity, n_tokens, text in cases:
+        n_bytes = sum(_utf8_length(character) for character in text)
+        expected = math.log2(perplexity) * n_tokens / n_bytes
+        case = f"perplexity {perplexity:g} over {n_tokens} tokens of {text!r}"
+        got = one_number(answer(perplexity, n_tokens, text), case)
+        if not math.isclose(got, expected, rel_tol=1e-6, abs_tol=1e-9):
+            slips = {
+                f"Bytes, not characters: {n_bytes} and {len(text)}": expected * n_bytes / len(text),
+                "That is nats per byte: a bit is ln 2 nats": expected * math.log(2),
+                "Of the whole text, not of one token: each of the n_tokens has its bits": expected / n_tokens,
+                "A perplexity is no loss yet: take its logarithm": perplexity * n_tokens / n_bytes,
+                "Per byte: which of the two numbers is divided by the other?": expected * (n_bytes / n_tokens) ** 2,
+                "Per byte, not per bit": expected / 8,
+            }
+            general = f"How many bits has the whole text, and how many bytes in UTF-8? ({len(text)} characters)"
+            raise Mistake(
+                f"{case}: expected {expected:.4f} bits per byte, got {got:.4f}. {thought(got, slips, general)}"
+            )
+
+
+@register("p2-useful-share")
+def useful_share(answer: Callable[[Sequence[int], int, str], float]) -> None:
+    """Every place of every row is laid out and looked at."""
+    cases = [([4], 4), ([3], 8), ([1, 9], 4), ([8, 8, 8], 8), ([5, 2, 17], 6), ([100, 1], 7)]
+    for lengths, T in cases:
+        for how in ("truncate", "pad"):
+            rows = [row for length in lengths for row in _rows(length, T, how)]
+            expected = Fraction(sum(map(sum, rows)), len(rows) * T)
+            case = f"documents of {list(lengths)} ids and an end each, T={T}, {how}"
+            got = one_number(answer(list(lengths), T, how), case)
+            if not math.isclose(got, expected, rel_tol=1e-6):
+                raise Mistake(
+                    f"{case}: expected {expected} = {float(expected):.4f}, got {got:.4f}. "
+                    f"{_about_rows(got, lengths, T, how)}"
+                )
+
+
+@register("p2-pack")
+def pack(answer: Callable[[list[list[int]], int, int], list[tuple[list[int], list[int]]]]) -> None:
+    """Ids are drawn one by one from a queue; a row's last target stays in front, to be the next one's first input."""
+    cases: list[tuple[list[list[int]], int, int]] = [
+        ([[5, 6, 7]], 3, 0),
+        ([[5], [6], [7]], 2, 0),
+        ([[1, 2], [3, 4, 5, 6, 7], [8]], 4, 9),
+        ([[1, 2, 3, 4, 5, 6, 7, 8]], 4, 0),
+        ([[3, 1], [4, 1, 5]], 1, 2),
+    ]
+    for documents, T, end_id in cases:
+        queue = deque(i for document in documents for i in [*document, end_id])
+        expected = []
+        while len(queue) > T:
+            taken = [queue.popleft() for _ in range(T)]
+            expected.append((taken, [*taken[1:], queue[0]]))
+        case = f"documents {documents}, T={T}, end_id={end_id}"
+        got = [_row(row, case) for row in _list(answer([list(d) for d in documents], T, end_id), case)]
+        if got != expected:
+            raise Mistake(f"{case}: expected the rows {expected}, got {got}. {_about_packed(got, T, end_id)}")
+
+
+@register("p3-halves")
+def halves(answer: Callable[[Sequence[float], Sequence[int]], float]) -> None:
+    """Probabilities of the parts are multiplied, and the root of as many tokens is taken."""
+    cases = [
+        ([2.0, 8.0], [3, 1]),
+        ([2.0, 8.0], [1, 1]),
+        ([10.0], [7]),
+        ([5.0, 5.0, 5.0], [1, 2, 9]),
+        ([100.0, 1.0], [1, 9]),
+    ]
+    for perplexities, counts in cases:
+        inverse = math.prod(p**n for p, n in zip(perplexities, counts, strict=True))
+        expected = inverse ** (1 / sum(counts))
+        case = f"perplexities {perplexities} over {counts} tokens"
+        got = one_number(answer(list(perplexities), list(counts)), case)
+        if not math.isclose(got, expected, rel_tol=1e-6):
+            weighted = sum(p * n for p, n in zip(perplexities, counts, strict=True)) / sum(counts)
+            no_average = "A mean of perplexities is no perplexity: what is it that may be averaged?"
+            slips = {
+                no_average: sum(perplexities) / len(perplexities),
+                no_average + " (It does weigh by tokens, as yours does)": weighted,
+                "How much does each part weigh? A part of many tokens counts more": math.prod(perplexities)
+                ** (1 / len(perplexities)),
+                "That is the loss in nats: which step makes a perplexity of it?": math.log(expected),
+                "One base for both: exp undoes log, and 2 to the power undoes log2": math.exp(math.log2(expected)),
+            }
+            general = "Which quantity may be averaged, and how much does each part weigh?"
+            raise Mistake(
+                f"{case}: expected {expected:.4f} for the whole, got {got:.4f}. {thought(got, slips, general)}"
+            )
+
+
+@register("p3-suspect")
+def suspect(answer: Callable[[float, float, float], str]) -> None:
+    """Reports are made with a known mistake, and the number is a little off, as after another seed."""
+    for nats, share in [(3.0, 0.5), (4.5, 0.8), (2.4, 0.3)]:
+        for mistake, formula in REPORTED.items():
+            for noise in (0.98, 1.02):
+                reported = formula(nats, share) * noise
+                case = f"{nats} nats a token, useful share {share}, reported {reported:.3f}"
+                got = answer(nats, share, reported)
+                if got not in REPORTED:
+                    raise Mistake(f"{case}: expected one of {', '.join(map(repr, REPORTED))}, got {got!r}")
+                if got != mistake:
+                    made = ", ".join(f"{name} {one(nats, share):.2f}" for name, one in REPORTED.items())
+                    raise Mistake(
+                        f"{case}: expected {mistake!r}, got {got!r}. Do you have the same four, and is yours the "
+                        f"nearest as a ratio? {made} (the share multiplies the nats, not the perplexity)"
+                    )
+
+
+def _utf8_length(character: str) -> int:
+    return next((n for limit, n in UTF8_LIMITS if ord(character) < limit), 4)
+
+
+def _rows(length: int, T: int, how: str) -> list[list[bool]]:
+    """Rows of one document of `length` ids and an end: True where a target is scored."""
+    places = [True] * length  # every id but the first is a target, and so is the end
+    if how == "truncate":
+        places = places[:T]
+    rows = [places[i : i + T] for i in range(0, len(places), T)]
+    return [row + [False] * (T - len(row)) for row in rows]
+
+
+def _about_rows(got: float, lengths: Sequence[int], T: int, how: str) -> str:
+    """The thought that leads on from a wrong useful share."""
+
+    def share(targets: Sequence[int], rows: int) -> float:
+        return sum(targets) / (rows * T)
+
+    kept = [min(n, T) for n in lengths] if how == "truncate" else list(lengths)
+    needed = [-(-n // T) for n in kept]
+    other = [-(-n // T) for n in lengths] if how == "truncate" else [1] * len(lengths)
+    with_end = [min(n + 1, T) for n in lengths] if how == "truncate" else [n + 1 for n in lengths]
+    slips = {
+        "Add up targets and places over all documents, and divide once": math.fsum(
+            n / (T * rows) for n, rows in zip(kept, needed, strict=True)
+        )
+        / len(kept),
+        "A share is between 0 and 1": 100 * share(kept, sum(needed)),
+        "The first id of a document is no target: n ids and an end make n targets": share(
+            with_end, sum(-(-n // T) for n in with_end)
+        ),
+        "The end is a target too: n ids and an end make n targets": share([n - 1 for n in kept], sum(needed)),
+        "What is a full row followed by? Round up: n / T rows, not one more": share(
+            kept, sum(n // T + 1 for n in kept)
+        ),
+        'With "pad" a long document takes several rows; with "truncate" at most T of its ids are targets': (
+            share(lengths, len(lengths))
+        ),
+        'Does `how` change what you do? "truncate" gives each document one row': share(lengths, sum(other)),
+    }
+    return thought(got, slips, "How many targets has a document, its end included, and how many rows does it take?")
+
+
+def _about_packed(got: list[tuple[list[int], list[int]]], T: int, end_id: int) -> str:
+    """The thought that leads on from wrong rows."""
+    if any(len(part) != T for row in got for part in row):
+        return "Every row has T inputs and T targets; a rest that fills no row is left out"
+    if any(row[0] == row[1] for row in got):
+        return "The targets are the *next* ids: shift them by one"
+    if got and not any(end_id in part for row in got for part in row):
+        return "Does an end stand after every document, and are all of them one stream before it is cut?"
+    if any(a[1][-1] != b[0][0] for a, b in pairwise(got)):
+        return "The next row begins where the last one's inputs end: its first input is the last target of that row"
+    return "How many rows does the stream fill, every document's end included? Only the last target of each must exist"
+
+
+def _list(got: Any, case: str) -> list:
+    if not isinstance(got, list):
+        raise Mistake(f"{case}: expected a list of rows, got {got!r}. Does your function return it?")
+    return got
+
+
+def _row(got: Any, case: str) -> tuple[list[int], list[int]]:
+    if not isinstance(got, tuple | list) or len(got) != 2:
+        raise Mistake(f"{case}: each row should be (inputs, targets), got {got!r}. Does it have both?")
+    return list(got[0]), list(got[1])

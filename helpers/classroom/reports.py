@@ -1,0 +1,256 @@
+"""The weekly report: a Markdown file under the class's seven headings, filled with what a run measured."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral, Real
+from pathlib import Path
+from typing import NamedTuple
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from helpers.gpt import Record, Update
+from helpers.labs import metrics
+
+FILE_NAME = "weekly_report.md"
+FIGURE_DPI = 150
+MARK = "**To write:**"
+NOTHING = "not measured"
+LOSS_COLUMNS = (
+    "run", "updates", "tokens trained on", "training loss since the row above, nats", "validation loss, nats",
+    "validation perplexity",
+)  # fmt: skip
+
+
+class Heading(NamedTuple):
+    """A section of the report: its key in `write`, its title in Portuguese and English, and what belongs there."""
+
+    key: str
+    portuguese: str
+    english: str
+    asks: str
+
+
+HEADINGS = (
+    Heading(
+        "concepts",
+        "Explicação de conceitos importantes do exercício feito",
+        "The exercise's important concepts, explained",
+        "two or three concepts in words of your own, each with the number of this run that shows it",
+    ),
+    Heading(
+        "correctness",
+        "Técnicas para garantir que a implementação está correta",
+        "How you made sure that the implementation is right",
+        "which checks you made before the long run, what each would have caught, and what it gave",
+    ),
+    Heading(
+        "tricks",
+        "Truques de código que funcionaram",
+        "Tricks of code that worked",
+        "a few lines of code that saved time or memory, and how much",
+    ),
+    Heading(
+        "problems",
+        "Problemas e soluções no desenvolvimento",
+        "Problems and their solutions",
+        "what went wrong, how you noticed, and what mended it",
+    ),
+    Heading(
+        "results",
+        "Resultados interessantes/inesperados",
+        "Interesting or unexpected results",
+        "what you expected of each number here, what came, and why",
+    ),
+    Heading(
+        "basic_question",
+        'Uma dúvida "básica" que você ou os colegas possam ter',
+        'A "basic" question that you or others may have',
+        "a question that you would not dare to ask, and what you know of its answer",
+    ),
+    Heading(
+        "advanced_topic",
+        'Um tópico "avançado" para discutirmos',
+        'An "advanced" topic to discuss',
+        "a question that this run raises and does not answer, and the experiment that would",
+    ),
+)
+
+
+def write(
+    folder: str | Path,
+    *,
+    title: str,
+    sections: Mapping[str, str] | None = None,
+    checks: Mapping[str, object] | None = None,
+    settings: Mapping[str, object] | None = None,
+    records: Mapping[str, Iterable[Record]] | None = None,
+    results: Mapping[str, metrics.Result] | None = None,
+    samples: Mapping[str, str] | None = None,
+    figures: Sequence[tuple[Axes | Figure, str]] = (),
+    overwrite: bool = False,
+) -> Path:
+    """Write the report and its figures, whole or not at all, and return the path of the Markdown file.
+
+    folder     made if it is missing; the folder above it must be there
+    sections   your own words in Markdown, by the keys of HEADINGS ("concepts", "correctness", ...). A section without
+               words gets a line that says what to write
+    checks     what was checked and what it gave, for "correctness": {"loss on 100 texts by heart": 0.02, ...}
+    settings   of the run, for "results"; {"model": "opt-125m", "learning rate": 3e-4, ...}
+    records    a run's records by its name, for a table of losses with a row for each evaluation
+    results    perplexities by name, each of which comes with its protocol card
+    samples    texts that the model wrote, by their prompts
+    figures    (axes or figure, alternative text), saved as PNG beside the report
+    overwrite  True replaces the report that is there, your changes in it too
+
+    The report takes its name last, when everything it shows is on the disk. Figures are named after their content, so
+    that an older report keeps its own. The same input gives the same file: no date, nothing of the machine.
+    ValueError: an unknown section, no title, a figure without alternative text, no place for the folder, or a report
+    that is there already.
+    """
+    path = Path(folder) / FILE_NAME
+    sections = dict(sections or {})
+    _check(path, title, sections, overwrite)
+    pictures = [_picture(number, drawn, alt) for number, (drawn, alt) in enumerate(figures, 1)]
+    shown = [
+        ("Settings", _table(("setting", "value"), list((settings or {}).items()))),
+        ("Losses", _table(LOSS_COLUMNS, [row for run in (records or {}).items() for row in _losses(*run)])),
+        *((f"Perplexity: {name}", result.card()) for name, result in (results or {}).items()),
+        *((f"Sample {i}", _sample(*pair)) for i, pair in enumerate((samples or {}).items(), 1)),
+        ("Figures", "\n\n".join(picture.markdown for picture in pictures)),
+    ]
+    measured = {
+        "correctness": _table(("check", "result"), list((checks or {}).items())),
+        "results": "\n\n".join(f"### {_one_line(name)}\n\n{body}" for name, body in shown if body),
+    }
+    _save(path, _text(title, sections, measured), pictures)
+    return path
+
+
+def _check(path: Path, title: str, sections: Mapping[str, str], overwrite: bool) -> None:
+    if not title.strip():
+        raise ValueError("expected a title for the report, got none")
+    known = [heading.key for heading in HEADINGS]
+    unknown = sorted(set(sections) - set(known))
+    if unknown:
+        raise ValueError(f"no section {', '.join(unknown)}; there are {', '.join(known)}")
+    if not path.parent.parent.is_dir():
+        raise ValueError(f"{path.parent.parent} is no folder: make it first, or choose another place for the report")
+    if path.exists() and not overwrite:
+        raise ValueError(f"{path} is there already, perhaps with words of yours: overwrite=True replaces it")
+
+
+class _Picture(NamedTuple):
+    name: str
+    png: bytes
+    markdown: str
+
+
+def _picture(number: int, drawn: Axes | Figure, alt: str) -> _Picture:
+    if not alt.strip():
+        raise ValueError(f"figure {number} needs alternative text: say in a sentence what it shows")
+    figure = drawn if isinstance(drawn, Figure) else drawn.figure
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=FIGURE_DPI, facecolor="white", metadata={"Software": None})
+    png = file.getvalue()
+    name = f"figure_{number}_{hashlib.sha256(png).hexdigest()[:8]}.png"
+    return _Picture(name, png, f"![{_escaped(alt, '[]')}]({name})")
+
+
+def _text(title: str, sections: Mapping[str, str], measured: Mapping[str, str]) -> str:
+    parts = [f"# {_one_line(title)}"]
+    for number, heading in enumerate(HEADINGS, 1):
+        parts.append(f"## {number}. {heading.portuguese}\n\n*{heading.english}*")
+        own = sections.get(heading.key, "").strip()
+        parts += [own or f"> {MARK} {heading.asks}.", measured.get(heading.key, "")]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _losses(name: str, records: Iterable[Record]) -> list[tuple[object, ...]]:
+    """A row for each evaluation, and one for updates after the last; the training loss weights every token alike."""
+    rows: list[tuple[object, ...]] = []
+    nats, n_tokens, before = 0.0, 0, None
+    for record in records:
+        if before is None:  # a run that is gone on with does not say how large its first batch is: left out
+            before = 0 if record.step == 0 else record.n_tokens
+        last = record
+        if isinstance(record, Update):
+            nats += record.loss_nats * (record.n_tokens - before)
+            n_tokens += record.n_tokens - before
+            before = record.n_tokens
+        else:
+            mean = nats / n_tokens if n_tokens else NOTHING
+            rows.append((name, record.step, record.n_tokens, mean, record.loss_nats, record.perplexity))
+            nats, n_tokens = 0.0, 0
+    if n_tokens:
+        rows.append((name, last.step + 1, last.n_tokens, nats / n_tokens, NOTHING, NOTHING))
+    return rows
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A Markdown table, or nothing where there is no row."""
+    lines = [columns, ["---"] * len(columns), *([_shown(cell) for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) if rows else ""
+
+
+def _shown(cell: object) -> str:
+    if isinstance(cell, bool):
+        return "yes" if cell else "no"
+    if isinstance(cell, Integral):
+        return f"{int(cell):,}"
+    if isinstance(cell, Real):
+        return f"{float(cell):,.0f}" if abs(cell) >= 1000 else f"{float(cell):.4g}"
+    return _escaped(str(cell), "|")
+
+
+def _sample(prompt: str, text: str) -> str:
+    """Prompt and text word for word: in a fence that is longer than any inside."""
+    longest = max((len(run) for run in re.findall("`+", prompt + text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"Prompt:\n\n{fence}text\n{prompt}\n{fence}\n\nThe model:\n\n{fence}text\n{text}\n{fence}"
+
+
+def _escaped(text: str, special: str) -> str:
+    """One line in which each character of `special`, and the backslash, stands for itself."""
+    return "".join(f"\\{c}" if c in special + "\\" else c for c in _one_line(text))
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _save(path: Path, text: str, pictures: Sequence[_Picture]) -> None:
+    """Figures first, then the report under its name; where that fails, what was added is taken away again."""
+    made_folder = not path.parent.exists()
+    path.parent.mkdir(exist_ok=True)
+    added: list[Path] = []
+    try:
+        for picture in pictures:
+            file = path.parent / picture.name
+            if not file.exists():
+                added.append(file)
+                _write_whole(file, picture.png)
+        _write_whole(path, text.encode())
+    except BaseException:
+        for file in added:
+            file.unlink(missing_ok=True)
+        if made_folder:
+            path.parent.rmdir()
+        raise
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
+    try:
+        with open(unfinished, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)

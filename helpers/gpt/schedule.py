@@ -1,0 +1,47 @@
+"""The learning rate of every step: up in a straight line, then down along half a cosine."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Warm-up and cosine decay, a function of the step alone, so that a resumed run needs no state of it.
+
+    peak           the highest learning rate
+    n_steps        updates in the whole run; the last one is at the floor, unless the warm-up leaves it no room to fall
+    warmup_steps   updates of the straight rise: peak / warmup_steps at the first, the peak at the last and once more
+    min_lr_ratio    the floor as a share of the peak, in [0, 1]; 1 keeps the rate constant after the warm-up
+
+    ValueError: any of these outside its range.
+    Source: Loshchilov & Hutter 2017 (SGDR), section 3; Radford et al. 2018 (GPT), section 4.1.
+    """
+
+    peak: float
+    n_steps: int
+    warmup_steps: int = 0
+    min_lr_ratio: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.peak) or self.peak <= 0:
+            raise ValueError(f"the peak learning rate must be a finite number above 0, got {self.peak}")
+        if self.n_steps < 1 or not 0 <= self.warmup_steps <= self.n_steps:
+            raise ValueError(
+                f"expected at least one step and a warm-up within them, got n_steps={self.n_steps} "
+                f"and warmup_steps={self.warmup_steps}"
+            )
+        if not 0 <= self.min_lr_ratio <= 1:
+            raise ValueError(f"min_lr_ratio must be in [0, 1], got {self.min_lr_ratio}")
+
+    def __call__(self, step: int) -> float:
+        """Learning rate of update number `step`, counted from 0. ValueError: a step below 0."""
+        if step < 0:
+            raise ValueError(f"steps are counted from 0, got {step}")
+        if step < self.warmup_steps:
+            return self.peak * (step + 1) / self.warmup_steps
+        after = max(self.n_steps - 1 - self.warmup_steps, 1)
+        done = min((step - self.warmup_steps) / after, 1.0)
+        floor = self.peak * self.min_lr_ratio
+        return floor + (self.peak - floor) * (1 + math.cos(math.pi * done)) / 2

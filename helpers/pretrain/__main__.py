@@ -1,8 +1,0 @@
-"""`python -m helpers.pretrain`."""
-
-import sys
-
-from helpers.pretrain import main
-
-if __name__ == "__main__":
-    sys.exit(main())

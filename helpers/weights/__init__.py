@@ -1,8 +1,0 @@
-"""Published weights: GPT-2 and OPT read into the course's model, and the model written back in their format."""
-
-from helpers.weights._hub import PUBLISHED, fetch
-from helpers.weights._load import load, read_config
-from helpers.weights._save import save
-from helpers.weights._vocabulary import check_vocabulary, resize_vocabulary
-
-__all__ = ["PUBLISHED", "check_vocabulary", "fetch", "load", "read_config", "resize_vocabulary", "save"]

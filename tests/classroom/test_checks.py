@@ -1,0 +1,127 @@
+"""Revealing a prediction, and grading an exercise."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from helpers.classroom import CHECKS, NOT_ATTEMPTED, RIGHT, WRONG, Mistake, check, register, reveal, verdict
+from helpers.classroom.exercises.grader import one_number
+
+
+@pytest.mark.parametrize(
+    ("guess", "measured", "says"),
+    [
+        (None, 10.8249, "no prediction"),
+        (10.5, 10.8249, "within 5%"),
+        (21.6498, 10.8249, "2 times too high"),
+        (1, 10.0, "10 times too low"),
+        (-1, 10.0, "off by 11"),
+        (0, 0.5, "off by 0.5"),
+        (3, torch.tensor(3.0), "within"),
+        (3, np.float32(3.0), "within"),
+        ("Vera", "vera ", "right"),
+        ("Tito", "Vera", "not this time"),
+        (True, True, "you said yes: right"),
+        (True, False, "measured: no"),
+        (True, np.bool_(True), "you said yes: right"),
+        (-5, -10.82, "off by 5.82"),
+        (2, 3, "1 too low"),
+        (9, torch.tensor(3), "6 too high"),
+        (2, 3.0, "1.5 times too low"),
+        (50_000, 100_514, "times too low"),
+        (2.5, 3, "1.2 times too low"),
+    ],
+)
+def test_reveal(capsys, guess, measured, says):
+    reveal(guess, measured, "nats")
+    printed = capsys.readouterr().out
+    assert says in printed and printed.startswith("measured: ") and printed.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("guess", "measured"), [("ten", 10.0), (True, 10.0), (10, "ten"), ("yes", True), (1, True), ([1], 1.0)]
+)
+def test_reveal_refuses_another_kind(guess, measured):
+    with pytest.raises(ValueError, match="my_guess should be"):
+        reveal(guess, measured)
+
+
+def test_reveal_takes_only_the_words_that_are_offered(capsys):
+    offered = ("rises", "falls", "stays")
+    with pytest.raises(ValueError, match=r"one of 'rises', 'falls', 'stays', or None, got 'rise'"):
+        reveal("rise", "rises", one_of=offered)
+    reveal(" Falls ", "rises", one_of=offered)
+    reveal(None, "rises", one_of=offered)
+    assert capsys.readouterr().out.count("measured: rises") == 2
+
+
+def test_a_refused_guess_is_told_the_unit():
+    with pytest.raises(ValueError, match=r"should be a number \(nats\) or None, got 'ten'"):
+        reveal("ten", 1.0, "nats")
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(50257, "50,257"), (3e11, "3e+11"), (0.00002, "2e-05"), (0, "0"), (7.716, "7.716")]
+)
+def test_numbers_are_readable(capsys, value, shown):
+    reveal(None, value)
+    assert capsys.readouterr().out.startswith(f"measured: {shown} ·")
+
+
+@pytest.fixture
+def double(monkeypatch):
+    monkeypatch.setitem(CHECKS, "double", None)
+    del CHECKS["double"]
+
+    @register("double")
+    def oracle(answer):
+        for x in (0, 3):
+            if answer(x) != x + x:
+                raise Mistake(f"double({x}) should be {x + x}, got {answer(x)}. What is two times {x}?")
+
+    return "double"
+
+
+def stub(x):
+    raise NotImplementedError
+
+
+def not_for_integers(x):  # as torch says it of a softmax
+    raise NotImplementedError("not implemented for 'Long'")
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (stub, f"{NOT_ATTEMPTED}. Fill in"),
+        (lambda x: 2 * x, f"{RIGHT}."),
+        (lambda x: x * x, f"{WRONG}. double(3) should be 6, got 9"),
+        (lambda x: 1 / x, f"{WRONG}. Your function raised ZeroDivisionError"),
+        (lambda: 0, f"{WRONG}. Your function raised TypeError"),
+        (not_for_integers, f"{WRONG}. Your function raised NotImplementedError: not implemented for 'Long'"),
+    ],
+)
+def test_check(double, capsys, answer, says):
+    assert verdict(double, answer).startswith(says)
+    assert check(double, answer) is None, "a value would be printed below the verdict"
+    assert capsys.readouterr().out.startswith(f"double: {says}")
+
+
+def test_unknown_and_repeated_names(double):
+    with pytest.raises(ValueError, match="no exercise named 'triple'"):
+        check("triple", stub)
+    with pytest.raises(ValueError, match="exists already"):
+        register("double")(stub)
+
+
+@pytest.mark.parametrize("number", [3, 3.0, torch.tensor(3.0), torch.tensor([3]), np.float32(3), np.array([3.0])])
+def test_one_number_may_come_in_any_dress(number):
+    assert one_number(number, "case") == 3.0
+
+
+@pytest.mark.parametrize("other", [None, True, "3", [3.0], torch.ones(2), np.ones(2), torch.tensor(True)])
+def test_what_is_not_one_number(other):
+    with pytest.raises(Mistake, match="case: expected one number, got"):
+        one_number(other, "case")

@@ -1,0 +1,177 @@
+"""The checks of notebook 06: the solution in the notebook passes (test_notebooks), planted mistakes do not."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+from helpers.classroom import RIGHT, verdict
+from tests import exercises
+
+
+def write_beside(path, blocks, *, flush=True, sync=True, clean=True, swallow=False, folder=None, rename=Path.replace):
+    """An atomic writer with its virtues as switches."""
+    beside = Path(folder or path.parent) / "unfinished"
+    try:
+        with open(beside, "wb") as file:
+            for block in blocks:
+                file.write(block)
+            if flush:
+                file.flush()
+            if sync:
+                os.fsync(file.fileno())
+        rename(beside, path)
+    except InterruptedError:
+        if clean:
+            beside.unlink()
+        if not swallow:
+            raise
+
+
+def naive(path, blocks):
+    with open(path, "wb") as file:
+        for block in blocks:
+            file.write(block)
+
+
+def collected(path, blocks):
+    whole = b"".join(blocks)
+    write_beside(path, [whole])
+
+
+def removes_first(path, blocks):
+    path.unlink(missing_ok=True)
+    write_beside(path, blocks)
+
+
+def copies(path, blocks):
+    write_beside(path, blocks, rename=lambda a, b: (Path(b).write_bytes(Path(a).read_bytes()), Path(a).unlink()))
+
+
+def leaves_it(path, blocks):
+    write_beside(path, blocks)
+    (path.parent / "unfinished").touch()
+
+
+def through_another_folder(path, blocks):
+    with tempfile.TemporaryDirectory() as other:
+        write_beside(path, blocks, folder=other)
+
+
+def sums_of(folder, read=lambda path: path.read_bytes(), missing=True):
+    found = []
+    for line in (folder / "SHA256SUMS").read_text().splitlines():
+        wanted, name = line.split("  ")
+        if (not (folder / name).exists() and missing) or hashlib.sha256(read(folder / name)).hexdigest() != wanted:
+            found.append(name)
+    return found
+
+
+def only_sizes(folder):
+    sizes = {"model.bin": 200_000, "optimizer.bin": 200_000, "rest.json": 13}
+    return [n for n, size in sizes.items() if not (folder / n).exists() or (folder / n).stat().st_size != size]
+
+
+def only_those_there(folder):
+    return [name for name in sums_of(folder) if (folder / name).exists()]
+
+
+def choose(candidates, *, key=lambda c: (c[1], c[0] == "out"), refuse=True):
+    good = [c for c in candidates if c[2] is None]
+    if not good and candidates and refuse:
+        raise ValueError("; ".join(f"{c[0]}: {c[2]}" for c in candidates))
+    return max(good, key=key)[:2] if good else None
+
+
+def refuses_silently(candidates):
+    try:
+        return choose(candidates)
+    except ValueError:
+        raise ValueError("no good checkpoint") from None
+
+
+def quotes_the_first(candidates):
+    try:
+        return choose(candidates)
+    except ValueError as error:
+        raise ValueError(str(error).split(";")[0]) from None
+
+
+def not_one_refused(candidates):
+    if any(reason for _, _, reason in candidates):
+        raise ValueError(str(candidates))
+    return choose(candidates)
+
+
+NUMBERS_HELD = {"AdamW": 3, "SGD with momentum": 2, "SGD": 1}
+RIGHT_ANSWERS = {
+    "c1-bytes": lambda n, optimizer: 4 * n * NUMBERS_HELD[optimizer],
+    "c1-next-batch": lambda n, B, T, per_epoch: (n // (B * T * per_epoch), n % (B * T * per_epoch) // (B * T)),
+    "c2-atomic-write": lambda path, blocks: write_beside(path, blocks, rename=os.rename),
+    "c2-check-sums": sums_of,
+    "c2-go-on-from": choose,
+}
+
+MISTAKES = [
+    ("c1-bytes", lambda n, optimizer: 4 * n, "remember"),
+    ("c1-bytes", lambda n, optimizer: 12 * n, "SGD"),
+    ("c1-bytes", lambda n, optimizer: 2 * n * NUMBERS_HELD[optimizer], "AdamW"),
+    ("c1-bytes", lambda n, optimizer: 4 * n * (NUMBERS_HELD[optimizer] - 1), "AdamW"),
+    ("c1-bytes", lambda n, optimizer: 8 * n if optimizer == "AdamW" else 4 * n, "AdamW"),
+    ("c1-next-batch", lambda n, B, T, per_epoch: (0, n // (B * T)), "same epoch"),
+    ("c1-next-batch", lambda n, B, T, per_epoch: divmod(n // B, per_epoch), "64 tokens"),
+    ("c1-next-batch", lambda n, B, T, per_epoch: divmod(n // (B * T) + 1, per_epoch), "0 tokens"),
+    ("c1-next-batch", lambda n, B, T, per_epoch: divmod(max(n // (B * T) - 1, 0), per_epoch), "64 tokens"),
+    ("c1-next-batch", lambda n, B, T, per_epoch: n // (B * T), "(epoch, place)"),
+    ("c1-next-batch", lambda n, B, T, per_epoch: list(divmod(n // (B * T), per_epoch))[::-1], "64 tokens"),
+    ("c2-atomic-write", naive, "Under which name"),
+    ("c2-atomic-write", lambda path, blocks: write_beside(path, blocks, sync=False), "no fsync"),
+    ("c2-atomic-write", lambda path, blocks: write_beside(path, blocks, flush=False), "flush"),
+    ("c2-atomic-write", lambda path, blocks: write_beside(path, blocks, clean=False), "still there"),
+    ("c2-atomic-write", lambda path, blocks: write_beside(path, blocks, swallow=True), "as if nothing"),
+    ("c2-atomic-write", lambda path, blocks: write_beside(path, list(blocks)[:-1]), "in memory"),
+    ("c2-atomic-write", collected, "in memory"),
+    ("c2-atomic-write", removes_first, "Under which name"),
+    ("c2-atomic-write", copies, "without os.replace"),
+    ("c2-atomic-write", leaves_it, "still there"),
+    ("c2-atomic-write", through_another_folder, "the same folder"),
+    ("c2-atomic-write", lambda path, blocks: None, "holds None"),
+    ("c2-check-sums", lambda folder: [], "one bit flipped"),
+    ("c2-check-sums", lambda folder: sums_of(folder, missing=False), "not a crash"),
+    ("c2-check-sums", only_sizes, "one bit flipped"),
+    ("c2-check-sums", lambda folder: sums_of(folder, read=lambda path: path.read_bytes()[:65536]), "nothing was"),
+    ("c2-check-sums", only_those_there, "a file deleted"),
+    ("c2-check-sums", lambda folder: not sums_of(folder), "expected the names"),
+    ("c2-go-on-from", lambda candidates: choose(candidates, refuse=False), "begin anew"),
+    ("c2-go-on-from", lambda candidates: choose(candidates, key=lambda c: (c[0] == "out", c[1])), "newest good"),
+    ("c2-go-on-from", lambda candidates: choose(candidates, key=lambda c: (c[1], c[0] == "drive")), "nearer"),
+    ("c2-go-on-from", lambda candidates: choose(candidates, key=lambda c: (str(c[1]), c[0])), "expected ("),
+    ("c2-go-on-from", lambda candidates: choose([(*c[:2], None) for c in candidates]), "expected ('out', 20)"),
+    ("c2-go-on-from", lambda candidates: (choose(candidates) or ("out",))[0], "a pair"),
+    ("c2-go-on-from", refuses_silently, "reasons"),
+    ("c2-go-on-from", quotes_the_first, "reasons"),
+    ("c2-go-on-from", not_one_refused, "raised ValueError"),
+]
+
+
+test_right_answers_and_stubs, test_planted_mistakes, test_three_mistakes_at_least = exercises.tests_of(
+    RIGHT_ANSWERS, MISTAKES
+)
+
+
+def test_a_list_is_as_good_as_a_tuple():
+    assert verdict("c1-next-batch", lambda n, B, T, per_epoch: list(divmod(n // (B * T), per_epoch))) == f"{RIGHT}."
+
+
+def test_what_was_listened_to_is_given_back():
+    before = os.fsync, os.replace, os.rename
+    verdict("c2-atomic-write", naive)
+    verdict("c2-atomic-write", write_beside)
+    assert (os.fsync, os.replace, os.rename) == before
+
+
+def test_no_verdict_names_a_folder_of_this_disk():
+    for name, answer, _ in MISTAKES:
+        assert tempfile.gettempdir() not in verdict(name, answer)

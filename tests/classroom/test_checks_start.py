@@ -1,0 +1,44 @@
+"""The check of notebook 00's exercise: the solution in the notebook passes (test_notebooks), mistakes do not."""
+
+from __future__ import annotations
+
+import torch
+
+from helpers.gpt import tokenizer
+from tests import exercises
+
+
+def n_tokens(text):
+    return len(tokenizer.gpt2().encode(text))
+
+
+def price(text):
+    if not text.split():
+        raise ValueError("no word")
+    return n_tokens(text) / len(text.split())
+
+
+def returns_the_error(text):
+    return price(text) if text.split() else ValueError("no word")
+
+
+RIGHT_ANSWERS = {"s1-tokens-per-word": lambda text: torch.tensor(price(text))}
+
+MISTAKES = [
+    ("s1-tokens-per-word", lambda text: n_tokens(text) / len(text.split(" ")), "where the air is a line break"),
+    ("s1-tokens-per-word", lambda text: n_tokens(text) / len(text.split(" ")), "7 words and"),
+    ("s1-tokens-per-word", lambda text: 1 / price(text), "which of the two is divided"),
+    ("s1-tokens-per-word", lambda text: round(price(text)), "Is something rounded"),
+    ("s1-tokens-per-word", lambda text: len(text) / len(text.split()), "characters per word"),
+    ("s1-tokens-per-word", lambda text: price(text) if len(text) != 9 else 9.0, "has 1 word and"),
+    ("s1-tokens-per-word", lambda text: n_tokens(text), "text.split()"),
+    ("s1-tokens-per-word", lambda text: None, "one number"),
+    ("s1-tokens-per-word", lambda text: n_tokens(text) / len(text.split()), "dividing by zero"),
+    ("s1-tokens-per-word", returns_the_error, "got ValueError('no word'). Raise it, do not return it"),
+    ("s1-tokens-per-word", lambda text: price(text) if text.split() else 0.0, "expected a ValueError, got 0.0."),
+]
+
+
+test_right_answers_and_stubs, test_planted_mistakes, test_three_mistakes_at_least = exercises.tests_of(
+    RIGHT_ANSWERS, MISTAKES
+)

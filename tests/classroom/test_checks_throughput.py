@@ -1,0 +1,120 @@
+"""The checks of notebook 09: the solution in the notebook passes (test_notebooks), planted mistakes do not."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from helpers.classroom import RIGHT, verdict
+from helpers.classroom.exercises.nb09 import _rounds
+from helpers.gpt import GPTConfig
+from helpers.labs import budget
+from tests import exercises
+
+
+def flops_by_helper(C, n_layers, V, T):
+    config = GPTConfig(vocab_size=V, context_length=T, emb_dim=C, n_heads=1, n_layers=n_layers)
+    return 3 * budget.matmul_flops_per_token(config)
+
+
+def flops(C, n_layers, V, T, times=6, attention=12, head=1, matrices=12):
+    return times * (matrices * n_layers * C * C + head * C * V) + attention * n_layers * T * C
+
+
+def memory(n_params, B, T, V, per_parameter=16, per_score=12):
+    return per_parameter * n_params + per_score * B * T * V
+
+
+def micro_batch(batch_size, peak, room, fits=lambda peak, room: peak <= room, divides=True, least=0):
+    rows = [n for n in range(1, batch_size + 1) if fits(peak(n), room) and (not divides or batch_size % n == 0)]
+    return max(rows, default=least)
+
+
+def bill_by_helper(n_params, n_tokens, share, peak, price):
+    return budget.cost(n_tokens, share * peak / (6 * n_params), price).money
+
+
+def bill(n_params, n_tokens, share, peak, price, flops=6, second=3600):
+    return flops * n_params * n_tokens / (share * peak) / second * price
+
+
+def ring(n_bytes, k, speed, latency, rounds=lambda k: 2 * (k - 1), piece=lambda n, k: n / k):
+    return rounds(k) * (latency + piece(n_bytes, k) / speed)
+
+
+RIGHT_ANSWERS = {
+    "x1-flops": flops_by_helper,
+    "x2-memory": lambda n, B, T, V: 4 * (4 * n + 3 * B * T * V),
+    "x2-micro-batch": micro_batch,
+    "x3-bill": bill_by_helper,
+    "x4-ring": ring,
+}
+
+MISTAKES = [
+    ("x1-flops", lambda *a: flops(*a, times=2, attention=4), "way forward"),
+    ("x1-flops", lambda C, n, V, T: T * flops(C, n, V, T), "of a row of T"),
+    ("x1-flops", lambda *a: flops(*a, head=2), "reading a row|Reading a row"),
+    ("x1-flops", lambda *a: flops(*a, attention=4), "passed on the way back"),
+    ("x1-flops", lambda C, n, V, T: flops(C, n, V, T, attention=0) + 12 * T * C, "in every block"),
+    ("x1-flops", lambda *a: flops(*a, attention=0), "attention itself"),
+    ("x1-flops", lambda *a: flops(*a, head=0), "scored against all V"),
+    ("x1-flops", lambda *a: flops(*a, matrices=9), "expected"),
+    ("x1-flops", lambda *a: flops(*a, times=3, attention=6), "two FLOPs"),
+    ("x1-flops", lambda C, n, V, T: 6 * (12 * n * C * C + V * C + T * C), "expected"),
+    ("x2-memory", lambda *a: memory(*a, per_parameter=4), "their gradients"),
+    ("x2-memory", lambda *a: memory(*a, per_parameter=12), "moments beside"),
+    ("x2-memory", lambda *a: memory(*a, per_score=4), "Not only the logits"),
+    ("x2-memory", lambda *a: memory(*a, per_score=8), "and not two"),
+    ("x2-memory", lambda n, B, T, V: memory(n, 1, T, V), "Every row"),
+    ("x2-memory", lambda *a: memory(*a) / 2**30, "Bytes, please"),
+    ("x2-memory", lambda n, B, T, V: 4 * n + 3 * B * T * V, "each has 4"),
+    ("x2-micro-batch", lambda *a: micro_batch(*a, divides=False), "does not divide"),
+    ("x2-micro-batch", lambda *a: micro_batch(*a, fits=lambda peak, room: peak < room), "last byte"),
+    ("x2-micro-batch", lambda *a: micro_batch(*a, least=1), "Not even one"),
+    ("x2-micro-batch", lambda *a: micro_batch(*a, least=None), "expected one number"),
+    ("x2-micro-batch", lambda batch, peak, room: room // peak(1), "fit"),
+    ("x2-micro-batch", lambda batch, peak, room: 1, "every"),
+    ("x2-micro-batch", lambda batch, peak, room: batch, "more than there is room"),
+    ("x3-bill", lambda *a: bill(*a, flops=2), "forward 2, back 4"),
+    ("x3-bill", lambda *a: bill(*a, second=60), "hour has 3,600"),
+    ("x3-bill", lambda n, d, share, peak, price: bill(n, d, share / 100, peak, price), "between 0 and 1"),
+    ("x3-bill", lambda *a: bill(*a, second=1), "price per hour"),
+    ("x3-bill", lambda n, d, share, peak, price: bill(n, d, 1, peak, price), "Only a share"),
+    ("x3-bill", lambda n, d, share, peak, price: bill(n, d, 1 / share, peak, price), "dearer"),
+    ("x3-bill", lambda n, d, share, peak, price: bill(n, d, share, peak, 1), "Those are hours"),
+    ("x4-ring", lambda *a: ring(*a, rounds=lambda k: k - 1), "after half of them"),
+    ("x4-ring", lambda *a: ring(*a, rounds=lambda k: 2 * k), "one to hand round"),
+    ("x4-ring", lambda *a: ring(*a, piece=lambda n, k: n), "not the whole gradient"),
+    ("x4-ring", lambda *a: ring(*a, piece=lambda n, k: n / max(k - 1, 1)), "as many pieces"),
+    ("x4-ring", lambda n, k, speed, latency: ring(n, k, speed, 0) + latency, "a message of its own"),
+    ("x4-ring", lambda n, k, speed, latency: ring(n, k, speed, 0), "latency of each round"),
+]
+
+
+test_right_answers_and_stubs, test_planted_mistakes, test_three_mistakes_at_least = exercises.tests_of(
+    RIGHT_ANSWERS, MISTAKES
+)
+
+
+def test_the_plain_formulas_pass_too_so_that_their_variants_above_fail_for_their_fault_alone():
+    for name, answer in {"x1-flops": flops, "x2-memory": memory, "x3-bill": bill}.items():
+        assert verdict(name, answer) == f"{RIGHT}."
+
+
+def test_memory_by_hand_is_what_the_helper_has_for_the_same_parts():
+    config = GPTConfig(vocab_size=101, context_length=7, emb_dim=6, n_heads=2, n_layers=3)
+    parts = budget.memory(config, 5, chunked_loss=False)
+    held = parts.weights_bytes + parts.gradients_bytes + parts.moments_bytes + parts.logits_bytes
+    assert held == memory(budget.parameter_count(config)["total"], 5, 7, 101)
+
+
+@pytest.mark.parametrize(("n_workers", "rounds"), [(1, 0), (2, 2), (3, 4), (8, 14)])
+def test_a_ring_that_is_played_takes_as_many_rounds_as_the_formula_says(n_workers, rounds):
+    assert _rounds(n_workers) == rounds == 2 * (n_workers - 1)
+
+
+def test_a_tensor_of_one_number_counts_as_an_answer():
+    torch = pytest.importorskip("torch")
+    assert verdict("x3-bill", lambda *a: torch.tensor(bill(*a), dtype=torch.float64)) == f"{RIGHT}."
+    assert math.isclose(bill(1, 600, 1, 1, 2), 2.0)

@@ -1,0 +1,110 @@
+"""Figures take plain data, return their Axes, and never reach the reader without alternative text."""
+
+from __future__ import annotations
+
+import base64
+
+import matplotlib.pyplot as plt
+import pytest
+
+from helpers.classroom import plots
+
+
+def test_bars_show_each_number_and_mark_the_chosen_one():
+    ax = plots.bars(["a", "b"], [0.25, 0.75], title="claim", xlabel="probability", highlight=[1])
+    assert [t.get_text() for t in ax.texts] == ["0.250", "0.750"]
+    assert [bar.get_hatch() for bar in ax.patches] == [None, "//"]
+    assert ax.get_title(loc=plt.rcParams["axes.titlelocation"]) == "claim"
+
+
+def test_lines_and_reference():
+    ax = plots.lines({"one": ([1, 2], [3, 4]), "two": ([1, 2], [4, 3])}, title="t", xlabel="x", ylabel="y", logx=True)
+    assert plots.reference_line(ax, 3.5, "ln V") is ax
+    assert ax.get_xscale() == "log" and ax.texts[-1].get_text() == "ln V"
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["one", "two"]
+
+
+def test_a_given_axes_is_used():
+    ax = plt.figure().add_subplot()
+    assert plots.lines({"one": ([1], [1])}, title="t", xlabel="x", ylabel="y", ax=ax) is ax
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda: plots.bars(["a"], [1, 2], title="", xlabel=""), "1 labels"),
+        (lambda: plots.bars([], [], title="", xlabel=""), "one value per label"),
+        (lambda: plots.bars(["a"], [1], title="", xlabel="", highlight=[1]), "bars 0 to 0"),
+        (lambda: plots.lines({}, title="", xlabel="", ylabel=""), "at least one"),
+        (lambda: plots.lines({"a": ([1], [1, 2])}, title="", xlabel="", ylabel=""), "'a'"),
+        (lambda: plots.reference_line(plt.figure().add_subplot(), 1, "", axis="z"), "'z'"),
+        (lambda: plots.show(plt.figure(), " "), "alternative text"),
+    ],
+)
+def test_refuses(call, says):
+    with pytest.raises(ValueError, match=says):
+        call()
+
+
+def test_show_displays_once_with_alt_and_closes(monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda bundle, raw: shown.append(bundle))
+    plots.show(plots.lines({"one": ([1], [1])}, title="t", xlabel="x", ylabel="y"), alt='a dot, "alone"')
+    assert len(shown) == 1 and shown[0]["text/plain"] == 'figure: a dot, "alone"'
+    assert shown[0]["text/html"].startswith('<img alt="a dot, &quot;alone&quot;" width="')
+    png = base64.b64decode(shown[0]["text/html"].split("base64,")[1].split('"')[0])
+    assert png.startswith(b"\x89PNG")
+    assert not plt.get_fignums()
+
+
+def test_house_style_draws_without_warnings():
+    with plt.rc_context():
+        plots.house_style()
+        plots.lines({"one": ([1, 2], [1, 2])}, title="t", xlabel="x", ylabel="y").figure.canvas.draw()
+
+
+def test_token_grid_writes_every_token_and_leaves_nan_blank():
+    ax = plots.token_grid(
+        [["a", "b", ""], ["c", "d", "e"]], [[0.1, 0.9, float("nan")], [0.2, 0.3, 0.4]],
+        rows=["below", "above"], columns=["x", "y", "z"], title="t", xlabel="x", shade="p",
+    )  # fmt: skip
+    assert [t.get_text() for t in ax.texts] == ["a", "b", "", "c", "d", "e"]
+    assert ax.texts[1].get_color() == "white" != ax.texts[0].get_color()
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["below", "above"]
+
+
+def test_scores_in_the_plane_writes_the_dot_products():
+    ax = plots.scores_in_the_plane([2, 1], [[1, 1], [0.5, -1], [-1, 1]], ["a", "b", "c"], title="t")
+    assert {"a: 3", "b: 0", "c: -1", "h"} <= {t.get_text() for t in ax.texts}
+
+
+def test_labelled_cloud_names_points():
+    ax = plots.labelled_cloud({"g": ([1, 2], [3, 4])}, {"two": (2, 4)}, title="t", xlabel="x", ylabel="y")
+    assert ax.texts[0].get_text() == "two" and ax.texts[0].xy == (2, 4)
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (
+            lambda: plots.token_grid([["a"]], [[1, 2]], rows=["r"], columns=["c"], title="", xlabel="", shade=""),
+            r"\(1, 1\)",
+        ),
+        (lambda: plots.scores_in_the_plane([0, 0], [[1, 1]], ["a"], title=""), "not zero"),
+        (lambda: plots.scores_in_the_plane([1, 0], [[1, 1]], ["a", "b"], title=""), r"\(2, 2\)"),
+        (lambda: plots.labelled_cloud({}, {}, title="", xlabel="", ylabel=""), "1 to 3 groups"),
+        (lambda: plots.labelled_cloud({"g": ([1], [1, 2])}, {}, title="", xlabel="", ylabel=""), "'g'"),
+    ],
+)
+def test_pictures_of_tokens_refuse(call, says):
+    with pytest.raises(ValueError, match=says):
+        call()
+
+
+def test_reliability_draws_the_diagonal_and_sizes_by_number():
+    ax = plots.reliability({"one": ([0.2, 0.9], [0.2, 0.5], [10, 30])}, title="t")
+    assert list(ax.lines[0].get_xdata()) == list(ax.lines[0].get_ydata()) == [0, 1]
+    small, large = ax.collections[0].get_sizes()
+    assert small < large
+    with pytest.raises(ValueError, match="named groups, got 0"):
+        plots.reliability({}, title="")

@@ -1,0 +1,161 @@
+"""Progress is silent where nobody watches, passes every record on, and leaves the page as it found it."""
+
+from __future__ import annotations
+
+import io
+from types import SimpleNamespace
+
+import IPython
+import matplotlib.pyplot as plt
+import pytest
+
+from helpers.classroom import progress
+from helpers.gpt import Evaluation, Update
+
+UPDATES = [Update(step, 0, 10 * step + 10, 3.0 - step, 0.1, 1.0, "float32") for step in range(3)]
+RECORDS = [Evaluation(0, 0, 3.5, 9), *UPDATES, Evaluation(3, 30, 0.5, 9)]
+
+
+class Shell:
+    """As much of a notebook's shell as progress looks at."""
+
+    kernel = object()
+
+
+@pytest.fixture
+def notebook(monkeypatch):
+    """A notebook that someone watches: returns what is displayed and updated, in order."""
+    plt.switch_backend("Agg")  # while there is no shell into which matplotlib would hook itself
+    shown = []
+    handle = SimpleNamespace(update=lambda content, raw: shown.append(("update", content)))
+
+    def display(content, raw, display_id):
+        shown.append(("display", content))
+        return handle
+
+    monkeypatch.setenv(progress.QUIET_VARIABLE, "0")
+    monkeypatch.setattr(IPython, "get_ipython", lambda: Shell())
+    monkeypatch.setattr("IPython.display.display", display)
+    monkeypatch.setattr(progress, "tqdm", lambda **_: Bar())
+    monkeypatch.setattr(progress, "REDRAW_SECONDS", 0.0)
+    return shown
+
+
+class Bar:
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def set_postfix(self, *_, **__):
+        pass
+
+    def update(self, *_):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("quiet", "under_pytest", "terminal", "in_notebook", "expected"),
+    [
+        (None, True, True, True, False),
+        (None, False, True, False, True),
+        (None, False, False, True, True),
+        (None, False, False, False, False),
+        ("1", False, True, True, False),
+        ("0", True, False, False, True),
+    ],
+)
+def test_who_watches(monkeypatch, quiet, under_pytest, terminal, in_notebook, expected):
+    for name, value in ((progress.QUIET_VARIABLE, quiet), ("PYTEST_VERSION", "9" if under_pytest else None)):
+        if value is None:
+            monkeypatch.delenv(name, raising=False)
+        else:
+            monkeypatch.setenv(name, value)
+    monkeypatch.setattr(progress.sys, "stderr", SimpleNamespace(isatty=lambda: terminal))
+    monkeypatch.setattr(IPython, "get_ipython", lambda: Shell() if in_notebook else None)
+    assert progress.watched() == expected
+
+
+def test_silent_under_pytest(capsys, monkeypatch):
+    monkeypatch.delenv(progress.QUIET_VARIABLE, raising=False)
+    assert list(progress.bar(RECORDS, 3)) == list(progress.live(RECORDS, 3)) == RECORDS
+    assert capsys.readouterr() == ("", "")
+    assert not plt.get_fignums()
+
+
+def test_silent_in_a_log_file(monkeypatch):
+    log = io.StringIO()
+    monkeypatch.delenv("PYTEST_VERSION", raising=False)
+    monkeypatch.delenv(progress.QUIET_VARIABLE, raising=False)
+    monkeypatch.setattr(progress.sys, "stderr", log)
+    assert list(progress.live(iter(RECORDS), 3)) == RECORDS and log.getvalue() == ""
+
+
+def test_a_bar_on_request(capsys, monkeypatch):
+    monkeypatch.setenv(progress.QUIET_VARIABLE, "0")
+    assert list(progress.bar(RECORDS, n_steps=5, done=2)) == RECORDS
+    last = capsys.readouterr().err.split("\r")[-1]
+    assert "5/5" in last and "loss=1.000" in last and "validation=0.500" in last
+
+
+def test_the_live_figure_is_one_display_and_empty_at_the_end(notebook):
+    assert list(progress.live(RECORDS, 3, {"floor": 0.4})) == RECORDS
+    assert [kind for kind, _ in notebook] == ["display", *["update"] * 5]
+    assert notebook[-1][1] == {"text/plain": ""}
+    assert [content["text/plain"] for _, content in notebook[:-1]] == [
+        f"figure: loss curves so far, the last one {value} nats per token"
+        for value in ("3.500", "3.500", "3.500", "3.500", "0.500")
+    ]
+    assert all("<img" in content["text/html"] for _, content in notebook[:-1])
+    assert not plt.get_fignums()
+
+
+def test_the_live_figure_says_how_many_updates_were_made(notebook, monkeypatch):
+    titles = []
+    drawn = progress.loss_figure
+    monkeypatch.setattr(progress, "loss_figure", lambda r, title, refs: titles.append(title) or drawn(r, title, refs))
+    list(progress.live(RECORDS, 3))
+    assert titles == [f"After {n} updates" for n in (0, 1, 2, 3, 3)]
+
+
+def test_the_live_figure_is_redrawn_now_and_then_only(notebook, monkeypatch):
+    clock = iter([0.5, 100.0, 100.2, 100.4, 100.9, 101.3, 101.6])
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(progress, "REDRAW_SECONDS", 1.0)
+    list(progress.live(RECORDS, 3))  # looks: 0.5, 100 (draws, till 100.2), 100.4, 100.9, 101.3 (draws, till 101.6)
+    assert [kind for kind, _ in notebook] == ["display", "update", "update"]
+
+
+@pytest.mark.parametrize("how", ["break", "error"])
+def test_the_figure_goes_also_where_a_run_is_broken_off(notebook, how):
+    def run():
+        yield from RECORDS[:2]
+        if how == "error":
+            raise FloatingPointError
+        yield from RECORDS[2:]
+
+    watching = progress.live(run(), 3)
+    if how == "break":
+        next(watching)
+        watching.close()
+    else:
+        with pytest.raises(FloatingPointError):
+            list(watching)
+    assert notebook[-1] == ("update", {"text/plain": ""})
+
+
+def test_loss_figure_has_two_curves_and_its_reference_lines():
+    ax = progress.loss_figure(iter(RECORDS), "Falls", {"ln V": 4.0, "entropy": 0.4})
+    lines = {line.get_label(): line for line in ax.get_lines()}
+    assert lines["training, this batch"].get_xydata().tolist() == [[0, 3], [1, 2], [2, 1]]
+    assert lines["validation"].get_xydata().tolist() == [[0, 3.5], [3, 0.5]]
+    assert {line.get_ydata()[0] for name, line in lines.items() if name.startswith("_")} == {4.0, 0.4}
+    assert {text.get_text() for text in ax.texts} == {"ln V", "entropy"}
+    assert (ax.get_title(loc="left") or ax.get_title(), ax.get_xlabel()) == ("Falls", "updates made")
+    assert "nats" in ax.get_ylabel()
+    assert [line.get_label() for line in progress.loss_figure(UPDATES, "No validation").get_lines()] == [
+        "training, this batch"
+    ]
+    with pytest.raises(ValueError, match="at least one"):
+        progress.loss_figure([], "Nothing")

@@ -1,0 +1,173 @@
+"""The weekly report: its seven headings, only what was measured, figures beside it, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import re
+
+import matplotlib.pyplot as plt
+import pytest
+from PIL import Image
+
+from helpers.classroom import reports
+from helpers.gpt import Evaluation, Update
+from helpers.labs import metrics
+
+PROTOCOL = metrics.Protocol("story", "validation", 128, 64, 1_000, 4_000, "none", "tokens", "gpt2", "best")
+RESULT = metrics.Result(2.5, PROTOCOL)
+
+
+@pytest.fixture
+def ax():
+    figure = plt.figure(figsize=(3, 2))
+    drawn = figure.add_subplot()
+    drawn.plot([3, 2, 1])
+    yield drawn
+    plt.close(figure)
+
+
+def update(step: int, n_tokens: int, loss: float) -> Update:
+    return Update(step, 0, n_tokens, loss, 1e-3, 1.0, "float32")
+
+
+def sections_of(text: str) -> dict[str, str]:
+    """The body of each section by its key."""
+    bodies = re.split(r"^## \d\. ", text, flags=re.MULTILINE)[1:]
+    return {heading.key: body for heading, body in zip(reports.HEADINGS, bodies, strict=True)}
+
+
+def test_an_empty_report_says_what_to_write(tmp_path):
+    path = reports.write(tmp_path / "week", title="Semana 8")
+    text = path.read_text(encoding="utf-8")
+    assert path == tmp_path / "week" / reports.FILE_NAME and os.listdir(path.parent) == [reports.FILE_NAME]
+    assert text.startswith("# Semana 8\n\n## 1. Explicação de conceitos importantes do exercício feito\n\n*")
+    assert [line.split(". ", 1)[1] for line in text.splitlines() if line.startswith("## ")] == [
+        "Explicação de conceitos importantes do exercício feito",
+        "Técnicas para garantir que a implementação está correta",
+        "Truques de código que funcionaram",
+        "Problemas e soluções no desenvolvimento",
+        "Resultados interessantes/inesperados",
+        'Uma dúvida "básica" que você ou os colegas possam ter',
+        'Um tópico "avançado" para discutirmos',
+    ]
+    for heading, body in zip(reports.HEADINGS, sections_of(text).values(), strict=True):
+        assert body.rstrip().split("\n\n") == [
+            heading.portuguese,
+            f"*{heading.english}*",
+            f"> {reports.MARK} {heading.asks}.",
+        ]
+    assert "|" not in text, "no table of nothing"
+
+
+def test_words_of_one_s_own_replace_the_line(tmp_path):
+    own = {"tricks": "One **trick**.\n\n- and a list\n", "basic_question": "Why?", "concepts": "  "}
+    sections = sections_of(reports.write(tmp_path / "a", title="t", sections=own).read_text(encoding="utf-8"))
+    assert (
+        sections["tricks"].endswith("\n\nOne **trick**.\n\n- and a list\n\n") and reports.MARK not in sections["tricks"]
+    )
+    assert "Why?" in sections["basic_question"] and reports.MARK not in sections["basic_question"]
+    assert all(reports.MARK in body for key, body in sections.items() if key not in ("tricks", "basic_question"))
+
+
+def test_measured_things_stand_where_they_belong(tmp_path, ax):
+    path = reports.write(
+        tmp_path / "a",
+        title="t",
+        checks={"loss on 100 texts": 0.02134, "weights | finite": True},
+        settings={"model": "opt-125m", "steps": 12_000, "learning rate": 3e-4},
+        results={"continued": RESULT},
+        samples={"Era uma vez": "um ```gato`` \n# alto"},
+        figures=[(ax, "Loss [nats] falls\nby step")],
+    )
+    sections = sections_of(path.read_text(encoding="utf-8"))
+    checks = "| check | result |\n| --- | --- |\n| loss on 100 texts | 0.02134 |\n| weights \\| finite | yes |\n"
+    assert checks in sections["correctness"]
+    results = sections["results"]
+    assert "| model | opt-125m |\n| steps | 12,000 |\n| learning rate | 0.0003 |\n" in results
+    assert f"### Perplexity: continued\n\n{RESULT.card()}\n" in results
+    assert "````text\nEra uma vez\n````\n" in results and "````text\num ```gato`` \n# alto\n````\n" in results
+    (name,) = re.findall(r"!\[Loss \\\[nats\\\] falls by step\]\((figure_1_[0-9a-f]{8}\.png)\)", results)
+    assert sorted(os.listdir(path.parent)) == sorted([reports.FILE_NAME, name])
+    with Image.open(path.parent / name) as image:
+        assert image.format == "PNG" and image.size == (450, 300)
+
+
+def test_losses_by_hand(tmp_path):
+    records = [
+        Evaluation(0, 0, 9.0, 50),
+        update(0, 100, 8.0),
+        update(1, 400, 4.0),  # 100 tokens at 8 and 300 at 4: 5 in the mean, not 6
+        Evaluation(2, 400, 3.0, 50),
+        update(2, 410, 2.5),
+    ]
+    gone_on = [update(7, 800, 100.0), update(8, 900, 1.5), Evaluation(9, 900, 2.0, 50)]
+    text = reports.write(tmp_path / "a", title="t", records={"one": iter(records), "two": gone_on}).read_text(
+        encoding="utf-8"
+    )
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith(("| one", "| two"))]
+    assert rows == [
+        ["one", "0", "0", "not measured", "9", "8,103"],
+        ["one", "2", "400", "5", "3", "20.09"],
+        ["one", "3", "410", "2.5", "not measured", "not measured"],
+        ["two", "9", "900", "1.5", "2", "7.389"],  # how many tokens its first batch had is not known
+    ]
+    assert "### Losses" not in reports.write(tmp_path / "b", title="t", records={"none": []}).read_text(
+        encoding="utf-8"
+    )
+
+
+def test_the_same_input_gives_the_same_files(tmp_path, ax):
+    contents = []
+    for name in ("a", "b"):
+        folder = reports.write(tmp_path / name, title="t", results={"x": RESULT}, figures=[(ax, "alt")]).parent
+        contents.append({file.name: file.read_bytes() for file in folder.iterdir()})
+    assert contents[0] == contents[1] and str(tmp_path).encode() not in contents[0][reports.FILE_NAME]
+
+
+def test_a_report_that_is_there_is_kept_unless_told(tmp_path, ax):
+    path = reports.write(tmp_path / "a", title="first", figures=[(ax, "alt")])
+    before = path.read_text(encoding="utf-8")
+    with pytest.raises(ValueError, match="overwrite=True replaces it"):
+        reports.write(tmp_path / "a", title="second")
+    assert path.read_text(encoding="utf-8") == before
+    assert (
+        reports.write(tmp_path / "a", title="second", overwrite=True).read_text(encoding="utf-8").startswith("# second")
+    )
+
+
+@pytest.mark.parametrize("fails_at", range(3))
+def test_whole_or_not_at_all(tmp_path, ax, monkeypatch, fails_at):
+    """Whichever file's renaming fails, a new report leaves nothing, and an old one stays as it was, figures too."""
+    old = reports.write(tmp_path / "old", title="first", figures=[(ax, "alt")])
+    before = {file.name: file.read_bytes() for file in old.parent.iterdir()}
+    other = plt.figure().add_subplot()
+    n_calls, replace = 0, os.replace
+
+    def failing(source, target):
+        nonlocal n_calls
+        n_calls += 1
+        if n_calls == fails_at + 1:
+            raise OSError("the disk is full")
+        replace(source, target)
+
+    monkeypatch.setattr(reports.os, "replace", failing)
+    figures = [(ax, "alt"), (other, "a"), (other.figure, "b")]  # the old report has the first already
+    for folder, first in ((tmp_path / "new", -1), (tmp_path / "old", 0)):
+        n_calls = first
+        with pytest.raises(OSError, match="the disk is full"):
+            reports.write(folder, title="second", figures=figures, overwrite=True)
+    plt.close(other.figure)
+    assert not (tmp_path / "new").exists()
+    assert {file.name: file.read_bytes() for file in old.parent.iterdir()} == before
+
+
+def test_refuses_before_anything_is_written(tmp_path, ax):
+    with pytest.raises(ValueError, match="title"):
+        reports.write(tmp_path / "a", title=" ")
+    with pytest.raises(ValueError, match="no section doubts; there are concepts, correctness, tricks"):
+        reports.write(tmp_path / "a", title="t", sections={"doubts": "x"})
+    with pytest.raises(ValueError, match="is no folder: make it first"):
+        reports.write(tmp_path / "none" / "a", title="t")
+    with pytest.raises(ValueError, match="figure 2 needs alternative text"):
+        reports.write(tmp_path / "a", title="t", figures=[(ax, "alt"), (ax, " ")])
+    assert not os.listdir(tmp_path)

@@ -1,0 +1,122 @@
+"""The comparison forgives last digits and nothing else, alone and inside nbval on a real notebook."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from tests.nbval_tolerance import agree, numbers_agree, reconcile
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize(
+    ("stored", "new"),
+    [
+        ("loss 10.8249 nats", "loss 10.8250 nats"),
+        ("1.082490e+01", "1.082491e+01"),
+        ("50,257.25 tokens", "50,257.26 tokens"),
+        ("tensor([0.1234, 5.])", "tensor([0.1235, 5.])"),
+        ("<td>10.82491</td>", "<td>10.82499</td>"),  # 7e-6 of the value
+        ("Done. 3 of 4.", "Done. 3 of 4."),
+        ("1.5", "1.4999"),  # formats such as %g drop zeros
+        ("1.4999", "1.5"),
+    ],
+)
+def test_last_digits_are_forgiven(stored, new):
+    assert agree(stored, new)
+
+
+@pytest.mark.parametrize(
+    ("stored", "new"),
+    [
+        ("loss 10.8249 nats", "loss 10.8260 nats"),
+        ("loss 10.8249 nats", "loss -10.8249 nats"),
+        ("loss 10.8249 nats", "loss 10.8249 bits"),
+        ("0.31", "0.32"),  # two digits: a change of 3 percent is no rounding
+        ("1.0824e+01", "1.0824e+02"),
+        ("T = 128", "T = 129"),
+        ("torch 2.13.0", "torch 2.13.1"),
+        ("[16833, 3626]", "[16833, 3627]"),
+        ("10.8249", "10.8249 10.8249"),
+        ("10.8249  nats", "10.8249 nats"),
+        ("10.8249", "nan"),
+        ("loss 10.82490", "loss 10.8260"),
+        ("10.8249", "10.9"),
+        ("10.8249", "10.8"),
+        ("1234.5678", "1235."),
+    ],
+)
+def test_everything_else_is_exact(stored, new):
+    assert not agree(stored, new)
+
+
+def test_numbers_of_few_digits_must_be_equal():
+    assert numbers_agree("2.500", "2.501")
+    assert not numbers_agree("2.5", "2.6")
+
+
+def test_reconcile_reaches_into_outputs():
+    stored = [{"output_type": "display_data", "data": {"text/html": "<b>10.8249</b>", "text/plain": "x"}}]
+    new = [{"output_type": "display_data", "data": {"text/html": "<b>10.8250</b>", "text/plain": "y"}}]
+    result = reconcile(new, stored)
+    assert result[0]["data"] == {"text/html": "<b>10.8249</b>", "text/plain": "y"}
+
+
+SOURCE = """\
+import torch
+from helpers import runtime
+from helpers.gpt.loss import six_steps
+_ = runtime.start(seed=0)
+temperature = 0.5
+logits = torch.randn(2, 3, 5) / temperature
+print(f"loss {six_steps(logits, torch.tensor([[1, 2, 3], [4, 0, 1]])).loss_nats.item():.4f} nats")"""
+
+
+def notebook_of(source: str, printed: str):
+    cell = nbformat.v4.new_code_cell(source, execution_count=1)
+    cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text=printed)]
+    return nbformat.v4.new_notebook(cells=[cell])
+
+
+@pytest.fixture(scope="module")
+def verdicts(tmp_path_factory) -> dict[str, bool]:
+    """Whether nbval with the tolerance passes: an honest notebook, one with another last digit, three altered."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    run = functools.partial(subprocess.run, cwd=ROOT, capture_output=True, text=True, timeout=300, env=environment)
+    printed = run([sys.executable, "-c", SOURCE], check=True).stdout
+    number = float(printed.split()[1])
+    notebooks = {
+        "honest": (SOURCE, printed),
+        "last_digit": (SOURCE, f"loss {number + 1e-4:.4f} nats\n"),
+        "stored_number": (SOURCE, f"loss {number + 2e-3:.4f} nats\n"),
+        "temperature_sign": (SOURCE.replace("/ temperature", "/ -temperature"), printed),
+        "loss_step": (SOURCE.replace(".loss_nats", ".mean_log_prob"), printed),
+    }
+    assert len(set(notebooks.values())) == len(notebooks)
+    folder = tmp_path_factory.mktemp("notebooks")
+    for name, (source, output) in notebooks.items():
+        nbformat.write(notebook_of(source, output), folder / f"{name}.ipynb")
+    command = [sys.executable, "-m", "pytest", "-rA", "-p", "tests.nbval_tolerance", "-p", "no:cacheprovider"]
+    options = ["--nbval", "--nbval-current-env", "--nbval-cell-timeout=60", f"--rootdir={ROOT}", str(folder)]
+    report = run([*command, *options]).stdout
+    found = {name: bool(re.search(rf"PASSED \S*{name}.ipynb", report)) for name in notebooks}
+    failed = {name: bool(re.search(rf"FAILED \S*{name}.ipynb", report)) for name in notebooks}
+    assert all(found[name] != failed[name] for name in notebooks), report
+    return found
+
+
+def test_an_honest_notebook_passes_and_so_does_its_last_digit(verdicts):
+    assert verdicts["honest"] and verdicts["last_digit"]
+
+
+@pytest.mark.parametrize("change", ["stored_number", "temperature_sign", "loss_step"])
+def test_it_bites(change, verdicts):
+    assert not verdicts[change]

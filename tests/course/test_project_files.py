@@ -1,0 +1,131 @@
+"""environment.yml, pyproject.toml, requirements.txt, the Makefile and the README tell one story."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+ROOT = Path(__file__).resolve().parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+MAKEFILE = (ROOT / "Makefile").read_text()
+# what Colab had when this course was planned: installing the package there must replace none of these
+COLAB = {
+    "torch": "2.11.0",
+    "numpy": "2.1.3",
+    "ipywidgets": "7.7.1",
+    "ipython": "7.34.0",
+    "ipykernel": "6.17.1",
+    "matplotlib": "3.10.0",
+    "tiktoken": "0.14.0",
+}
+
+
+def bounds() -> dict[str, Requirement]:
+    everything = PROJECT["dependencies"] + [r for extra in PROJECT["optional-dependencies"].values() for r in extra]
+    return {canonicalize_name(r.name): r for r in map(Requirement, everything)}
+
+
+def pins() -> dict[str, Version]:
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    rows = [line.split("#")[0].strip() for line in lines]
+    return {canonicalize_name(row.split("==")[0]): Version(row.split("==")[1]) for row in rows if row}
+
+
+def test_every_pin_is_exact_and_every_bound_is_pinned():
+    for name, requirement in bounds().items():
+        assert name in pins(), f"{name} stands in pyproject.toml and not in requirements.txt"
+        assert pins()[name] in requirement.specifier, name
+    assert all(not version.local for version in pins().values())
+
+
+def test_bounds_are_lower_bounds_only_and_colab_satisfies_them():
+    core = {canonicalize_name(Requirement(r).name): Requirement(r) for r in PROJECT["dependencies"]}
+    for name, requirement in core.items():
+        assert {s.operator for s in requirement.specifier} == {">="}, name
+        assert name not in COLAB or Version(COLAB[name]) in requirement.specifier
+    assert set(COLAB) - {"ipykernel"} <= set(core)
+    assert Version(COLAB["ipykernel"]) in bounds()["ipykernel"].specifier
+    assert {"jupyterlab", "transformers", "pytest"}.isdisjoint(core), "Colab would have to install these"
+
+
+def test_environment_yml_installs_the_same():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    assert environment["name"] == PROJECT["name"]
+    pip_part = next(d["pip"] for d in environment["dependencies"] if isinstance(d, dict))
+    assert pip_part == ["-r requirements.txt", "-e ."]
+    python = next(d for d in environment["dependencies"] if str(d).startswith("python="))
+    assert Version("3.11") <= Version(python.split("=")[1]) <= Version("3.13")
+    assert PROJECT["requires-python"] == ">=3.11"
+    for command in ("conda env create -f environment.yml", f"conda activate {environment['name']}"):
+        assert command in README
+
+
+def targets() -> set[str]:
+    return set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
+
+
+def code_in(markdown: str) -> list[str]:
+    """The fenced blocks and the code spans of a text; "make the model forget" in its prose is no command."""
+    fenced = re.findall(r"^```.*?^```", markdown, re.MULTILINE | re.DOTALL)
+    prose = re.sub(r"^```.*?^```", "", markdown, flags=re.MULTILINE | re.DOTALL)
+    return fenced + re.findall(r"`[^`\n]+`", prose)
+
+
+def test_every_make_command_named_anywhere_exists():
+    texts = [README, *(p.read_text(encoding="utf-8") for p in (ROOT / "lecture_notes").glob("*.md"))]
+    code = [part for text in texts for part in code_in(text)]
+    named = {name for part in code for name in re.findall(r"\bmake ([a-z][a-z-]+)", part)}
+    assert {"lab", "test"} <= named
+    assert named <= targets()
+
+
+def test_make_help_lists_every_described_target():
+    listed = subprocess.run(["make", "-s", "help"], cwd=ROOT, capture_output=True, text=True, timeout=60).stdout
+    for target in ("lab", "test", "lint", "notebooks", "clean"):
+        assert f"make {target} " in listed
+
+
+@pytest.mark.parametrize("version", [(3, 10, 14), (2, 7, 18)])
+def test_an_old_python_is_refused_in_words(tmp_path, version):
+    assert 'and f"' not in MAKEFILE, "a Python that old cannot read an f-string"
+    old = tmp_path / "python-old"
+    pretend = f"import sys; sys.version_info = {version}; exec(sys.argv[1])"
+    old.write_text(f'#!/bin/sh\nshift\nexec "{sys.executable}" -c "{pretend}" "$@"\n')
+    old.chmod(0o755)
+    command = ["make", f"PYTHON={old}", f"VENV={tmp_path / 'venv'}", f"STAMP={tmp_path / 'stamp'}", "lab"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode != 0 and f"Python {version[0]}.{version[1]}; this course needs 3.11" in done.stderr
+    assert not (tmp_path / "venv").exists()
+
+
+def test_no_python_at_all_is_said(tmp_path):
+    command = ["make", "PYTHON=", f"VENV={tmp_path / 'venv'}", f"STAMP={tmp_path / 'stamp'}", "lab"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode != 0 and "needs Python 3.11 or newer" in done.stdout
+
+
+def test_ci_calls_make_test_and_make_lint():
+    script = (ROOT / ".ci" / "run").read_text()
+    assert "\nmake test\n" in script and "\nmake lint\n" in script
+
+
+def test_badges_and_first_cells_carry_the_address_of_pyproject():
+    command = [sys.executable, "tools/notebooks.py", "stamp", "--check"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_readme_links_lead_somewhere():
+    for target in re.findall(r"\]\(([^)#]+)\)", README) + re.findall(r'src="([^"]+)"', README):
+        if not target.startswith("http"):
+            assert (ROOT / target).exists(), target

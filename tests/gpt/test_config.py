@@ -1,0 +1,53 @@
+"""GPTConfig refuses what no GPT can be, and the presets are the published shapes."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from helpers.gpt import PRESETS, GPTConfig, preset
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"vocab_size": 0}, "vocab_size"),
+        ({"context_length": -1}, "context_length"),
+        ({"n_layers": 2.0}, "n_layers"),
+        ({"n_heads": True}, "n_heads"),
+        ({"emb_dim": 10, "n_heads": 3}, "multiple of n_heads"),
+        ({"drop_rate": 1.0}, "drop_rate"),
+        ({"drop_rate": float("nan")}, "drop_rate"),
+        ({"norm_eps": 0.0}, "norm_eps"),
+        ({"norm_eps": float("inf")}, "norm_eps"),
+        ({"drop_rate": "0.1"}, "drop_rate"),
+        ({"tied_head": "no"}, "tied_head"),
+        ({"qkv_bias": 2}, "qkv_bias"),
+        ({"activation": "swish"}, "gelu_tanh"),
+        ({"position_offset": -2}, "position_offset"),
+        ({"ff_dim": 0}, "ff_dim"),
+    ],
+)
+def test_refuses(changes, named):
+    with pytest.raises(ValueError, match=named):
+        GPTConfig(**changes)
+
+
+def test_is_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        GPTConfig().emb_dim = 5
+
+
+def test_preset_applies_changes_and_names_what_there_is():
+    assert preset("course-small", n_layers=7).n_layers == 7
+    assert preset("course-small") is not preset("course-small", n_layers=7)
+    with pytest.raises(ValueError, match="book-124m"):
+        preset("gpt3")
+    with pytest.raises(ValueError, match="n_embd"):
+        preset("course-small", n_embd=5)
+
+
+def test_every_preset_is_valid_and_heads_are_whole():
+    for name, config in PRESETS.items():
+        assert config.head_dim * config.n_heads == config.emb_dim, name

@@ -1,0 +1,388 @@
+"""Ids on disk, the split by text, windows and batches: every id counted by brute force."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import time
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from helpers.gpt import IGNORED_TARGET, Batches, Windows, cut, join, open_ids, scoring_batches, split_by_text, write_ids
+
+SIZES = st.tuples(st.integers(2, 60), st.integers(1, 13), st.integers(1, 17))  # N, T, stride
+GPT2 = {"vocab_size": 50257, "end_of_text": 50256}
+
+
+def brute_force_windows(N: int, T: int, stride: int, offset: int = 0) -> list[int]:
+    """Where each window starts: every stride-th place at which T inputs and the id after them exist."""
+    return [start for start in range(offset, N, stride) if start + T < N]
+
+
+def test_windows_by_hand():
+    windows = Windows(torch.arange(10, 20), context_length=3, stride=2, offset=1)
+    assert windows.inputs.tolist() == [[11, 12, 13], [13, 14, 15], [15, 16, 17]]
+    assert windows.targets.tolist() == [[12, 13, 14], [14, 15, 16], [16, 17, 18]]
+    assert (len(windows), windows.n_targets) == (3, 7)
+
+
+@pytest.mark.parametrize("kind", [torch.tensor, lambda ids: np.array(ids, dtype=np.uint16)])
+@given(SIZES, st.integers(0, 20))
+def test_windows_and_targets_counted_by_brute_force(kind, sizes, offset):
+    N, T, stride = sizes
+    starts = brute_force_windows(N, T, stride, offset)
+    ids = kind(list(range(N)))  # each id is its own place
+    if not starts:
+        with pytest.raises(ValueError, match=f"needs {T + 1} ids, got {max(N - offset, 0)}"):
+            Windows(ids, T, stride, offset)
+        return
+    windows = Windows(ids, T, stride, offset)
+    assert windows.inputs[:, 0].tolist() == starts and len(windows) == len(starts)
+    counts = Counter(windows.targets.flatten().tolist())
+    assert counts == Counter(place for start in starts for place in range(start + 1, start + T + 1))
+    assert windows.n_targets == len(counts)
+    if stride == T and offset == 0:
+        assert set(counts.values()) == {1} and N - 1 - len(counts) < T  # all but the first and a tail, once
+
+
+def test_windows_are_views_and_rows_are_not():
+    ids = torch.arange(20)
+    windows = Windows(ids, 5, 2)
+    assert windows.inputs.data_ptr() == ids.data_ptr()
+    assert windows.targets.data_ptr() == ids.data_ptr() + ids.element_size()
+    inputs, targets = windows.rows([3, 0])
+    ids.fill_(7)
+    assert windows.inputs.unique().tolist() == [7]
+    assert (inputs.tolist(), targets[1].tolist()) == ([[6, 7, 8, 9, 10], [0, 1, 2, 3, 4]], [1, 2, 3, 4, 5])
+    array = np.arange(20)
+    assert np.shares_memory(Windows(array, 5).targets, array)
+    assert not np.shares_memory(Windows(array, 5).rows([0])[0].numpy(), array)
+
+
+def test_a_memory_mapped_file_gives_what_a_tensor_gives(tmp_path):
+    ids = torch.randint(50257, (101,), generator=torch.Generator().manual_seed(0))
+    write_ids(tmp_path / "ids.npy", [ids[:-1].tolist()], vocab_size=50257, end_of_text=int(ids[-1]))
+    mapped = open_ids(tmp_path / "ids.npy")
+    for i in range(9):
+        for a, b in zip(Batches(mapped, 7, 3, shift=True)[i], Batches(ids, 7, 3, shift=True)[i], strict=True):
+            assert a.dtype == torch.int64 and torch.equal(a, b)
+    for one, other in zip(scoring_batches(mapped, 7, 3), scoring_batches(ids, 7, 3), strict=True):
+        assert torch.equal(one.token_ids, other.token_ids) and torch.equal(one.targets, other.targets)
+
+
+@pytest.mark.parametrize(
+    ("ids", "changes", "says"),
+    [
+        (torch.arange(9), {"context_length": 0}, "at least 1"),
+        (torch.arange(9), {"stride": 0}, "at least 1"),
+        (torch.arange(9), {"offset": -1}, "at least 0"),
+        (torch.arange(9), {"context_length": 9}, "needs 10 ids, got 9"),
+        (torch.arange(9)[None], {}, "one list"),
+        (torch.ones(9), {}, "float32"),
+        (torch.ones(9, dtype=torch.bool), {}, "bool"),
+        (np.ones(9), {}, "float64"),
+        ([1, 2, 3, 4, 5], {}, "got a list"),
+    ],
+)
+def test_windows_refuse(ids, changes, says):
+    with pytest.raises(ValueError, match=says):
+        Windows(ids, **{"context_length": 3} | changes)
+
+
+@given(SIZES, st.integers(1, 5), st.booleans(), st.booleans(), st.booleans(), st.integers(0, 99))
+def test_an_epoch_covers_its_windows_once_and_any_batch_is_at_hand(sizes, B, shuffle, drop_last, shift, seed):
+    N, T, stride = sizes
+    ids = torch.arange(N)
+    n_windows = len(brute_force_windows(N, T, stride, stride - 1 if shift else 0))
+    n_batches = n_windows // B if drop_last else -(-n_windows // B)
+    arguments = dict(stride=stride, seed=seed, shuffle=shuffle, drop_last=drop_last, shift=shift)
+    if not n_batches:
+        with pytest.raises(ValueError, match="do not fill a batch" if n_windows else "shorter context"):
+            Batches(ids, T, B, **arguments)
+        return
+    batches = Batches(ids, T, B, **arguments)
+    assert (len(batches), batches.n_windows) == (n_batches, n_windows)
+    for epoch in (0, 2):
+        got = [batches[epoch * n_batches + i] for i in range(n_batches)]
+        starts = torch.cat([batch.token_ids[:, 0] for batch in got])
+        assert len(starts) == (n_batches * B if drop_last else n_windows) and len(starts.unique()) == len(starts)
+        offset = int(starts.min()) % stride
+        assert set(starts.tolist()) <= set(brute_force_windows(N, T, stride, offset)) and (shift or offset == 0)
+        assert all(torch.equal(batch.targets, batch.token_ids + 1) for batch in got)
+        if not shuffle:
+            assert starts.tolist() == sorted(starts.tolist())
+    again = Batches(ids, T, B, **arguments)
+    for i in (2 * n_batches, 0, n_batches):  # in any order, from a fresh object
+        assert torch.equal(again[i].token_ids, batches[i].token_ids)
+
+
+def test_iteration_is_the_first_epoch():
+    batches = Batches(torch.arange(50), 3, 4)
+    assert [b.token_ids.tolist() for b in batches] == [batches[i].token_ids.tolist() for i in range(len(batches))]
+    assert len(list(batches)) == len(batches) == 4
+
+
+def test_epochs_and_seeds_differ_in_order():
+    def order(seed: int, epoch: int) -> list[int]:
+        batches = Batches(torch.arange(200), 3, 66, seed=seed)
+        return batches[epoch].token_ids[:, 0].tolist()
+
+    orders = [order(seed, epoch) for seed in range(3) for epoch in range(3)]
+    assert len({tuple(o) for o in orders}) == 9  # also seed 1's first is not seed 0's second
+    assert len({frozenset(o) for o in orders}) == 1
+    assert order(0, 0) != sorted(order(0, 0))
+
+
+def test_shift_moves_the_windows_between_epochs():
+    batches = Batches(torch.arange(100), 7, 4, shift=True, shuffle=False)
+    first = {int(batches[epoch * len(batches)].token_ids[0, 0]) for epoch in range(30)}
+    assert first == set(range(7))
+    assert int(Batches(torch.arange(100), 7, 4, shuffle=False)[3 * 3].token_ids[0, 0]) == 0
+
+
+def test_batches_use_no_global_generator():
+    before = torch.get_rng_state()
+    _ = Batches(torch.arange(50), 3, 4, shift=True)[5]
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_batches_refuse():
+    with pytest.raises(ValueError, match="batch_size"):
+        Batches(torch.arange(9), 3, 0)
+    with pytest.raises(ValueError, match="2 windows of 3 ids do not fill a batch of 3"):
+        Batches(torch.arange(9), 3, 3)
+    with pytest.raises(ValueError, match="shorter context"):
+        Batches(torch.arange(9), 9, 1)
+    with pytest.raises(ValueError, match="seed"):
+        Batches(torch.arange(9), 3, 1, seed=-1)
+    with pytest.raises(IndexError, match="from 0"):
+        Batches(torch.arange(9), 3, 1)[-1]
+
+
+@given(st.integers(2, 40), st.integers(1, 11), st.integers(1, 5), st.data())
+def test_scoring_batches_score_every_id_once_with_the_context_they_promise(N, T, B, data):
+    stride = data.draw(st.none() | st.integers(1, T))
+    ids = torch.arange(100, 100 + N)
+    seen = Counter()
+    for token_ids, targets in scoring_batches(ids, T, B, stride):
+        assert token_ids.shape == targets.shape == (len(token_ids), T) and len(token_ids) <= B
+        for row, (inputs, wanted) in enumerate(zip(token_ids.tolist(), targets.tolist(), strict=True)):
+            for place in range(T):
+                if wanted[place] == IGNORED_TARGET:
+                    continue
+                known = place + 1  # ids that this prediction sees
+                assert inputs[:known] == list(range(wanted[place] - known, wanted[place])), row
+                assert known >= min(T - (stride or T) + 1, wanted[place] - 100)
+                seen[wanted[place]] += 1
+    assert seen == Counter(range(101, 100 + N))
+
+
+def test_scoring_batches_by_hand():
+    (batch,) = scoring_batches(torch.arange(6), 3, stride=2)
+    assert batch.token_ids.tolist() == [[0, 1, 2], [2, 3, 4]]
+    assert batch.targets.tolist() == [[1, 2, 3], [IGNORED_TARGET, 4, 5]]
+    one, two = scoring_batches(torch.arange(6), 3, batch_size=1)
+    assert one.token_ids.tolist() == [[0, 1, 2]] and one.targets.tolist() == [[1, 2, 3]]
+    assert two.token_ids.tolist() == [[3, 4, 0]] and two.targets.tolist() == [[4, 5, IGNORED_TARGET]]  # padded
+
+
+@pytest.mark.parametrize(
+    ("ids", "changes", "says"),
+    [
+        (torch.arange(1), {}, "at least 2 ids"),
+        (torch.arange(9)[None], {}, "one list"),
+        (torch.tensor(3), {}, "one list"),
+        (torch.ones(9), {}, "integers"),
+        ([1, 2, 3], {}, "got a list"),
+        (torch.arange(9), {"stride": 4}, "stride=4 and context_length=3"),
+        (torch.arange(9), {"stride": 0}, "stride"),
+        (torch.arange(9), {"batch_size": 0}, "batch_size"),
+        (torch.arange(9), {"context_length": 0}, "context_length"),
+    ],
+)
+def test_scoring_batches_refuse_at_once(ids, changes, says):
+    with pytest.raises(ValueError, match=says):
+        scoring_batches(ids, **{"context_length": 3} | changes)
+
+
+@pytest.mark.parametrize(("vocab_size", "dtype"), [(2**16, "<u2"), (2**16 + 1, "<u4")])
+def test_numpy_reads_what_is_written(tmp_path, vocab_size, dtype):
+    end = vocab_size - 1
+    assert write_ids(tmp_path / "a.npy", iter([[5, 6], (), [0]]), vocab_size=vocab_size, end_of_text=end) == 6
+    read = np.load(tmp_path / "a.npy", allow_pickle=False)
+    assert (read.tolist(), read.dtype.str) == ([5, 6, end, end, 0, end], dtype)
+    assert open_ids(tmp_path / "a.npy").tolist() == read.tolist()
+    np.save(tmp_path / "b.npy", read)
+    assert (tmp_path / "a.npy").read_bytes() == (tmp_path / "b.npy").read_bytes()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.npy", "b.npy"]
+
+
+@pytest.mark.parametrize(
+    ("documents", "says"),
+    [
+        ([], "at least one document"),
+        ([[1], [2, 50257]], r"document 1: .*\[0, 50257\), got 2 to 50257"),
+        ([[-1]], "-1"),
+        ([[0.5]], "float64"),
+    ],
+)
+def test_write_ids_refuses_and_leaves_what_was_there(tmp_path, documents, says):
+    path = tmp_path / "ids.npy"
+    write_ids(path, [[1]], **GPT2)
+    with pytest.raises(ValueError, match=says):
+        write_ids(path, documents, **GPT2)
+    assert open_ids(path).tolist() == [1, 50256]
+    assert list(tmp_path.iterdir()) == [path]
+    with pytest.raises(ValueError, match="the end of the text included"):
+        write_ids(path, [[1]], vocab_size=5, end_of_text=5)
+
+
+def test_a_killed_write_leaves_nothing_under_the_name(tmp_path):
+    program = (
+        "import os, sys; from helpers.gpt.data import write_ids\n"
+        "def documents():\n    yield [1] * 100_000\n    os.kill(os.getpid(), 9)\n"
+        "write_ids(sys.argv[1], documents(), vocab_size=9, end_of_text=8)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path / "ids.npy")], timeout=60)
+    assert done.returncode == -9
+    assert [p.suffix for p in tmp_path.iterdir()] == [".unfinished"]
+
+
+def test_open_ids_refuses_what_is_not_a_whole_list_of_ids(tmp_path):
+    path = tmp_path / "ids.npy"
+    write_ids(path, [list(range(50))], **GPT2)
+    whole = path.read_bytes()
+    for damaged in (whole[:-1], whole[:128], whole[:60], b"", b"some text, no numbers", b"PK\x03\x04" + whole):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match="write it again"):
+            open_ids(path)
+    for other in (np.zeros((2, 2), np.uint16), np.zeros(3), np.zeros(3, np.int64)):
+        np.save(path, other)
+        with pytest.raises(ValueError, match="one list of unsigned integers"):
+            open_ids(path)
+    np.save(path, np.array([{}]), allow_pickle=True)
+    with pytest.raises(ValueError, match="write it again"):
+        open_ids(path)
+    with pytest.raises(FileNotFoundError):
+        open_ids(tmp_path / "none.npy")
+
+
+@pytest.mark.filterwarnings("ignore:Reading .* additional header parsing")
+def test_every_flipped_bit_of_a_header_is_refused_or_harmless(tmp_path):
+    path = tmp_path / "ids.npy"
+    write_ids(path, [[1, 2, 3]], **GPT2)
+    whole = path.read_bytes()
+    opened = 0
+    for bit in range(8 * 128):
+        damaged = bytearray(whole)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        try:
+            assert open_ids(path).tolist() == [1, 2, 3, 50256], bit
+            opened += 1
+        except ValueError as error:
+            assert str(path) in str(error)
+    assert opened < 9
+    path.write_bytes(whole + b"\0\0")
+    with pytest.raises(ValueError, match="its header speaks of 136 bytes, it has 138"):
+        open_ids(path)
+
+
+def test_ids_are_on_the_disk_before_they_have_their_name(tmp_path, monkeypatch):
+    fsync, sizes = os.fsync, []
+    path = tmp_path / "ids.npy"
+
+    def remembering(descriptor):
+        assert not path.exists()
+        sizes.append(os.fstat(descriptor).st_size)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", remembering)
+    write_ids(path, [[1, 2, 3]], **GPT2)
+    assert sizes == [path.stat().st_size]
+
+
+def test_a_large_file_is_opened_and_counted_at_once(tmp_path):
+    write_ids(tmp_path / "ids.npy", [[1]], **GPT2)
+    head = (tmp_path / "ids.npy").read_bytes()[:128].replace(b"(2,), }         ", b"(1000000000,), }")
+    assert len(head) == 128
+    with open(tmp_path / "ids.npy", "wb") as file:
+        file.write(head)
+        os.truncate(file.fileno(), 128 + 2 * 10**9)  # holes: nothing is written
+    began = time.perf_counter()
+    ids = open_ids(tmp_path / "ids.npy")
+    batches = Batches(ids, 1000, 8)
+    lengths = [len(batches) for _ in range(1000)]
+    assert time.perf_counter() - began < 0.5
+    assert lengths[0] == (10**9 - 1) // 1000 // 8 and ids.dtype == np.uint16
+
+
+def test_split_by_text_by_hand():
+    documents = ["a" * 10, "b" * 10, "a" * 10, "c" * 80]
+    for seed in range(9):
+        training, validation = split_by_text(documents, 0.05, seed)
+        assert validation == ["b" * 10] and training == ["a" * 10, "a" * 10, "c" * 80]  # the drawn order is no excuse
+
+
+def test_a_share_that_no_document_fits_takes_the_smallest():
+    assert split_by_text(["a" * 60, "b" * 50], 0.01) == (["a" * 60], ["b" * 50])
+
+
+@given(st.lists(st.text("ab", max_size=6), max_size=30), st.sampled_from([0.1, 0.5, 0.9]), st.integers(0, 9))
+@settings(max_examples=200)
+def test_split_by_text_properties(documents, share, seed):
+    if len(set(documents)) < 2:
+        with pytest.raises(ValueError, match="two different"):
+            split_by_text(documents, share, seed)
+        return
+    training, validation = split_by_text(documents, share, seed)
+    assert training and validation and not set(training) & set(validation)
+    assert Counter(training + validation) == Counter(documents)
+    assert training == [d for d in documents if d in training]  # in their order
+    assert (training, validation) == split_by_text(documents, share, seed)
+    mixed = random.Random(1).sample(documents, len(documents))
+    assert set(split_by_text(mixed, share, seed)[1]) == set(validation)
+
+
+def test_eighty_thousand_documents_split_in_a_moment():
+    documents = [f"document {i % 79_000} " * (1 + i % 7) for i in range(80_000)]
+    began = time.perf_counter()
+    training, validation = split_by_text(documents, 0.2, seed=1)
+    assert time.perf_counter() - began < 2
+    sizes = [sum(map(len, part)) for part in (training, validation)]
+    assert sizes[1] / sum(sizes) == pytest.approx(0.2, abs=1e-4)
+    assert split_by_text(documents, 0.2, seed=2)[1] != validation
+
+
+def test_cut_gives_two_views():
+    ids = torch.arange(10)
+    training, validation = cut(ids, 0.3)
+    assert (training.tolist(), validation.tolist()) == (list(range(7)), [7, 8, 9])
+    assert validation.data_ptr() == ids[7:].data_ptr()
+
+
+@pytest.mark.parametrize("share", [0, 1, -0.1, float("nan")])
+def test_shares_outside_0_to_1_are_refused(share):
+    for call in (lambda: cut(torch.arange(9), share), lambda: split_by_text(["a", "b"], share)):
+        with pytest.raises(ValueError, match=r"in \(0, 1\)"):
+            call()
+
+
+def test_cut_and_join_refuse():
+    for ids in (torch.arange(3), torch.arange(20)[None], torch.tensor(1), torch.arange(0)):
+        with pytest.raises(ValueError, match="two parts"):
+            cut(ids, 0.1)
+    with pytest.raises(ValueError, match="at least one document"):
+        join([], 0)
+
+
+def test_join():
+    assert join([[1, 2], [], (3,)], 9).tolist() == [1, 2, 9, 9, 3, 9]
+    assert join([[]], 9).dtype == torch.int64

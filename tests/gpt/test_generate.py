@@ -1,0 +1,230 @@
+"""Writing: against a loop by hand, with the cache and without, prompts of different lengths, endings, the stream."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from helpers.gpt import GPT, GPTConfig, generate, next_probs, stream, stream_text, tokenizer
+from helpers.labs import pretrained
+
+TINY = GPTConfig(vocab_size=13, context_length=5, emb_dim=12, n_heads=2, n_layers=1, drop_rate=0.4)
+WIDER = GPTConfig(
+    vocab_size=53, context_length=31, emb_dim=28, n_heads=7, n_layers=3, drop_rate=0.1, position_offset=2, qkv_bias=True
+)
+PROMPTS = torch.tensor([[1, 2, 3], [7, 0, 12]])
+STRATEGIES = [
+    {"temperature": 0},
+    {},
+    {"temperature": 0.7, "top_k": 11},
+    {"temperature": 1.3, "top_p": 0.8},
+    {"min_p": 0.1, "filters_first": False, "temperature": 1.5},
+    {"temperature": 0, "repetition_penalty": 1.7},
+    {"top_k": 17, "top_p": 0.9, "min_p": 0.05, "repetition_penalty": 1.2},
+    {"temperature": math.inf, "top_k": 5},
+]
+
+
+def lively(config: GPTConfig) -> GPT:
+    torch.manual_seed(0)
+    model = GPT(config)
+    with torch.no_grad():
+        for p in model.parameters():
+            p *= 8  # an untrained model hardly prefers anything
+    return model
+
+
+@pytest.fixture
+def model() -> GPT:
+    return lively(TINY)
+
+
+@pytest.fixture(scope="module")
+def wider() -> GPT:
+    return lively(WIDER)
+
+
+def by_hand(model: GPT, ids: list[int], n_new: int, generator: torch.Generator, **settings) -> list[int]:
+    """One row, no cache, no batch, its own window."""
+    model.eval()
+    ids = list(ids)
+    for _ in range(n_new):
+        with torch.no_grad():
+            logits = model(torch.tensor([ids[-model.config.context_length :]]))[0, -1]
+        seen = torch.zeros(len(logits), dtype=torch.bool)
+        seen[ids] = True
+        p = next_probs(logits, seen, **settings)
+        ids.append(
+            int(p.argmax() if settings.get("temperature") == 0 else torch.multinomial(p, 1, generator=generator))
+        )
+    return ids
+
+
+@pytest.mark.parametrize("use_cache", [True, False])
+@pytest.mark.parametrize("settings", STRATEGIES)
+def test_equals_a_loop_by_hand_also_past_the_context(wider, settings, use_cache):
+    for start in range(8):
+        prompt = torch.arange(start, start + 3 + 5 * start) * 7 % 53
+        own, other = (torch.Generator().manual_seed(start) for _ in range(2))
+        got = generate(wider, prompt[None], 23, generator=own, use_cache=use_cache, **settings)
+        assert got[0].tolist() == by_hand(wider, prompt.tolist(), 23, other, **settings)
+
+
+@pytest.mark.parametrize("settings", STRATEGIES)
+def test_the_cache_changes_no_token(wider, settings):
+    """Forty prompts of 1 to 40 tokens in one batch: some begin beyond the context, some grow past it, some never do."""
+    torch.manual_seed(1)
+    prompts = [torch.randint(53, (n,)) for n in range(1, 41)]
+    with_cache, without = (generate(wider, prompts, 19, use_cache=use, **settings) for use in (True, False))
+    assert [row.tolist() for row in with_cache] == [row.tolist() for row in without]
+    short = prompts[:12]  # 12 + 19 = 31 tokens: the cache serves to the end
+    with_cache, without = (generate(wider, short, 19, use_cache=use, **settings) for use in (True, False))
+    assert [row.tolist() for row in with_cache] == [row.tolist() for row in without]
+
+
+def test_a_row_does_not_see_its_neighbours(wider):
+    prompts = [[5, 1], [2] * 9, [7, 8, 9, 10], list(range(35))]
+    together = generate(wider, prompts, 25, temperature=0)
+    for prompt, row in zip(prompts, together, strict=True):
+        assert torch.equal(row, generate(wider, [prompt], 25, temperature=0)[0])
+        assert row[: len(prompt)].tolist() == list(prompt) and len(row) == len(prompt) + 25
+
+
+def test_greedy_is_the_argmax_loop(model):
+    got = generate(model, PROMPTS, 9, temperature=0)
+    assert model.training, "the mode must be put back"
+    assert got.tolist() == [by_hand(model, row, 9, None, temperature=0) for row in PROMPTS.tolist()]
+    assert got.dtype == torch.int64
+    assert torch.equal(generate(model, PROMPTS, 9, top_k=1), got)
+    assert torch.equal(generate(model, PROMPTS, 9, temperature=1e-30), got)  # the limit, without overflow
+    assert torch.equal(generate(model, PROMPTS, 0), PROMPTS)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"temperature": 0.5}, {"temperature": 2.0, "top_k": 3}, {"top_p": 0.7}, {"min_p": 0.2, "temperature": 3.0}],
+)
+def test_frequencies_are_probabilities(model, settings):
+    n = 4000
+    drawn = generate(model, PROMPTS[:1].expand(n, -1), 1, **settings)[:, -1]
+    model.eval()
+    probs = next_probs(model(PROMPTS[:1])[0, -1].detach(), **settings).double()
+    share = torch.bincount(drawn, minlength=13) / n
+    error = (probs * (1 - probs) / n).sqrt()
+    assert ((share - probs).abs() <= 5 * error).all()
+    assert share[probs == 0].sum() == 0
+
+
+def test_top_k_keeps_exactly_k_of_equals(model):
+    torch.nn.init.zeros_(model.final_norm.weight)
+    torch.nn.init.zeros_(model.final_norm.bias)  # all scores are 0
+    assert len(generate(model, PROMPTS[:1].expand(500, -1), 1, top_k=3)[:, -1].unique()) == 3
+    assert len(generate(model, PROMPTS[:1].expand(500, -1), 1)[:, -1].unique()) == 13
+
+
+def test_draws_come_from_the_given_generator_and_no_other(model):
+    before = torch.get_rng_state()
+    first = generate(model, PROMPTS, 20)
+    assert torch.equal(first, generate(model, PROMPTS, 20))
+    own = torch.Generator().manual_seed(0)
+    assert torch.equal(first, generate(model, PROMPTS, 20, generator=own))
+    assert not torch.equal(first, generate(model, PROMPTS, 20, generator=own))  # it has moved on
+    assert torch.equal(before, torch.get_rng_state())
+    assert not first.requires_grad
+
+
+def test_each_row_ends_at_its_own_end(wider):
+    free = generate(wider, [[5, 1], [2] * 9, [7, 8, 9]], 20, temperature=0)
+    end = int(free[0][2 + 6])  # what the first row writes seventh
+    ended = generate(wider, [[5, 1], [2] * 9, [7, 8, 9]], 20, temperature=0, end_id=end)
+    for row, whole, start in zip(ended, free, (2, 9, 3), strict=True):
+        written = whole[start:].tolist()
+        stop = written.index(end) + 1 if end in written else 20
+        assert row.tolist() == whole[: start + stop].tolist()
+    assert len(ended[0]) <= 2 + 7
+
+
+def test_a_matrix_is_filled_up_with_the_end_and_stops_when_all_have_ended(wider):
+    prompts = torch.tensor([[5, 1], [9, 2]])
+    free = generate(wider, prompts, 20, temperature=0)[:, 2:].tolist()
+    end = free[0][3]
+    stops = [row.index(end) + 1 if end in row else 20 for row in free]
+    got = generate(wider, prompts, 20, temperature=0, end_id=end)[:, 2:]
+    assert got.shape[1] == max(stops)
+    for row, whole, stop in zip(got.tolist(), free, stops, strict=True):
+        assert row == whole[:stop] + [end] * (max(stops) - stop)
+    prompts[0, 1] = end  # an end in the prompt ends nothing
+    assert generate(wider, prompts, 3, temperature=0, end_id=end).shape[1] > 2
+
+
+def test_a_stream_gives_what_generate_gives_one_step_at_a_time(wider):
+    prompts = [[5, 1], [2] * 9]
+    whole = generate(wider.train(), prompts, 12, temperature=0.9)
+    steps = stream(wider, prompts, 12, temperature=0.9)
+    assert isinstance(steps, Iterator)
+    first = next(steps)
+    assert wider.training and first.shape == (2,) and torch.is_grad_enabled(), "nothing is left switched between steps"
+    rest = list(steps)
+    assert torch.stack([first, *rest], 1).tolist() == [
+        row[len(p) :].tolist() for row, p in zip(whole, prompts, strict=True)
+    ]
+
+
+def test_text_comes_in_whole_characters():
+    model, words = pretrained.load(), tokenizer.gpt2()
+    pieces = list(stream_text(model, words, "It was a", 12, temperature=0))
+    ids = generate(model, [words.encode("It was a")], 12, temperature=0)[0]
+    assert "It was a" + "".join(pieces) == words.decode(ids.tolist())
+    assert len(pieces) == 12
+
+
+def test_a_character_in_two_tokens_comes_once(model, monkeypatch):
+    words = tokenizer.gpt2()
+    halves = words.encode("🦜é")
+    assert len(halves) > 2
+    from helpers.gpt.decode import _generate
+
+    def steps() -> Iterator[torch.Tensor]:
+        yield from (torch.tensor([i]) for i in [*halves, halves[0], words.eot_token])
+
+    assert list(_generate._as_text(steps(), words, words.eot_token)) == ["🦜", "é", "\ufffd"]
+
+
+def test_a_model_with_more_tokens_than_the_tokenizer_is_refused_before_it_writes():
+    padded = GPT(GPTConfig(50304, 5, 12, 2, 1))
+    with pytest.raises(ValueError, match=r"50,304 tokens and the tokenizer 50,257: .*resize_vocabulary"):
+        stream_text(padded, tokenizer.gpt2(), "It", 3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"n_new": -1}, "n_new >= 0"),
+        ({"n_new": 1.5}, "n_new >= 0"),
+        ({"temperature": -0.1}, r"temperature must be in \[0, inf\]"),
+        ({"temperature": float("nan")}, "nan"),
+        ({"top_k": 0}, r"\[1, V\]"),
+        ({"top_k": 14}, r"\[1, 13\]"),
+        ({"top_p": 0}, r"\(0, 1\]"),
+        ({"end_id": 13}, r"end_id must be in \[0, 13\)"),
+        ({"prompts": PROMPTS[:, :0]}, "at least one token"),
+        ({"prompts": []}, "at least one token"),
+        ({"prompts": [[1], []]}, "at least one token"),
+        ({"prompts": PROMPTS[0]}, "list of rows"),
+        ({"prompts": [1, 2]}, "list of rows"),
+        ({"prompts": 1}, "list of rows of token ids, got int"),
+        ({"prompts": PROMPTS[0, 0]}, "list of rows of token ids, got Tensor"),
+        ({"prompts": "It was"}, r"got text: 'It was'\. stream_text\(model, tokenizer, prompt, n_new\)"),
+        ({"prompts": ["It was", "He"]}, r"got text: .*stream_text"),
+        ({"prompts": PROMPTS.float()}, "list of rows"),
+        ({"prompts": PROMPTS + 1}, r"\[0, 13\)"),
+        ({"prompts": [[-1]]}, r"\[0, 13\)"),
+    ],
+)
+@pytest.mark.parametrize("write", [generate, stream])
+def test_refuses_before_the_first_token(model, write, changes, says):
+    with pytest.raises(ValueError, match=says):
+        write(model, **{"prompts": PROMPTS, "n_new": 1} | changes)

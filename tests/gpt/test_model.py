@@ -1,0 +1,272 @@
+"""The GPT: parity with transformers, causality, sizes, initial loss, and clear refusals."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+import transformers
+
+from helpers.gpt import GPT, PRESETS, GPTConfig, preset
+from helpers.labs import budget
+
+# distinct primes, so that a transposed axis cannot pass
+SIZES = {"vocab_size": 101, "context_length": 13, "emb_dim": 21, "n_heads": 3, "n_layers": 2}
+TINY = GPTConfig(**SIZES, drop_rate=0.0)
+TOKEN_IDS = torch.randint(101, (5, 11), generator=torch.Generator().manual_seed(1))
+
+
+def scrambled(model: torch.nn.Module) -> torch.nn.Module:
+    """Give every parameter, biases and norms too, values that a mistake cannot hide behind."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    return model.eval()
+
+
+@pytest.mark.parametrize("norm_eps", [1e-5, 0.1])
+def test_logits_equal_gpt2_of_transformers(norm_eps):
+    theirs = scrambled(
+        transformers.GPT2LMHeadModel(
+            transformers.GPT2Config(
+                vocab_size=101,
+                n_positions=13,
+                n_embd=21,
+                n_head=3,
+                n_layer=2,
+                layer_norm_epsilon=norm_eps,
+                bos_token_id=0,
+                eos_token_id=0,
+            )
+        )
+    )
+    ours = GPT(GPTConfig(**SIZES, drop_rate=0.0, norm_eps=norm_eps)).eval()
+    source = theirs.transformer
+    pairs = [
+        (ours.token_embedding.weight, source.wte.weight),
+        (ours.position_embedding.weight, source.wpe.weight),
+        (ours.final_norm.weight, source.ln_f.weight),
+        (ours.final_norm.bias, source.ln_f.bias),
+    ]
+    for block, other in zip(ours.blocks, source.h, strict=True):
+        linears = [
+            (block.attention.qkv, other.attn.c_attn),
+            (block.attention.out_proj, other.attn.c_proj),
+            (block.feed_forward.expand, other.mlp.c_fc),
+            (block.feed_forward.out_proj, other.mlp.c_proj),
+        ]
+        for mine, conv in linears:  # GPT-2 stores its linear weights transposed
+            pairs += [(mine.weight, conv.weight.T), (mine.bias, conv.bias)]
+        for mine, norm in [(block.norm1, other.ln_1), (block.norm2, other.ln_2)]:
+            pairs += [(mine.weight, norm.weight), (mine.bias, norm.bias)]
+    copy(pairs, ours)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(TOKEN_IDS), theirs(TOKEN_IDS).logits, atol=1e-4, rtol=0)
+
+
+def test_logits_equal_opt_of_transformers():
+    theirs = scrambled(
+        transformers.OPTForCausalLM(
+            transformers.OPTConfig(
+                vocab_size=101,
+                max_position_embeddings=13,
+                hidden_size=21,
+                word_embed_proj_dim=21,
+                num_attention_heads=3,
+                num_hidden_layers=2,
+                ffn_dim=84,
+                dropout=0.0,
+            )
+        )
+    )
+    ours = GPT(GPTConfig(**SIZES, drop_rate=0.0, activation="relu", position_offset=2)).eval()
+    source = theirs.model.decoder
+    pairs = [
+        (ours.token_embedding.weight, source.embed_tokens.weight),
+        (ours.position_embedding.weight, source.embed_positions.weight),
+        (ours.final_norm.weight, source.final_layer_norm.weight),
+        (ours.final_norm.bias, source.final_layer_norm.bias),
+    ]
+    for block, other in zip(ours.blocks, source.layers, strict=True):
+        projections = [other.self_attn.q_proj, other.self_attn.k_proj, other.self_attn.v_proj]
+        pairs += [(block.attention.qkv.weight, torch.cat([p.weight for p in projections]))]
+        pairs += [(block.attention.qkv.bias, torch.cat([p.bias for p in projections]))]
+        twins = [
+            (block.attention.out_proj, other.self_attn.out_proj),
+            (block.feed_forward.expand, other.fc1),
+            (block.feed_forward.out_proj, other.fc2),
+            (block.norm1, other.self_attn_layer_norm),
+            (block.norm2, other.final_layer_norm),
+        ]
+        for mine, their in twins:
+            pairs += [(mine.weight, their.weight), (mine.bias, their.bias)]
+    copy(pairs, ours)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(TOKEN_IDS), theirs(TOKEN_IDS).logits, atol=1e-4, rtol=0)
+
+
+def copy(pairs, ours: GPT) -> None:
+    with torch.no_grad():
+        for mine, their in pairs:
+            assert mine.shape == their.shape
+            mine.copy_(their)
+    filled = {id(mine) for mine, _ in pairs}
+    assert {id(p) for p in ours.parameters()} <= filled, "a parameter of ours got no counterpart"
+
+
+def test_attention_equals_the_formula():
+    attention = GPT(TINY).blocks[0].attention.eval()
+    x = torch.randn(2, 7, 21)
+    queries, keys, values = attention.qkv(x).split(21, dim=-1)
+    rows = []
+    for head in range(3):
+        part = slice(7 * head, 7 * head + 7)
+        scores = queries[..., part] @ keys[..., part].transpose(1, 2) / math.sqrt(7)
+        scores = scores.masked_fill(torch.ones(7, 7).triu(1).bool(), -math.inf)
+        rows.append(torch.softmax(scores, -1) @ values[..., part])
+    torch.testing.assert_close(attention(x), attention.out_proj(torch.cat(rows, -1)))
+
+
+@pytest.mark.parametrize("changed", range(11))
+def test_no_position_sees_its_future(changed):
+    model = scrambled(GPT(TINY))
+    other = TOKEN_IDS.clone()
+    other[:, changed] = (other[:, changed] + 1) % 101
+    with torch.no_grad():
+        before, after = model(TOKEN_IDS), model(other)
+    torch.testing.assert_close(before[:, :changed], after[:, :changed])
+    assert not torch.allclose(before[:, changed:], after[:, changed:])
+
+
+def test_residual_stream_ends_in_the_logits():
+    model = scrambled(GPT(TINY))
+    with torch.no_grad():
+        stream = model.residual_stream(TOKEN_IDS)
+        assert [tuple(x.shape) for x in stream] == [(5, 11, 21)] * 3
+        torch.testing.assert_close(model.head(model.final_norm(stream[-1])), model(TOKEN_IDS))
+
+
+@pytest.mark.parametrize(
+    ("name", "published"),
+    [
+        ("gpt2-124m", 124_439_808),
+        ("gpt2-355m", 354_823_168),
+        ("gpt2-774m", 774_030_080),
+        ("gpt2-1558m", 1_557_611_200),
+        ("opt-125m", 125_239_296),
+        ("book-124m", 163_009_536 - 768 * 768),  # the book counts it at context 1024; here it has 256
+    ],
+)
+def test_presets_have_the_published_number_of_parameters(name, published):
+    assert budget.parameter_count(PRESETS[name])["total"] == published
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"tied_head": False}, {"qkv_bias": False}, {"linear_bias": False, "ff_dim": 34, "position_offset": 2}],
+)
+def test_counted_parameters_are_those_of_the_model(changes):
+    config = GPTConfig(
+        **({"vocab_size": 101, "context_length": 13, "emb_dim": 21, "n_heads": 3, "n_layers": 2} | changes)
+    )
+    assert budget.parameter_count(config)["total"] == GPT(config).n_params
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_untrained_loss_is_near_ln_v(tied):
+    """At the course's width; wider ones start higher, by theory and below."""
+    config = preset("course-small", tied_head=tied)
+    model = GPT(config).eval()
+    token_ids = torch.randint(config.vocab_size, (4, config.context_length + 1))
+    with torch.no_grad():
+        loss = F.cross_entropy(model(token_ids[:, :-1]).flatten(0, 1), token_ids[:, 1:].flatten()).item()
+    assert abs(loss - math.log(config.vocab_size)) < 0.1
+
+
+def test_a_wide_model_starts_above_ln_v_as_theory_says():
+    """Logits of variance s = C * 0.02**2 add s / 2 to the loss of a random target: 0.15 nats at GPT-2's width."""
+    config = preset("gpt2-124m", n_layers=1, tied_head=False)
+    model = GPT(config).eval()
+    with torch.no_grad():
+        logits = model(torch.randint(config.vocab_size, (1, 32)))[0]
+    loss_of_any_target = (logits.logsumexp(-1) - logits.mean(-1)).mean().item()
+    assert loss_of_any_target == pytest.approx(math.log(config.vocab_size) + 768 * 0.02**2 / 2, abs=0.01)
+
+
+def test_what_a_block_adds_does_not_grow_with_depth():
+    def spread(n_layers: int) -> float:
+        torch.manual_seed(0)
+        model = GPT(preset("course-small", n_layers=n_layers)).eval()
+        with torch.no_grad():
+            return model.residual_stream(torch.arange(100)[None])[-1].std().item()
+
+    assert spread(12) == pytest.approx(spread(3), rel=0.15)
+
+
+def embedding_dropout(model: GPT) -> None:
+    model.dropout.p = 0.5
+
+
+def attention_dropout(model: GPT) -> None:
+    model.blocks[0].attention.drop_rate = 0.5
+
+
+def branch_dropout(model: GPT) -> None:
+    model.blocks[0].dropout.p = 0.5
+
+
+@pytest.mark.parametrize("place", [embedding_dropout, attention_dropout, branch_dropout])
+def test_each_dropout_works_and_for_training_only(place):
+    model = GPT(TINY)
+    assert torch.equal(model(TOKEN_IDS), model(TOKEN_IDS)), "no dropout yet"
+    place(model)
+    assert not torch.equal(model(TOKEN_IDS), model(TOKEN_IDS))
+    model.eval()
+    assert torch.equal(model(TOKEN_IDS), model(TOKEN_IDS))
+
+
+def test_drop_rate_reaches_all_three_places():
+    model = GPT(GPTConfig(**SIZES, drop_rate=0.3))
+    assert model.dropout.p == model.blocks[1].attention.drop_rate == model.blocks[1].dropout.p == 0.3
+
+
+def test_initial_weights_are_as_published():
+    model = GPT(preset("course-small", n_layers=3))
+    block = model.blocks[1]
+    for layer in (block.attention.qkv, block.feed_forward.expand, model.token_embedding, model.position_embedding):
+        assert layer.weight.std().item() == pytest.approx(0.02, rel=0.02)
+    for layer in (block.attention.out_proj, block.feed_forward.out_proj):
+        assert layer.weight.std().item() == pytest.approx(0.02 / math.sqrt(2 * 3), rel=0.02)
+        assert not layer.bias.any()
+
+
+@pytest.mark.parametrize(
+    ("name", "formula"),
+    [
+        ("gelu", lambda x: 0.5 * x * (1 + torch.erf(x / math.sqrt(2)))),
+        ("gelu_tanh", lambda x: 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))),
+        ("relu", lambda x: x.clamp(min=0)),
+    ],
+)
+def test_activations_are_the_named_ones(name, formula):
+    layer = GPT(GPTConfig(**SIZES, activation=name)).blocks[0].feed_forward
+    x = torch.linspace(-4, 4, 81)
+    torch.testing.assert_close(layer.activation(x), formula(x), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("token_ids", "says"),
+    [
+        (torch.tensor([1, 2, 3]), r"ids\[None\]"),
+        (torch.zeros(2, 0, dtype=torch.int64), "at least one"),
+        (torch.zeros(1, 14, dtype=torch.int64), "context of 13"),
+        (torch.tensor([[0.5]]), "int64"),
+        (torch.tensor([[101]]), r"\[0, 101\)"),
+        (torch.tensor([[-1]]), "from -1"),
+    ],
+)
+def test_refuses(token_ids, says):
+    with pytest.raises(ValueError, match=says):
+        GPT(TINY)(token_ids)

@@ -1,0 +1,255 @@
+"""Documents in rows: by hand, against brute force, and through training and evaluation."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from helpers.gpt import (
+    GPT,
+    IGNORED_TARGET,
+    GPTConfig,
+    Rows,
+    SegmentedBatch,
+    TrainConfig,
+    Trainer,
+    evaluate,
+    open_ids,
+    rows_of,
+    token_losses,
+    write_ids,
+)
+
+END, PAD, NONE = 0, 9, IGNORED_TARGET
+DOCUMENTS = [[1, 2, 3, 4], [5], [6, 7]]  # with their ends: 1 2 3 4 0 5 0 6 7 0
+TEXTS = st.lists(st.lists(st.integers(1, 50), min_size=1, max_size=17), min_size=1, max_size=9)
+
+
+def test_truncated_by_hand():
+    rows = rows_of(DOCUMENTS, 3, "truncate", end_id=END, pad_id=PAD)
+    assert rows.token_ids.tolist() == [[1, 2, 3], [5, PAD, PAD], [6, 7, PAD]]
+    assert rows.targets.tolist() == [[2, 3, 4], [END, NONE, NONE], [7, END, NONE]]
+    assert rows.segments.tolist() == [[0, 0, 0], [1, -1, -1], [2, 2, -1]]
+    assert (len(rows), rows.n_targets, rows.n_dropped, rows.useful_share) == (3, 6, 1, 6 / 9)
+
+
+def test_padded_by_hand():
+    rows = rows_of(DOCUMENTS, 3, "pad", end_id=END)
+    assert rows.token_ids.tolist() == [[1, 2, 3], [4, END, END], [5, END, END], [6, 7, END]]
+    assert rows.targets.tolist() == [[2, 3, 4], [END, NONE, NONE], [END, NONE, NONE], [7, END, NONE]]
+    assert rows.segments.tolist() == [[0, 0, 0], [0, -1, -1], [1, -1, -1], [2, 2, -1]]
+    assert (rows.n_targets, rows.n_dropped) == (7, 0)
+
+
+def test_packed_by_hand():
+    rows = rows_of(DOCUMENTS, 4, "pack", end_id=END)
+    assert rows.token_ids.tolist() == [[1, 2, 3, 4], [END, 5, END, 6]]
+    assert rows.targets.tolist() == [[2, 3, 4, END], [5, END, 6, 7]]
+    assert rows.segments.tolist() == [[0, 0, 0, 0], [0, 1, 1, 2]]
+    assert (rows.n_targets, rows.n_dropped, rows.useful_share) == (8, 1, 1.0)
+    rows.targets[0, 0] = NONE  # masking a target leaves the tokens alone
+    assert rows.token_ids[0, 1] == 2
+
+
+def unique(texts: list[list[int]]) -> list[list[int]]:
+    """Documents of the same lengths in which every id is another one."""
+    numbers = iter(range(1, 10**6))
+    return [[next(numbers) for _ in text] for text in texts]
+
+
+@given(TEXTS, st.integers(1, 12))
+def test_packing_keeps_every_token_exactly_once(texts, T):
+    texts = unique(texts)
+    stream = [i for text in texts for i in (*text, END)]
+    owner = [number for number, text in enumerate(texts) for _ in range(len(text) + 1)]
+    if len(stream) < T + 1:
+        with pytest.raises(ValueError, match=f"needs {T + 1} ids, the documents have {len(stream)}"):
+            rows_of(texts, T, "pack", end_id=END)
+        return
+    rows = rows_of(texts, T, "pack", end_id=END)
+    used = len(rows) * T
+    assert rows.token_ids.flatten().tolist() == stream[:used]
+    assert rows.targets.flatten().tolist() == stream[1 : used + 1]
+    assert rows.segments.flatten().tolist() == owner[:used]
+    assert used + 1 + rows.n_dropped == len(stream) and rows.n_dropped < T
+    assert rows.n_targets == rows.targets.numel()
+
+
+@given(TEXTS, st.integers(1, 12), st.sampled_from(["pad", "truncate"]))
+def test_padded_and_truncated_against_brute_force(texts, T, how):
+    texts = unique(texts)
+    rows = rows_of(texts, T, how, end_id=END, pad_id=10**6)
+    expected = set()  # (document, place of the token in it, token, target)
+    for number, text in enumerate(texts):
+        ids = [*text, END] if how == "pad" else [*text, END][: T + 1]
+        expected |= {(number, place, ids[place], ids[place + 1]) for place in range(len(ids) - 1)}
+    place_of = {i: place for text in texts for place, i in enumerate(text)}
+    found = []
+    for row in zip(rows.token_ids.tolist(), rows.targets.tolist(), rows.segments.tolist(), strict=True):
+        for token, target, segment in zip(*row, strict=True):
+            assert (target == NONE) == (segment == -1) == (token == 10**6)
+            if segment >= 0:
+                found.append((segment, place_of[token], token, target))
+    assert sorted(found) == sorted(expected), "each target once, with its own token and document"
+    dropped = sum(max(len(text) - T, 0) for text in texts) if how == "truncate" else 0
+    assert rows.n_dropped == dropped and rows.n_targets == len(found)
+    if how == "truncate":
+        assert len(rows) == len(texts)
+
+
+@pytest.mark.parametrize("how", ["pad", "truncate", "pack"])
+def test_lists_arrays_and_tensors_give_the_same(how):
+    rows = rows_of(DOCUMENTS, 3, how, end_id=END)
+    for kind in (torch.tensor, lambda ids: np.array(ids, dtype=np.uint16)):
+        other = rows_of([kind(document) for document in DOCUMENTS], 3, how, end_id=END)
+        for name in ("token_ids", "targets", "segments"):
+            assert torch.equal(getattr(rows, name), getattr(other, name)) and getattr(other, name).dtype == torch.int64
+
+
+@pytest.mark.parametrize(
+    ("documents", "T", "how", "ids", "says"),
+    [
+        (DOCUMENTS, 3, "join", {}, "pad, truncate, pack, got 'join'"),
+        (DOCUMENTS, 0, "pad", {}, "context_length of at least 1"),
+        (DOCUMENTS, 3, "pad", {"end_id": -1}, "got 3, -1"),
+        (DOCUMENTS, 3, "pad", {"pad_id": -1}, "got 3, 0 and -1"),
+        ([], 3, "pad", {}, "got none"),
+        ([[1], []], 3, "pad", {}, "document 1: expected a list of at least one id"),
+        ([[[1]]], 3, "pad", {}, r"got shape \(1, 1\)"),
+        ([[1.5]], 3, "pack", {}, "document 0: ids must be integers"),
+        ([[3, -2]], 3, "pack", {}, "got -2"),
+        ([["b", "a"]], 3, "pack", {}, "got 'a' of"),
+        ([[1, 2]], 3, "pack", {}, "needs 4 ids, the documents have 3"),
+    ],
+)
+def test_rows_of_refuses(documents, T, how, ids, says):
+    with pytest.raises(ValueError, match=says):
+        rows_of(documents, T, how, **{"end_id": END, **ids})
+
+
+def test_batches_hold_every_row_once():
+    rows = rows_of([[i, i + 1] for i in range(1, 30)], 2, "pad", end_id=END)
+    batches = rows.batches(4)
+    assert [len(batch.token_ids) for batch in batches] == [4] * 7 + [1]
+    assert torch.equal(torch.cat([batch.targets for batch in batches]), rows.targets)
+    shuffled = rows.batches(4, segments=True, seed=3)
+    assert isinstance(shuffled[0], SegmentedBatch)
+    columns = [torch.cat(parts) for parts in zip(*shuffled, strict=True)]
+    assert sorted(columns[2][:, 0].tolist()) == list(range(29)) != columns[2][:, 0].tolist()
+    for token_ids, targets, segments in zip(*columns, strict=True):
+        n = int(segments[0])
+        assert torch.equal(token_ids, rows.token_ids[n]) and torch.equal(targets, rows.targets[n])
+    again = rows.batches(4, segments=True, seed=3)
+    assert all(torch.equal(a.token_ids, b.token_ids) for a, b in zip(shuffled, again, strict=True))
+    before = torch.get_rng_state()
+    rows.batches(4, seed=1)
+    assert torch.equal(before, torch.get_rng_state())
+    with pytest.raises(ValueError, match="batch_size"):
+        rows.batches(0)
+
+
+def model_and_texts(tied_head: bool = True, drop_rate: float = 0.0) -> tuple[GPT, list[list[int]]]:
+    torch.manual_seed(0)
+    config = GPTConfig(
+        vocab_size=53, context_length=17, emb_dim=14, n_heads=2, n_layers=2, tied_head=tied_head, drop_rate=drop_rate
+    )
+    model = GPT(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.2)
+    generator = torch.Generator().manual_seed(1)
+    return model, [torch.randint(1, 53, (n,), generator=generator).tolist() for n in (5, 3, 9, 4, 7, 6)]
+
+
+@torch.no_grad()
+def test_packed_documents_have_the_losses_that_they_have_alone():
+    """With positions that restart, all of them; without, the first of each row and, far from it, no other."""
+    model, texts = model_and_texts()
+    model.eval()
+    rows = rows_of(texts, 17, "pack", end_id=END)
+    logits = {restart: model(rows.token_ids, rows.segments, restart_positions=restart) for restart in (False, True)}
+    losses = {restart: token_losses(scores, rows.targets) for restart, scores in logits.items()}
+    n_first = n_later = 0
+    for row, segments in enumerate(rows.segments.tolist()):
+        for number in set(segments):
+            places = [i for i, segment in enumerate(segments) if segment == number]
+            alone = model(rows.token_ids[row : row + 1, places])
+            expected = token_losses(alone, rows.targets[row : row + 1, places])[0]
+            torch.testing.assert_close(losses[True][row, places], expected, atol=1e-5, rtol=0)
+            if places[0] == 0:
+                n_first += 1
+                torch.testing.assert_close(losses[False][row, places], expected, atol=1e-5, rtol=0)
+            else:
+                n_later += 1
+                assert not torch.allclose(losses[False][row, places], expected, atol=1e-2)
+    assert n_first == len(rows) and n_later >= 3
+
+
+@pytest.mark.parametrize("tied_head", [True, False])
+def test_evaluation_and_training_take_segments(tied_head):
+    model, texts = model_and_texts(tied_head)
+    rows = rows_of(texts, 11, "pack", end_id=END)
+    model.eval()
+    with torch.no_grad():
+        expected = token_losses(model(rows.token_ids, rows.segments), rows.targets).mean().item()
+        across = token_losses(model(rows.token_ids), rows.targets).mean().item()
+    assert abs(expected - across) > 1e-3
+    report = evaluate(model, rows.batches(2, segments=True))
+    assert report.n_tokens == rows.n_targets and report.loss_nats == pytest.approx(expected, rel=1e-5)
+    assert evaluate(model, rows.batches(2)).loss_nats == pytest.approx(across, rel=1e-5)
+    for with_segments, first in ((True, expected), (False, across)):
+        batches = rows.batches(len(rows), segments=with_segments)
+        whole = list(Trainer(model_and_texts(tied_head)[0], batches, TrainConfig(2)))
+        pieces = list(Trainer(model_and_texts(tied_head)[0], batches, TrainConfig(2, micro_batch_size=2)))
+        assert whole[0].loss_nats == pytest.approx(first, rel=1e-5)
+        assert [r.loss_nats for r in pieces] == pytest.approx([r.loss_nats for r in whole], rel=1e-4)
+        assert [r.grad_norm for r in pieces] == pytest.approx([r.grad_norm for r in whole], rel=1e-4)
+
+
+def test_padding_changes_no_gradient():
+    """A padded row trains as its tokens alone do, whatever fills it."""
+    _, texts = model_and_texts()
+    steps = []
+    for pad_id in (END, 31):
+        rows = rows_of(texts, 13, "pad", end_id=END, pad_id=pad_id)
+        steps.append(next(iter(Trainer(model_and_texts()[0], rows.batches(len(rows)), TrainConfig(1)))))
+    assert steps[0].loss_nats == pytest.approx(steps[1].loss_nats, rel=1e-6)
+    assert steps[0].grad_norm == pytest.approx(steps[1].grad_norm, rel=1e-5)
+
+
+def test_every_way_trains():
+    for how in ("pad", "truncate", "pack"):
+        model, texts = model_and_texts(drop_rate=0.1)
+        rows = rows_of(texts, 8, how, end_id=END)
+        assert isinstance(rows, Rows)
+        config = TrainConfig(60, learning_rate=2e-2)
+        batches = rows.batches(3, segments=True, seed=0)
+        before = evaluate(model, batches).loss_nats
+        assert list(Trainer(model, batches, config))[-1].step == 59
+        assert evaluate(model, batches).loss_nats < 0.7 * before
+
+
+@pytest.mark.parametrize("n_ids", [1_000, 4 * 10**9])
+def test_a_file_of_ids_opens_in_50_ms_whatever_its_size(tmp_path, n_ids):
+    path = tmp_path / "ids.npy"
+    write_ids(path, [[1]], vocab_size=50257, end_of_text=50256)
+    head = path.read_bytes()[:128]
+    shape = f"({n_ids},), }}".encode()
+    place = head.index(b"(2,), }")
+    with open(path, "wb") as file:
+        file.write(head[:place] + shape + head[place + len(shape) :])
+        os.truncate(file.fileno(), 128 + 2 * n_ids)  # 8 GB of holes: nothing is written
+    seconds = []
+    for _ in range(5):  # the quickest: a busy machine makes any one slow
+        began = time.perf_counter()
+        ids = open_ids(path)
+        last = int(ids[-1])
+        seconds.append(time.perf_counter() - began)
+        assert (len(ids), last, ids.dtype) == (n_ids, 0, np.uint16)
+    assert min(seconds) < 0.05

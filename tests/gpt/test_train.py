@@ -1,0 +1,68 @@
+"""The taste of training learns, repeats itself bit for bit, and leaves the global generators alone."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from helpers.gpt import GPT, GPTConfig, quick_fit
+
+TINY = GPTConfig(vocab_size=17, context_length=7, emb_dim=12, n_heads=2, n_layers=1, drop_rate=0.0)
+TEXT = torch.arange(17).repeat(5)
+
+
+def fit(seed: int = 0, n_steps: int = 60) -> list[float]:
+    torch.manual_seed(0)
+    return [r.loss_nats for r in quick_fit(GPT(TINY), TEXT, n_steps=n_steps, learning_rate=1e-2, seed=seed)]
+
+
+def test_it_learns_to_count():
+    losses = fit()
+    assert losses[0] == pytest.approx(torch.tensor(17.0).log().item(), abs=0.1)
+    assert losses[-1] < 0.3
+
+
+def test_same_seed_same_losses():
+    assert fit(n_steps=5) == fit(n_steps=5)
+    assert fit(n_steps=5) != fit(seed=1, n_steps=5)
+
+
+def test_global_generator_is_not_moved():
+    model = GPT(TINY)
+    before = torch.get_rng_state()
+    list(quick_fit(model, TEXT, n_steps=2))
+    assert torch.equal(before, torch.get_rng_state())
+    assert not model.training
+
+
+def test_stopping_early_leaves_evaluation_mode():
+    model = GPT(TINY)
+    steps = quick_fit(model, TEXT, n_steps=3)
+    next(steps)
+    assert model.training
+    steps.close()
+    assert not model.training
+
+
+def test_every_window_can_be_drawn():
+    model = GPT(TINY)
+    seen = []
+    model.token_embedding.register_forward_pre_hook(lambda module, arguments: seen.append(arguments[0][:, 0]))
+    list(quick_fit(model, torch.arange(9), n_steps=6, batch_size=4))  # 9 ids hold two windows of 7 + 1
+    assert set(torch.cat(seen).tolist()) == {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"token_ids": TEXT[:7]}, "needs 8 ids, got 7"),
+        ({"token_ids": TEXT[None]}, "one list"),
+        ({"n_steps": 0}, "at least 1"),
+        ({"batch_size": 0}, "at least 1"),
+        ({"token_ids": TEXT + 1}, r"\[0, 17\), got 1 to 17"),
+    ],
+)
+def test_refuses_at_once(changes, says):
+    arguments = {"token_ids": TEXT, "n_steps": 1} | changes
+    with pytest.raises(ValueError, match=says):
+        quick_fit(GPT(TINY), **arguments)

@@ -1,0 +1,79 @@
+"""Cost arithmetic against the class's figures and against what torch counts."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from helpers.gpt import GPT, PRESETS, GPTConfig, preset
+from helpers.labs import budget
+
+
+def test_the_class_figures():
+    assert budget.readable_time(budget.training_seconds(300e9, 15_000)) == "7.7 months"
+    assert budget.readable_time(budget.training_seconds(300e9, 150_000)) == "23 days"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [(0, "0.0 seconds"), (59.9, "60 seconds"), (60, "1.0 minutes"), (5400, "1.5 hours"), (1e10, "317 years")],
+)
+def test_readable_time(seconds, expected):
+    assert budget.readable_time(seconds) == expected
+
+
+@pytest.mark.parametrize(
+    ("n", "expected"),
+    [
+        (0, "0"),
+        (15_000, "15,000"),
+        (300e9, "300 billion"),
+        (300e9 / 3600, "83.3 million"),
+        (999.6e6, "1 billion"),
+        (999.4e12, "999 trillion"),
+        (999.7e12, "1,000 trillion"),
+        (2e15, "2,000 trillion"),
+    ],
+)
+def test_readable_count(n, expected):
+    assert budget.readable_count(n) == expected
+
+
+@pytest.mark.parametrize("wrong", [0, -1, math.inf, math.nan])
+def test_refuses_what_is_no_amount(wrong):
+    with pytest.raises(ValueError, match="n_tokens"):
+        budget.training_seconds(wrong, 1)
+    with pytest.raises(ValueError, match="tokens_per_s"):
+        budget.training_seconds(1, wrong)
+    if wrong != 0:
+        with pytest.raises(ValueError, match="seconds"):
+            budget.readable_time(wrong)
+        with pytest.raises(ValueError, match="count"):
+            budget.readable_count(wrong)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_flops_are_those_that_torch_counts(tied):
+    config = GPTConfig(
+        vocab_size=101, context_length=13, emb_dim=21, n_heads=3, n_layers=2, tied_head=tied, drop_rate=0
+    )
+    model = GPT(config)
+    with FlopCounterMode(display=False) as counter, torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+        model(torch.zeros(5, 11, dtype=torch.int64))
+    assert counter.get_total_flops() == 5 * 11 * budget.matmul_flops_per_token(config, context_length=11)
+
+
+def test_six_n_is_near_for_gpt2():
+    """Forward and backward cost about 6 FLOPs per parameter and token; attention over 1024 tokens adds some."""
+    config = PRESETS["gpt2-124m"]
+    ratio = 3 * budget.matmul_flops_per_token(config) / (6 * budget.parameter_count(config)["total"])
+    assert 1 < ratio < 1.2
+
+
+def test_flops_refuse_a_context_that_does_not_exist():
+    for wrong in (0, 129):
+        with pytest.raises(ValueError, match="128"):
+            budget.matmul_flops_per_token(preset("course-small"), context_length=wrong)

@@ -1,0 +1,198 @@
+"""Calibration and accuracy by hand; the bootstrap against known variances; overlaps against brute force."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from helpers.gpt import GPT, GPTConfig
+from helpers.labs import metrics
+
+
+def test_calibration_by_hand():
+    probs = torch.tensor([[0.9, 0.1, 0.0], [0.92, 0.0, 0.08], [0.2, 0.45, 0.35], [1.0, 0.0, 0.0]])
+    result = metrics.calibration(probs, torch.tensor([0, 1, 1, 0]), n_bins=10)
+    # groups: 0.45 (right); 0.90, 0.92 and 1.00 share the last one (two of three right)
+    torch.testing.assert_close(result.confidence, torch.tensor([0.45, 0.94], dtype=torch.float64))
+    torch.testing.assert_close(result.accuracy, torch.tensor([1.0, 2 / 3], dtype=torch.float64))
+    assert result.n_tokens.tolist() == [1, 3]
+    assert result.error == pytest.approx((0.55 * 1 + (0.94 - 2 / 3) * 3) / 4)
+
+
+def test_bins_are_ranges_that_begin_at_their_lower_end():
+    probs = torch.tensor([[0.41, 0.30, 0.29], [0.47, 0.33, 0.20], [0.53, 0.27, 0.20]])
+    assert metrics.calibration(probs, torch.tensor([0, 0, 0]), n_bins=10).n_tokens.tolist() == [2, 1]
+
+
+def test_an_honest_predictor_is_calibrated():
+    generator = torch.Generator().manual_seed(0)
+    probs = torch.softmax(torch.randn(20_000, 5, generator=generator), -1)
+    targets = torch.multinomial(probs, 1, generator=generator)[:, 0]
+    assert metrics.calibration(probs, targets).error < 0.02
+    assert metrics.calibration(probs**4 / (probs**4).sum(-1, keepdim=True), targets).error > 0.1
+
+
+def test_accuracy():
+    logits = torch.tensor([[[0.0, 1.0], [3.0, 2.0]]])
+    assert metrics.accuracy(logits, torch.tensor([[1, 1]])) == 0.5
+
+
+def test_refuses():
+    with pytest.raises(ValueError, match="probs"):
+        metrics.calibration(torch.ones(2, 3), torch.tensor([0]))
+    with pytest.raises(ValueError, match="probs"):
+        metrics.calibration(torch.ones(0, 3), torch.tensor([], dtype=torch.int64))
+    with pytest.raises(ValueError, match="softmax first"):
+        metrics.calibration(torch.tensor([[2.0, -1.0, 0.0]]), torch.tensor([0]))
+    for wrong in (-1, 3):
+        with pytest.raises(ValueError, match=r"\[0, 3\)"):
+            metrics.calibration(torch.full((1, 3), 1 / 3), torch.tensor([wrong]))
+    with pytest.raises(ValueError, match="targets"):
+        metrics.accuracy(torch.ones(2, 3), torch.tensor([0]))
+    with pytest.raises(ValueError, match="n_bins"):
+        metrics.calibration(torch.ones(1, 3), torch.tensor([0]), n_bins=0)
+    with pytest.raises(ValueError, match="targets"):
+        metrics.accuracy(torch.ones(0, 3), torch.tensor([]))
+
+
+def width(values: torch.Tensor, block: int, **changes) -> float:
+    interval = metrics.block_bootstrap(values, block, **changes)
+    assert interval.low <= interval.high
+    return interval.high - interval.low
+
+
+@pytest.mark.parametrize("block", [1, 7, 50, 600])  # 600 leaves a second block of 400
+def test_the_interval_of_independent_values_is_the_textbook_one(block):
+    values = torch.randn(1000, generator=torch.Generator().manual_seed(1)) * 3 + 10
+    interval = metrics.block_bootstrap(values, block)
+    assert interval.mean == pytest.approx(values.mean().item(), rel=1e-6)
+    textbook = 2 * 1.96 * values.std().item() / 1000**0.5
+    if block <= 50:
+        assert interval.high - interval.low == pytest.approx(textbook, rel=0.25 if block == 50 else 0.1)
+        assert interval.low < interval.mean < interval.high
+    else:
+        assert 0 < interval.high - interval.low < 1.5 * textbook
+
+
+def test_neighbours_that_are_alike_widen_the_interval():
+    """Each value twenty times: a mean over 60 numbers, not over 1,200."""
+    values = torch.randn(60, generator=torch.Generator().manual_seed(2)).repeat_interleave(20)
+    honest = 2 * 1.96 * values.std().item() / 60**0.5
+    assert width(values, 1) == pytest.approx(honest / 20**0.5, rel=0.1)
+    assert width(values, 60) == pytest.approx(honest, rel=0.25)
+
+
+def test_a_resample_is_as_long_as_the_series():
+    """Blocks of 3 from 0, 0, 0, 4: the last one is cut to a single value, so that all sums are known."""
+    interval = metrics.block_bootstrap(torch.tensor([0.0, 0, 0, 4]), 3, n_resamples=4000)
+    # first block: 0 or 4; its one more value, from place 0 or 1, is 0
+    assert interval == (1.0, 0.0, 1.0)
+
+
+def test_bootstrap_edges():
+    values = torch.arange(5)  # integers are welcome
+    assert metrics.block_bootstrap(values, 5) == (2.0, 2.0, 2.0)
+    assert metrics.block_bootstrap(torch.tensor([3.0]), 1) == (3.0, 3.0, 3.0)
+    before = torch.get_rng_state()
+    assert (
+        metrics.block_bootstrap(values, 2)
+        == metrics.block_bootstrap(values, 2)
+        != metrics.block_bootstrap(values, 2, 50, seed=1)
+    )
+    assert torch.equal(before, torch.get_rng_state())
+    for wrong in ((values, 0), (values, 6), (values[None], 1), (values[:0], 1), (values, 1, 0)):
+        with pytest.raises(ValueError, match="block <= N"):
+            metrics.block_bootstrap(*wrong)
+
+
+def test_overlap_by_hand():
+    assert metrics.longest_overlap([9, 1, 2, 3, 8], [1, 2, 4, 1, 2, 3]) == metrics.Overlap(3, 1, 3)
+    assert (
+        metrics.longest_overlap([1, 2], [3, 4])
+        == metrics.longest_overlap([], [3])
+        == metrics.longest_overlap([3], [])
+        == metrics.Overlap(0, 0, 0)
+    )
+    assert metrics.longest_overlap([5, 6, 0, 7, 8], [7, 8, 1, 5, 6, 2, 5, 6]) == metrics.Overlap(
+        2, 0, 3
+    )  # the first of equals
+
+
+@given(st.lists(st.integers(0, 3), max_size=12), st.lists(st.integers(0, 3), max_size=14))
+def test_overlap_against_brute_force(text, source):
+    runs = [
+        (n, -i, -j)
+        for i in range(len(text))
+        for j in range(len(source))
+        for n in range(1, min(len(text) - i, len(source) - j) + 1)
+        if text[i : i + n] == source[j : j + n]
+    ]
+    n, i, j = max(runs, default=(0, 0, 0))
+    assert metrics.longest_overlap(text, source) == metrics.Overlap(n, -i, -j)
+    assert metrics.longest_overlap(torch.tensor(text), np.array(source)) == metrics.Overlap(n, -i, -j)
+
+
+def test_overlap_of_large_ids_in_a_long_text():
+    source = torch.randint(40_000, 60_000, (200_000,), generator=torch.Generator().manual_seed(0))  # surrogates too
+    assert metrics.longest_overlap(source[123_456:123_956], source) == metrics.Overlap(500, 0, 123_456)
+    for wrong in (-1, 1_114_112, 2**70):
+        with pytest.raises(ValueError, match="1,114,112"):
+            metrics.longest_overlap([wrong], [1])
+
+
+def test_distinct_n_by_hand():
+    texts = [[1, 2, 1, 2], [2, 1]]
+    assert metrics.distinct_n(texts, 1) == 2 / 6
+    assert metrics.distinct_n(texts, 2) == 2 / 4  # 12, 21, 12 and 21: no run goes from one text into the next
+    assert metrics.distinct_n(texts, 3) == 1.0
+    assert metrics.distinct_n([torch.tensor([3, 3, 3])], 1) == 1 / 3
+    for texts, n, says in (([[1]], 0, "at least 1"), ([[1], []], 2, "no text has 2 tokens"), ([], 1, "no text")):
+        with pytest.raises(ValueError, match=says):
+            metrics.distinct_n(texts, n)
+
+
+def test_repetition_by_hand():
+    assert metrics.repetition([1, 2, 3]) == 0
+    assert metrics.repetition([1, 1, 1, 1]) == 3 / 4
+    assert metrics.repetition([1, 2, 3, 1], window=2) == 0 and metrics.repetition([1, 2, 3, 1], window=3) == 1 / 4
+    assert metrics.repetition(torch.tensor([5, 5])) == 1 / 2
+    for ids, window in (([], 3), ([1], 0)):
+        with pytest.raises(ValueError, match="at least one token"):
+            metrics.repetition(ids, window)
+
+
+@pytest.mark.parametrize(("n_tokens", "n_prompt"), [(2, 1), (7, 3), (8, 1), (9, 8), (30, 1), (30, 13), (30, 29)])
+def test_mean_log_likelihood_token_by_token(n_tokens, n_prompt):
+    config = GPTConfig(vocab_size=13, context_length=7, emb_dim=12, n_heads=2, n_layers=1, drop_rate=0.4)
+    torch.manual_seed(0)
+    model = GPT(config)
+    ids = torch.randint(13, (n_tokens,))
+    got = metrics.mean_log_likelihood(model, ids, n_prompt)
+    assert model.training
+    model.eval()
+    total, first, seen = 0.0, n_prompt, []
+    while first < n_tokens:  # windows by hand: the first holds all there is, the others half a context of old tokens
+        begin = 0 if first < 7 else first - 3
+        for i in range(first, min(begin + 8, n_tokens)):
+            log_probs = torch.log_softmax(model(ids[None, begin:i])[0, -1], -1)
+            total += log_probs[ids[i]].item()
+            seen.append(i)
+        first = begin + 8
+    assert seen == list(range(n_prompt, n_tokens)), "each token is scored once"
+    assert got == pytest.approx(total / (n_tokens - n_prompt), rel=1e-5)
+
+
+def test_mean_log_likelihood_refuses():
+    model = GPT(GPTConfig(vocab_size=13, context_length=7, emb_dim=12, n_heads=2, n_layers=1))
+    ids = torch.arange(5)
+    for bad, n_prompt, says in (
+        (ids[None], 1, "n_prompt in"),
+        (ids, 5, "got"),
+        (ids, 0, "n_prompt"),
+        (ids + 9, 1, "13"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            metrics.mean_log_likelihood(model, bad, n_prompt)

@@ -1,0 +1,114 @@
+"""BLEU by hand, ROUGE against a slow oracle of our own, the accent trap, and missing packages."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from helpers.labs import scores
+
+SENTENCES = st.lists(st.sampled_from(["avô", "avó", "é", "não", "pão", "mãe", "rei"]), max_size=8)
+
+
+def test_bleu_by_hand():
+    assert scores.bleu(["o gato dorme no sofá"], ["o gato dorme no sofá"]) == pytest.approx(100)
+    # 4 of 5 words, 3 of 4 pairs, 2 of 3 triples, 1 of 2 fours; as long as the reference
+    expected = 100 * (4 / 5 * 3 / 4 * 2 / 3 * 1 / 2) ** 0.25
+    assert scores.bleu(["o gato dorme no sofá"], ["o gato dorme no chão"]) == pytest.approx(expected)
+    # brevity: all 5 words are right, the reference has 6
+    short = scores.bleu(["o gato dorme no sofá"], ["o gato dorme no sofá hoje"])
+    assert short == pytest.approx(100 * math.exp(1 - 6 / 5))
+
+
+def test_bleu_counts_over_the_corpus_not_by_sentence():
+    hypotheses = ["o gato dorme no sofá", "a chuva cai"]
+    references = ["o gato dorme no chão", "a chuva cai"]
+    counts = [((4 + 3) / 8), ((3 + 2) / 6), ((2 + 1) / 4), (1 / 2)]
+    assert scores.bleu(hypotheses, references) == pytest.approx(100 * math.prod(counts) ** 0.25)
+
+
+def test_chrf():
+    assert scores.chrf(["o gato"], ["o gato"]) == pytest.approx(100)
+    assert 0 < scores.chrf(["gatos"], ["gato"]) < 100 and scores.bleu(["gatos"], ["gato"]) == pytest.approx(0)
+    assert scores.chrf(["xyz"], ["gato"]) == pytest.approx(0)
+
+
+def f1_of(shared: int, hypothesis: int, reference: int) -> float:
+    return 2 * shared / (hypothesis + reference) if shared else 0.0
+
+
+def longest_common(a: list[str], b: list[str]) -> int:
+    if not a or not b:
+        return 0
+    if a[-1] == b[-1]:
+        return 1 + longest_common(a[:-1], b[:-1])
+    return max(longest_common(a[:-1], b), longest_common(a, b[:-1]))
+
+
+def n_shared(a: list[str], b: list[str], n: int) -> tuple[int, int, int]:
+    grams = [Counter(tuple(x[i : i + n]) for i in range(len(x) - n + 1)) for x in (a, b)]
+    return (grams[0] & grams[1]).total(), grams[0].total(), grams[1].total()
+
+
+@settings(deadline=None)  # the first example imports rouge-score
+@given(SENTENCES, SENTENCES.filter(len))
+def test_rouge_against_brute_force(hypothesis, reference):
+    texts = " ".join(hypothesis), " ".join(reference)
+    for n, function in ((1, scores.rouge_1), (2, scores.rouge_2)):
+        shared, n_hypothesis, n_reference = n_shared(hypothesis, reference, n)
+        assert function(*texts) == pytest.approx(f1_of(shared, n_hypothesis, n_reference))
+        assert function(*texts, measure="recall") == pytest.approx(shared / max(n_reference, 1))
+        assert function(*texts, measure="precision") == pytest.approx(shared / max(n_hypothesis, 1))
+    longest = longest_common(hypothesis, reference)
+    assert scores.rouge_l(*texts) == pytest.approx(f1_of(longest, len(hypothesis), len(reference)))
+
+
+def test_the_accent_trap():
+    assert scores.words("Não é o avô?", keep_accents=False) == ["n", "o", "o", "av"]
+    assert scores.words("é", keep_accents=False) == []
+    assert scores.words("Não é o avô?") == ["não", "é", "o", "avô"]
+    assert scores.rouge_l("avô", "avó", keep_accents=False) == 1 and scores.rouge_l("avô", "avó") == 0
+    assert scores.rouge_1("é", "é", keep_accents=False) == 0 and scores.rouge_1("é", "é") == 1
+    assert scores.rouge_2("não é", "não, nã", keep_accents=False) > scores.rouge_2("não é", "não, nã") == 0
+    for function in (scores.rouge_1, scores.rouge_2, scores.rouge_l):  # no accents, no difference
+        assert function("the cat sat", "the cat ran", keep_accents=False) == function("the cat sat", "the cat ran")
+
+
+def test_words_are_composed_and_of_any_script():
+    assert scores.words(unicodedata.normalize("NFD", "AVÔ Ação")) == ["avô", "ação"]
+    assert scores.words("guarda-chuva_azul, 2ª-feira\n привет") == ["guarda", "chuva", "azul", "2ª", "feira", "привет"]
+    assert scores.words("... — !") == []
+
+
+def test_refuses():
+    for hypotheses, references in (([], []), (["a"], []), (["a"], ["a", "b"])):
+        for function in (scores.bleu, scores.chrf):
+            with pytest.raises(ValueError, match="as many references"):
+                function(hypotheses, references)
+    with pytest.raises(ValueError, match="two lists of texts"):
+        scores.bleu("a", ["a"])
+    with pytest.raises(ValueError, match="two lists of texts"):
+        scores.chrf(["a"], "a")
+    for function in (scores.rouge_1, scores.rouge_2, scores.rouge_l):
+        with pytest.raises(ValueError, match="at least one word"):
+            function("a", " ?!")
+        with pytest.raises(ValueError, match="measure must be one of f1, precision, recall, got 'f2'"):
+            function("a", "a", measure="f2")
+        assert function("", "a") == 0
+
+
+def test_missing_packages_are_named_with_the_way_out(monkeypatch):
+    for name in ("sacrebleu", "rouge_score", "rouge_score.rouge_scorer", "rouge_score.tokenize"):
+        monkeypatch.setitem(__import__("sys").modules, name, None)
+    with pytest.raises(ImportError, match=r"needs sacrebleu, which is not installed: pip install sacrebleu"):
+        scores.bleu(["a"], ["a"])
+    with pytest.raises(ImportError, match=r"needs rouge_score, which is not installed: pip install .*rouge-score"):
+        scores.rouge_l("a", "a")
+    with pytest.raises(ImportError, match="rouge_score"):
+        scores.words("a", keep_accents=False)
+    assert scores.words("é") == ["é"]

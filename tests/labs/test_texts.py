@@ -1,0 +1,79 @@
+"""The story has the length that the course is planned for; the documents spread as on the web; all are plain text."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from itertools import combinations
+
+import pytest
+
+from helpers.gpt import tokenizer
+from helpers.labs import texts
+
+KINDS = {"carta", "cronica", "dialogo", "enciclopedia", "instrucoes", "noticia", "receita", "verso"}
+
+
+def test_story_has_the_planned_length():
+    assert 5_000 <= len(tokenizer.gpt2().encode(texts.story())) <= 5_500
+
+
+def test_story_is_plain_paragraphs():
+    story = texts.story()
+    paragraphs = story.strip().split("\n\n")
+    assert paragraphs[0] == "Bring the House"
+    assert len(paragraphs) > 100
+    assert all("\n" not in p and p == p.strip() for p in paragraphs)
+    assert story.isascii() and story.endswith(".\n")
+
+
+def test_names_and_the_refrain_come_back():
+    for name in ("Zeca", "Vera", "Bento", "Tito"):
+        assert texts.story().count(name) >= 15, name
+    assert texts.story().count("tell whoever did not") >= 5
+
+
+def test_the_story_in_portuguese_is_the_same_story():
+    english, portuguese = texts.story().strip().split("\n\n"), texts.story("portuguese").strip().split("\n\n")
+    assert portuguese[0] == "Traga a casa" and len(portuguese) == len(english)
+    assert all("\n" not in p and p == p.strip() for p in portuguese)
+    whole = texts.story("portuguese")
+    for name in ("Zeca", "Vera", "Bento", "Tito"):
+        assert abs(whole.count(name) - texts.story().count(name)) <= 0.3 * texts.story().count(name), name
+    assert whole.count("conte a quem não ouviu") >= 5
+    assert whole == unicodedata.normalize("NFC", whole) and whole.endswith("\n") and not whole.endswith("\n\n")
+    with pytest.raises(ValueError, match="english, portuguese, got 'latin'"):
+        texts.story("latin")
+
+
+def test_documents_are_many_and_of_all_kinds_and_lengths():
+    documents = texts.documents()
+    assert len(documents) >= 80 and sum(len(d.text.encode()) for d in documents) >= 150_000
+    kinds = Counter(d.kind for d in documents)
+    assert set(kinds) == KINDS and min(kinds.values()) >= 5
+    words = sorted(len(d.text.split()) for d in documents)
+    assert 40 <= words[0] < 70 and 800 < words[-1] <= 910
+    assert len([w for w in words if w < 130]) >= 20 and len([w for w in words if w > 400]) >= 20
+
+
+def test_documents_are_plain_text():
+    for d in texts.documents():
+        assert d.text == unicodedata.normalize("NFC", d.text), d.name
+        assert d.text.endswith("\n") and not d.text.endswith("\n\n"), d.name
+        title, blank, rest = d.text.split("\n", 2)
+        assert title == d.title and not blank and rest.strip(), d.name
+        assert all(line == line.strip() and "  " not in line for line in d.text.splitlines()), d.name
+        assert not re.search(r"[*_#`\t]|https?:", d.text), d.name
+    names = [d.name for d in texts.documents()]
+    assert names == sorted(names) and [int(n[:3]) for n in names] == list(range(1, len(names) + 1))
+
+
+def test_no_document_repeats_another():
+    runs = {
+        d.name: {tuple(w) for w in zip(*(d.text.split()[i:] for i in range(8)), strict=False)}
+        for d in texts.documents()
+    }
+    for a, b in combinations(runs, 2):
+        assert not runs[a] & runs[b], (a, b)
+    assert len({d.title for d in texts.documents()}) == len(runs)

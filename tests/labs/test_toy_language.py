@@ -1,0 +1,526 @@
+"""The toy language: hand-computed entropies, enumeration, linear algebra and counting agree with what it computes."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import math
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from helpers.gpt import gpt2
+from helpers.labs import texts
+
+ENGLISH, PORTUGUESE = "english", "portuguese"
+both_lexicons = pytest.mark.parametrize("lexicon", [ENGLISH, PORTUGUESE])
+
+
+def echo() -> texts.ToyLanguage:
+    """heads or tails, "then" the same again: a fair choice and a memory of it."""
+    return texts.ToyLanguage.from_rules(
+        {
+            "start": [("heads", 1, "h"), ("tails", 1, "t")],
+            "h": [("then", 1, "h2")],
+            "t": [("then", 1, "t2")],
+            "h2": [("heads", 1, "stop")],
+            "t2": [("tails", 1, "stop")],
+            "stop": [(texts.END_OF_TEXT, 1, "start")],
+        }
+    )
+
+
+def branching() -> texts.ToyLanguage:
+    """Loops, a break, a mark, and states that meet again."""
+    return texts.ToyLanguage.from_rules(
+        {
+            "start": [("We", 3, "verb"), ("You", 1, "verb"), ("Listen", 2, "stop")],
+            "verb": [("sing", 1, "verb"), ("and", 1, "verb"), ("dance", 6, "stop")],
+            "stop": [(".", 3, "after"), ("!", 1, "after")],
+            "after": [("\n\n", 1, "start"), (texts.END_OF_TEXT, 9, "start")],
+        }
+    )
+
+
+def finite() -> texts.ToyLanguage:
+    """A branching language without its loops, so that all its texts can be listed."""
+    return texts.ToyLanguage.from_rules(
+        {
+            "start": [("We", 3, "verb"), ("Well", 1, "comma")],
+            "comma": [(",", 1, "we")],
+            "we": [("we", 1, "verb")],
+            "verb": [("sing", 2, "stop"), ("singe", 1, "stop"), ("wait", 1, "stop")],
+            "stop": [(".", 2, "end"), ("!", 1, "end")],
+            "end": [(texts.END_OF_TEXT, 1, "start")],
+        }
+    )
+
+
+def all_documents(language: texts.ToyLanguage, smallest: float) -> dict[tuple[int, ...], float]:
+    """Every document of at least this probability, by trying every token after every prefix."""
+    documents, open_prefixes = {}, [((), 1.0)]
+    while open_prefixes:
+        prefix, p = open_prefixes.pop()
+        for token, q in enumerate(language.next_probs(list(prefix))):
+            if p * q > smallest:
+                if token == language.end_id:
+                    documents[(*prefix, token)] = p * q
+                else:
+                    open_prefixes.append(((*prefix, token), p * q))
+    return documents
+
+
+# exact numbers
+
+
+def test_echo_by_hand():
+    """Four tokens and one fair choice among them; each token has a share of 1/4, each neighbour is one of two."""
+    language = echo()
+    assert language.vocabulary == (texts.END_OF_TEXT, "heads", "tails", "then")
+    assert language.mean_document_length() == pytest.approx(4)
+    assert language.entropy_rate() == pytest.approx(math.log(2) / 4)
+    assert language.bigram_entropy() == pytest.approx(math.log(2))
+    assert language.unigram_entropy() == pytest.approx(math.log(4))
+    assert language.nats_of("heads then heads") == pytest.approx(math.log(2))
+    np.testing.assert_allclose(language.log_probs([2, 3, 2, 0, 1]), [-math.log(2), 0, 0, 0, -math.log(2)])
+
+
+def test_laughter_by_hand():
+    """After every token a fair coin: another "ha" or the end. One bit per token, two tokens per document."""
+    language = texts.ToyLanguage.from_rules({"go": [("ha", 5, "go"), (texts.END_OF_TEXT, 5, "go")]})
+    assert language.mean_document_length() == pytest.approx(2)
+    assert language.nats_of("ha ha") == pytest.approx(3 * math.log(2))
+    for line in (language.entropy_rate, language.bigram_entropy, language.unigram_entropy):
+        assert line() == pytest.approx(math.log(2))
+
+
+@pytest.mark.parametrize(
+    ("language", "smallest", "most_missing", "tolerance"),
+    [(finite(), 0, 1e-12, 1e-12), (branching(), 1e-6, 0.005, 0.03)],
+)
+def test_enumeration_of_all_documents_agrees(language, smallest, most_missing, tolerance):
+    documents = all_documents(language, smallest)
+    assert abs(1 - sum(documents.values())) < most_missing  # with loops no list is complete
+    for ids, p in itertools.islice(documents.items(), 200):
+        assert math.exp(language.log_probs(ids).sum()) == pytest.approx(p)
+    tokens = sum(p * len(ids) for ids, p in documents.items())
+    nats = -sum(p * math.log(p) for p in documents.values())
+    assert language.mean_document_length() == pytest.approx(tokens, rel=tolerance)
+    assert language.entropy_rate() == pytest.approx(nats / tokens, rel=tolerance)
+
+
+@given(st.integers(1, 7), st.integers(0, 9999))
+def test_expectations_agree_with_linear_algebra(n_states, seed):
+    """The stream is a Markov chain over (state, last token): its stationary shares by dense algebra give every line."""
+    rng = random.Random(seed)
+    rules = {
+        state: [(word, rng.random() + 0.01, rng.randrange(n_states)) for word in rng.sample("abcde", rng.randint(1, 5))]
+        + [(texts.END_OF_TEXT, rng.random() + 0.05, 0)]
+        for state in range(n_states)
+    }
+    language = texts.ToyLanguage.from_rules(rules)
+    S, V = language.probs.shape
+    chain = np.zeros((S * V, S * V))
+    for state, last, token in itertools.product(range(S), range(V), range(V)):
+        if language.probs[state, token]:
+            after = language.next_states[state, token] * V + token
+            chain[state * V + last, after] += language.probs[state, token]
+    equations = np.vstack([chain.T - np.eye(S * V), np.ones(S * V)])
+    shares = np.linalg.lstsq(equations, np.r_[np.zeros(S * V), 1.0], rcond=None)[0].reshape(S, V)
+    pairs = shares.T @ language.probs
+    conditional = -sum(p * math.log(p / row.sum()) for row in pairs for p in row if p > 1e-14)
+    rate = -sum(shares[s].sum() * p * math.log(p) for s in range(S) for p in language.probs[s] if p)
+    marginal = pairs.sum(0)
+    assert language.bigram_entropy() == pytest.approx(conditional, abs=1e-9)
+    assert language.entropy_rate() == pytest.approx(rate, abs=1e-9)
+    assert language.unigram_entropy() == pytest.approx(-sum(p * math.log(p) for p in marginal if p > 1e-14), abs=1e-9)
+    assert language.mean_document_length() == pytest.approx(1 / marginal[language.end_id])
+    assert language.unigram_entropy() >= language.bigram_entropy() - 1e-12 >= language.entropy_rate() - 2e-12
+
+
+@both_lexicons
+def test_monte_carlo_agrees_with_the_exact_rate_and_length(lexicon):
+    language = texts.toy_language(lexicon)
+    n = 2000
+    ids = language.ids(400_000, seed=3)
+    ends = np.flatnonzero(ids == language.end_id)[:n]
+    assert len(ends) == n
+    starts = np.r_[0, ends[:-1] + 1]
+    lengths = ends - starts + 1
+    nats = -np.add.reduceat(language.log_probs(ids[: ends[-1] + 1]), starts)
+    rate, length = language.entropy_rate(), language.mean_document_length()
+    error = (nats - rate * lengths).std() / math.sqrt(n) / lengths.mean()
+    assert abs(nats.sum() / lengths.sum() - rate) < 4 * error
+    assert abs(lengths.mean() - length) < 4 * lengths.std() / math.sqrt(n)
+
+
+@both_lexicons
+def test_unigram_and_bigram_lines_agree_with_counts(lexicon):
+    language = texts.toy_language(lexicon)
+    ids = language.ids(500_000, seed=5)
+    V = language.vocab_size
+    ones = np.bincount(ids, minlength=V) / len(ids)
+    pairs = np.bincount(ids[:-1] * V + ids[1:], minlength=V * V) / (len(ids) - 1)
+    unigram = -sum(p * math.log(p) for p in ones if p)
+    bigram = -sum(p * math.log(p) for p in pairs if p) - unigram
+    assert language.unigram_entropy() == pytest.approx(unigram, abs=0.02)
+    assert language.bigram_entropy() == pytest.approx(bigram, abs=0.02)
+
+
+@both_lexicons
+def test_the_lines_stand_apart(lexicon):
+    language = texts.toy_language(lexicon)
+    assert 120 <= language.vocab_size <= 260
+    rate, bigram, unigram = language.entropy_rate(), language.bigram_entropy(), language.unigram_entropy()
+    assert 1.2 < rate < rate + 0.3 < bigram < bigram + 0.3 < unigram < math.log(language.vocab_size)
+
+
+# probabilities
+
+
+@both_lexicons
+def test_every_prefix_has_a_distribution_and_the_stream_follows_it(lexicon):
+    language = texts.toy_language(lexicon)
+    ids = language.ids(900, seed=11)
+    log_probs = language.log_probs(ids)
+    for n in range(0, 900, 7):
+        probs = language.next_probs(ids[:n])
+        assert probs.shape == (language.vocab_size,)
+        assert probs.min() >= 0 and probs.sum() == pytest.approx(1)
+        assert math.log(probs[ids[n]]) == pytest.approx(log_probs[n])
+    assert language.cross_entropy(ids) == pytest.approx(-log_probs.mean())
+
+
+def test_next_probs_gives_a_copy():
+    language = echo()
+    language.next_probs([])[:] = 7
+    np.testing.assert_array_equal(language.next_probs([]), [0, 0.5, 0.5, 0])
+
+
+def test_a_text_is_as_probable_in_whatever_pieces_it_is_read():
+    """The chain rule over characters and over GPT-2's tokens, each factor by listing all drawn, gives the same nats."""
+    language = finite()
+    drawn = {language.decode(ids[:-1]): p for ids, p in all_documents(language, 0).items()}
+    assert sum(drawn.values()) == pytest.approx(1)
+    encodings = [lambda text: [*text, texts.END_OF_TEXT], lambda text: [*gpt2().encode(text), gpt2().eot_token]]
+    for encode in encodings:
+        pieces = {text: encode(text) for text in drawn}
+        for text, own in pieces.items():
+            nats = 0.0
+            for n in range(len(own)):
+                before = sum(p for other, p in drawn.items() if pieces[other][:n] == own[:n])
+                with_it = sum(p for other, p in drawn.items() if pieces[other][: n + 1] == own[: n + 1])
+                nats -= math.log(with_it / before)
+            assert nats == pytest.approx(language.nats_of(text))
+    assert len(encodings[0]("We sing.")) != len(encodings[1]("We sing."))
+
+
+def test_nats_of_counts_the_end_once_and_adds_up_over_documents():
+    language = texts.toy_language(ENGLISH)
+    first, second = language.documents(2, seed=4)
+    total = language.nats_of(first) + language.nats_of(second)
+    assert language.nats_of(first + texts.END_OF_TEXT) == pytest.approx(language.nats_of(first))
+    assert language.nats_of(first + texts.END_OF_TEXT + second) == pytest.approx(total)
+    ids = [*language.encode(first), language.end_id]
+    assert language.nats_of(first) == pytest.approx(language.cross_entropy(ids) * len(ids))
+
+
+@both_lexicons
+def test_the_title_matters_to_the_end(lexicon):
+    """Two heroes, all else the same: sentences later only the one of the title can come, which no bigram can know."""
+    language = texts.toy_language(lexicon)
+    title, body = language.document(6).split("\n\n", 1)
+    hero = title.split()[0]
+    names = texts.LEXICONS[lexicon]().heroes
+    other = next(name for name, pronoun in names.items() if name != hero and pronoun == names[hero])
+    for own, foreign in ((hero, other), (other, hero)):
+        prefix = language.encode(f"{own} {title.split(' ', 1)[1]}\n\n{body.replace(hero, own)}")
+        assert len(prefix) > 60
+        probs = language.next_probs(prefix)
+        assert probs[language.encode(own)[0]] > 0.1
+        assert probs[language.encode(foreign)[0]] == 0
+
+
+# grammar, read by an independent parser
+
+ENGLISH_DETERMINERS = {"the": "s p", "this": "s", "every": "s", "two": "p", "some": "p", "those": "p"}
+ENGLISH_ADJECTIVES = "old small tired curious happy young strange quiet brave forgotten".split()  # noqa: SIM905
+ENGLISH_VERBS = """sing sleep wait laugh dance smile work tremble see follow find remember paint carry hide admire fear
+sings sleeps waits laughs dances smiles works trembles sees follows finds remembers paints carries hides admires
+fears"""
+PORTUGUESE_DETERMINERS = {
+    **{"o": "ms", "a": "fs", "os": "mp", "as": "fp", "um": "ms", "uma": "fs", "uns": "mp", "umas": "fp"},
+    **{"cada": "ms fs", "aquele": "ms", "aquela": "fs", "aqueles": "mp", "aquelas": "fp"},
+}
+PORTUGUESE_PREPOSITIONS = {"no": "ms", "pelo": "ms", "na": "fs", "pela": "fs"}
+PORTUGUESE_STEMS = ("velh", "curios", "pequen", "cansad", "estranh", "triste", "alegre", "valente")
+FEMININE_WITHOUT_A = {"rede", "redes", "semente", "sementes", "estação"}
+PORTUGUESE_VERBS = """canta cantam dorme dormem espera esperam ri riem dança dançam sorri sorriem trabalha trabalham
+passeia passeiam vê veem segue seguem encontra encontram procura procuram desenha desenham carrega carregam esconde
+escondem admira admiram vigia vigiam"""
+
+
+class Reader:
+    """Reads one sentence by the endings of its words, and objects where number or gender does not agree."""
+
+    def __init__(self, lexicon: str, words: list[str], names: set[str]) -> None:
+        self.english, self.words, self.names = lexicon == ENGLISH, words, names
+        self.verbs = set((ENGLISH_VERBS if self.english else PORTUGUESE_VERBS).split())
+        self.determiners = ENGLISH_DETERMINERS if self.english else PORTUGUESE_DETERMINERS
+        self.checked = 0
+
+    def peek(self) -> str:
+        return self.words[0] if self.words else ""
+
+    def cell(self, word: str) -> str:
+        """Gender (in Portuguese) and number, by the ending alone."""
+        if self.english:
+            return "p" if word.endswith(("s", "men")) else "s"
+        feminine = word in FEMININE_WITHOUT_A or word.endswith(("a", "as"))
+        return ("f" if feminine else "m") + ("p" if word.endswith("s") else "s")
+
+    def is_adjective(self, word: str) -> bool:
+        return word in ENGLISH_ADJECTIVES if self.english else word.startswith(PORTUGUESE_STEMS)
+
+    def verb(self, number: str) -> None:
+        word = self.words.pop(0)
+        assert word in self.verbs, word
+        plural = not word.endswith("s") if self.english else word.endswith("m")
+        assert plural == (number == "p"), f"{word} with a subject of number {number}"
+        self.checked += 1
+
+    def noun_phrase(self) -> str:
+        """Number of the phrase, relative clause included."""
+        if self.peek() in self.names:
+            self.words.pop(0)
+            return "s"
+        allowed = self.determiners[self.words.pop(0)].split()
+        while self.is_adjective(self.peek()):
+            self.words.pop(0)
+        noun = self.cell(self.words.pop(0))
+        assert noun in allowed, (noun, allowed)
+        if self.is_adjective(self.peek()):
+            adjective = self.words.pop(0)
+            assert self.cell(adjective)[1] == noun[1], adjective
+            assert adjective.startswith(PORTUGUESE_STEMS[5:]) or self.cell(adjective) == noun, adjective
+            self.checked += 1
+        if self.peek() in ("who", "that", "que"):
+            self.words.pop(0)
+            if self.peek() in self.verbs:
+                self.verb(noun[-1])
+                self.noun_phrase()
+            else:
+                self.verb(self.noun_phrase())
+        return noun[-1]
+
+    def sentence(self) -> None:
+        if "," in self.words:
+            del self.words[: self.words.index(",") + 1]
+        else:
+            self.words[0] = self.words[0] if self.words[0] in self.names else self.words[0].lower()
+        number = self.noun_phrase()
+        self.verb(number)
+        while self.words:
+            word = self.peek()
+            if word in ("and", "e"):
+                self.words.pop(0)
+                self.verb(number)
+            elif word in self.determiners or word in self.names:
+                self.noun_phrase()
+            elif word in PORTUGUESE_PREPOSITIONS:
+                assert self.cell(self.words[1]) in PORTUGUESE_PREPOSITIONS[self.words.pop(0)]
+                self.words.pop(0)
+            else:
+                self.words.pop(0)
+
+
+def read(lexicon: str, sentence: str) -> int:
+    language_names = "Clara Henry Martha Oliver Rose Walter Joana Pedro Iara Caetano Dalva Raimundo she he ela ele"
+    reader = Reader(lexicon, sentence.replace(",", " ,").split(), set(language_names.split()))
+    reader.sentence()
+    return reader.checked
+
+
+@both_lexicons
+def test_thousand_sentences_agree(lexicon):
+    drawn = texts.toy_language(lexicon).documents(120, seed=9)
+    bodies = [paragraph for text in drawn for paragraph in text.split("\n\n")[1:]]
+    sentences = [s for paragraph in bodies for s in paragraph.removesuffix(".").split(". ")][:1000]
+    assert len(sentences) == 1000
+    assert sum(read(lexicon, sentence) for sentence in sentences) > 1200
+    assert sum("who" in s.split() or "que" in s.split() for s in sentences) > 150
+
+
+@pytest.mark.parametrize(
+    ("lexicon", "sentence"),
+    [
+        (ENGLISH, "The old fisherman who sees the boats sing"),
+        (ENGLISH, "The gulls who the captain follow sing"),
+        (ENGLISH, "Two captain sleep"),
+        (ENGLISH, "Today, the foxes sing and sleeps"),
+        (PORTUGUESE, "O gaivota canta"),
+        (PORTUGUESE, "As gaivotas velhos cantam"),
+        (PORTUGUESE, "A gaivota que vê os barcos cantam"),
+        (PORTUGUESE, "A gaivota canta na porto"),
+    ],
+)
+def test_the_reader_objects_to_a_wrong_sentence(lexicon, sentence):
+    with pytest.raises(AssertionError):
+        read(lexicon, sentence)
+
+
+@both_lexicons
+def test_a_pronoun_is_the_heros(lexicon):
+    pronouns = {"she", "he", "ela", "ele"}
+    heroes = texts.LEXICONS[lexicon]().heroes
+    for text in texts.toy_language(lexicon).documents(60, seed=8):
+        words = text.replace(",", "").replace(".", "").split()
+        assert {word.lower() for word in words} & pronouns <= {heroes[words[0]]}
+        assert set(words) & set(heroes) == {words[0]}
+
+
+# text
+
+
+@both_lexicons
+def test_round_trip_and_shape_of_documents(lexicon):
+    language = texts.toy_language(lexicon)
+    drawn = language.documents(300, seed=2)
+    for text in drawn:
+        assert language.decode(language.encode(text)) == text
+        assert text.endswith(".") and text.count("\n\n") >= 1 and "  " not in text
+    stream = language.ids(5000, seed=2)
+    assert language.encode(language.decode(stream)) == stream.tolist()
+    lengths = sorted(len(text.split()) for text in drawn)
+    assert lengths[15] < 20 and lengths[-15] > 250
+
+
+@both_lexicons
+def test_every_word_occurs(lexicon):
+    language = texts.toy_language(lexicon)
+    assert set(language.ids(300_000, seed=1).tolist()) == set(range(language.vocab_size))
+
+
+def test_document_documents_and_ids_cut_one_stream():
+    language = texts.toy_language(ENGLISH)
+    drawn = language.documents(3, seed=17)
+    whole = language.encode(texts.END_OF_TEXT.join(drawn) + texts.END_OF_TEXT)
+    assert language.document(17) == drawn[0]
+    generator = random.Random(17)
+    assert [language.document(generator) for _ in range(3)] == drawn
+    for n in (1, 40, len(whole)):
+        ids = language.ids(n, seed=17)
+        assert ids.dtype == np.int64 and ids.tolist() == whole[:n]
+    assert language.documents(3, seed=18) != drawn
+
+
+@pytest.mark.parametrize(
+    ("lexicon", "begins", "sha256"),
+    [
+        (
+            ENGLISH,
+            "Clara and the sea\n\nEvery happy fisherman who paints this rope sings behind the harbour. This forgotten ",
+            "68e0c440ba92044d560160ee519f5f299c3e09db36599a27f83d2ac49926546c",
+        ),
+        (
+            PORTUGUESE,
+            "Caetano e a floresta\n\nAs onças que uma onça vigia sorriem no rio. Depois, os padeiros tristes que ",
+            "0197c7e9c7b9157239ada8c08ae6173962684487b10ac7366ad759ee3a9478ed",
+        ),
+    ],
+)
+def test_same_seed_same_text_everywhere(lexicon, begins, sha256):
+    text = texts.END_OF_TEXT.join(texts.toy_language(lexicon).documents(50, seed=2026))
+    assert text.startswith(begins)
+    assert hashlib.sha256(text.encode()).hexdigest() == sha256
+
+
+def test_same_language_at_every_call_and_nobody_can_change_it():
+    assert texts.toy_language() is texts.toy_language(ENGLISH)
+    with pytest.raises(ValueError, match="read-only"):
+        texts.toy_language().probs[0] = 0
+
+
+# refusals
+
+
+def test_refuses_unknown_lexicon_and_nothing_asked_for():
+    with pytest.raises(ValueError, match=r"'french'.*english, portuguese"):
+        texts.toy_language("french")
+    language = echo()
+    for call in (language.documents, language.ids):
+        for n in (0, -3):
+            with pytest.raises(ValueError, match=f"at least 1 of .*, got {n}"):
+                call(n, seed=1)
+    with pytest.raises(ValueError, match="at least 1 of tokens"):
+        language.cross_entropy([])
+
+
+@pytest.mark.parametrize("name", ["decode", "next_probs", "log_probs", "cross_entropy"])
+@pytest.mark.parametrize(
+    ("ids", "says"),
+    [
+        ([1, 4], r"\[0, 4\), got 1 to 4"),
+        ([-1], r"\[0, 4\), got -1 to -1"),
+        ([0.5], "integer type, got float64"),
+        ([[1, 3]], r"shape \(1, 2\)"),
+    ],
+)
+def test_refuses_ids(name, ids, says):
+    with pytest.raises(ValueError, match=says):
+        getattr(echo(), name)(ids)
+
+
+def test_names_the_first_impossible_word():
+    language = echo()
+    says = "cannot produce 'tails' at position 2, after 'heads then'"
+    for call in (language.next_probs, language.log_probs, language.cross_entropy):
+        with pytest.raises(ValueError, match=says):
+            call([1, 3, 2])
+    with pytest.raises(ValueError, match=says):
+        language.nats_of("heads then tails")
+    with pytest.raises(ValueError, match=r"'<.endoftext.>' at position 1, after 'heads'"):
+        language.nats_of("heads")
+    wrong = texts.toy_language(ENGLISH).document(1).replace(" and the ", " and and ", 1)
+    with pytest.raises(ValueError, match="'and' at position 2"):
+        texts.toy_language(ENGLISH).nats_of(wrong)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("heads then cats", "'cats' at position 2"),
+        ("Heads", "'Heads' at position 0"),
+        ("heads  then heads", "character 6"),
+        ("heads then heads ", "character 16"),
+        (" heads", "character 0"),
+        ("heads\nthen", "character 5"),
+        ("heads <", "character 5"),
+    ],
+)
+def test_refuses_text_that_it_would_not_write(text, says):
+    with pytest.raises(ValueError, match=says):
+        echo().encode(text)
+
+
+@pytest.mark.parametrize(
+    ("rules", "says"),
+    [
+        ({}, "at least one state"),
+        ({"a": []}, "different words to follow state 'a'"),
+        ({"a": [("x", 1, "a"), ("x", 2, "a"), (texts.END_OF_TEXT, 1, "a")]}, "different words to follow state 'a'"),
+        ({"a": [("two words", 1, "a"), (texts.END_OF_TEXT, 1, "a")]}, "'two words'"),
+        ({"a": [("", 1, "a"), (texts.END_OF_TEXT, 1, "a")]}, "got ''"),
+        ({"a": [("x", 0, "a"), (texts.END_OF_TEXT, 1, "a")]}, "positive weight for 'x' in state 'a', got 0"),
+        ({"a": [("x", math.inf, "a"), (texts.END_OF_TEXT, 1, "a")]}, "got inf"),
+        ({"a": [("x", 1, "b"), (texts.END_OF_TEXT, 1, "a")]}, "after 'x' in state 'a', got 'b'"),
+        ({"a": [("x", 1, "b")], "b": [(texts.END_OF_TEXT, 1, "b")]}, "first state 'a', got 'b'"),
+        ({"a": [("x", 1, "b"), (texts.END_OF_TEXT, 1, "a")], "b": [("y", 1, "b")]}, "no document ends .* state 'b'"),
+    ],
+)
+def test_refuses_rules(rules, says):
+    with pytest.raises(ValueError, match=says):
+        texts.ToyLanguage.from_rules(rules)

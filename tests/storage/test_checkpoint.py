@@ -1,0 +1,578 @@
+"""Checkpoints: a resumed run ends bit for bit where it would have; a good one exists at every moment; refusals."""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import pickle
+import random
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from helpers.gpt import GPT, GPTConfig
+from helpers.storage import checkpoint
+from helpers.storage.checkpoint import RunState, _files, _folder
+
+CONFIG = GPTConfig(vocab_size=13, context_length=7, emb_dim=6, n_heads=2, n_layers=1, drop_rate=0.1)
+EVERY_DTYPE = [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16]
+EVERY_DTYPE += [torch.int8, torch.uint8, torch.bool]
+
+
+def tiny(step: int = 3, value: float = 1.0) -> RunState:
+    return RunState(step, {"w": torch.full((2, 3), value), "b": torch.arange(5.0)}, extra={"value": value})
+
+
+def new_run(**settings) -> tuple[GPT, torch.optim.Optimizer]:
+    torch.manual_seed(5)
+    model = GPT(CONFIG)
+    return model, torch.optim.AdamW(model.parameters(), lr=1e-2, betas=(0.8, 0.9), **settings)
+
+
+def train(model: GPT, optimizer: torch.optim.Optimizer, n_steps: int) -> None:
+    """Batches from torch's generator, lengths from Python's, a rate from numpy's: each must be where it was."""
+    for _ in range(n_steps):
+        length = random.randint(2, 7)
+        for group in optimizer.param_groups:
+            group["lr"] = float(np.random.uniform(1e-3, 1e-2))
+        ids = torch.randint(13, (3, length))
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(model(ids).flatten(0, 1), ids.flatten()).backward()
+        optimizer.step()
+
+
+def state_of(model, optimizer, step=3, **more) -> RunState:
+    return RunState(step, model.state_dict(), optimizer.state_dict(), rng=checkpoint.capture_rng("cpu"), **more)
+
+
+def same(a: object, b: object) -> bool:
+    """Equal in type and value, bit for bit; NaN equals NaN."""
+    if isinstance(a, torch.Tensor):
+        whole = isinstance(b, torch.Tensor) and a.dtype == b.dtype and a.shape == b.shape
+        return whole and torch.equal(a.reshape(-1).view(torch.uint8), b.reshape(-1).view(torch.uint8))
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, dict):
+        return list(a) == list(b) and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
+    return a == b or (isinstance(a, float) and math.isnan(a) and math.isnan(b))
+
+
+@pytest.mark.parametrize("settings", [{}, {"fused": True}, {"foreach": True, "amsgrad": True}])
+def test_a_resumed_run_ends_bit_for_bit_where_it_would_have(tmp_path, settings):
+    random.seed(7), np.random.seed(7)
+    model, optimizer = new_run(**settings)
+    train(model, optimizer, 3)
+    path = checkpoint.save(tmp_path, state_of(model, optimizer))
+    train(model, optimizer, 4)
+    expected = model.state_dict(), optimizer.state_dict()
+
+    random.seed(0), np.random.seed(0)
+    model, optimizer = new_run(**settings)
+    state = checkpoint.load(path)
+    before = pickle.dumps(state)
+    checkpoint.restore(model, optimizer, state)
+    assert checkpoint.restore_rng(state.rng) == ()
+    train(model, optimizer, 4)
+    assert same(dict(model.state_dict()), dict(expected[0]))
+    assert same(optimizer.state_dict(), expected[1])
+    assert pickle.dumps(state) == before, "training must not change the state that was loaded"
+    assert model.head.weight is model.token_embedding.weight
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9),
+        lambda p: torch.optim.Adafactor(p),
+        lambda p: torch.optim.AdamW(p, lr=torch.tensor(0.01), capturable=False, foreach=False),
+        lambda p: torch.optim.AdamW([{"params": p[:2], "weight_decay": 0.0}, {"params": p[2:]}]),
+        lambda p: torch.optim.LBFGS(p, max_iter=3),
+    ],
+)
+def test_any_optimizer_comes_back_exactly(tmp_path, build):
+    layers = torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.Linear(5, 2))
+    optimizer = build(list(layers.parameters()))
+
+    def closure():
+        optimizer.zero_grad()
+        loss = layers(torch.ones(2, 3)).square().sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    saved = optimizer.state_dict()
+    state = checkpoint.load(checkpoint.save(tmp_path, RunState(1, layers.state_dict(), saved)))
+    assert same(state.optimizer, saved)
+    checkpoint.restore(layers, build(list(layers.parameters())), state)
+
+
+def test_everything_comes_back(tmp_path):
+    odd = {
+        "nan": math.nan,
+        "inf": [math.inf, -math.inf],
+        "pair": (1, (2.5, None)),
+        7: {"$x": True},
+        "text": "ação \ud800",
+    }
+    state = tiny()
+    state.schedule, state.scaler, state.data, state.config, state.extra = (
+        odd,
+        {"scale": 65536.0},
+        {"at": 2**70},
+        {},
+        odd,
+    )
+    state.rng = checkpoint.capture_rng()
+    path = checkpoint.save(tmp_path / "run", state)
+    assert path == tmp_path / "run" / "step-00000003"
+    back = checkpoint.load(path)
+    for name in ("step", "schedule", "scaler", "rng", "data", "config", "extra", "versions", "optimizer"):
+        assert same(getattr(back, name), getattr(state, name)), name
+    assert same(dict(back.model), dict(state.model))
+    assert set(back.versions) == {"python", "torch", "numpy", "safetensors", "course"}
+    described = checkpoint.describe(path)
+    assert described["step"] == 3 and described["versions"] == state.versions
+    assert described["bytes"] == sum(f.stat().st_size for f in path.iterdir())
+    assert json.loads((path / "state.json").read_text())["format"] == "pretraining-a-gpt/checkpoint"
+
+
+def test_every_dtype_and_layout_and_what_the_ecosystem_reads(tmp_path):
+    model = {str(d): (torch.randn(3, 5) * 50).to(d) for d in EVERY_DTYPE}
+    model |= {"scalar": torch.tensor(2.5), "empty": torch.zeros(0, 3), "transposed": torch.randn(3, 5).T}
+    model |= {
+        "strided": torch.arange(11)[::2],
+        "parameter": torch.nn.Parameter(torch.ones(2)),
+        "__metadata__": torch.ones(1),
+    }
+    model["expanded"] = torch.tensor([1.0, 2.0]).expand(3, 2)
+    path = checkpoint.save(tmp_path, RunState(0, model))
+    back = checkpoint.load(path).model
+    assert list(back) == list(model)
+    theirs = safetensors.torch.load_file(path / "model.safetensors")
+    for name, tensor in model.items():
+        assert same(back[name], tensor.detach().contiguous()), name
+        assert back[name].is_contiguous() and not back[name].requires_grad
+        assert same(theirs[name if name != "__metadata__" else "__metadata__~1"], back[name]), name
+
+
+def test_what_the_ecosystem_writes_is_byte_for_byte_what_we_write(tmp_path):
+    tensors = {"b": torch.randn(3), "a": torch.randn(2, 5), "n": torch.arange(4), "h": torch.randn(7).half()}
+    path = checkpoint.save(tmp_path, RunState(0, tensors))
+    safetensors.torch.save_file(tensors, tmp_path / "theirs", metadata={"format": "pt"})
+    assert (path / "model.safetensors").read_bytes() == (tmp_path / "theirs").read_bytes()
+
+
+def test_a_shared_matrix_is_stored_once_and_comes_back_shared(tmp_path):
+    model, _ = new_run()
+    path = checkpoint.save(tmp_path, RunState(0, model.state_dict()))
+    stored = safetensors.torch.load_file(path / "model.safetensors")
+    assert "head.weight" not in stored and "token_embedding.weight" in stored
+    back = checkpoint.load(path).model
+    assert back["head.weight"] is back["token_embedding.weight"]
+    halves = torch.arange(8.0)  # neighbours in one storage are not the same tensor
+    back = checkpoint.load(checkpoint.save(tmp_path, RunState(1, {"a": halves[:4], "b": halves[4:]}))).model
+    assert back["a"].tolist() == [0, 1, 2, 3] and back["b"].tolist() == [4, 5, 6, 7]
+
+
+def test_sums_are_what_sha256sum_reads(tmp_path):
+    path = checkpoint.save(tmp_path, tiny())
+    assert len((path / "SHA256SUMS").read_text().splitlines()) == 3
+    if shutil.which("sha256sum"):
+        result = subprocess.run(["sha256sum", "-c", "SHA256SUMS"], cwd=path, capture_output=True, text=True)
+        assert result.returncode == 0 and result.stdout.count("OK") == 3
+
+
+def test_generators_go_on_where_they_were():
+    random.gauss(0, 1), np.random.randn(1)  # each now holds the second of a pair
+    rng = json.loads(json.dumps(checkpoint.capture_rng()))
+    draw = lambda: (random.gauss(0, 1), random.random(), np.random.randn(3).tolist(), torch.rand(3).tolist())  # noqa: E731
+    first = draw()
+    assert draw() != first
+    assert checkpoint.restore_rng(rng) == ()
+    assert draw() == first
+    rng["cuda"] = {"97": rng["torch"]}
+    assert checkpoint.restore_rng(rng) == ("cuda:97",)
+
+
+def test_a_single_gpus_state_goes_to_the_gpu_in_use(monkeypatch):
+    cards = {0: torch.zeros(16, dtype=torch.uint8), 1: torch.ones(16, dtype=torch.uint8)}
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda i: cards[i].clone())
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda state, i: cards.update({i: state.clone()}))
+    rng, both = checkpoint.capture_rng("cuda:1"), checkpoint.capture_rng()
+
+    def restored(rng, device):
+        cards.update({i: torch.full((16,), 7, dtype=torch.uint8) for i in range(2)})
+        return checkpoint.restore_rng(rng, device), [int(cards[i][0]) for i in range(2)]
+
+    assert restored(rng, "cuda:0") == ((), [1, 7])
+    assert restored(rng, torch.device("cuda:1")) == ((), [7, 1])
+    assert restored(rng, None) == ((), [7, 1])
+    assert restored(both, "cuda:1") == ((), [7, 1])
+    assert restored(both, None) == ((), [0, 1])
+    assert restored(rng, "cpu") == (("cuda:1",), [7, 7])
+    assert restored(checkpoint.capture_rng("cpu"), "cuda:0") == (("cuda:0",), [7, 7])
+    assert restored(both | {"cuda": both["cuda"] | {"2": both["torch"]}}, "cuda:3") == (("cuda:3",), [7, 7])
+
+
+@pytest.mark.parametrize(
+    ("generator", "key", "value"),
+    [
+        ("python", "words", [1, 2, 3]),
+        ("python", "version", 99),
+        ("python", "gauss", "a"),
+        ("numpy", "words", [-1] * 624),
+        ("numpy", "position", 625),
+        ("numpy", "gauss", math.nan),
+        ("torch", None, "00"),
+        ("torch", None, "xy"),
+        ("cuda", None, []),
+    ],
+)
+def test_a_wrong_generator_state_touches_none(generator, key, value):
+    rng, before = checkpoint.capture_rng("cpu"), checkpoint.capture_rng("cpu")
+    if key is None:
+        rng[generator] = value
+    else:
+        rng[generator][key] = value
+    random.random(), np.random.rand(), torch.rand(1)
+    now = checkpoint.capture_rng("cpu")
+    with pytest.raises(ValueError, match="capture_rng gives"):
+        checkpoint.restore_rng(rng)
+    assert checkpoint.capture_rng("cpu") == now != before
+
+
+def test_keeps_the_last_good_ones_and_the_protected(tmp_path):
+    for step in range(1, 7):
+        checkpoint.save(tmp_path, tiny(step), keep=2, protect=[2])
+    assert names(tmp_path) == ["step-00000002", "step-00000005", "step-00000006"]
+    flip(tmp_path / "step-00000006" / "model.safetensors", -1)
+    checkpoint.save(tmp_path, tiny(7), keep=2)
+    assert names(tmp_path) == ["step-00000005", "step-00000006", "step-00000007"], "a damaged one does not count"
+    checkpoint.save(tmp_path, tiny(4), keep=1)
+    assert "step-00000004" in names(tmp_path), "the one just written stays, whatever its step"
+
+
+def test_deletes_nothing_that_it_did_not_write(tmp_path):
+    first = checkpoint.save(tmp_path, tiny(1))
+    (first / "notes.txt").write_text("mine")
+    (tmp_path / "step-00000000").mkdir()
+    (tmp_path / "step-00000000" / "photo.png").write_text("mine")
+    (tmp_path / ".step-00000001.writing-00000000").mkdir()
+    (tmp_path / ".step-00000001.writing-00000000" / "diary").write_text("mine")
+    (tmp_path / "step-1.bak").write_text("mine")
+    outside = tmp_path.parent / f"{tmp_path.name}-outside"
+    checkpoint.save(outside, tiny(2))
+    (tmp_path / "step-00000002").symlink_to(outside / "step-00000002")
+    everything = sorted(p for p in tmp_path.rglob("*"))
+    for step in (3, 4):
+        checkpoint.save(tmp_path, tiny(step), keep=1)
+    assert set(everything) <= set(tmp_path.rglob("*"))
+    checkpoint.save(tmp_path, tiny(1, 5.0), keep=1)  # a file of the user in what is replaced: moved aside, in sight
+    kept = [p for p in tmp_path.iterdir() if p.name.startswith("step-00000001.kept-")]
+    assert [(p / "notes.txt").read_text() for p in kept] == ["mine"]
+    assert checkpoint.load(first).extra == {"value": 5.0}
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(p.name for p in folder.iterdir())
+
+
+def flip(path: Path, at: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(data)
+
+
+def test_find_gives_the_newest_good_one_and_says_why_others_were_refused(tmp_path):
+    assert checkpoint.find(tmp_path / "new").path is None
+    assert checkpoint.find(tmp_path).refused == []
+    for step in (1, 2, 3, 4):
+        checkpoint.save(tmp_path, tiny(step, step), keep=9)
+    flip(tmp_path / "step-00000004" / "state.json", 40)
+    (tmp_path / "step-00000003" / "SHA256SUMS").unlink()
+    (tmp_path / ".step-00000009.writing-0123abcd").mkdir()
+    found = checkpoint.find(tmp_path)
+    assert found.path == tmp_path / "step-00000002" and found.state.extra == {"value": 2}
+    assert [path.name for path, _ in found.refused] == ["step-00000004", "step-00000003"]
+    assert "sha256" in found.refused[0][1] and "did not end" in found.refused[1][1]
+    checkpoint.save(tmp_path, tiny(5), keep=9)
+    assert ".step-00000009.writing-0123abcd" not in names(tmp_path), "leftovers are cleaned by the next save"
+
+
+class Killed(BaseException):
+    """The process ends here: from now on nothing reaches the disk."""
+
+
+def kill_after(monkeypatch, n_calls: int) -> dict:
+    """Let `n_calls` calls that change the disk through, then none."""
+    calls = {"left": n_calls}
+
+    def limited(real):
+        def call(*args, **kwargs):
+            if calls["left"] <= 0:
+                raise Killed
+            calls["left"] -= 1
+            return real(*args, **kwargs)
+
+        return call
+
+    for name in ("mkdir", "rename", "unlink", "rmdir", "fsync"):
+        monkeypatch.setattr(os, name, limited(getattr(os, name)))
+    return calls
+
+
+@pytest.mark.parametrize("step", [3, 4])  # the same step again, and the next one
+def test_a_good_one_exists_at_every_moment(tmp_path, step):
+    n_calls, finished = 0, False
+    while not finished:
+        folder = tmp_path / str(n_calls)
+        checkpoint.save(folder, tiny(3, 1.0), keep=1)
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            kill_after(monkeypatch, n_calls)
+            try:
+                checkpoint.save(folder, tiny(step, 2.0), keep=1)
+                finished = True
+            except Killed:
+                pass
+        found = checkpoint.find(folder)
+        assert found.path is not None and found.refused == [], f"killed after {n_calls} calls"
+        value = found.state.extra["value"]
+        assert (found.state.step, value) in {(3, 1.0), (step, 2.0)}
+        assert same(dict(found.state.model), dict(tiny(3, value).model))
+        assert value == 2.0 or not finished
+        checkpoint.save(folder, tiny(step, 3.0), keep=1)  # the next save cleans up
+        assert names(folder) == [f"step-{step:08d}"]
+        n_calls += 1
+    assert n_calls > 12
+
+
+@pytest.mark.parametrize(
+    ("code", "says"), [(errno.ENOSPC, "make room"), (errno.EIO, "mount"), (errno.EROFS, "only be read")]
+)
+@pytest.mark.parametrize("call", ["fsync", "rename", "mkdir", "open"])
+def test_a_drive_that_fails_leaves_earlier_checkpoints_alone(tmp_path, monkeypatch, code, says, call):
+    path = checkpoint.save(tmp_path, tiny(1))
+
+    def fail(*args, **kwargs):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(*((_files, "open", fail) if call == "open" else (os, call, fail)), raising=False)
+    for step in (1, 2):
+        with pytest.raises(checkpoint.StorageError, match=says) as caught:
+            checkpoint.save(tmp_path, tiny(step, 2.0))
+        assert isinstance(caught.value, OSError) and caught.value.errno == code
+        assert str(tmp_path) in str(caught.value) and os.strerror(code) in str(caught.value)
+    monkeypatch.undo()
+    assert names(tmp_path) == ["step-00000001"]
+    assert checkpoint.load(path).extra == {"value": 1.0}
+
+
+def test_a_disk_that_fills_up_in_the_middle_of_a_file(tmp_path, monkeypatch):
+    checkpoint.save(tmp_path, tiny(1))
+
+    def half(path, blocks):
+        first = memoryview(next(iter(blocks)))
+        path.write_bytes(first[: len(first) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(_folder, "write_file", half)
+    with pytest.raises(checkpoint.StorageError, match="step-00000002 failed"):
+        checkpoint.save(tmp_path, tiny(2))
+    assert names(tmp_path) == ["step-00000001"]
+
+
+def test_a_folder_that_vanishes(tmp_path, monkeypatch):
+    drive = tmp_path / "drive"
+    drive.mkdir()
+    path = checkpoint.save(drive / "run", tiny(1))
+    real = _folder.write_file
+
+    def vanish(file, blocks):
+        shutil.rmtree(drive)
+        return real(file, blocks)
+
+    monkeypatch.setattr(_folder, "write_file", vanish)
+    with pytest.raises(checkpoint.StorageError, match="mount the drive"):
+        checkpoint.save(drive / "run", tiny(2))
+    monkeypatch.undo()
+    for call in (
+        lambda: checkpoint.save(drive / "run", tiny(2)),
+        lambda: checkpoint.find(drive / "run"),
+        lambda: checkpoint.load(path),
+        lambda: checkpoint.describe(path),
+        lambda: checkpoint.save_model(drive / "model", tiny().model, {}),
+        lambda: checkpoint.load_model(drive / "model"),
+    ):
+        with pytest.raises(checkpoint.StorageError, match="mount the drive"):
+            call()
+    assert not drive.exists(), "a drive that has gone must not come back as a folder"
+    (tmp_path / "file").write_text("")
+    for call in (lambda: checkpoint.save(tmp_path / "file", tiny()), lambda: checkpoint.find(tmp_path / "file")):
+        with pytest.raises(checkpoint.StorageError, match="a file stands where"):
+            call()
+
+
+def test_a_network_drive_that_cannot_flush_folders_is_tolerated(tmp_path, monkeypatch):
+    real = os.fsync
+
+    def fsync(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    checkpoint.load(checkpoint.save(tmp_path, tiny()))
+
+
+def test_the_disk_has_every_file_before_the_name_appears_and_the_sums_last(tmp_path, monkeypatch):
+    checkpoint.save(tmp_path, tiny(1))  # the folder of the run is there
+    events, fsync, rename = [], os.fsync, os.rename
+    monkeypatch.setattr(os, "fsync", lambda fd: (events.append(os.fstat(fd).st_ino), fsync(fd)))
+    monkeypatch.setattr(os, "rename", lambda a, b: (events.append("rename"), rename(a, b)))
+    path = checkpoint.save(tmp_path, tiny(2))
+    order = [path / name for name in ("model.safetensors", "optimizer.safetensors", "state.json", "SHA256SUMS")]
+    inodes = [entry.stat().st_ino for entry in [*order, path]]
+    assert events == [*inodes, "rename", tmp_path.stat().st_ino]
+
+
+def test_an_interruption_leaves_nothing_behind(tmp_path, monkeypatch):
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_folder, "sums_text", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoint.save(tmp_path, tiny())
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"extra": {"a": {"b": {1, 2}}}}, r"extra\.a\.b cannot be stored: expected None, .* got set"),
+        ({"data": {"x": torch.ones(1)}}, r"data\.x cannot be stored.*got Tensor.*\.item\(\)"),
+        ({"config": {1.5: 2}}, "keys of type str or int, got 1.5"),
+        ({"model": {"z": torch.ones(2, dtype=torch.complex64)}}, "z: expected a dtype among .*got torch.complex64"),
+        ({"model": {"z": torch.ones(2, device="meta")}}, "z: expected a dense tensor.*meta"),
+        ({"optimizer": {"state": {0: {"f": len}}}}, r"state\.0\.f cannot be stored.*got builtin"),
+    ],
+)
+def test_refuses_to_write_what_it_could_not_give_back(tmp_path, change, says):
+    state = tiny()
+    for name, value in change.items():
+        setattr(state, name, value)
+    with pytest.raises(ValueError, match=says):
+        checkpoint.save(tmp_path / "run", state)
+    assert names(tmp_path) == []
+
+
+def test_refuses_wrong_arguments(tmp_path):
+    for keep in (0, True, 1.5):
+        with pytest.raises(ValueError, match="keep must be"):
+            checkpoint.save(tmp_path, tiny(), keep=keep)
+    for step in (-1, True, 1.0):
+        with pytest.raises(ValueError, match="step must be"):
+            RunState(step, {})
+    with pytest.raises(ValueError, match="model must be a dict, got list"):
+        RunState(0, [])
+    with pytest.raises(ValueError, match="scaler must be its state_dict or None"):
+        RunState(0, {}, scaler=1)
+    with pytest.raises(ValueError, match=r"floating point.*got torch.int8"):
+        checkpoint.save_model(tmp_path / "m", {}, {}, dtype=torch.int8)
+
+
+def without(state, name):
+    state.model = {k: v for k, v in state.model.items() if k != name}
+
+
+def set_moment(state, value):
+    state.optimizer["state"][0]["exp_avg"] = value
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda s: without(s, "final_norm.bias"), r"missing: final_norm\.bias \(6,\) float32"),
+        (lambda s: s.model.update(more=torch.ones(2)), r"left over: more \(2,\) float32"),
+        (lambda s: s.model.update({"final_norm.bias": torch.ones(7)}), r"bias: expected \(6,\) float32, got \(7,\)"),
+        (lambda s: s.model.update({"final_norm.bias": torch.ones(6).half()}), r"float32, got \(6,\) float16"),
+        (lambda s: s.model.update({"final_norm.bias": 3}), r"float32, got int"),
+        (lambda s: setattr(s, "optimizer", None), "has none; pass None"),
+        (lambda s: s.optimizer.pop("state"), "expected a state_dict with"),
+        (lambda s: s.optimizer["param_groups"].append({"params": [5]}), r"expected groups of \[16\] .*got \[16, 1\]"),
+        (lambda s: s.optimizer["state"].update({99: {}}), "parameter 99, which no group has"),
+        (
+            lambda s: set_moment(s, torch.ones(13, 7)),
+            r"exp_avg of parameter 0: expected \(13, 6\) float32, got \(13, 7\)",
+        ),
+        (lambda s: set_moment(s, torch.ones(13, 6).double()), r"exp_avg of parameter 0: .* float64"),
+        (
+            lambda s: (
+                s.optimizer["param_groups"][0].update(momentum=1, betas=None)
+                or s.optimizer["param_groups"][0].pop("eps")
+            ),
+            "settings",
+        ),
+    ],
+)
+def test_restore_says_what_does_not_fit_before_touching_anything(tmp_path, spoil, says):
+    model, optimizer = new_run()
+    train(model, optimizer, 1)
+    state = checkpoint.load(checkpoint.save(tmp_path, state_of(model, optimizer)))
+    spoil(state)
+    train(model, optimizer, 1)
+    before = pickle.dumps((model.state_dict(), optimizer.state_dict()))
+    with pytest.raises(ValueError, match=says):
+        checkpoint.restore(model, optimizer, state)
+    assert pickle.dumps((model.state_dict(), optimizer.state_dict())) == before
+
+
+def test_restore_refuses_another_optimizer_and_lists_at_most_a_few(tmp_path):
+    model, optimizer = new_run()
+    train(model, optimizer, 1)
+    state = state_of(model, optimizer)
+    with pytest.raises(ValueError, match="settings"):
+        checkpoint.restore(model, torch.optim.SGD(model.parameters(), lr=1), state)
+    with pytest.raises(ValueError, match="and 9 more"):
+        checkpoint.restore(model, None, RunState(0, {}))
+
+
+def test_a_model_of_its_own(tmp_path):
+    model, _ = new_run()
+    path = checkpoint.save_model(tmp_path / "m", model.state_dict(), {"emb_dim": 6}, {"loss": 2.5}, torch.bfloat16)
+    assert names(path) == ["SHA256SUMS", "config.json", "model.safetensors"]
+    for where in (path, path / "model.safetensors"):
+        saved = checkpoint.load_model(where)
+        assert (saved.config, saved.extra) == ({"emb_dim": 6}, {"loss": 2.5})
+        assert saved.model["head.weight"] is saved.model["token_embedding.weight"]
+        assert same(saved.model["head.weight"], model.head.weight.detach().bfloat16())
+    with pytest.raises(ValueError, match="bfloat16"):
+        checkpoint.restore(model, None, saved)
+    checkpoint.restore(model, None, saved, same_dtype=False)
+    assert torch.equal(model.head.weight, saved.model["head.weight"].float())
+    again = checkpoint.save_model(path / "model.safetensors", {"n": torch.arange(3)}, {}, dtype=torch.float16)
+    assert again == path and checkpoint.load_model(path).model["n"].dtype == torch.int64
+    assert names(tmp_path) == ["m"]
+    os.rename(path, tmp_path / ".m.replaced-0123abcd")  # killed between two renames
+    assert checkpoint.load_model(path).model["n"].tolist() == [0, 1, 2]
+    checkpoint.save_model(path, {"n": torch.arange(3)}, {})
+    assert names(tmp_path) == ["m"]
+    (path / "README.md").write_text("mine")
+    assert checkpoint.load_model(path).model, "a file beside the three is not opened and does no harm"
+    with pytest.raises(checkpoint.Foreign, match="folder of its own"):
+        checkpoint.save_model(path, {}, {})
+    with pytest.raises(checkpoint.Foreign, match=r"expected SHA256SUMS|expected format|is missing"):
+        checkpoint.load(tmp_path)
+    flip(path / "model.safetensors", -1)
+    with pytest.raises(checkpoint.Damaged, match="crc32"):
+        checkpoint.load_model(path)

@@ -1,0 +1,353 @@
+"""Published weights against transformers: scores, loss, gradients, tokens; every tensor accounted for; and back."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+
+from helpers.gpt import GPT, GPTConfig, generate, next_token_loss, preset
+from helpers.storage import weights
+
+V, T, C, H, L = 53, 23, 28, 7, 3
+IDS = torch.arange(2 * T).view(2, T) * 7 % V
+
+
+def gpt2(**changes) -> transformers.GPT2LMHeadModel:
+    fields = dict(vocab_size=V, n_positions=T, n_embd=C, n_head=H, n_layer=L, bos_token_id=None, eos_token_id=None)
+    torch.manual_seed(0)
+    return lively(transformers.GPT2LMHeadModel(transformers.GPT2Config(**fields | changes)))
+
+
+def opt(**changes) -> transformers.OPTForCausalLM:
+    fields = dict(
+        vocab_size=V, max_position_embeddings=T, hidden_size=C, word_embed_proj_dim=C, num_attention_heads=H,
+        num_hidden_layers=L, ffn_dim=4 * C, bos_token_id=2, eos_token_id=2,
+        pad_token_id=None,  # theirs never trains the padding's row
+    )  # fmt: skip
+    torch.manual_seed(0)
+    return lively(transformers.OPTForCausalLM(transformers.OPTConfig(**fields | changes)))
+
+
+def lively(model: torch.nn.Module) -> torch.nn.Module:
+    """Random biases and gains too: zeros and ones would hide a swap."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+    return model.eval()
+
+
+@pytest.fixture(params=["gpt2", "gpt2-untied", "gpt2-inner", "opt", "opt-untied", "opt-nobias"])
+def theirs(request) -> torch.nn.Module:
+    return {
+        "gpt2": gpt2,
+        "gpt2-untied": lambda: gpt2(tie_word_embeddings=False),
+        "gpt2-inner": lambda: gpt2(n_inner=41, activation_function="gelu", layer_norm_epsilon=1e-3),
+        "opt": opt,
+        "opt-untied": lambda: opt(tie_word_embeddings=False),
+        "opt-nobias": lambda: opt(enable_bias=False, activation_function="gelu"),
+    }[request.param]()
+
+
+def test_parity(theirs, tmp_path):
+    theirs.save_pretrained(tmp_path)
+    ours = weights.load(tmp_path)
+    assert ours.n_params == sum(p.numel() for p in theirs.parameters()) and not ours.training
+    with torch.no_grad():
+        torch.testing.assert_close(ours(IDS), theirs(IDS).logits, atol=1e-4, rtol=0)
+    loss, their_loss = next_token_loss(ours(IDS[:, :-1]), IDS[:, 1:]), theirs(IDS, labels=IDS).loss
+    torch.testing.assert_close(loss, their_loss, atol=1e-5, rtol=0)
+    loss.backward()
+    their_loss.backward()
+    embedding = theirs.get_input_embeddings().weight
+    torch.testing.assert_close(ours.token_embedding.weight.grad, embedding.grad, atol=1e-5, rtol=1e-4)
+    total = sum(float(p.grad.double().pow(2).sum()) for p in ours.parameters())
+    their_total = sum(float(p.grad.double().pow(2).sum()) for p in theirs.parameters() if p.grad is not None)
+    assert total == pytest.approx(their_total, rel=1e-4)
+
+
+def test_generation_token_for_token(theirs, tmp_path):
+    theirs.save_pretrained(tmp_path)
+    ours = weights.load(tmp_path)
+    prompt = IDS[:1, :5]
+    options = dict(attention_mask=torch.ones_like(prompt), max_new_tokens=15, do_sample=False, eos_token_id=None)
+    expected = theirs.generate(prompt, pad_token_id=1, **options)
+    assert generate(ours, prompt, 15, temperature=0).tolist() == expected.tolist()
+
+
+def test_there_and_back(theirs, tmp_path):
+    """Ours saved in their format gives the same tensors again, and transformers opens it."""
+    theirs.save_pretrained(tmp_path / "theirs")
+    ours = weights.load(tmp_path / "theirs")
+    model_type = theirs.config.model_type
+    weights.save(ours, tmp_path / "ours", model_type)
+    back = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "ours").eval()
+    assert type(back) is type(theirs)
+    with torch.no_grad():
+        torch.testing.assert_close(back(IDS).logits, theirs(IDS).logits, atol=1e-6, rtol=0)
+    again = weights.load(tmp_path / "ours")
+    assert again.config == ours.config
+    for (name, a), b in zip(again.named_parameters(), ours.parameters(), strict=True):
+        assert torch.equal(a, b), name
+
+
+def test_a_model_of_the_course_goes_out_also_without_biases(tmp_path):
+    config = GPTConfig(V, T, C, H, L, qkv_bias=False, linear_bias=False, tied_head=False, activation="relu")
+    torch.manual_seed(0)
+    ours = lively(GPT(config))
+    weights.save(ours, tmp_path / "m", dtype=torch.float64)
+    back = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "m").eval()
+    with torch.no_grad():
+        torch.testing.assert_close(back(IDS).logits.float(), ours(IDS), atol=1e-5, rtol=0)
+    assert json.loads((tmp_path / "m" / "config.json").read_text())["torch_dtype"] == "float64"
+
+
+@pytest.mark.parametrize("name", ["gpt2-124m", "gpt2-355m", "gpt2-774m", "gpt2-1558m", "opt-125m"])
+def test_published_shapes_with_one_layer(name, tmp_path):
+    """Width, heads, vocabulary and context as published; one layer of the many, which are alike."""
+    config = preset(name)
+    if name == "opt-125m":
+        theirs = transformers.OPTForCausalLM(transformers.OPTConfig(num_hidden_layers=1))
+    else:
+        fields = dict(n_embd=config.emb_dim, n_head=config.n_heads, n_layer=1)
+        theirs = transformers.GPT2LMHeadModel(transformers.GPT2Config(**fields))
+    theirs.eval().save_pretrained(tmp_path)
+    ours = weights.load(tmp_path)
+    assert ours.config == preset(name, n_layers=1, drop_rate=0.0)
+    ids = torch.arange(40)[None] * 1201 % config.vocab_size
+    with torch.no_grad():
+        torch.testing.assert_close(ours(ids), theirs(ids).logits, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("how", ["no prefix", "with buffers", "with the tied head", "in shards", "float16", "old .bin"])
+def test_the_ways_in_which_it_was_published(how, tmp_path):
+    theirs = opt() if how in ("float16", "old .bin") else gpt2()
+    if how == "float16":
+        theirs = theirs.half()
+    theirs.save_pretrained(tmp_path, max_shard_size="10KB" if how == "in shards" else "5GB")
+    path = tmp_path / "model.safetensors"
+    if how == "in shards":
+        assert len(list(tmp_path.glob("model-*.safetensors"))) > 1 and not path.exists()
+    elif how != "float16":
+        state = load_file(path)
+        if how == "no prefix":
+            state = {name.removeprefix("transformer."): value for name, value in state.items()}
+        elif how == "with buffers":
+            state["transformer.h.0.attn.bias"] = torch.ones(1, 1, T, T)
+            state["transformer.h.2.attn.masked_bias"] = torch.tensor(-1e4)
+        elif how == "with the tied head":
+            state["lm_head.weight"] = state["transformer.wte.weight"].clone()
+        else:
+            path.unlink()
+            state = {name.removeprefix("model."): value for name, value in state.items()}
+            torch.save(state, tmp_path / "pytorch_model.bin")
+        if how != "old .bin":
+            save_file(state, path)
+    ours = weights.load(tmp_path, drop_rate=0.2)
+    assert ours.config.drop_rate == 0.2 and ours.token_embedding.weight.dtype == torch.float32
+    with torch.no_grad():
+        torch.testing.assert_close(ours(IDS), theirs.float()(IDS).logits, atol=1e-4, rtol=0)
+    assert weights.load(tmp_path, dtype=torch.bfloat16).head.weight.dtype == torch.bfloat16
+
+
+def published(folder: Path, change) -> Path:
+    gpt2().save_pretrained(folder)
+    state = load_file(folder / "model.safetensors")
+    change(state)
+    save_file({k: v.contiguous() for k, v in state.items()}, folder / "model.safetensors")
+    return folder
+
+
+def test_every_discrepancy_is_named_at_once(tmp_path):
+    def change(state):
+        del state["transformer.h.1.attn.c_attn.weight"]
+        state["transformer.h.7.ln_1.weight"] = torch.ones(C)
+        state["transformer.wpe.weight"] = torch.ones(T + 2, C)
+
+    with pytest.raises(ValueError) as caught:
+        weights.load(published(tmp_path, change))
+    said = str(caught.value)
+    assert "missing: transformer.h.1.attn.c_attn.weight" in said and "extra: transformer.h.7.ln_1.weight" in said
+    assert f"transformer.wpe.weight is ({T + 2}, {C}), expected ({T}, {C})" in said
+
+
+def test_a_matrix_that_lies_the_other_way_is_misshapen(tmp_path):
+    def change(state):
+        state["transformer.h.0.attn.c_attn.weight"] = state["transformer.h.0.attn.c_attn.weight"].T
+
+    with pytest.raises(ValueError, match=rf"c_attn.weight is \({3 * C}, {C}\), expected \({C}, {3 * C}\)"):
+        weights.load(published(tmp_path, change))
+
+
+def test_a_head_that_contradicts_the_config(tmp_path):
+    def change(state):
+        state["lm_head.weight"] = state["transformer.wte.weight"] + 1
+
+    with pytest.raises(ValueError, match="ties the head"):
+        weights.load(published(tmp_path, change))
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"model_type": "llama"}, "gpt2, opt, got 'llama'"),
+        ({"activation_function": "silu"}, "silu"),
+        ({"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx"),
+        ({"vocab_size": V + 1}, rf"wte.weight is \({V}, {C}\), expected \({V + 1}, {C}\)"),
+        ({"n_head": 5}, "multiple of n_heads"),
+        ({"n_embd": None}, "must give n_embd as a whole number, got None"),
+    ],
+)
+def test_refuses_configs(changes, says, tmp_path):
+    gpt2().save_pretrained(tmp_path)
+    fields = json.loads((tmp_path / "config.json").read_text()) | changes
+    (tmp_path / "config.json").write_text(json.dumps(fields))
+    with pytest.raises(ValueError, match=says):
+        weights.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [({"do_layer_norm_before": False}, "do_layer_norm_before"), ({"word_embed_proj_dim": 14}, "OPT-350M")],
+)
+def test_refuses_the_opt_that_is_built_differently(changes, says, tmp_path):
+    opt(**changes).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=says):
+        weights.load(tmp_path)
+
+
+class Evil:
+    def __reduce__(self):
+        return open, ("made-by-a-pickle", "w")
+
+
+def test_damaged_files_say_so_and_run_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"no config.json"):
+        weights.load(tmp_path)
+    gpt2().save_pretrained(tmp_path)
+    path = tmp_path / "model.safetensors"
+    whole = path.read_bytes()
+    for cut in (0, 5, 100, len(whole) - 1):
+        path.write_bytes(whole[:cut])
+        with pytest.raises(ValueError, match="fetch it again"):
+            weights.load(tmp_path)
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match=r"neither model\.safetensors"):
+        weights.load(tmp_path)
+    for content in (Evil(), [1, 2], {"a": 1}):
+        torch.save(content, tmp_path / "pytorch_model.bin")
+        with pytest.raises(ValueError, match=r"pytorch_model\.bin"):
+            weights.load(tmp_path)
+    assert not (tmp_path / "made-by-a-pickle").exists()
+    outside = tmp_path.parent / "x.safetensors"  # there, and sound, and yet none of this folder's
+    outside.write_bytes(whole)
+    (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": {"a": "../x.safetensors"}}')
+    with pytest.raises(FileNotFoundError, match=r"\.\./x"):
+        weights.load(tmp_path)
+    (tmp_path / "config.json").write_text("[]")
+    with pytest.raises(ValueError, match="JSON"):
+        weights.read_config(tmp_path)
+
+
+def test_saving_refuses_and_leaves_nothing(tmp_path, monkeypatch):
+    model = GPT(GPTConfig(V, T, C, H, L))
+    with pytest.raises(ValueError, match="gpt2, opt"):
+        weights.save(model, tmp_path / "a", "llama")
+    with pytest.raises(ValueError, match="position_offset of 2"):
+        weights.save(model, tmp_path / "a", "opt")
+    with pytest.raises(ValueError, match="save it as 'opt'"):
+        weights.save(GPT(GPTConfig(V, T, C, H, L, position_offset=2)), tmp_path / "a")
+    monkeypatch.setattr("helpers.storage.weights._save.save_file", lambda *a, **k: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        weights.save(model, tmp_path / "a")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "mine").touch()
+    with pytest.raises(FileExistsError, match="not empty"):
+        weights.save(model, tmp_path / "a")
+
+
+MEASURE = """
+import resource, sys, torch
+from helpers.storage import weights
+torch.set_num_threads(1)
+weights.load(sys.argv[2])
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+model = weights.load(sys.argv[1])
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024, model.n_params * 4)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts peak memory as Linux does")
+@pytest.mark.parametrize("as_bin", [False, True])
+def test_memory_holds_the_model_and_one_tensor(tmp_path, as_bin):
+    gpt2().save_pretrained(tmp_path / "small")
+    theirs = gpt2(vocab_size=20000, n_embd=512, n_head=8, n_layer=8)
+    theirs.save_pretrained(tmp_path / "large")
+    if as_bin:
+        path = tmp_path / "large" / "model.safetensors"
+        torch.save(load_file(path), tmp_path / "large" / "pytorch_model.bin")
+        path.unlink()
+    command = [sys.executable, "-c", MEASURE, tmp_path / "large", tmp_path / "small"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    grown, model_bytes = map(int, done.stdout.split())
+    largest = 20000 * 512 * 4
+    # pages of the file that the system keeps mapped count as memory of the process, though it may drop them
+    assert grown <= model_bytes + largest + 12e6 or as_bin, f"{grown / 1e6:.0f} MB for {model_bytes / 1e6:.0f} MB"
+    assert grown <= 2.2 * model_bytes
+
+
+def test_vocabulary_grows_and_shrinks():
+    torch.manual_seed(0)
+    for tied in (True, False):
+        model = lively(GPT(GPTConfig(V, T, C, H, L, tied_head=tied, drop_rate=0.3)))
+        for n in (V + 11, V, V - 5):
+            model.gradient_checkpointing = n == V
+            new = weights.resize_vocabulary(model, n)
+            assert new.gradient_checkpointing == model.gradient_checkpointing
+            assert new.config.vocab_size == n and not new.training and new.config.tied_head == tied
+            assert (new.head.weight is new.token_embedding.weight) == tied
+            kept = min(n, V)
+            ids = IDS % kept
+            with torch.no_grad():
+                assert torch.equal(new(ids)[..., :kept], model(ids)[..., :kept]), "old scores are the old ones"
+            if n > V:
+                torch.testing.assert_close(new.head.weight[V:].mean(0), model.head.weight.mean(0))
+    drawn = weights.resize_vocabulary(model, V + 400, initialisation="random").token_embedding.weight[V:]
+    assert drawn.std().item() == pytest.approx(0.02, rel=0.05)
+    assert model.config.vocab_size == V
+    with pytest.raises(ValueError, match="mean, random"):
+        weights.resize_vocabulary(model, V, initialisation="zeros")
+    with pytest.raises(ValueError, match="vocab_size"):
+        weights.resize_vocabulary(model, 0)
+
+
+def test_a_grown_model_trains_and_a_mean_row_is_an_average_word():
+    torch.manual_seed(0)
+    model = lively(GPT(GPTConfig(V, T, C, H, L, drop_rate=0.0)))
+    by = {how: weights.resize_vocabulary(model, V + 1, initialisation=how) for how in ("mean", "random")}
+    with torch.no_grad():
+        old = model(IDS).logsumexp(-1)
+        lost = {how: (m(IDS).logsumexp(-1) - old).mean().item() for how, m in by.items()}
+    assert 0 < lost["mean"] < 0.05  # the new token takes a fiftieth and less
+    next_token_loss(by["mean"](IDS + 1), IDS).backward()
+    assert by["mean"].token_embedding.weight.grad[V].abs().sum() > 0
+
+
+def test_disagreement_is_said_with_both_numbers():
+    model = GPT(GPTConfig(V, T, C, H, L))
+    weights.check_vocabulary(model, V)
+    weights.check_vocabulary(model, V - 3)
+    with pytest.raises(
+        ValueError, match=rf"{V + 1} tokens .* up to {V}, but .* {V}: .*resize_vocabulary\(model, {V + 1}\)"
+    ):
+        weights.check_vocabulary(model, V + 1)
+    with pytest.raises(ValueError, match="up to 99"):
+        weights.check_vocabulary(model, 10, largest_id=99)

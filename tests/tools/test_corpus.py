@@ -1,0 +1,260 @@
+"""tools/corpus.py on invented packages: R data written byte by byte, a PHP file, a .deb that dpkg-deb packs here."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import shutil
+import struct
+import subprocess
+import zlib
+
+import pytest
+
+from helpers.gpt import gpt2
+from tools import corpus
+from tools.package_texts import read_php_nowdoc, read_r_strings
+
+HEADER = b"X\n" + struct.pack(">iii", 3, 0x040201, 0x030500) + struct.pack(">i", 5) + b"UTF-8"
+NIL = struct.pack(">I", 254)
+
+
+def chars(text: str, flags: int = 0x8009, encoding: str = "utf-8") -> bytes:
+    data = text.encode(encoding)
+    return struct.pack(">Ii", flags, len(data)) + data
+
+
+def strings(*texts: str) -> bytes:
+    return struct.pack(">Ii", 16, len(texts)) + b"".join(map(chars, texts))
+
+
+def integers(*values: int) -> bytes:
+    return struct.pack(f">Ii{len(values)}i", 13, len(values), *values)
+
+
+def named_list(first: bool, **items: bytes) -> bytes:
+    """An R list with names; their symbol, R's second here, is written out first and referred to later."""
+    pair, symbol = struct.pack(">I", 0x402), struct.pack(">I", 1)
+    other = pair + symbol + chars("comment") + strings("first symbol")
+    tag = other + pair + symbol + chars("names") if first else pair + struct.pack(">I", 2 << 8 | 255)
+    return struct.pack(">Ii", 0x213, len(items)) + b"".join(items.values()) + tag + strings(*items) + NIL
+
+
+def write_database(base, **vectors: bytes) -> None:
+    """`base`.rdx and `base`.rdb as R's lazy loading has them, of serialised vectors without their header."""
+    chunks, places, start = [], {}, 0
+    for name, vector in vectors.items():
+        data = HEADER + vector
+        chunks.append(struct.pack(">i", len(data)) + zlib.compress(data))
+        places[name] = integers(start, len(chunks[-1]))
+        start += len(chunks[-1])
+    compressed = struct.pack(">Iii", 10, 1, 1)
+    index = HEADER + named_list(False, variables=named_list(True, **places), compressed=compressed)
+    base.parent.mkdir(parents=True, exist_ok=True)
+    base.with_suffix(".rdx").write_bytes(gzip.compress(index))
+    base.with_suffix(".rdb").write_bytes(b"".join(chunks))
+
+
+def novel(n_chapters: int, word: str = "wind") -> str:
+    parts = [f"CHAPTER {i}\n\nThe {word} blew\n{i} times.\n\nThen   it _stopped_.\n" for i in range(1, n_chapters + 1)]
+    return "A TITLE\n\nby Nobody\n\n\n" + "\n\n\n".join(parts) + "\nTHE END\n"
+
+
+def write_php(path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"<?php\nclass Text\n{{\n    static $t = <<<'EOT'\n{text}\nEOT;\n}}\n", encoding="utf-8")
+
+
+BOOKS = (
+    corpus.Book("breeze", "Breeze", "Nobody", 7, "r-invented", "lib/Rdata"),
+    corpus.Book("gale", "Gale", "Nobody", 17, "php-invented", "php/Text.php"),
+)
+FACTS = {name: {"package": name, "version": "1-1"} for name in ("r-invented", "php-invented")}
+
+
+@pytest.fixture
+def unpacked(tmp_path):
+    write_database(tmp_path / "lib" / "Rdata", other=strings("no"), breeze=strings(*novel(7, "breeze").split("\n")))
+    write_php(tmp_path / "php" / "Text.php", novel(17, "gale"))
+    return tmp_path
+
+
+def test_r_strings_by_hand(tmp_path):
+    write_database(tmp_path / "Rdata", a=strings("one", "", "£2"), b=strings("three"))
+    assert read_r_strings(tmp_path / "Rdata", "a") == "one\n\n£2"
+    assert read_r_strings(tmp_path / "Rdata", "b") == "three"
+
+
+def test_r_strings_with_names_and_latin1(tmp_path):
+    names = struct.pack(">I", 0x402) + struct.pack(">I", 1) + chars("names") + strings("mobydick") + NIL
+    vector = struct.pack(">Ii", 0x210, 1) + chars("caf\xe9", 0x4009, "latin-1") + names
+    write_database(tmp_path / "Rdata", a=vector)
+    assert read_r_strings(tmp_path / "Rdata", "a") == "café"
+
+
+def test_r_errors(tmp_path):
+    base = tmp_path / "Rdata"
+    with pytest.raises(ValueError, match="expected a file"):
+        read_r_strings(base, "a")
+    missing = struct.pack(">IiIi", 16, 1, 9, -1)
+    write_database(base, numbers=integers(3, 5), missing=missing, closure=struct.pack(">I", 3), short=strings("x")[:-1])
+    for name, message in [
+        ("absent", "variable 'absent'"),
+        ("numbers", "vector of strings, got tuple"),
+        ("missing", "vector of strings"),
+        ("closure", "got type 3"),
+        ("short", "cut short"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            read_r_strings(base, name)
+    write_database(base, a=strings("x" * 100))
+    whole = base.with_suffix(".rdb").read_bytes()
+    base.with_suffix(".rdb").write_bytes(b"\0" + struct.pack(">i", 7)[1:] + whole[4:])
+    with pytest.raises(ValueError, match="size it states"):
+        read_r_strings(base, "a")
+    base.with_suffix(".rdx").write_bytes(b"not R")
+    with pytest.raises(ValueError, match="compressed by zlib or gzip"):
+        read_r_strings(base, "a")
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [(b"A\n" + HEADER[2:], "XDR"), (b"X\n" + struct.pack(">iii", 4, 0, 0), "version 2 or 3, got 4")],
+)
+def test_r_header_errors(tmp_path, data, message):
+    (tmp_path / "Rdata.rdx").write_bytes(zlib.compress(data))
+    with pytest.raises(ValueError, match=message):
+        read_r_strings(tmp_path / "Rdata", "a")
+
+
+def test_php(tmp_path):
+    write_php(tmp_path / "Text.php", "Oh dear!\n\n$notAVariable 'quoted'")
+    assert read_php_nowdoc(tmp_path / "Text.php") == "Oh dear!\n\n$notAVariable 'quoted'"
+    (tmp_path / "Text.php").write_text("<?php echo 1;")
+    with pytest.raises(ValueError, match="one nowdoc"):
+        read_php_nowdoc(tmp_path / "Text.php")
+
+
+@pytest.mark.parametrize(
+    ("raw", "clean"),
+    [
+        ("a line\nwrapped  twice\r\nhere\n\n\n \nnext", ["a line wrapped twice here", "next"]),
+        ("“It’s _so_”—he", ['"It\'s so"--he']),
+        ("   Roses are red,\n     Violets blue\n", ["Roses are red,\nViolets blue"]),
+        ("     I have the\n     honour to be", ["I have the honour to be"]),
+        ("Story.\n\n*** END OF THIS EBOOK ***\n\nLicence", ["Story."]),
+        ("Story.\n\nEnd of Project Gutenberg's Story\n\nLicence", ["Story."]),
+        ("Story.\n\nA NOTE ON THE TEXT\n\nModern prose.", ["Story."]),
+        ("  [later editions continued as follows\n  When dry,\n  He is gay.]", ["When dry,\nHe is gay."]),
+    ],
+)
+def test_paragraphs(raw, clean):
+    assert corpus.paragraphs(raw) == clean
+
+
+def test_chapters_by_hand():
+    text = (
+        "TITLE\n\nVOLUME I\n\nCHAPTER I\n\nOne.\n\n* * *\n\nTwo.\n\n  [End volume one\n  Printers]\n\n"
+        "VOLUME II\n\nChapter 2. A\nLong Name.\n\nIn CHAPTER 9 of it.\n\nEpilogue\n\nLast.\n\nFINIS\n"
+    )
+    assert corpus.chapters(text, 3) == [
+        "CHAPTER I\n\nOne.\n\nTwo.",
+        "Chapter 2. A Long Name.\n\nIn CHAPTER 9 of it.",
+        "Epilogue\n\nLast.",
+    ]
+    with pytest.raises(ValueError, match="expected 4 chapters, found 3"):
+        corpus.chapters(text, 4)
+    with pytest.raises(ValueError, match="none after"):
+        corpus.chapters("CHAPTER I\n\nCHAPTER II\n\nText.", 2)
+
+
+def test_held_out_by_hand():
+    assert corpus.held_out(31) == [5, 17, 29]
+    assert all(corpus.held_out(book.n_chapters) for book in corpus.BOOKS)
+
+
+def test_repeats():
+    long = " ".join(f"word{i}" for i in range(corpus.REPEAT_WORDS))
+    corpus.check_no_repeats([f"A\n\n{long}", "A\n\nshort", "B\n\nshort"])
+    with pytest.raises(ValueError, match="found twice: 'WORD0"):
+        corpus.check_no_repeats([f"A\n\n{long}", f"B\n\n{long.upper()}"])
+
+
+def test_write_splits_whole_chapters(unpacked, tmp_path):
+    out = tmp_path / "out"
+    report = corpus.write(BOOKS, FACTS, unpacked, out)
+    assert json.loads((out / "corpus.json").read_text()) == report
+    assert (
+        out / "validation" / "breeze.txt"
+    ).read_text() == "CHAPTER 5\n\nThe breeze blew 5 times.\n\nThen it stopped.\n"
+    for book, row in zip(BOOKS, report["books"], strict=True):
+        parts = {s: (out / s / f"{book.name}.txt").read_text() for s in corpus.SPLITS}
+        documents = {s: text.removesuffix("\n").split(corpus.SEPARATOR) for s, text in parts.items()}
+        assert not set(documents["train"]) & set(documents["validation"])
+        expected = {f"CHAPTER {i}" for i in range(1, book.n_chapters + 1)}
+        assert {d.split("\n")[0] for part in documents.values() for d in part} == expected
+        for split, text in parts.items():
+            assert row[split]["sha256"] == hashlib.sha256(text.encode()).hexdigest()
+            assert row[split]["documents"] == len(documents[split])
+            assert row[split]["gpt2_tokens"] == sum(len(gpt2().encode(d)) for d in documents[split])
+    assert report["books"][1]["held_out_chapters"] == [5, 17]
+    assert report["totals"]["validation"]["documents"] == 3
+
+
+def test_write_is_deterministic(unpacked, tmp_path):
+    contents = []
+    for name in ("first", "second"):
+        corpus.write(BOOKS, FACTS, unpacked, tmp_path / name)
+        files = sorted(p for p in (tmp_path / name).rglob("*") if p.is_file())
+        contents.append([(p.relative_to(tmp_path / name), p.read_bytes()) for p in files])
+    assert contents[0] == contents[1] and len(contents[0]) == 5
+
+
+@pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="no dpkg-deb here")
+def test_unpack(tmp_path, capsys):
+    tree = tmp_path / "tree"
+    write_php(tree / "php" / "Text.php", "text")
+    (tree / "DEBIAN").mkdir()
+    control = (
+        "Package: php-invented\nVersion: 2-1\nArchitecture: all\nMaintainer: N <n@example.org>\nDescription: none\n"
+    )
+    (tree / "DEBIAN" / "control").write_text(control)
+    deb = tmp_path / "php-invented_2-1_all.deb"
+    package = corpus.Package("php-invented", "2-1", "MIT", "0" * 64)
+    with pytest.raises(ValueError, match="expected one php-invented"):
+        corpus.unpack((package,), tmp_path, tmp_path / "to")
+    subprocess.run(["dpkg-deb", "--root-owner-group", "-b", tree, deb], check=True, capture_output=True)
+    with pytest.raises(ValueError, match="--any-version"):
+        corpus.unpack((package,), tmp_path, tmp_path / "to")
+    assert not (tmp_path / "to").exists()
+    corpus.unpack((package,), tmp_path, tmp_path / "to", any_version=True)
+    assert "warning: php-invented_2-1_all.deb has sha256" in capsys.readouterr().err
+    known = corpus.Package("php-invented", "2-1", "MIT", hashlib.sha256(deb.read_bytes()).hexdigest())
+    facts = corpus.unpack((known,), tmp_path, tmp_path / "to")["php-invented"]
+    assert facts["version"] == "2-1" and facts["sha256"] == known.sha256
+    assert read_php_nowdoc(tmp_path / "to" / "php" / "Text.php") == "text"
+    assert capsys.readouterr().err == ""
+    deb.write_bytes(b"no archive")
+    with pytest.raises(ValueError, match="to succeed, got"):
+        corpus.unpack((package,), tmp_path, tmp_path / "to", any_version=True)
+
+
+def test_programs_that_are_missing(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(ValueError, match="dpkg-deb, found none"):
+        corpus.unpack(corpus.PACKAGES, tmp_path, tmp_path)
+    with pytest.raises(ValueError, match="give --packages"):
+        corpus.download(corpus.PACKAGES, tmp_path)
+    assert corpus.main(["--out", str(tmp_path / "out")]) == 1
+    assert "apt-get" in capsys.readouterr().err
+
+
+def test_download_only_without_packages(tmp_path, monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr(corpus, "download", lambda packages, folder: asked.append(folder))
+    monkeypatch.setattr(corpus, "unpack", lambda *arguments: FACTS)
+    monkeypatch.setattr(corpus, "write", lambda *a: {"totals": {"train": {"documents": 2011}}})
+    assert corpus.main(["--out", str(tmp_path), "--packages", str(tmp_path)]) == 0 and not asked
+    assert corpus.main(["--out", str(tmp_path)]) == 0 and len(asked) == 1
+    assert "train: 2,011 documents" in capsys.readouterr().out

@@ -1,0 +1,52 @@
+"""The comparison of whole published models, on small ones: it finds parity, and it finds a fault."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from helpers.gpt import preset
+from helpers.storage import weights
+from tools import parity
+
+SMALL = dict(vocab_size=61, context_length=24, emb_dim=28, n_heads=7, n_layers=3, drop_rate=0.0)
+GOOD = dict(logits=1e-5, loss=1e-6, gradient_norm=1e-6, embedding_gradient=1e-6, same_tokens=True, same_size=True)
+
+
+@pytest.fixture(autouse=True)
+def small_models(monkeypatch):
+    monkeypatch.setattr(parity, "preset", lambda name: preset(name, **SMALL))
+
+
+@pytest.mark.parametrize("name", ["gpt2-124m", "opt-125m"])
+def test_all_is_equal(name, tmp_path):
+    row = parity.compare(name, tmp_path, 20)
+    assert row["equal"], row
+    assert row["same_size"] and 0 < row["n_params"] < 100_000
+    assert not list(tmp_path.iterdir()), "the files stayed"
+    assert "the same" in parity.table([row]) and "NOT EQUAL" not in parity.table([row])
+
+
+def test_a_fault_in_one_layer_is_found(tmp_path, monkeypatch):
+    load = weights.load
+
+    def faulty(folder):
+        model = load(folder)
+        with torch.no_grad():
+            model.blocks[-1].attention.qkv.bias[-28:] += 0.01
+        return model
+
+    monkeypatch.setattr(parity.weights, "load", faulty)
+    row = parity.compare("gpt2-124m", tmp_path, 20)
+    assert not row["equal"] and "NOT EQUAL" in parity.table([row])
+
+
+@pytest.mark.parametrize("name, bad", [(n, False if isinstance(v, bool) else 1e-3) for n, v in GOOD.items()])
+def test_each_distance_counts(name, bad):
+    assert parity.within(GOOD) and not parity.within(GOOD | {name: bad})
+
+
+@pytest.mark.parametrize("length", [1, 25])
+def test_refuses_lengths(length, tmp_path):
+    with pytest.raises(ValueError, match=r"length must be in \[2, 24\]"):
+        parity.compare("gpt2-124m", tmp_path, length)

@@ -1,0 +1,97 @@
+"""The notebook tool: what it writes, what it drops, and what it refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from tools import notebooks as tool
+
+
+def small_notebook():
+    new = nbformat.v4
+    return new.new_notebook(
+        cells=[
+            new.new_markdown_cell("old", id="badge"),
+            new.new_code_cell(
+                "old", id="setup", metadata={"tags": ["x"], "execution": {"start": "now"}, "collapsed": True}
+            ),
+        ],
+        metadata={
+            "widgets": {"state": {}},
+            "kernelspec": {"name": "my-env", "display_name": "mine", "language": "python"},
+        },
+    )
+
+
+def test_stamp_writes_the_address_of_pyproject(monkeypatch):
+    monkeypatch.setattr(tool, "repository", lambda: "https://github.com/someone/course")
+    notebook = small_notebook()
+    tool.stamp(notebook, Path("notebooks/07_x.ipynb"))
+    badge, setup = (c.source for c in notebook.cells)
+    assert "(https://colab.research.google.com/github/someone/course/blob/main/notebooks/07_x.ipynb)" in badge
+    assert "blob/main/lecture_notes/07_x.md" in badge
+    assert 'address = "git+https://github.com/someone/course"' in setup
+    compile(setup, "setup", "exec")
+    assert notebook.cells[1].metadata["tags"] == ["nbval-ignore-output"]
+
+
+def test_stamp_refuses_a_notebook_without_its_fixed_cells():
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("x", id="card")])
+    with pytest.raises(ValueError, match="'badge'"):
+        tool.stamp(notebook, Path("x.ipynb"))
+
+
+def test_tidy_keeps_tags_and_drops_the_rest():
+    notebook = small_notebook()
+    notebook.cells[1].outputs = [
+        nbformat.v4.new_output(
+            "error",
+            ename="ValueError",
+            evalue="x",
+            traceback=[
+                f"File {tool.ROOT}/helpers/gpt/config.py:9",
+                "File /opt/envs/a b/lib/python3.12/site-packages/torch/x.py:1",
+            ],
+        )
+    ]
+    tool.tidy(notebook, Path("x.ipynb"))
+    assert set(notebook.metadata) == {"kernelspec", "language_info"}
+    assert notebook.metadata.kernelspec.name == "python3"
+    assert notebook.cells[1].metadata == {"tags": ["x"]}
+    assert notebook.cells[1].outputs[0].traceback[0] == "File helpers/gpt/config.py:9"
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("File /opt/env/lib/python3.12/site-packages/torch/x.py:1", "File site-packages/torch/x.py:1"),
+        ("\x1b[32m/tmp/v/lib/python3.12/site-packages/x.py:1\x1b[39m", "\x1b[32msite-packages/x.py:1\x1b[39m"),
+        ("File ~/.venv/lib/python3.12/json/decoder.py:3", "File lib/python3.12/json/decoder.py:3"),
+        ("ValueError: expected a/b, got c", "ValueError: expected a/b, got c"),
+    ],
+)
+def test_tracebacks_name_no_folder_of_a_disk(line, expected):
+    assert tool.without_folders(line) == expected
+
+
+def test_checking_writes_nothing(tmp_path):
+    path = tmp_path / "x.ipynb"
+    path.write_text(nbformat.writes(small_notebook()) + "\n")
+    before = path.read_text()
+    assert tool.rewrite(path, tool.tidy, only_check=True)
+    assert path.read_text() == before
+    assert tool.rewrite(path, tool.tidy, only_check=False)
+    assert not tool.rewrite(path, tool.tidy, only_check=True), "a second time changes nothing"
+
+
+def test_a_failing_notebook_keeps_its_outputs(tmp_path, capsys):
+    cell = nbformat.v4.new_code_cell("1 / 0", execution_count=1)
+    path = tmp_path / "x.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), path)
+    before = path.read_text()
+    assert tool.run([path]) == 1
+    assert path.read_text() == before
+    assert "ZeroDivisionError" in capsys.readouterr().err
