@@ -87,7 +87,7 @@ class GPT(nn.Module):
     config  shapes and switches
     Calling it: token_ids (B, T) integers in [0, V), T <= context_length -> logits (B, T, V); `segments` as in `hidden`.
 
-    `gradient_checkpointing`, False until it is set: training then keeps of each block only what goes into it, and makes the rest
+    `gradient_checkpointing`, False until it is set: training keeps of each block only what goes into it, makes the rest
     again on the way back, with the same dropout: the same gradients for less memory and a third more arithmetic.
 
     Untrained, its loss is near ln V + C * INIT_STD**2 / 2: within 0.1 of ln V up to a width of 500, 0.15 above at 768.
