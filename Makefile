@@ -1,6 +1,6 @@
 # The course in two commands: `make lab` to study, `make test` to check. `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help lab test test-unit test-notebooks test-processors test-live test-browser drill bench pretrained lint format notebooks \
+.PHONY: help lab test test-unit test-notebooks test-processors test-avx2 test-live test-browser drill bench pretrained lint format notebooks \
 	stamp hooks clean
 
 VENV := .venv
@@ -12,6 +12,8 @@ BROWSER_TESTS ?= tests/browser
 LAB_ARGS ?=
 # Notebooks run without a network: what asks for one is sent to a port where nobody answers
 NO_NETWORK := HF_HUB_OFFLINE=1 http_proxy=http://127.0.0.1:9 https_proxy=http://127.0.0.1:9 no_proxy=127.0.0.1,localhost
+# A processor that has AVX2 and nothing newer
+AVX2 := MKL_ENABLE_INSTRUCTIONS=AVX2 ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 PIP_ARGS ?=
 
@@ -37,7 +39,8 @@ lab: $(STAMP) ## install what is missing and open the notebooks in JupyterLab
 	-@$(BIN)/python -m jupyter trust $(NOTEBOOKS) >/dev/null
 	$(BIN)/python -m jupyterlab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks $(AS_ROOT) $(LAB_ARGS)
 
-test: test-unit test-notebooks ## unit tests, then every notebook re-run and compared with its stored outputs
+test: $(STAMP) ## unit tests, then every notebook re-run and compared with its stored outputs
+	@failed=0; $(MAKE) test-unit || failed=1; $(MAKE) test-notebooks || failed=1; exit $$failed
 
 test-unit: $(STAMP)
 	$(BIN)/python -m pytest tests
@@ -46,12 +49,15 @@ test-notebooks: $(STAMP)
 	$(NO_NETWORK) $(BIN)/python -m pytest -p tests.nbval_tolerance --nbval --nbval-current-env --nbval-cell-timeout=$(CELL_TIMEOUT) \
 		--nbval-sanitize-with tests/nbval_sanitize.cfg --durations=5 $(NOTEBOOKS)
 
-test-processors: $(STAMP) ## the notebooks' stored outputs against other instruction sets and thread counts
-	ATEN_CPU_CAPABILITY=default $(MAKE) test-notebooks
-	ATEN_CPU_CAPABILITY=avx2 $(MAKE) test-notebooks
-	MKL_ENABLE_INSTRUCTIONS=AVX2 ONEDNN_MAX_CPU_ISA=AVX2 $(MAKE) test-notebooks
-	COURSE_THREADS=1 $(MAKE) test-notebooks
-	COURSE_THREADS=2 $(MAKE) test-notebooks
+test-processors: $(STAMP) ## unit tests and notebooks as other processors and thread counts compute them
+	$(AVX2) $(MAKE) test
+	ATEN_CPU_CAPABILITY=default $(MAKE) test
+	COURSE_THREADS=1 $(MAKE) test
+	COURSE_THREADS=2 $(MAKE) test
+
+test-avx2: $(STAMP) ## the short form of it: what is computed with floats, and two notebooks, without AVX-512 and AMX
+	$(AVX2) $(BIN)/python -m pytest tests/gpt tests/labs/test_pretrain_sharded.py
+	$(AVX2) $(MAKE) test-notebooks NOTEBOOKS='notebooks/02_the_loss_in_six_steps.ipynb notebooks/04_the_training_loop.ipynb'
 
 test-live: $(STAMP) ## as in a class: run each notebook, then its predictions and its plan's cells again in the same kernel
 	$(NO_NETWORK) $(BIN)/python -m tools.again $(NOTEBOOKS)

@@ -32,7 +32,10 @@ def settings() -> dict[str, dict]:
     """File below the environment's folder -> what has to stand in it."""
     return {
         SERVER: {"ServerApp": {"kernel_websocket_connection_class": "helpers.lab.PromptConnection"}},
-        LAB: {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}},
+        LAB: {
+            "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
+            "@jupyterlab/notebook-extension:tracker": {"showHiddenCellsButton": True},  # opens a figure's folded code
+        },
     }
 
 

@@ -27,6 +27,8 @@ NOTEBOOKS = ROOT / "notebooks"
 CELL_TIMEOUT_S = 120
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 KEPT_CELL_METADATA = {"tags", "jupyter"}
+FOLDED = "hide-input"  # the tag; what JupyterLab folds by is `source_hidden`
+MAX_OPEN_LINES = 12  # of the code of a figure: more would push the figure off a laptop's screen
 Change = Callable[[nbformat.NotebookNode, Path], None]
 BADGE_ID = "badge"
 SETUP_ID = "setup"
@@ -101,13 +103,21 @@ def stamp(notebook: nbformat.NotebookNode, path: Path) -> None:
 
 
 def tidy(notebook: nbformat.NotebookNode, path: Path) -> None:
-    """Drop what editors leave behind (times, widget state, folders); keep tags, ids, outputs and counts."""
+    """Fold a figure's long code; drop what editors leave behind (times, widget state, folders); keep all else."""
     notebook.metadata = nbformat.from_dict({"kernelspec": KERNELSPEC, "language_info": {"name": "python"}})
     for cell in notebook.cells:
         cell.metadata = nbformat.from_dict({k: v for k, v in cell.metadata.items() if k in KEPT_CELL_METADATA})
+        if is_long_figure(cell):
+            cell.metadata["jupyter"] = {"source_hidden": True}
+            cell.metadata["tags"] = sorted({*cell.metadata.get("tags", []), FOLDED})
         for output in cell.get("outputs", []):
             if output.output_type == "error":
                 output.traceback = [without_folders(line) for line in output.traceback]
+
+
+def is_long_figure(cell: nbformat.NotebookNode) -> bool:
+    """Whether the cell does nothing but draw, as its id says, and takes more lines than stay open."""
+    return "figure" in cell["id"] and cell.cell_type == "code" and len(cell.source.splitlines()) > MAX_OPEN_LINES
 
 
 def without_folders(line: str) -> str:

@@ -44,6 +44,16 @@ def test_stamp_refuses_a_notebook_without_its_fixed_cells():
         tool.stamp(notebook, Path("x.ipynb"))
 
 
+@pytest.mark.parametrize(
+    ("cell_id", "n_lines", "folded"), [("a-figure", 13, True), ("a-figure", 12, False), ("a-run", 40, False)]
+)
+def test_tidy_folds_the_long_code_of_figures(cell_id, n_lines, folded):
+    cell = nbformat.v4.new_code_cell("\n".join(["x = 1"] * n_lines), id=cell_id, metadata={"tags": ["kept"]})
+    tool.tidy(nbformat.v4.new_notebook(cells=[cell]), Path("x.ipynb"))
+    assert cell.metadata.get("jupyter", {}).get("source_hidden", False) is folded
+    assert cell.metadata["tags"] == (["hide-input", "kept"] if folded else ["kept"])
+
+
 def test_tidy_keeps_tags_and_drops_the_rest():
     notebook = small_notebook()
     notebook.cells[1].outputs = [
