@@ -25,9 +25,9 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 \
 	&& { echo $$p; break; }; done)
 
-# An environment that was moved, or whose Python is gone, is made anew
+# An environment that was cut short or moved, or whose Python is gone, is made anew
 ifneq ($(wildcard $(STAMP)),)
-ifneq ($(shell $(BIN)/python -c "print(1)" 2>/dev/null),1)
+ifneq ($(shell test ! -e $(VENV)/.unfinished && $(BIN)/python -c "import pip; print(1)" 2>/dev/null),1)
 .PHONY: $(STAMP)
 endif
 endif
@@ -36,7 +36,8 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
 lab: $(STAMP) ## install what is missing and open the notebooks in JupyterLab
-	-@$(BIN)/python -m jupyter trust $(NOTEBOOKS) >/dev/null
+	@test -w "$$HOME" || { echo "$$HOME, where Jupyter keeps its settings, cannot be written: HOME=/some/folder make lab"; exit 1; }
+	-@$(BIN)/python tools/notebooks.py trust
 	$(BIN)/python -m jupyterlab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks $(AS_ROOT) $(LAB_ARGS)
 
 test: $(STAMP) ## unit tests, then every notebook re-run and compared with its stored outputs
@@ -104,8 +105,4 @@ $(STAMP): requirements.txt pyproject.toml helpers/lab.py
 		echo "Install one (python.org; Debian and Ubuntu: apt install python3 python3-venv; macOS: brew install python),"; \
 		echo "or name it: make lab PYTHON=/path/to/python3.12"; exit 1; }
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and "%s is Python %d.%d; this course needs 3.11 or newer: make lab PYTHON=/path/to/python3.12" % (sys.executable, v[0], v[1]))'
-	@test -x $(BIN)/python && $(BIN)/python -c '' || { rm -rf $(VENV); $(PYTHON) -m venv $(VENV); }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -r requirements.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@$(BIN)/python -m helpers.lab >/dev/null
-	@touch $(STAMP)
+	@$(PYTHON) tools/install.py $(VENV) $(STAMP) $(PIP_ARGS)

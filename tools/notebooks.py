@@ -3,6 +3,7 @@
     python tools/notebooks.py stamp [--check]
     python tools/notebooks.py run [NOTEBOOK ...]
     python tools/notebooks.py tidy [--check] [NOTEBOOK ...]
+    python tools/notebooks.py trust
 
 The repository's address stands once, in pyproject.toml under [project.urls]; `stamp` carries it everywhere else.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import subprocess
 import sys
 import time
 import tomllib
@@ -60,7 +62,10 @@ def main(arguments: list[str] | None = None) -> int:
     tidy_parser = commands.add_parser("tidy")
     tidy_parser.add_argument("--check", action="store_true")
     tidy_parser.add_argument("files", nargs="*", type=Path)
+    commands.add_parser("trust")
     options = parser.parse_args(arguments)
+    if options.command == "trust":
+        return trust(as_committed())
     if options.command == "run":
         return run(options.files or every_notebook())
     if options.command == "stamp":
@@ -154,6 +159,20 @@ def stamp_readme(only_check: bool) -> bool:
         if not only_check:
             readme.write_text(after, encoding="utf-8")
     return after != before
+
+
+def as_committed() -> list[Path]:
+    """The course's notebooks that are as git has them: scripts in the outputs of any other may be anybody's."""
+    git = ["git", "-C", str(ROOT)]
+    known = subprocess.run([*git, "ls-files", "notebooks"], capture_output=True, text=True).stdout.split()
+    changed = subprocess.run([*git, "diff", "--name-only", "HEAD", "--", "notebooks"], capture_output=True, text=True)
+    return [ROOT / name for name in known if name.endswith(".ipynb") and name not in changed.stdout.split()]
+
+
+def trust(paths: list[Path]) -> int:
+    """Let JupyterLab show the stored outputs of `paths` with their scripts; a card works after a run in any case."""
+    command = [sys.executable, "-m", "jupyter", "trust", *map(str, paths)]
+    return subprocess.run(command, capture_output=True).returncode if paths else 0
 
 
 def run(paths: list[Path]) -> int:
