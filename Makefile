@@ -1,11 +1,12 @@
 # The course in two commands: `make lab` to study, `make test` to check. `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help lab test test-unit test-notebooks test-processors test-avx2 test-live test-browser drill bench pretrained lint format notebooks \
+.PHONY: help lab test test-unit test-notebooks test-processors test-avx2 test-live test-colab colab test-browser drill bench pretrained lint format notebooks \
 	stamp hooks clean
 
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+COLAB_BIN := .venv-colab/bin
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 CELL_TIMEOUT := 120
 BROWSER_TESTS ?= tests/browser
@@ -59,6 +60,15 @@ test-processors: $(STAMP) ## unit tests and notebooks as other processors and th
 test-avx2: $(STAMP) ## the short form of it: what is computed with floats, and two notebooks, without AVX-512 and AMX
 	$(AVX2) $(BIN)/python -m pytest tests/gpt tests/labs/test_pretrain_sharded.py
 	$(AVX2) $(MAKE) test-notebooks NOTEBOOKS='notebooks/02_the_loss_in_six_steps.ipynb notebooks/04_the_training_loop.ipynb'
+
+colab: $(STAMP) ## one zip for Colab: upload it there or to Drive
+	$(BIN)/python -m tools.colab
+
+test-colab: $(STAMP) ## first cells and all notebooks with Colab's versions (3 GB, once): make test-colab PYTHON=python3.12
+	$(BIN)/python -m tools.colab --out build/pretraining-a-gpt.zip
+	test -x $(COLAB_BIN)/python || $(PYTHON) -m venv .venv-colab
+	$(COLAB_BIN)/python -m pip install --quiet -r tests/colab/requirements.txt
+	COURSE_ZIP=$(CURDIR)/build/pretraining-a-gpt.zip $(COLAB_BIN)/python -m pytest -c tests/colab/pytest.ini tests/colab
 
 test-live: $(STAMP) ## as in a class: run each notebook, then its predictions and its plan's cells again in the same kernel
 	$(NO_NETWORK) $(BIN)/python -m tools.again $(NOTEBOOKS)

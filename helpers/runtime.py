@@ -62,6 +62,8 @@ def start(seed: int = 0) -> Lab:
     torch.manual_seed(seed)
     threads = _threads()
     torch.set_num_threads(threads)
+    if torch.get_num_threads() != threads:
+        raise RuntimeError(f"torch keeps {torch.get_num_threads()} threads, expected {threads}: restart the kernel")
     device = pick_device()
     precision = pick_precision(device)
     model = "book-124m" if device.type == "cuda" else "course-small"

@@ -33,8 +33,17 @@ def test_stamp_writes_the_address_of_pyproject(monkeypatch):
     badge, setup = (c.source for c in notebook.cells)
     assert "(https://colab.research.google.com/github/someone/course/blob/main/notebooks/07_x.ipynb)" in badge
     assert "blob/main/lecture_notes/07_x.md" in badge
-    assert 'address = "git+https://github.com/someone/course"' in setup
+    assert "git clone -q --depth 1 https://github.com/someone/course pretraining-a-gpt" in setup
     compile(setup, "setup", "exec")
+    assert len([line for line in setup.splitlines() if line]) <= 13
+
+
+def test_an_address_that_is_not_set_is_asked_for_nothing(monkeypatch):
+    monkeypatch.setattr(tool, "repository", lambda: f"https://github.com/{tool.NO_ADDRESS}/course")
+    notebook = small_notebook()
+    tool.stamp(notebook, Path("notebooks/07_x.ipynb"))
+    assert "git" not in notebook.cells[1].source and tool.NO_ADDRESS not in notebook.cells[1].source
+    assert len([line for line in notebook.cells[1].source.splitlines() if line]) <= 12
     assert notebook.cells[1].metadata["tags"] == ["nbval-ignore-output"]
 
 
