@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from helpers.gpt import GPT, for_reading, generate
+from helpers.gpt import GPT, generate
+from helpers.labs import speed
 from helpers.storage import weights
 from tools.bench.plain import PlainGPT, copy_to_plain
 
@@ -78,10 +79,10 @@ def _transformers(dtype: torch.dtype) -> Callable[[GPT], tuple[int, Write]]:
 
 
 def _helpers(dtype: torch.dtype | None, use_cache: bool) -> Callable[[GPT], tuple[int, Write]]:
-    """dtype  None: the model as it is; otherwise laid out by `for_reading`"""
+    """dtype  None: the model as it is; otherwise laid out by `speed.for_reading`"""
 
     def build(model: GPT) -> tuple[int, Write]:
-        n_params, reader = model.n_params, model if dtype is None else for_reading(model, dtype)
+        n_params, reader = model.n_params, model if dtype is None else speed.for_reading(model, dtype)
 
         def write(prompt: Tensor, n_new: int) -> tuple[Tensor, int]:
             text = generate(reader, prompt, n_new, temperature=0, use_cache=use_cache)

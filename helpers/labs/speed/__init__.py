@@ -16,6 +16,7 @@ from helpers.labs.speed._published import PUBLISHED, PUBLISHED_MACHINE, PUBLISHE
 from helpers.labs.speed._record import Record, Row
 from helpers.labs.speed._report import figure
 from helpers.labs.speed._rungs import RUNGS, Rung, names_for
+from helpers.labs.speed.reading import for_reading
 
 __all__ = [
     "CARD_PEAKS",
@@ -30,5 +31,6 @@ __all__ = [
     "Rung",
     "climb",
     "figure",
+    "for_reading",
     "names_for",
 ]
