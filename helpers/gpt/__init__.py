@@ -22,11 +22,9 @@ from helpers.gpt.data import (
     Windows,
     cut,
     join,
-    open_ids,
     rows_of,
     scoring_batches,
     split_by_text,
-    write_ids,
 )
 from helpers.gpt.decode import generate, stream, stream_text
 from helpers.gpt.loss import (
@@ -128,7 +126,6 @@ __all__ = [
     "model",
     "next_probs",
     "next_token_loss",
-    "open_ids",
     "penalise_repetition",
     "perplexity",
     "positions_in",
@@ -147,5 +144,4 @@ __all__ = [
     "token_weighted_loss",
     "tokenizer",
     "train",
-    "write_ids",
 ]

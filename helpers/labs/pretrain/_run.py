@@ -151,6 +151,7 @@ class Run:
                 self.console.warn(f"{folder} was damaged: its ids were written anew")
 
     def _load(self, trainer: Trainer, state: checkpoint.RunState) -> None:
+        checkpoint.check_fit(None, trainer.optimizer, state)
         same_precision = state.config["train"]["precision"] == self.plan.train.precision
         trainer.load_state(
             {
@@ -169,7 +170,7 @@ class Run:
         elif self.plan.model.drop_rate:
             n = self.workers.count
             self.console.warn(f"saved by {len(of_workers)} workers, now {n}: dropout draws other numbers")
-        self.best_loss = state.extra["best_loss"]
+        self.best_loss = float("inf") if state.extra["best_loss"] is None else state.extra["best_loss"]
         if self.best_loss < float("inf") and not (self.options.out / BEST).exists():
             self.console.warn(f"{self.options.out / BEST} is gone: the next evaluation counts as the best so far")
             self.best_loss = float("inf")
@@ -231,7 +232,7 @@ class Run:
             rng={"workers": gather(self.workers, checkpoint.capture_rng(self.device))},
             data={"next_batch": trainer.step, "n_tokens": trainer.n_tokens},
             config=self._identity,
-            extra={"best_loss": self.best_loss},
+            extra={"best_loss": self.best_loss if self.best_loss < float("inf") else None},
         )
 
     def _save_weights(self, trainer: Trainer, name: str, said: dict) -> bool:

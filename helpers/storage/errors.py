@@ -1,4 +1,4 @@
-"""What can be wrong with a checkpoint or with the drive it lies on, each with a way out."""
+"""What can be wrong with a file of ours or with the drive it lies on, each with a way out."""
 
 from __future__ import annotations
 
