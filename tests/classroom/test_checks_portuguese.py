@@ -61,7 +61,6 @@ RIGHT_ANSWERS = {
 MISTAKES = [
     ("p1-bits", lambda *a: bits(*a, size=len), "Bytes, not characters"),
     ("p1-bits", lambda p, n, text: math.log(p) * n / len(text.encode()), "nats per byte"),
-    ("p1-bits", lambda p, n, text: math.log2(p), "whole text"),
     ("p1-bits", lambda p, n, text: math.log2(p) / len(text.encode()), "not of one token"),
     ("p1-bits", lambda p, n, text: p * n / len(text.encode()), "take its logarithm"),
     ("p1-bits", lambda p, n, text: bits(p, n, text) / 8, "not per bit"),
@@ -73,7 +72,6 @@ MISTAKES = [
     ("p2-useful-share", lambda n, T, how: sum(n) / (len(n) * T), "several rows"),
     ("p2-useful-share", lambda *a: share(*a, rows=lambda n, T: n // T + 1), "Round up"),
     ("p2-useful-share", lambda lengths, T, how: share(lengths, T, "pad"), "Does `how` change"),
-    ("p2-useful-share", lambda lengths, T, how: share(lengths, T, "truncate"), "how many rows"),
     ("p2-useful-share", lambda n, T, how: sum(share([k], T, how) for k in n) / len(n), "divide once"),
     ("p2-pack", lambda *a: pack(*a, ends=False), "end included"),
     ("p2-pack", lambda *a: pack(*a, step=1), "next row begins"),
