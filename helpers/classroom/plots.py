@@ -79,8 +79,7 @@ def bundle(drawn: Axes | Figure, alt: str) -> dict[str, str]:
 
 def new_axes(ax: Axes | None = None, title: str = "", xlabel: str = "", ylabel: str = "") -> Axes:
     """The given axes or fresh ones, titled and labelled."""
-    if ax is None:
-        ax = plt.figure().add_subplot()
+    ax = plt.figure().add_subplot() if ax is None else ax
     ax.set(title=title, xlabel=xlabel, ylabel=ylabel)
     return ax
 
@@ -124,14 +123,12 @@ def bars(
     heights = np.asarray(values, dtype=float)
     if heights.ndim != 1 or len(labels) != len(heights) or not len(labels):
         raise ValueError(f"expected one value per label, got {len(labels)} labels and values of shape {heights.shape}")
-    chosen = set(highlight)
-    if not chosen <= set(range(len(labels))):
+    if not (chosen := set(highlight)) <= set(range(len(labels))):
         raise ValueError(f"highlight names bars 0 to {len(labels) - 1}, got {sorted(chosen)}")
     ax = new_axes(ax, title, xlabel)
     rows = ax.barh(range(len(labels)), heights, color=[COLOURS[i in chosen] for i in range(len(labels))])
     for i in chosen:
-        rows[i].set_hatch("//")
-        rows[i].set_edgecolor("white")
+        rows[i].set(hatch="//", edgecolor="white")
     ax.bar_label(rows, labels=[number.format(v) for v in heights], padding=4)
     ax.set_yticks(range(len(labels)), labels)
     ax.invert_yaxis()
@@ -252,8 +249,7 @@ def scores_in_the_plane(hidden: Any, tokens: Any, labels: Sequence[str], *, titl
         raise ValueError(
             f"expected hidden (2,) not zero and tokens ({len(labels)}, 2), got {h.shape} and {points.shape}"
         )
-    if ax is None:
-        ax = plt.figure(figsize=(6, 5.4)).add_subplot()
+    ax = plt.figure(figsize=(6, 5.4)).add_subplot() if ax is None else ax
     new_axes(ax, title, "first coordinate", "second coordinate")
     unit, across = h / np.linalg.norm(h), np.array([-h[1], h[0]]) / np.linalg.norm(h)
     for i, (point, label) in enumerate(zip(points, labels, strict=True)):
@@ -268,9 +264,8 @@ def scores_in_the_plane(hidden: Any, tokens: Any, labels: Sequence[str], *, titl
     ax.annotate("", h, (0, 0), arrowprops={"arrowstyle": "-|>", "color": COLOURS[6], "linewidth": 2.4})
     ax.annotate("h", h, xytext=(6, -16), textcoords="offset points", fontweight="bold")
     corners = np.vstack([points, h, [0, 0]])
-    ax.set_xlim(corners[:, 0].min() - 0.5, corners[:, 0].max() + 0.6)
-    ax.set_ylim(corners[:, 1].min() - 0.5, corners[:, 1].max() + 0.6)
-    ax.set_aspect("equal")
+    (left, bottom), (right, top) = corners.min(0) - 0.5, corners.max(0) + 0.6
+    ax.set(xlim=(left, right), ylim=(bottom, top), aspect="equal")
     ax.grid(False)
     return ax
 
@@ -296,8 +291,8 @@ def labelled_cloud(
     ax = new_axes(ax, title, xlabel, ylabel)
     for i, (group, (x, y)) in enumerate(groups.items()):
         x, y = _of_one_shape(group, x, y)
-        size = 4 if len(x) > 1000 else 22
-        ax.scatter(x, y, s=size, marker=MARKERS[i], color=COLOURS[(5, 1, 2)[i % 3]], label=group, rasterized=True)
+        look = {"s": 4 if len(x) > 1000 else 22, "marker": MARKERS[i], "color": COLOURS[(5, 1, 2)[i]]}
+        ax.scatter(x, y, label=group, rasterized=True, **look)
     for label, (x, y) in names.items():
         ax.annotate(label, (x, y), xytext=(9, -4), textcoords="offset points", fontsize=11)
     ax.margins(x=0.16)  # room for the names
