@@ -134,6 +134,11 @@ def expect_value_error(answer: Callable[..., Any], case: str, says: str, *argume
     raise Mistake(f"{case}: expected a ValueError, got {came}. {says}")
 
 
+def utf8_length(text: str) -> int:
+    """Bytes of a text, counted from its code points."""
+    return sum(1 + (c > "\x7f") + (c > "\u07ff") + (c > "\uffff") for c in text)
+
+
 @contextmanager
 def locked(functions: Sequence[tuple[object, Sequence[str]]], own: str) -> Iterator[None]:
     """While this lasts, calling a ready-made function that the exercise asks the reader to write is a Mistake.

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from helpers.classroom.exercises.grader import Mistake, ask, expect_number, expect_tensor, locked, register
+from helpers.classroom.exercises.grader import Mistake, ask, expect_number, expect_tensor, locked, register, utf8_length
 
 MASKED = -100
 SPACING = 2e-3  # float32 numbers near 10,000 lie 0.001 apart
@@ -98,7 +98,7 @@ def text_bits_per_byte(answer: Callable[[float, int, str], float]) -> None:
     """Tokens that cost a known number of bits; bytes counted letter by letter from their code points."""
     cases = [("the house", 9, 8.0), ("the house", 2, 9.0), ("não há manhã", 5, 6.0), ("água 🛶", 3, 12.0)]
     for text, n_tokens, bits_per_token in cases:
-        n_bytes = sum(1 + (c > "\x7f") + (c > "\u07ff") + (c > "\uffff") for c in text)
+        n_bytes = utf8_length(text)
         case = f"{text!r}: {n_tokens} tokens of {bits_per_token:.0f} bits each over {n_bytes} bytes"
         got = ask(answer, case, bits_per_token * math.log(2), n_tokens, text)
         thought = "Nats or bits, letters or bytes, per token or in all?"

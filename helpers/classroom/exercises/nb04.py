@@ -50,15 +50,14 @@ def cosine_rate(answer: Callable[[int, float, float, int, int], float]) -> None:
     for peak, floor, n_steps, warmup_steps in ((1.0, 0.0, 11, 0), (4.0, 1.0, 9, 3), (3e-4, 3e-5, 101, 20)):
         for step in [*range(n_steps), n_steps + 5]:
             case = f"step {step} of {n_steps}, warm-up {warmup_steps}, peak {peak:g}, floor {floor:g}"
+            says = "The first update after the warm-up uses the peak, the last one of all the floor"
             if step < warmup_steps:
                 expected = peak * float(Fraction(step + 1, warmup_steps))
+                says = "In the warm-up, update 0 already moves, and the last one uses the peak"
             else:
                 done = min(Fraction(step - warmup_steps, n_steps - 1 - warmup_steps), Fraction(1))
                 cosine = 0 if done == 1 else math.cos(float(done) * math.pi / 2)  # in floats cos(pi / 2) is 6e-17
                 expected = floor + (peak - floor) * cosine**2
-            says = "The first update after the warm-up uses the peak, the last one of all the floor"
-            if step < warmup_steps:
-                says = "In the warm-up, update 0 already moves, and the last one uses the peak"
             if step >= n_steps:
                 says = "After the last update the rate stays where it was"
             got = ask(answer, case, step, peak, floor, n_steps, warmup_steps)
@@ -156,12 +155,13 @@ def _counted_gradient(table: Tensor, rows: list[tuple[list, list]]) -> list[list
         for a, b in zip(row, wanted, strict=True)
         if b != MASKED
     )
-    V, n_scored = len(table), sum(pairs.values())
     gradient = []
-    for a in range(V):
-        powers = [math.exp(score) for score in table[a].tolist()]
-        came = sum(pairs[a, b] for b in range(V))
-        gradient.append([(came * powers[b] / sum(powers) - pairs[a, b]) / n_scored for b in range(V)])
+    for a, scores in enumerate(table.tolist()):
+        powers = [math.exp(score) for score in scores]
+        counts = [pairs[a, b] for b in range(len(scores))]
+        gradient.append(
+            [(sum(counts) * e / sum(powers) - n) / pairs.total() for e, n in zip(powers, counts, strict=True)]
+        )
     return gradient
 
 

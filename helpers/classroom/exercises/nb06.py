@@ -6,7 +6,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -39,8 +39,8 @@ def _held_bytes(n_params: int, optimizer: str) -> int:
     made = _OPTIMIZERS[optimizer]([weights])
     weights.grad = torch.ones(n_params)
     made.step()
-    held = [weights, *(value for value in made.state[weights].values() if isinstance(value, torch.Tensor))]
-    return sum(tensor.nbytes for tensor in held if tensor.numel() > 1)  # AdamW's count of steps is a tensor too
+    held = [weights, *made.state[weights].values()]  # AdamW's count of steps is a tensor too
+    return sum(x.nbytes for x in held if isinstance(x, torch.Tensor) and x.numel() > 1)
 
 
 @register("c1-next-batch")
@@ -73,9 +73,8 @@ def atomic_write(answer: Callable[[Path, Iterator[bytes]], Any]) -> None:
 
 
 def _write_and_watch(answer: Callable, standing: bytes | None) -> None:
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        path, calls = _target(folder, standing), []
-        _listen(stack, calls)
+    with tempfile.TemporaryDirectory() as folder, _calls_noted() as calls:
+        path = _target(folder, standing)
         answer(path, _watched(path, standing))
         if (written := _content(path)) != b"".join(BLOCKS):
             raise Mistake(f"four blocks of {sum(map(len, BLOCKS))} bytes in all: the file holds {written!r}")
@@ -96,10 +95,9 @@ def _interrupt(answer: Callable, standing: bytes | None) -> None:
         path = _target(folder, standing)
         try:
             answer(path, _breaking())
+            raise Mistake("the power failed in the middle and your function returned as if nothing had happened")
         except InterruptedError:
             pass
-        else:
-            raise Mistake("the power failed in the middle and your function returned as if nothing had happened")
         if (found := _content(path)) != standing:
             raise Mistake(f"the power failed in the middle: the name should hold {standing!r}, it holds {found!r}")
         _require_alone(path, "after an error in the middle")
@@ -136,9 +134,10 @@ def _breaking() -> Iterator[bytes]:
     raise InterruptedError("the power failed")
 
 
-def _listen(stack: ExitStack, calls: list) -> None:
-    """Note each fsync, by the bytes that the file then has, and each rename."""
-    real = {name: getattr(os, name) for name in ("fsync", "replace", "rename")}
+@contextmanager
+def _calls_noted() -> Iterator[list]:
+    """The list of each fsync from now on, by the bytes that the file then has, and of each rename."""
+    real, calls = {name: getattr(os, name) for name in ("fsync", "replace", "rename")}, []
 
     def fsync(file: Any) -> None:
         descriptor = file if isinstance(file, int) else file.fileno()
@@ -148,14 +147,12 @@ def _listen(stack: ExitStack, calls: list) -> None:
     def rename(name: str) -> Callable:
         return lambda *names, **options: (calls.append("rename"), real[name](*names, **options))[1]
 
-    stack.enter_context(patch.object(os, "fsync", fsync))
-    for name in ("replace", "rename"):
-        stack.enter_context(patch.object(os, name, rename(name)))
+    with patch.multiple(os, fsync=fsync, replace=rename("replace"), rename=rename("rename")):
+        yield calls
 
 
 def _require_alone(path: Path, when: str) -> None:
-    others = sorted(entry for entry in os.listdir(path.parent) if entry != path.name)
-    if others:
+    if others := set(os.listdir(path.parent)) - {path.name}:
         raise Mistake(f"{when} {len(others)} temporary file is still there. Who removes it?")
 
 

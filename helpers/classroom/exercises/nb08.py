@@ -7,11 +7,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from itertools import pairwise
-from typing import Any
 
-from helpers.classroom.exercises.grader import Mistake, ask, expect_number, register
+from helpers.classroom.exercises.grader import Mistake, ask, expect_number, register, utf8_length
 
-UTF8_LIMITS = ((0x80, 1), (0x800, 2), (0x10000, 3))  # code points below it take so many bytes; all others 4
 REPORTED = {  # what a report states, for a loss in nats and a non-padding fraction
     "none": lambda nats, share: math.exp(nats),
     "padding": lambda nats, share: math.exp(nats * share),
@@ -25,7 +23,7 @@ def bits(answer: Callable[[float, int, str], float]) -> None:
     """Bytes are counted from the code points, and bits as a power of two that gives the perplexity back."""
     cases = [(16.0, 6, "Não há água."), (2.0, 10, "ten bytes."), (9.0, 4, "avó"), (31.5, 7, "não, não")]
     for perplexity, n_tokens, text in [*cases, (1.0, 3, "é só")]:
-        n_bytes = sum(_utf8_length(character) for character in text)
+        n_bytes = utf8_length(text)
         expected = math.log2(perplexity) * n_tokens / n_bytes
         case = f"perplexity {perplexity:g} over {n_tokens} tokens of {text!r}"
         slips = {
@@ -71,7 +69,10 @@ def pack(answer: Callable[[list[list[int]], int, int], list[tuple[list[int], lis
             taken = [queue.popleft() for _ in range(T)]
             expected.append((taken, [*taken[1:], queue[0]]))
         case = f"documents {documents}, T={T}, end_id={end_id}"
-        got = [_row(row, case) for row in _list(ask(answer, case, [list(d) for d in documents], T, end_id), case)]
+        got = ask(answer, case, [list(d) for d in documents], T, end_id)
+        if not isinstance(got, list) or not all(isinstance(row, tuple | list) and len(row) == 2 for row in got):
+            raise Mistake(f"{case}: expected a list of rows, each (inputs, targets), got {got!r}")
+        got = [(list(inputs), list(targets)) for inputs, targets in got]
         if got != expected:
             raise Mistake(f"{case}: expected the rows {expected}, got {got}. {_about_packed(got, T, end_id)}")
 
@@ -116,10 +117,6 @@ def suspect(answer: Callable[[float, float, float], str]) -> None:
                         f"{case}: expected {mistake!r}, got {got!r}. Do you have the same four, and is yours the "
                         f"nearest as a ratio? {made} (the share multiplies the nats, not the perplexity)"
                     )
-
-
-def _utf8_length(character: str) -> int:
-    return next((n for limit, n in UTF8_LIMITS if ord(character) < limit), 4)
 
 
 def _rows(length: int, T: int, how: str) -> list[list[bool]]:
@@ -168,15 +165,3 @@ def _about_packed(got: list[tuple[list[int], list[int]]], T: int, end_id: int) -
     if any(a[1][-1] != b[0][0] for a, b in pairwise(got)):
         return "The next row begins where the last one's inputs end: its first input is the last target of that row"
     return "How many rows does the stream fill, every document's end included? Only the last target of each must exist"
-
-
-def _list(got: Any, case: str) -> list:
-    if not isinstance(got, list):
-        raise Mistake(f"{case}: expected a list of rows, got {got!r}. Does your function return it?")
-    return got
-
-
-def _row(got: Any, case: str) -> tuple[list[int], list[int]]:
-    if not isinstance(got, tuple | list) or len(got) != 2:
-        raise Mistake(f"{case}: each row should be (inputs, targets), got {got!r}. Does it have both?")
-    return list(got[0]), list(got[1])
