@@ -152,10 +152,7 @@ MISTAKES = [
     ("c2-go-on-from", not_one_refused, "raised ValueError"),
 ]
 
-
-test_right_answers_and_stubs, test_planted_mistakes, test_three_mistakes_at_least = exercises.tests_of(
-    RIGHT_ANSWERS, MISTAKES
-)
+test_checks = exercises.test_of(RIGHT_ANSWERS, MISTAKES)
 
 
 def test_a_list_is_as_good_as_a_tuple():

@@ -100,11 +100,6 @@ def sees_one(choose, prompt, n_new, context_length, end_id):
     return written(choose, prompt, n_new, 1, end_id)
 
 
-def in_front(choose, prompt, *rest):
-    whole = written(choose, prompt, *rest)
-    return whole[len(prompt) :] + prompt
-
-
 def adds_one(choose, prompt, n_new, context_length, end_id):
     text = written(choose, prompt, n_new, context_length, end_id)
     return [*text[:-1], text[-1] + 1]
@@ -200,10 +195,7 @@ MISTAKES = [
     ("g4-cached-step", lambda *a: step(*a)[None], "expected a tensor (3,)"),
 ]
 
-
-test_right_answers_and_stubs, test_planted_mistakes, test_three_mistakes_at_least = exercises.tests_of(
-    RIGHT_ANSWERS, MISTAKES
-)
+test_checks = exercises.test_of(RIGHT_ANSWERS, MISTAKES)
 
 
 @pytest.mark.parametrize("answer", [only_new, counts_the_prompt, sees_the_beginning, sees_one, adds_one, nothing])

@@ -124,9 +124,7 @@ MISTAKES = [
     ("e4-entropy", lambda p: -entropy(p), "-p ln p"),
 ]
 
-test_right_answers_and_stubs, test_planted_mistakes, test_three_mistakes_at_least = exercises.tests_of(
-    RIGHT_ANSWERS, MISTAKES
-)
+test_checks = exercises.test_of(RIGHT_ANSWERS, MISTAKES)
 
 
 @pytest.mark.parametrize(("name", "answer"), [("e1-months", months_of_whole_steps), ("e3-probabilities", probs)])

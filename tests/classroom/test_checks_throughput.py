@@ -85,10 +85,7 @@ MISTAKES = [
     ("x4-ring", lambda n, k, speed, latency: ring(n, k, speed, 0), "latency of each round"),
 ]
 
-
-test_right_answers_and_stubs, test_planted_mistakes, test_three_mistakes_at_least = exercises.tests_of(
-    RIGHT_ANSWERS, MISTAKES
-)
+test_checks = exercises.test_of(RIGHT_ANSWERS, MISTAKES)
 
 
 def test_the_plain_formulas_pass_too_so_that_their_variants_above_fail_for_their_fault_alone():

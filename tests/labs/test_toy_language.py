@@ -151,19 +151,6 @@ def test_monte_carlo_agrees_with_the_exact_rate(lexicon):
     assert abs(nats.sum() / lengths.sum() - rate) < 4 * error
 
 
-@both_lexicons
-def test_unigram_and_bigram_lines_agree_with_counts(lexicon):
-    language = texts.toy_language(lexicon)
-    ids = language.ids(500_000, seed=5)
-    V = language.vocab_size
-    ones = np.bincount(ids, minlength=V) / len(ids)
-    pairs = np.bincount(ids[:-1] * V + ids[1:], minlength=V * V) / (len(ids) - 1)
-    unigram = -sum(p * math.log(p) for p in ones if p)
-    bigram = -sum(p * math.log(p) for p in pairs if p) - unigram
-    assert language.unigram_entropy() == pytest.approx(unigram, abs=0.02)
-    assert language.bigram_entropy() == pytest.approx(bigram, abs=0.02)
-
-
 @pytest.mark.parametrize(
     ("lexicon", "vocab_size", "lines"),
     [
