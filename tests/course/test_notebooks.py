@@ -186,8 +186,6 @@ def test_exercise_knows_its_stub_and_its_solution(notebook, name, function, stub
 
 
 def test_every_check_belongs_to_an_exercise():
-    with pytest.raises(ValueError, match="no exercise named"):
-        verdict("none of them", len)
     assert set(CHECKS) == {name for _, name, *_ in EXERCISES}
 
 

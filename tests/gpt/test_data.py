@@ -205,10 +205,7 @@ def test_scoring_batches_by_hand():
 )
 def test_scoring_batches_refuse(ids, changes, says):
     with pytest.raises(ValueError, match=says):
-<<<<<<< HEAD
         next(scoring_batches(ids, **{"context_length": 3} | changes))
-=======
-        scoring_batches(ids, **{"context_length": 3} | changes)
 
 
 def test_a_large_file_is_counted_at_once(tmp_path):
@@ -218,7 +215,6 @@ def test_a_large_file_is_counted_at_once(tmp_path):
     lengths = [len(batches) for _ in range(1000)]
     assert time.perf_counter() - began < 0.5
     assert lengths[0] == (10**9 - 1) // 1000 // 8
->>>>>>> storage
 
 
 def test_split_by_text_by_hand():

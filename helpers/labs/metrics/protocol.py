@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from helpers.gpt import bits_per_byte, perplexity
@@ -19,6 +20,7 @@ _NAMES = {
     "n_bytes": "bytes of text",
     "mean": "mean over",
 }
+_MARKDOWN = re.compile(r"[\\`*\[\]<&|$~]|\b_|_\b")  # what Markdown, HTML or TeX would take for their own
 
 
 @dataclass(frozen=True)
@@ -32,10 +34,10 @@ class Protocol:
     n_tokens        targets that were scored
     n_bytes         UTF-8 bytes of the text that those targets spell
     padding         "none", "not scored" or "scored"
-    mean            over what: "tokens" (each counted once), "rows", "batches" or "documents" (a mean of their means)
+    mean            over what: "tokens" (each counted once), "rows", "batches" or "documents" (a macro-average)
     tokenizer       its name
     checkpoint      which weights: "best of 5 evaluations", "step 2000", ...
-    precision       of the matrix products
+    precision       of the matmuls
 
     ValueError: a number below 1, or a padding or mean of another name.
     Source: Jurafsky & Martin, Speech and Language Processing, ch. 3; Gao et al. 2020 (The Pile), section 3.1.
@@ -67,7 +69,7 @@ class Protocol:
 class Result:
     """A mean loss in nats per token, and the protocol without which it says little. A notebook shows it as its card.
 
-    ValueError: a loss below 0, infinite or not a number.
+    ValueError: a loss below 0, infinite or NaN.
     """
 
     loss_nats: float
@@ -94,19 +96,19 @@ class Result:
     @property
     def cautions(self) -> list[str]:
         """What in the protocol keeps the number from being the model's loss on unseen text, a sentence each."""
-        return list(_cautions(self.protocol))
+        protocol, found = self.protocol, []
+        if protocol.padding == "scored":
+            found.append("padding is scored: its targets are easy, and lower the loss the more of them there are")
+        if protocol.mean not in ("tokens", None):
+            found.append(f"a macro-average over {protocol.mean}: tokens do not count alike")
+        if protocol.split is not None and protocol.split.lower().startswith("train"):
+            found.append("text that was trained on: it says how much was memorised")
+        if (protocol.stride or 0) > (protocol.context_length or math.inf):
+            found.append("the stride exceeds the context: some of the text is not scored")
+        return found
 
     def card(self) -> str:
         """The number and its protocol as a Markdown table, to be pasted into a report."""
-        rows = [f"| {_cell(name)} | {_cell(value)} |" for name, value in self._rows()]
-        return "\n".join(["| of the number | value |", "|---|---|", *rows])
-
-    def _repr_html_(self) -> str:
-        from helpers.classroom import pages  # TODO: a room above
-
-        return pages.table(self._rows(), ["of the number", "value"])._repr_html_()
-
-    def _rows(self) -> list[tuple[str, str]]:
         bits = self.bits_per_byte
         rows = [
             ("perplexity", f"{self.perplexity:,.2f}"),
@@ -114,9 +116,10 @@ class Result:
             ("bits per byte", NOT_STATED if bits is None else f"{bits:.4f}"),
         ]
         for field in fields(self.protocol):
-            name = _NAMES.get(field.name, field.name)
-            rows.append((name, _shown(getattr(self.protocol, field.name))))
-        return rows + [("caution", sentence) for sentence in self.cautions]
+            rows.append((_NAMES.get(field.name, field.name), _shown(getattr(self.protocol, field.name))))
+        return markdown_table(("of the number", "value"), [*rows, *(("caution", says) for says in self.cautions)])
+
+    _repr_markdown_ = card
 
 
 def compare(a: Result, b: Result) -> float:
@@ -137,23 +140,18 @@ def compare(a: Result, b: Result) -> float:
     return math.exp(a.loss_nats - b.loss_nats)
 
 
-def _cautions(protocol: Protocol) -> Iterator[str]:
-    if protocol.padding == "scored":
-        yield "padding is scored: its targets are easy, and lower the loss the more of them there are"
-    if protocol.mean not in ("tokens", None):
-        yield f"a mean of the means of {protocol.mean}: tokens do not count alike"
-    if protocol.split is not None and protocol.split.lower().startswith("train"):
-        yield "text that was trained on: it says how much was learnt by heart"
-    if (protocol.stride or 0) > (protocol.context_length or math.inf):
-        yield "the stride exceeds the context: some of the text is not scored"
+def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table in which every character stands for itself."""
+    lines = [columns, ["---"] * len(columns), *([markdown_text(cell) for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def markdown_text(text: str) -> str:
+    """One line that Markdown shows as it is, `</s>` and `$1 to $2` too."""
+    return _MARKDOWN.sub(r"\\\g<0>", " ".join(text.split()))
 
 
 def _shown(value: object) -> str:
     if value is None:
         return NOT_STATED
     return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def _cell(text: str) -> str:
-    """One line that does not end its cell."""
-    return " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|")

@@ -13,9 +13,9 @@ from math import fsum, isfinite
 
 import numpy as np
 
-from helpers.labs.texts._entropy import entropy, expected_visits, pair_shares
+from helpers.gpt import END_OF_TEXT
+from helpers.labs.texts.entropy import entropy, expected_visits, pair_shares
 
-END_OF_TEXT = "<|endoftext|>"  # spelled as GPT-2 spells it
 PARAGRAPH = "\n\n"
 MARKS = ".,;:!?"
 _PIECE = re.compile(rf"{re.escape(END_OF_TEXT)}|{PARAGRAPH}|[{MARKS}]|[^\s{MARKS}<>]+")
@@ -106,17 +106,17 @@ class ToyLanguage:
 
     # unlimited text
 
-    def document(self, seed: int | random.Random) -> str:
+    def document(self, seed: int) -> str:
         """One document, without its end of text. A seed gives the same text on every platform and version of Python.
 
         That rests on `random.Random(seed).random()`, whose sequence Python guarantees, and on nothing of numpy's.
         """
         return self.documents(1, seed)[0]
 
-    def documents(self, n: int, seed: int | random.Random) -> list[str]:
+    def documents(self, n: int, seed: int) -> list[str]:
         """The first `n` documents of the stream that `ids` cuts. ValueError: n below 1."""
         _at_least_one("documents", n)
-        stream, texts = self._stream(_generator(seed)), []
+        stream, texts = self._stream(seed), []
         for _ in range(n):
             ids: list[int] = []
             while (token_id := next(stream)) != self.end_id:
@@ -124,13 +124,13 @@ class ToyLanguage:
             texts.append(self.decode(ids))
         return texts
 
-    def ids(self, n_tokens: int, seed: int | random.Random) -> np.ndarray:
+    def ids(self, n_tokens: int, seed: int) -> np.ndarray:
         """(n_tokens,) int64: documents, closed by the end of text, the last may be cut. ValueError: n_tokens < 1."""
         _at_least_one("tokens", n_tokens)
-        return np.fromiter(islice(self._stream(_generator(seed)), n_tokens), dtype=np.int64, count=n_tokens)
+        return np.fromiter(islice(self._stream(seed), n_tokens), dtype=np.int64, count=n_tokens)
 
-    def _stream(self, generator: random.Random) -> Iterator[int]:
-        state = 0
+    def _stream(self, seed: int) -> Iterator[int]:
+        generator, state = random.Random(seed), 0
         while True:
             cumulative, tokens, after = self._draws[state]
             choice = bisect_right(cumulative, generator.random())
@@ -139,40 +139,14 @@ class ToyLanguage:
 
     # the true probabilities
 
-    def next_probs(self, prefix_ids: Sequence[int] | np.ndarray) -> np.ndarray:
-        """(V,) float64: the true distribution of the token after a prefix that begins where a document begins.
-
-        ValueError: an id outside [0, V), or a prefix that the language cannot produce.
-        """
-        return self.probs[self._states(self._checked(prefix_ids))[-1]].copy()
-
     def log_probs(self, ids: Sequence[int] | np.ndarray) -> np.ndarray:
         """(N,) float64: ln p of each token given all before it in `ids`, which begins where a document begins.
 
         To score a piece from the middle of a stream, score the stream and cut the result.
-        ValueError: as for `next_probs`.
+        ValueError: an id outside [0, V), or one that cannot follow.
         """
         checked = self._checked(ids)
         return np.log(self.probs[self._states(checked)[:-1], checked])
-
-    def cross_entropy(self, ids: Sequence[int] | np.ndarray) -> float:
-        """The loss of a perfect model on these ids, in nats per token: the floor under every loss on this very text.
-
-        ValueError: no token; else as for `next_probs`.
-        """
-        _at_least_one("tokens", len(ids))
-        return -float(self.log_probs(ids).mean())
-
-    def nats_of(self, text: str) -> float:
-        """-ln p of a whole document, its end included; of several, when END_OF_TEXT stands between them.
-
-        A text is as probable as it is, in whatever pieces one reads it: divided by the number of tokens that any
-        tokenizer makes of it, the end of text counted, this is the lowest loss per token with that tokenizer.
-        ValueError: a text that the language cannot produce.
-        """
-        ids = self.encode(text)
-        ids += [] if ids and ids[-1] == self.end_id else [self.end_id]
-        return -float(self.log_probs(ids).sum())
 
     # the drawn lines, exact
 
@@ -192,10 +166,6 @@ class ToyLanguage:
     def unigram_entropy(self) -> float:
         """Expected loss in nats per token of the best predictor that sees nothing: it knows how frequent tokens are."""
         return float(entropy(self._visits @ self.probs / self._visits.sum()))
-
-    def mean_document_length(self) -> float:
-        """Expected number of tokens in a document, its end of text included."""
-        return float(self._visits.sum())
 
     # computed once
 
@@ -236,10 +206,6 @@ class ToyLanguage:
                 raise ValueError(f"the language cannot produce {word!r} at position {position}, after {before!r}")
             states.append(state)
         return states
-
-
-def _generator(seed: int | random.Random) -> random.Random:
-    return seed if isinstance(seed, random.Random) else random.Random(seed)
 
 
 def _at_least_one(what: str, n: int) -> None:

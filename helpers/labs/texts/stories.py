@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 ASSETS = Path(__file__).parents[2] / "assets"
-STORY_FILES = {"english": "bring_the_house.txt", "portuguese": "traga_a_casa.txt"}
+STORIES = {"english": ASSETS / "bring_the_house.txt", "portuguese": ASSETS / "traga_a_casa.txt"}
 DOCUMENTS = ASSETS / "portuguese"
 
 
@@ -17,9 +17,9 @@ def story(language: str = "english") -> str:
 
     Its title, then paragraphs, a blank line between them. ValueError: another language.
     """
-    if language not in STORY_FILES:
-        raise ValueError(f"language must be one of {', '.join(STORY_FILES)}, got {language!r}")
-    return (ASSETS / STORY_FILES[language]).read_text(encoding="utf-8")
+    if language not in STORIES:
+        raise ValueError(f"language must be one of {', '.join(STORIES)}, got {language!r}")
+    return STORIES[language].read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True)
