@@ -12,7 +12,7 @@ From the command line: `python -m helpers.labs.speed --help`.
 
 from helpers.labs.speed import harness, machine
 from helpers.labs.speed.ablation import TOLERANCES, ablate, compare, in_order, rows_of
-from helpers.labs.speed.harness import Skip, run, run_rounds
+from helpers.labs.speed.harness import Skip, run, run_rounds, text_table
 from helpers.labs.speed.machine import peak_resident_bytes
 from helpers.labs.speed.peaks import GPU_PEAKS, cpu_peak, gpu_peak
 from helpers.labs.speed.record import COLUMNS, Record, Row
@@ -43,4 +43,5 @@ __all__ = [
     "rows_of",
     "run",
     "run_rounds",
+    "text_table",
 ]
