@@ -11,12 +11,23 @@ From the command line: `python -m helpers.labs.speed --help`.
 """
 
 from helpers.labs.speed import harness, machine
-from helpers.labs.speed.ablation import TOLERANCES, ablate, compare, in_order, rows_of
+from helpers.labs.speed.ablation import TOLERANCES, ablate, compare, in_order
+from helpers.labs.speed.command import main
 from helpers.labs.speed.harness import Skip, run, run_rounds, text_table
 from helpers.labs.speed.machine import peak_resident_bytes
 from helpers.labs.speed.peaks import GPU_PEAKS, cpu_peak, gpu_peak
 from helpers.labs.speed.record import COLUMNS, Record, Row
-from helpers.labs.speed.update import STEPS, UnfusedAttention, build, loss_of, make_batches, make_update, measure_update
+from helpers.labs.speed.update import (
+    STEPS,
+    UnfusedAttention,
+    build,
+    loss_of,
+    make_batches,
+    make_update,
+    measure_update,
+    precision_of,
+    require,
+)
 
 __all__ = [
     "COLUMNS",
@@ -36,11 +47,13 @@ __all__ = [
     "in_order",
     "loss_of",
     "machine",
+    "main",
     "make_batches",
     "make_update",
     "measure_update",
     "peak_resident_bytes",
-    "rows_of",
+    "precision_of",
+    "require",
     "run",
     "run_rounds",
     "text_table",
