@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from helpers.gpt import GPT, GPTConfig, next_token_loss, preset, summed_loss
 from helpers.labs import budget
-from tools import memory as tool
+from tools.bench import memory as tool
 
 CONFIG = GPTConfig(vocab_size=101, context_length=70, emb_dim=24, n_heads=3, n_layers=2, drop_rate=0.0)
 GIB = 2**30

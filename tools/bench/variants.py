@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from helpers.gpt import GPT, GPTConfig, TrainConfig, Trainer, evaluating, for_reading, generate
+from helpers.gpt import GPT, GPTConfig, TrainConfig, Trainer, evaluating, generate
 from helpers.labs import speed
 from helpers.storage import weights
 from tools.bench import plain
@@ -154,10 +154,10 @@ def _write_transformers(dtype: torch.dtype):
 
 
 def _write_helpers(dtype: torch.dtype | None, use_cache: bool = True):
-    """dtype  None: the model as it is; otherwise laid out by `for_reading`"""
+    """dtype  None: the model as it is; otherwise laid out by `speed.for_reading`"""
 
     def build(source: GPT):
-        model = source if dtype is None else for_reading(source, dtype)
+        model = source if dtype is None else speed.for_reading(source, dtype)
 
         def write(prompt: Tensor, n_new: int) -> tuple[Tensor, int]:
             text = generate(model, prompt, n_new, temperature=0, use_cache=use_cache)

@@ -8,8 +8,9 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor, nn
 
-from helpers.gpt.loss import IGNORED_TARGET, LossReport, evaluating, loss_from_hidden
-from helpers.gpt.model import GPT
+from helpers.gpt.chunked_loss import loss_from_hidden
+from helpers.gpt.loss import IGNORED_TARGET, LossReport
+from helpers.gpt.model import GPT, evaluating
 from helpers.gpt.train._records import PRECISIONS
 from helpers.gpt.train._shards import unscored
 from helpers.gpt.train._shared_table import hidden_and_table

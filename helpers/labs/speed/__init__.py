@@ -16,6 +16,7 @@ from helpers.labs.speed.command import main
 from helpers.labs.speed.harness import Skip, run, run_rounds, text_table
 from helpers.labs.speed.machine import peak_resident_bytes
 from helpers.labs.speed.peaks import GPU_PEAKS, cpu_peak, gpu_peak
+from helpers.labs.speed.reading import for_reading
 from helpers.labs.speed.record import COLUMNS, Record, Row
 from helpers.labs.speed.update import (
     STEPS,
@@ -42,6 +43,7 @@ __all__ = [
     "build",
     "compare",
     "cpu_peak",
+    "for_reading",
     "gpu_peak",
     "harness",
     "in_order",

@@ -1,4 +1,4 @@
-"""Documents of all lengths as rows of one length: padded, truncated, or packed end to end."""
+"""Documents of all lengths as rows of one length: padded, truncated, or packed end to end. Notebook 08."""
 
 from __future__ import annotations
 
@@ -11,10 +11,16 @@ import torch
 from torch import Tensor
 
 from helpers.gpt.config import IGNORED_TARGET
-from helpers.gpt.data._batches import Batch
 
 WAYS = ("pad", "truncate", "pack")
 NO_DOCUMENT = -1  # the segment of padding
+
+
+class Batch(NamedTuple):
+    """Sequences to train on or to score: token_ids (B, T) int64, targets (B, T) int64, -100 where none is scored."""
+
+    token_ids: Tensor
+    targets: Tensor
 
 
 class SegmentedBatch(NamedTuple):
@@ -32,7 +38,7 @@ class Rows:
     token_ids  (N, T) int64
     targets    (N, T) int64: the id that comes next in the document (in the stream, where rows are packed); -100 at
                padding, where none is scored
-    segments   (N, T) int64: the number of the document that the token at this place belongs to; -1 at padding
+    segments   (N, T) int64: the number of the document that the token at this position belongs to; -1 at padding
     n_dropped  ids that stand in no row, neither as token nor as target
 
     len(rows)  N
@@ -53,13 +59,13 @@ class Rows:
 
     @property
     def useful_share(self) -> float:
-        """Share of the N * T places that are scored, in (0, 1]: what of the arithmetic is not spent on padding."""
+        """The non-padding fraction: scored targets of all N * T, in (0, 1]."""
         return self.n_targets / self.targets.numel()
 
     def batches(
         self, batch_size: int, *, segments: bool = False, seed: int | None = None
     ) -> list[Batch] | list[SegmentedBatch]:
-        """The rows in batches, for `train.Trainer` or `train.evaluate`: every row once, the last batch has the rest.
+        """The rows in batches, for a Trainer or `evaluate`: every row once, the last batch has the rest.
 
         segments  True adds the documents' numbers, with which the model attends inside a document only
         seed      draws one order of the rows; None leaves theirs. A Trainer goes through it again in every epoch
@@ -89,7 +95,7 @@ def rows_of(
                                 first is a target once; the last ids, fewer than T, are thrown away. The first id of a
                                 document is a target too, predicted after the `end_id` of the one before
     pad_id          fills a row that is too short; None takes `end_id`. It is scored in no case
-    return          Rows; they take 24 bytes a place
+    return          Rows; they take 24 bytes a position
 
     ValueError: no document, an empty one, ids that are no integers of at least 0, context_length below 1, an unknown
     way, or too little text for one packed row.
@@ -123,19 +129,18 @@ def _with_end(number: int, document: Sequence[int], end_id: int) -> np.ndarray:
 
 
 def _packed(texts: list[np.ndarray], T: int) -> Rows:
-    lengths = [len(text) for text in texts]
-    n_ids = sum(lengths)
-    n_rows = (n_ids - 1) // T
+    stream = torch.from_numpy(np.concatenate(texts))  # (all ids,)
+    n_rows = (len(stream) - 1) // T  # the last row's last target needs an id of its own
     if n_rows < 1:
         raise ValueError(
-            f"a packed row of {T} tokens and their targets needs {T + 1} ids, the documents have {n_ids} with their "
-            "ends: take a shorter context or more documents, or pad"
+            f"a packed row of {T} tokens and their targets needs {T + 1} ids, the documents have {len(stream)} with "
+            "their ends: take a shorter context or more documents, or pad"
         )
     used = n_rows * T
-    stream = torch.from_numpy(np.concatenate(texts))
-    segments = torch.repeat_interleave(torch.arange(len(texts)), torch.tensor(lengths))
-    inputs, targets = stream[:used], stream[1 : used + 1].clone()  # no memory shared: a target may be masked later
-    return Rows(*(x.view(n_rows, T) for x in (inputs, targets, segments[:used])), n_dropped=n_ids - used - 1)
+    segments = torch.repeat_interleave(torch.arange(len(texts)), torch.tensor([len(text) for text in texts]))
+    targets = stream[1 : used + 1].clone()  # no memory shared: a target may be masked later
+    columns = [x[:used].view(n_rows, T) for x in (stream, targets, segments)]
+    return Rows(*columns, n_dropped=len(stream) - used - 1)
 
 
 def _padded(texts: list[np.ndarray], T: int, pad_id: int, *, truncate: bool) -> Rows:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from helpers.gpt.model import GPT
+from helpers.gpt import GPT
 
 MIN_SIZE = 2**16  # numbers in a matrix that is worth a second thread
 FIRST_FAST_ROWS = (2, 13)  # the torch that this was measured with; before it nothing is known
