@@ -79,7 +79,7 @@ test-browser: $(STAMP) ## run the notebooks in headless Chromium, move their sli
 drill: $(STAMP) ## kill a training run a hundred times, resume it, and compare its final weights
 	$(BIN)/python -m tools.drill --kills 100
 
-bench: $(STAMP) ## speed of training and generation beside a plain GPT and transformers', interleaved
+bench: $(STAMP) ## speed of training and generation beside a plain GPT, nanoGPT's shape and transformers'
 	$(BIN)/python -m tools.bench
 
 pretrained: $(STAMP) ## make the course's own model again (hours; needs Debian's packages): make pretrained WORK=/some/folder

@@ -23,7 +23,13 @@ VECTOR = 16  # float32 numbers in the longest vector of a processor
 
 
 def loss_from_hidden(
-    hidden: Tensor, head_weight: Tensor, targets: Tensor, *, reduction: str = "mean", chunk_tokens: int = CHUNK_TOKENS
+    hidden: Tensor,
+    head_weight: Tensor,
+    targets: Tensor,
+    *,
+    reduction: str = "mean",
+    chunk_tokens: int = CHUNK_TOKENS,
+    vocab_size: int | None = None,
 ) -> Tensor:
     """`next_token_loss` of `hidden @ head_weight.T` without ever holding all its logits: a tensor () with gradients.
 
@@ -35,6 +41,7 @@ def loss_from_hidden(
     head_weight   (V, C) the unembedding
     targets       (B, T) ids in [0, V), or -100 for a position that is not scored
     reduction     "mean" over the scored targets (NaN where there is none), or "sum"
+    vocab_size    rows of head_weight that are tokens, the rest padding that gets no probability; None: all
 
     The gradients are made in the forward pass and kept once, so that `backward` works once, also with retain_graph.
     ValueError: shapes that do not belong together, ids out of range, an unknown reduction, chunk_tokens below 1.
@@ -47,9 +54,10 @@ def loss_from_hidden(
         )
     if reduction not in ("mean", "sum") or chunk_tokens < 1:
         raise ValueError(f"expected reduction 'mean' or 'sum' and chunk_tokens >= 1, got {reduction!r}, {chunk_tokens}")
-    check_targets(targets, head_weight.shape[0])
+    vocab_size = head_weight.shape[0] if vocab_size is None else vocab_size
+    check_targets(targets, vocab_size)
     total = _ChunkedLoss.apply(
-        hidden.flatten(0, 1), head_weight, targets.flatten(), chunk_tokens, torch.is_grad_enabled()
+        hidden.flatten(0, 1), head_weight, targets.flatten(), chunk_tokens, vocab_size, torch.is_grad_enabled()
     )
     return total if reduction == "sum" else total / (targets != IGNORED_TARGET).sum()
 
@@ -59,7 +67,13 @@ class _ChunkedLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, chunk_tokens: int, with_gradients: bool
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        targets: Tensor,
+        chunk_tokens: int,
+        vocab_size: int,
+        with_gradients: bool,
     ) -> Tensor:
         device = hidden.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
@@ -73,6 +87,7 @@ class _ChunkedLoss(torch.autograd.Function):
             for start in range(0, len(states), chunk_tokens):
                 rows, wanted = states[start : start + chunk_tokens], targets[start : start + chunk_tokens]
                 scores = torch.mm(rows, matrix.T, out=buffer[: len(rows)])  # (n, V)
+                scores[:, vocab_size:] = -math.inf
                 total += _scores_to_gradient(scores, wanted)
                 if need_hidden:
                     grad_hidden[start : start + chunk_tokens] = scores @ matrix
@@ -88,7 +103,7 @@ class _ChunkedLoss(torch.autograd.Function):
             raise RuntimeError("the gradients of loss_from_hidden are used up: call it again before another backward")
         scaled = [None if g is None else g.mul_(grad_total.to(g.dtype)) for g in ctx.gradients]
         ctx.gradients = None  # they were scaled in place, and are large
-        return *scaled, None, None, None
+        return *scaled, None, None, None, None
 
 
 def scores_buffer(n_rows: int, matrix: Tensor) -> Tensor:

@@ -7,12 +7,12 @@ from dataclasses import asdict, replace
 
 import pytest
 import torch
+from tools.bench.writers import WRITERS, plain_loop
 
 from helpers.gpt import GPT, GPTConfig
 from helpers.labs import measuring, speed
 from tools.bench import __main__ as bench
 from tools.bench import writing, writing_report
-from tools.bench.writers import WRITERS, plain_loop
 
 # primes but for the width, a multiple of the heads
 SMALL = GPTConfig(vocab_size=101, context_length=31, emb_dim=21, n_heads=3, n_layers=2, drop_rate=0.0)

@@ -1,4 +1,4 @@
-"""What a GPT's forward pass keeps for the way back, tensor by tensor, from the config alone."""
+"""What a GPT's forward pass keeps for the backward pass, tensor by tensor, from the config alone."""
 
 from __future__ import annotations
 
@@ -10,14 +10,12 @@ from helpers.gpt import GPTConfig
 FLOAT32 = 4
 ELEMENT_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 ID_BYTES = 8  # int64
-QUERY_ROWS = 64  # as `helpers.gpt.dropout` has it: the masks of so many queries reach up to the last of them
-CHUNK_TOKENS = 256  # as `helpers.gpt.loss` has it
 LOG_PROBS = "log-probabilities"
 
 
 @dataclass(frozen=True)
 class Kept:
-    """A tensor that autograd keeps from the way forward: where, what, (axes), and how many bytes."""
+    """A tensor that autograd keeps from the forward pass: where, what, (axes), and how many bytes."""
 
     layer: str
     name: str
@@ -40,8 +38,13 @@ class Run:
 
     @property
     def element(self) -> int:
-        """Bytes of a number that a matrix product makes."""
+        """Bytes of a number that a matmul makes."""
         return ELEMENT_BYTES[self.precision]
+
+    @property
+    def is_fused(self) -> bool:
+        """Whether attention really is one kernel: on a CPU torch has none with dropout, and goes step by step."""
+        return self.fused_attention and not (self.device == "cpu" and self.config.drop_rate)
 
     @property
     def n_tokens(self) -> int:
@@ -59,7 +62,7 @@ class Run:
 
 
 def kept_tensors(run: Run) -> list[Kept]:
-    """Every tensor, parameters and their low-precision copies apart, that is kept until the way back needs it."""
+    """Every tensor, parameters and their low-precision copies apart, that is kept until the backward pass needs it."""
     blocks = [
         Kept(f"block {i}", kept.name, kept.shape, kept.n_bytes)
         for i in range(run.config.n_layers)
@@ -69,7 +72,7 @@ def kept_tensors(run: Run) -> list[Kept]:
 
 
 def activations_bytes(run: Run) -> int:
-    """Of all layers together, the scores of the vocabulary apart: `kept_tensors` without a list per block."""
+    """Of all layers together, the logits apart: `kept_tensors` without a list per block."""
     block = sum(kept.n_bytes for kept in (_block_input(run) if run.gradient_checkpointing else block_tensors(run)))
     around = [*_embedding(run), *_norm(run, "final norm"), *_loss(run)]
     return run.config.n_layers * block + sum(kept.n_bytes for kept in around if kept.name != LOG_PROBS)
@@ -79,7 +82,7 @@ def block_tensors(run: Run) -> list[Kept]:
     """What one block keeps, in the order in which it is made."""
     B, T, C, F = run.batch_size, run.context_length, run.config.emb_dim, run.config.hidden_ff_dim
     e = run.element
-    bent = [] if run.config.activation == "relu" else [_kept("expanded", (B, T, F), e)]  # ReLU needs its result only
+    before = [] if run.config.activation == "relu" else [_kept("expanded", (B, T, F), e)]  # ReLU needs its result only
     return [
         *_norm(run, "norm 1"),
         _kept("norm 1's output", (B, T, C), e),
@@ -88,7 +91,7 @@ def block_tensors(run: Run) -> list[Kept]:
         *_mask(run),
         *_norm(run, "norm 2"),
         _kept("norm 2's output", (B, T, C), e),
-        *bent,
+        *before,
         _kept("activated", (B, T, F), e),
         *_mask(run),
     ]
@@ -97,7 +100,7 @@ def block_tensors(run: Run) -> list[Kept]:
 def copies_bytes(run: Run, n_blocks: int | None = None) -> int:
     """Low-precision copies of the matrices of so many blocks (None: all) and of the head.
 
-    Autocast's cache keeps them all until the forward pass ends, and the products keep theirs for the way back; with
+    Autocast's cache keeps them all until the forward pass ends, and the matmuls keep theirs for the backward pass; with
     checkpointing a block's are made again when its turn comes.
     """
     if run.precision == "float32":
@@ -108,26 +111,18 @@ def copies_bytes(run: Run, n_blocks: int | None = None) -> int:
     return run.element * (n_blocks * (4 * C * C + 2 * C * F) + head)
 
 
-def mask_numbers(T: int) -> int:
-    """Attention weights at or below the diagonal's blocks of QUERY_ROWS queries: what the course's dropout keeps."""
-    ends = [min(start + QUERY_ROWS, T) for start in range(0, T, QUERY_ROWS)]
-    return sum((end - start) * end for start, end in zip(range(0, T, QUERY_ROWS), ends, strict=True))
-
-
 def _attention(run: Run) -> list[Kept]:
+    """Fused: queries, keys, values and a number per query. Step by step torch computes in float32 and keeps squares."""
     B, T, C, H = run.batch_size, run.context_length, run.config.emb_dim, run.config.n_heads
-    dropped = run.config.drop_rate > 0
-    if not run.fused_attention:  # torch's own step-by-step attention brings half precision to float32
-        square = (B, H, T, T)
-        parts = [_kept("queries, keys, values", (B, T, 3, C), FLOAT32), _kept("attention weights", square, FLOAT32)]
-        if dropped:
-            mask = _kept("mask of weights", square, FLOAT32 if run.device == "cpu" else 1)
-            parts += [mask, _kept("weights, some dropped", square, FLOAT32)]
-        return parts
-    qkv = _kept("queries, keys, values", (B, T, 3, C), run.element)
-    if dropped and run.device == "cpu":
-        return [qkv, Kept("", "masks of weights", (B, H, T, T), B * H * mask_numbers(T))]
-    return [qkv, _kept("log-sum-exp of the scores", (B, H, T), FLOAT32)]
+    if run.is_fused:
+        sums = _kept("log-sum-exp of the scores", (B, H, T), FLOAT32)
+        return [_kept("queries, keys, values", (B, T, 3, C), run.element), sums]
+    square = (B, H, T, T)
+    parts = [_kept("queries, keys, values", (B, T, 3, C), FLOAT32), _kept("attention weights", square, FLOAT32)]
+    if run.config.drop_rate:
+        mask = _kept("mask of weights", square, FLOAT32 if run.device == "cpu" else 1)
+        parts += [mask, _kept("weights, some dropped", square, FLOAT32)]
+    return parts
 
 
 def _norm(run: Run, name: str) -> list[Kept]:
@@ -136,9 +131,12 @@ def _norm(run: Run, name: str) -> list[Kept]:
     return [Kept("final norm" if name == "final norm" else "", p.name, p.shape, p.n_bytes) for p in parts]
 
 
-def _mask(run: Run) -> list[Kept]:
-    shape = (run.batch_size, run.context_length, run.config.emb_dim)
-    return [_kept("dropout mask", shape, 1)] if run.config.drop_rate else []
+def _mask(run: Run, element: int | None = None) -> list[Kept]:
+    """What dropout keeps: a byte a number on a GPU; on a CPU numbers as wide as those it drops (None: a product's)."""
+    if not run.config.drop_rate:
+        return []
+    element = (element or run.element) if run.device == "cpu" else 1
+    return [_kept("dropout mask", (run.batch_size, run.context_length, run.config.emb_dim), element)]
 
 
 def _block_input(run: Run) -> list[Kept]:
@@ -147,7 +145,7 @@ def _block_input(run: Run) -> list[Kept]:
 
 def _embedding(run: Run) -> list[Kept]:
     B, T = run.batch_size, run.context_length
-    parts = [_kept("token ids", (B, T), ID_BYTES), _kept("positions", (T,), ID_BYTES), *_mask(run)]
+    parts = [_kept("token ids", (B, T), ID_BYTES), _kept("positions", (T,), ID_BYTES), *_mask(run, FLOAT32)]
     return [Kept("embedding", p.name, p.shape, p.n_bytes) for p in parts]
 
 

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from helpers.gpt import GPTConfig
-from helpers.labs.budget._cost import parameter_count, readable_bytes
-from helpers.labs.budget._phases import EVALUATION, Moment, chunk_bytes, logits_bytes, moments
-from helpers.labs.budget._tensors import (
+from helpers.labs.budget.activations import (
     ELEMENT_BYTES,
     FLOAT32,
     Kept,
@@ -17,9 +15,13 @@ from helpers.labs.budget._tensors import (
     copies_bytes,
     kept_tensors,
 )
+from helpers.labs.budget.communication import MOMENTS
+from helpers.labs.budget.counting import parameter_count
+from helpers.labs.budget.phases import EVALUATION, Moment, chunk_bytes, logits_bytes, moments
 
 DEVICES = ("cpu", "cuda")
-MOMENTS = {"adamw": 2, "sgd": 0}  # float32 numbers that the optimizer keeps per parameter
+GIB = 2**30
+T4_BYTES, A100_BYTES = int(14.75 * GIB), int(39.56 * GIB)  # of "16 GB" and "40 GB", what torch says is there
 # What the libraries take for themselves in a first update, measured with a model of less than 1 MiB and torch's build
 # for CPUs. None of the recorded settings had a part in it.
 CPU_LIBRARIES = 89 * 2**20
@@ -59,16 +61,16 @@ class Memory:
 
     @cached_property
     def tensors(self) -> list[Kept]:
-        """Every tensor that is kept for the way back, with its layer, axes and bytes."""
+        """Every tensor that is kept for the backward pass, with its layer, axes and bytes."""
         return kept_tensors(self.run)
 
     @property
     def activations_bytes(self) -> int:
-        """Of all layers, the scores of the vocabulary apart."""
+        """Of all layers, the logits apart."""
         return activations_bytes(self.run)
 
     def activations_by_layer(self) -> dict[str, int]:
-        """Layer -> bytes kept, in the order of the way forward."""
+        """Layer -> bytes kept, in the order of the forward pass."""
         layers: dict[str, int] = {}
         for tensor in self.tensors:
             layers[tensor.layer] = layers.get(tensor.layer, 0) + tensor.n_bytes
@@ -76,7 +78,7 @@ class Memory:
 
     @property
     def logits_bytes(self) -> int:
-        """Scores and their gradient: one chunk that is used again and again, or three times (B, T, V) on the way back:
+        """Logits and their gradient: one chunk that is used again and again, or three times (B, T, V), backward:
         log-probabilities, their gradient, and that of the logits."""
         return chunk_bytes(self.run) if self.run.chunked_loss else 3 * logits_bytes(self.run)
 
@@ -154,13 +156,6 @@ class Memory:
         }
         return [(name, size, size / self.peak_bytes) for name, size in parts.items() if size]
 
-    def table(self) -> object:
-        """`rows` for the page."""
-        rows = [(name, readable_bytes(size), f"{share:.0%}") for name, size, share in self.rows()]
-        from helpers.classroom import pages  # TODO: a room above
-
-        return pages.table(rows, ("part", "memory", "share of the peak"), "not all parts are there at once")
-
 
 def memory(
     config: GPTConfig,
@@ -177,15 +172,15 @@ def memory(
 ) -> Memory:
     """Predict what training holds at its widest, from the second update on, when the optimizer has its moments.
 
-    batch_size       rows that go through the model at once: the micro-batch where gradients are accumulated
-    context_length   T, tokens in a row (None: the config's)
-    precision        of the matrix products: "float32", "bfloat16" or "float16"
+    batch_size       sequences that go through the model at once: the micro-batch where gradients are accumulated
+    context_length   T, tokens in a sequence (None: the config's)
+    precision        of the matmuls: "float32", "bfloat16" or "float16"
     optimizer        "adamw" or "sgd" (without momentum)
     fused_attention  False: one product after the other, whose (B, H, T, T) results are kept
-    gradient_checkpointing    of each block only its input is kept, the rest is made again: `GPT.gradient_checkpointing`
+    gradient_checkpointing  of each block only its input is kept, the rest is made again: `GPT.gradient_checkpointing`
     chunked_loss     `loss.loss_from_hidden`; False: all logits at once and `loss.next_token_loss`
     kept_logits_for_evaluation  tokens whose logits an evaluation collects before it looks at them
-    device           "cpu" or "cuda"; the second has not been compared with a card
+    device           "cpu" or "cuda"; the second has not been compared with a GPU
 
     return  Memory. On a CPU its peak is that of the resident set above the imports, freed memory being given back
 

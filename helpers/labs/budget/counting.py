@@ -17,7 +17,7 @@ def training_seconds(n_tokens: float, tokens_per_s: float) -> float:
 
     ValueError: either is not a finite number above 0.
     """
-    _require_positive(n_tokens=n_tokens, tokens_per_s=tokens_per_s)
+    require_positive(n_tokens=n_tokens, tokens_per_s=tokens_per_s)
     return n_tokens / tokens_per_s
 
 
@@ -43,7 +43,7 @@ def cost(n_tokens: float, tokens_per_s: float, price_per_hour: float, watts: flo
     if not math.isfinite(price_per_hour) or price_per_hour < 0:
         raise ValueError(f"price_per_hour must be a finite number of at least 0, got {price_per_hour}")
     if watts is not None:
-        _require_positive(watts=watts)
+        require_positive(watts=watts)
     return Cost(n_tokens, hours, hours * price_per_hour, None if watts is None else hours * watts / 1000)
 
 
@@ -135,7 +135,7 @@ def matmul_flops_per_token(config: GPTConfig, context_length: int | None = None)
     return config.n_layers * per_block + 2 * C * config.vocab_size
 
 
-def _require_positive(**numbers: float) -> None:
+def require_positive(**numbers: float) -> None:
     for name, value in numbers.items():
         if not math.isfinite(value) or value <= 0:
             raise ValueError(f"{name} must be a finite number above 0, got {value}")

@@ -1,11 +1,12 @@
-"""How much an update holds at its widest: on the way forward, on the way back, and at the optimizer's step."""
+"""How much an update holds at its widest: in the forward pass, in the backward pass, and at the optimizer's step."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from helpers.labs.budget._cost import parameter_count
-from helpers.labs.budget._tensors import CHUNK_TOKENS, FLOAT32, Run, activations_bytes, block_tensors, copies_bytes
+from helpers.gpt import CHUNK_TOKENS
+from helpers.labs.budget.activations import FLOAT32, Run, activations_bytes, block_tensors, copies_bytes
+from helpers.labs.budget.counting import parameter_count
 
 FORWARD, BACKWARD, STEP, EVALUATION = "forward", "backward", "optimizer step", "evaluation"
 
@@ -15,8 +16,8 @@ class Moment:
     """What is held at one moment beside weights and the optimizer's moments, in bytes by part.
 
     copies       matrices in half precision
-    activations  kept for the way back, and results that pass through
-    logits       scores of the vocabulary, and what the loss makes of them
+    activations  kept for the backward pass, and results that pass through
+    logits       logits, and what the loss makes of them
     """
 
     phase: str
@@ -31,16 +32,12 @@ class Moment:
 
 
 def moments(run: Run) -> list[Moment]:
-    """The moments of an update that can be its widest.
-
-    How many there are, and in which order, depends on the switches alone. Each part is a sum of multiples of 1, T, B T,
-    B T^2 and min(B T, CHUNK_TOKENS), whatever the switches.
-    """
+    """The moments of an update that can be its widest."""
     return [_forward(run), *_backward(run), Moment(STEP, gradients=FLOAT32 * parameter_count(run.config)["total"])]
 
 
 def chunk_bytes(run: Run) -> int:
-    """The scores of one chunk of positions; in half precision a graphics card has them in float32 beside it."""
+    """The logits of one chunk of positions; in half precision a GPU has them in float32 beside it."""
     scores = min(CHUNK_TOKENS, run.n_tokens) * run.config.vocab_size
     beside = 0 if run.device == "cpu" or run.precision == "float32" else FLOAT32
     return scores * (run.element + beside)
@@ -85,18 +82,16 @@ def _backward(run: Run) -> list[Moment]:
         gradients = run.table_bytes + (n_done + 1) * block_gradients
         left = kept - n_done * kept_block + again
         found += [Moment(BACKWARD, gradients, copies, left + passing) for passing in _passing(run)]
-    summed = run.config.tied_head and not (run.chunked_loss and run.device == "cpu")
-    of_embedding = run.table_bytes * (not run.config.tied_head or summed)
-    gradients = run.table_bytes + L * block_gradients + of_embedding
+    gradients = 2 * run.table_bytes + L * block_gradients  # head and embedding: one on top of the other where tied
     return [*found, Moment(BACKWARD, gradients, copies, kept - L * kept_block)]
 
 
 def _passing(run: Run) -> list[int]:
-    """Results that pass through a block on the way back, where they can be largest: in the feed-forward layer and,
+    """Results that pass through a block in the backward pass, where they can be largest: in the feed-forward layer and,
     where attention is not fused, at its squares."""
     wide = run.element * run.n_tokens * run.config.hidden_ff_dim
     inner = wide + 2 * run.stream_bytes
-    if run.fused_attention:
+    if run.is_fused:
         return [inner]
     square = FLOAT32 * run.batch_size * run.config.n_heads * run.context_length**2
     return [inner, 2 * square - 2 * wide]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from helpers.labs.budget._cost import SECONDS_PER_HOUR, Cost, readable_bytes, readable_count, readable_time
-from helpers.labs.budget._memory import Memory
+from helpers.labs.budget.counting import SECONDS_PER_HOUR, Cost, readable_bytes, readable_count, readable_time
+from helpers.labs.budget.peak import Memory
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def _in_half(memory: Memory, available_bytes: int) -> Memory:
 
 
 def _accumulate(memory: Memory, available_bytes: int) -> Memory:
-    """Halve the rows that go through at once until it fits, or one is left."""
+    """Halve the sequences that go through at once until it fits, or one is left."""
     while memory.peak_bytes > available_bytes and memory.run.batch_size > 1:
         memory = replace(memory, run=replace(memory.run, batch_size=memory.run.batch_size // 2))
     return memory
@@ -113,6 +113,6 @@ CHANGES = (  # what, price, (memory, available_bytes) -> memory; the cheapest fi
     ("chunked loss", "costs nothing", _with(chunked_loss=True)),
     ("fused attention", "faster", _with(fused_attention=True)),
     ("accumulation over micro-batches", "same update, a little slower", _accumulate),
-    ("half precision", "rounds, faster on a graphics card", _in_half),
+    ("half precision", "rounds, faster on a GPU", _in_half),
     ("activation checkpointing", "a third more arithmetic", _with(gradient_checkpointing=True)),
 )
