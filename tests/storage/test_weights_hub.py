@@ -142,6 +142,7 @@ def test_fetched_once_and_loaded(hub, tmp_path):
 
 def test_a_broken_download_goes_on_where_it_stopped(hub, tmp_path, monkeypatch):
     monkeypatch.setattr(huggingface_hub.file_download.time, "sleep", lambda seconds: None)  # its waits between tries
+    monkeypatch.setattr(huggingface_hub.constants, "DOWNLOAD_CHUNK_SIZE", 1000)
     hub.break_after = 20_000
     folder = fetch(hub, tmp_path)
     ranges = [entry[2] for entry in hub.log if entry[0] == "GET" and entry[1].endswith("model.safetensors")]

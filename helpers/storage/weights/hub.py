@@ -35,11 +35,10 @@ def fetch(
     cache     folder of the downloads; None: $COURSE_CACHE, or ~/.cache/pretraining-a-gpt
     endpoint  address of the hub; None: huggingface_hub's own, or $HF_ENDPOINT
 
-    `huggingface_hub.snapshot_download` does the work: a connection that breaks is taken up again at the byte where it
-    stopped, a few times; another call keeps the files that are whole. Then each file is compared with the sum that the hub states, which is the name under which the library keeps it (where the
-    system has links; on Windows its size has to do): sha256 of the large ones, git's sha1 of the others. Weights are
-    taken as safetensors where there are any, else as pytorch_model.bin; tokenizer files come along. Without a network,
-    what was fetched before is returned.
+    `huggingface_hub.snapshot_download` does the work: a connection that breaks is taken up again where it stopped, to
+    the last 10 MB, a few times; another call keeps the files that are whole. Then `check_sums` compares each file with what
+    the hub states. Weights are taken as safetensors where there are any, else as pytorch_model.bin; tokenizer files
+    come along. Without a network, what was fetched before is returned.
 
     ImportError: huggingface_hub is not installed. ValueError: no such repository, revision or weights there, or a file
     whose sum is not the hub's. ConnectionError: the hub cannot be reached and nothing was fetched before, or a
@@ -68,6 +67,9 @@ def fetch(
 
 def check_sums(folder: str | Path) -> int:
     """Read each file of a fetched folder once and compare it with its sum; returns how many were compared.
+
+    The library keeps a file under its sum and links to it: sha256 of large files, git's sha1 of the others. Where the
+    system has no links (Windows) nothing can be compared here, and the sizes that the library checks have to do.
 
     ValueError: a file is not what the hub states; it is removed.
     """
