@@ -36,9 +36,9 @@ def fetch(
     endpoint  address of the hub; None: huggingface_hub's own, or $HF_ENDPOINT
 
     `huggingface_hub.snapshot_download` does the work: a connection that breaks is taken up again where it stopped, to
-    the last 10 MB, a few times; another call keeps the files that are whole. Then `check_sums` compares each file with what
-    the hub states. Weights are taken as safetensors where there are any, else as pytorch_model.bin; tokenizer files
-    come along. Without a network, what was fetched before is returned.
+    the last 10 MB, a few times; another call keeps the files that are whole. Then `check_sums` compares each file with
+    what the hub states. Weights are taken as safetensors where there are any, else as pytorch_model.bin; tokenizer
+    files come along. Without a network, what was fetched before is returned.
 
     ImportError: huggingface_hub is not installed. ValueError: no such repository, revision or weights there, or a file
     whose sum is not the hub's. ConnectionError: the hub cannot be reached and nothing was fetched before, or a

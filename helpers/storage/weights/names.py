@@ -41,7 +41,25 @@ HEAD = "lm_head.weight"  # in both families, without prefix; ours is head.weight
 PREFIXES = {"gpt2": ("transformer.", ""), "opt": ("model.decoder.", "decoder.", "")}  # saved with a head or without
 EMBEDDING = {"gpt2": "wte.weight", "opt": "embed_tokens.weight"}
 NO_WEIGHTS = re.compile(r"h\.\d+\.attn\.(bias|masked_bias)")  # GPT-2's causal mask, and the number that hid the future
+FIELDS = {  # sizes in our config -> theirs, in config.json
+    "gpt2": dict(
+        vocab_size="vocab_size", context_length="n_positions", emb_dim="n_embd", n_heads="n_head", n_layers="n_layer",
+        ff_dim="n_inner",
+    ),
+    "opt": dict(
+        vocab_size="vocab_size", context_length="max_position_embeddings", emb_dim="hidden_size",
+        n_heads="num_attention_heads", n_layers="num_hidden_layers", ff_dim="ffn_dim",
+    ),
+}  # fmt: skip
 ACTIVATIONS = {"gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu": "gelu", "relu": "relu"}
+DEFAULT_ACTIVATION = {"gpt2": "gelu_new", "opt": "relu"}
+REQUIRED = {  # switches that our model has in one position only
+    "gpt2": dict(scale_attn_weights=True, scale_attn_by_inverse_layer_idx=False, add_cross_attention=False),
+    "opt": dict(do_layer_norm_before=True, layer_norm_elementwise_affine=True, _remove_final_layer_norm=False),
+}
+DROPOUTS = {"gpt2": ("resid_pdrop", "embd_pdrop", "attn_pdrop"), "opt": ("dropout", "attention_dropout")}
+CLASSES = {"gpt2": "GPT2LMHeadModel", "opt": "OPTForCausalLM"}  # of transformers
+OPT_OFFSET, OPT_EPS = 2, 1e-5  # of OPT alone: two unused rows of positions, an epsilon that its config cannot say
 _BLOCK = re.compile(r"blocks\.(\d+)\.")
 _BY_OURS = {name.ours: name for name in NAMES}
 
@@ -64,104 +82,54 @@ def stored_names(ours: str, model_type: str) -> tuple[tuple[str, ...], bool]:
 
 def to_config(theirs: dict) -> GPTConfig:
     """The shape that a published config.json describes, dropout 0. ValueError: what our model cannot follow."""
-    readers = {"gpt2": _gpt2_config, "opt": _opt_config}
-    if theirs.get("model_type") not in readers:
-        raise ValueError(f"model_type must be one of {', '.join(readers)}, got {theirs.get('model_type')!r}")
-    return readers[theirs["model_type"]](theirs)
-
-
-def from_config(config: GPTConfig, model_type: str) -> dict:
-    """The fields of a config.json. ValueError: an unknown type, or a shape that the format cannot say."""
-    writers = {"gpt2": _gpt2_fields, "opt": _opt_fields}
-    if model_type not in writers:
-        raise ValueError(f"model_type must be one of {', '.join(writers)}, got {model_type!r}")
-    fields = {"model_type": model_type, "vocab_size": config.vocab_size, "tie_word_embeddings": config.tied_head}
-    fields["activation_function"] = {"gelu_tanh": "gelu_new"}.get(config.activation, config.activation)
-    return fields | writers[model_type](config)
-
-
-def _gpt2_config(theirs: dict) -> GPTConfig:
-    _require(theirs, scale_attn_weights=True, scale_attn_by_inverse_layer_idx=False, add_cross_attention=False)
-    width = _whole(theirs, "n_embd")
-    return GPTConfig(
-        vocab_size=_whole(theirs, "vocab_size"),
-        context_length=_whole(theirs, "n_positions" if "n_positions" in theirs else "n_ctx"),
-        emb_dim=width,
-        n_heads=_whole(theirs, "n_head"),
-        n_layers=_whole(theirs, "n_layer"),
-        ff_dim=_ff_dim(theirs, "n_inner", width),
-        drop_rate=0.0,
-        tied_head=_flag(theirs, "tie_word_embeddings"),
-        activation=_activation(theirs, "gelu_new"),
-        norm_eps=theirs.get("layer_norm_epsilon", 1e-5),
-    )
-
-
-def _gpt2_fields(config: GPTConfig) -> dict:
-    if config.position_offset:
-        raise ValueError(f"GPT-2's format has no position_offset, got {config.position_offset}: save it as 'opt'")
-    return {
-        "architectures": ["GPT2LMHeadModel"],
-        "n_positions": config.context_length,
-        "n_embd": config.emb_dim,
-        "n_head": config.n_heads,
-        "n_layer": config.n_layers,
-        "n_inner": config.ff_dim,
-        "layer_norm_epsilon": config.norm_eps,
-        "resid_pdrop": config.drop_rate,
-        "embd_pdrop": config.drop_rate,
-        "attn_pdrop": config.drop_rate,
-    }
-
-
-def _opt_config(theirs: dict) -> GPTConfig:
-    _require(theirs, do_layer_norm_before=True, layer_norm_elementwise_affine=True, _remove_final_layer_norm=False)
-    width = _whole(theirs, "hidden_size")
+    model_type = theirs.get("model_type")
+    _require_known(model_type)
+    for name, value in REQUIRED[model_type].items():
+        if theirs.get(name, value) != value:
+            raise ValueError(f"config.json says {name}={theirs[name]!r}, the course's model only knows {value!r}")
+    sizes = {ours: _whole(theirs, name) for ours, name in FIELDS[model_type].items() if ours != "ff_dim"}
+    ff_name, width = FIELDS[model_type]["ff_dim"], sizes["emb_dim"]
+    if theirs.get(ff_name) not in (None, 4 * width):  # four times the width is None, as the presets have it
+        sizes["ff_dim"] = _whole(theirs, ff_name)
     if theirs.get("word_embed_proj_dim", width) != width:
         raise ValueError(
             f"word_embed_proj_dim is {theirs['word_embed_proj_dim']} and hidden_size {width}: the course's model has "
             "no projection between embedding and stream, as OPT-350M has; OPT-125M and the larger ones fit"
         )
-    return GPTConfig(
-        vocab_size=_whole(theirs, "vocab_size"),
-        context_length=_whole(theirs, "max_position_embeddings"),
-        emb_dim=width,
-        n_heads=_whole(theirs, "num_attention_heads"),
-        n_layers=_whole(theirs, "num_hidden_layers"),
-        ff_dim=_ff_dim(theirs, "ffn_dim", width),
-        drop_rate=0.0,
-        qkv_bias=_flag(theirs, "enable_bias"),
-        linear_bias=_flag(theirs, "enable_bias"),
-        tied_head=_flag(theirs, "tie_word_embeddings"),
-        activation=_activation(theirs, "relu"),
-        position_offset=2,
-    )
+    activation = theirs.get("activation_function", DEFAULT_ACTIVATION[model_type])
+    if not isinstance(activation, str) or activation not in ACTIVATIONS:
+        raise ValueError(f"activation_function must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
+    switches = dict(activation=ACTIVATIONS[activation], tied_head=_flag(theirs, "tie_word_embeddings"), drop_rate=0.0)
+    if model_type == "gpt2":
+        return GPTConfig(**sizes, **switches, norm_eps=theirs.get("layer_norm_epsilon", 1e-5))
+    bias = _flag(theirs, "enable_bias")
+    return GPTConfig(**sizes, **switches, qkv_bias=bias, linear_bias=bias, position_offset=OPT_OFFSET)
 
 
-def _opt_fields(config: GPTConfig) -> dict:
-    if config.position_offset != 2 or config.norm_eps != 1e-5 or config.qkv_bias != config.linear_bias:
+def from_config(config: GPTConfig, model_type: str) -> dict:
+    """The fields of a config.json. ValueError: an unknown type, or a shape that the format cannot say."""
+    _require_known(model_type)
+    fields = {theirs: getattr(config, ours) for ours, theirs in FIELDS[model_type].items()}
+    fields |= {"model_type": model_type, "architectures": [CLASSES[model_type]]}
+    fields |= {"tie_word_embeddings": config.tied_head} | dict.fromkeys(DROPOUTS[model_type], config.drop_rate)
+    fields["activation_function"] = {"gelu_tanh": "gelu_new"}.get(config.activation, config.activation)
+    if model_type == "gpt2":
+        if config.position_offset:
+            raise ValueError(f"GPT-2's format has no position_offset, got {config.position_offset}: save it as 'opt'")
+        return fields | {"layer_norm_epsilon": config.norm_eps}
+    offset, eps, biases = config.position_offset, config.norm_eps, (config.qkv_bias, config.linear_bias)
+    if (offset, eps) != (OPT_OFFSET, OPT_EPS) or biases[0] != biases[1]:
         raise ValueError(
-            "OPT's format has a position_offset of 2, a norm_eps of 1e-5 and biases everywhere or nowhere, got "
-            f"{config.position_offset}, {config.norm_eps}, qkv_bias={config.qkv_bias}, linear_bias={config.linear_bias}"
+            f"OPT's format has a position_offset of {OPT_OFFSET}, a norm_eps of {OPT_EPS} and biases everywhere or "
+            f"nowhere, got {offset}, {eps}, qkv_bias={biases[0]}, linear_bias={biases[1]}"
         )
-    return {
-        "architectures": ["OPTForCausalLM"],
-        "max_position_embeddings": config.context_length,
-        "hidden_size": config.emb_dim,
-        "word_embed_proj_dim": config.emb_dim,
-        "num_attention_heads": config.n_heads,
-        "num_hidden_layers": config.n_layers,
-        "ffn_dim": config.hidden_ff_dim,
-        "enable_bias": config.linear_bias,
-        "do_layer_norm_before": True,
-        "dropout": config.drop_rate,
-        "attention_dropout": config.drop_rate,
-    }
+    fields |= {"ffn_dim": config.hidden_ff_dim, "word_embed_proj_dim": config.emb_dim}
+    return fields | {"enable_bias": config.linear_bias, "do_layer_norm_before": True}
 
 
-def _ff_dim(theirs: dict, name: str, width: int) -> int | None:
-    """None for four times the width, as the presets have it."""
-    return None if theirs.get(name) in (None, 4 * width) else _whole(theirs, name)
+def _require_known(model_type: object) -> None:
+    if not isinstance(model_type, str) or model_type not in FIELDS:
+        raise ValueError(f"model_type must be one of {', '.join(FIELDS)}, got {model_type!r}")
 
 
 def _whole(theirs: dict, name: str) -> int:
@@ -176,16 +144,3 @@ def _flag(theirs: dict, name: str) -> bool:
     if not isinstance(value, bool):
         raise ValueError(f"config.json must give {name} as true or false, got {value!r}")
     return value
-
-
-def _require(theirs: dict, **expected: bool) -> None:
-    for name, value in expected.items():
-        if theirs.get(name, value) != value:
-            raise ValueError(f"config.json says {name}={theirs[name]!r}, the course's model only knows {value!r}")
-
-
-def _activation(theirs: dict, default: str) -> str:
-    name = theirs.get("activation_function", default)
-    if name not in ACTIVATIONS:
-        raise ValueError(f"activation_function must be one of {', '.join(ACTIVATIONS)}, got {name!r}")
-    return ACTIVATIONS[name]
