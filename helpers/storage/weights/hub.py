@@ -81,7 +81,7 @@ def check_sums(folder: str | Path) -> int:
         got = _sum_of(stored, git=len(stored.name) == 40)
         if got != stored.name:
             stored.unlink()
-            path.unlink()
+            path.unlink(missing_ok=True)
             raise ValueError(
                 f"{path.name} is not what the hub states: expected the sum {stored.name}, got {got}. It was removed; "
                 "call again"
