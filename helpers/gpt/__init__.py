@@ -48,18 +48,13 @@ from helpers.gpt.loss import (
     token_weighted_loss,
 )
 from helpers.gpt.model import GPT, INIT_STD, CausalSelfAttention, FeedForward, TransformerBlock, positions_in
+from helpers.gpt.records import PRECISIONS, Evaluation, Record, TrainConfig, Update
 from helpers.gpt.schedule import Schedule
 from helpers.gpt.tokenizer import END_OF_TEXT, PUBLISHED, gpt2, token_labels
 from helpers.gpt.train import (
-    PRECISIONS,
     Curve,
-    Evaluation,
     NonFiniteError,
-    Record,
-    TrainConfig,
     Trainer,
-    Update,
-    Workers,
     curves,
     evaluate,
     make_optimizer,
@@ -99,7 +94,6 @@ __all__ = [
     "TransformerBlock",
     "Update",
     "Windows",
-    "Workers",
     "bits_per_byte",
     "config",
     "curves",
