@@ -91,7 +91,7 @@ def together(work: Callable[[], T]) -> T:
         result = work()
     except ValueError as error:
         own = error
-    reasons = [reason for reason in gather(str(own) if own else None) if reason]
+    reasons = [reason for reason in gather(str(own) if own else None) if reason is not None]
     if reasons:
         raise own or ValueError(reasons[0])
     return result
