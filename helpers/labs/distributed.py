@@ -104,8 +104,8 @@ class DistributedTrainer(Trainer):
     device   where a rank trains. A model in shards may be on the CPU and larger than a GPU: its parts go there one
              after another, but each process has it whole in the machine's memory until then
 
-    `state()` and `weights()` are whole, whatever the layout, and `load_state` takes them whole: a run may go on in
-    another layout. All ranks have to call them.
+    `state()` and `weights(trainer)` are whole, and `load_state` takes it whole: a run may go on in another layout.
+    All ranks have to call them. Of a model in shards rank 0 has the tensors, on its CPU, the others None for each.
 
     ValueError: no group of several processes, or one that cannot shard, such as the CPU's in torch 2.6.
     """
@@ -174,13 +174,16 @@ class DistributedTrainer(Trainer):
 
         return distribute_tensor(whole_one.to(parameter.device), parameter.device_mesh, parameter.placements)
 
-    def weights(self) -> dict[str, Tensor | None]:
-        """The model's state_dict. Of a model in shards rank 0 has it on the CPU, the others None for each tensor."""
-        return whole(self.model.state_dict(keep_vars=True)) if self.sharded else self.model.state_dict()
-
     def state(self) -> dict[str, Any]:
-        """As `Trainer.state`; the moments of a model in shards are gathered as in `weights`."""
+        """As `Trainer.state`, whole."""
         return whole(super().state()) if self.sharded else super().state()
+
+
+def weights(trainer: Trainer) -> dict[str, Tensor | None]:
+    """The model's state_dict, whole."""
+    if isinstance(trainer, DistributedTrainer) and trainer.sharded:
+        return whole(trainer.model.state_dict(keep_vars=True))
+    return trainer.model.state_dict()
 
 
 class _SummedLoss(nn.Module):
