@@ -653,7 +653,7 @@ def test_a_plan_from_a_file_and_back(tmp_path):
     assert pretrain.plan.read_plan("course-small", [], {"n_steps": 9}).train.n_steps == 9
     assert pretrain.plan.changes_to(plan.as_dict(), plan.as_dict()) == ""
     options = pretrain.plan.changes_to(plan.as_dict(), changed.as_dict())
-    assert options == "--set shift=true ff_dim=null clip_norm=1.0 eval_every=null"
+    assert options == "--set ff_dim=null clip_norm=1.0 eval_every=null shift=true"
     back = pretrain.plan.read_plan(
         str(path), ["ff_dim=5", "clip_norm=None", "shift=False", "eval_every=3", *options.split()[1:]], {}
     )
