@@ -15,11 +15,9 @@ from helpers.gpt.data import (
     Windows,
     cut,
     join,
-    open_ids,
     rows_of,
     scoring_batches,
     split_by_text,
-    write_ids,
 )
 from helpers.gpt.decode import (
     SamplingParams,
@@ -116,7 +114,6 @@ __all__ = [
     "model",
     "next_probs",
     "next_token_loss",
-    "open_ids",
     "penalise_repetition",
     "perplexity",
     "positions_in",
@@ -135,5 +132,4 @@ __all__ = [
     "token_weighted_loss",
     "tokenizer",
     "train",
-    "write_ids",
 ]

@@ -3,5 +3,6 @@
 from helpers.storage import checkpoint, weights
 from helpers.storage.errors import StorageError
 from helpers.storage.files import write_aside
+from helpers.storage.ids import open_ids, write_ids
 
-__all__ = ["StorageError", "checkpoint", "weights", "write_aside"]
+__all__ = ["StorageError", "checkpoint", "open_ids", "weights", "write_aside", "write_ids"]

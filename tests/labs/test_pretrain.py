@@ -19,9 +19,9 @@ import pytest
 import torch
 
 from helpers import runtime
-from helpers.gpt import Evaluation, GPTConfig, TrainConfig, TransformerBlock, Update, data, tokenizer
+from helpers.gpt import Evaluation, GPTConfig, TrainConfig, TransformerBlock, Update, tokenizer
 from helpers.labs import pretrain
-from helpers.storage import checkpoint
+from helpers.storage import checkpoint, open_ids
 
 ROOT = Path(__file__).resolve().parents[2]
 N_STEPS = 8
@@ -107,7 +107,7 @@ def test_a_run_leaves_what_is_promised(whole, text):
     assert final.config["emb_dim"] == 8
     best = checkpoint.load_model(whole / "best").extra["loss_nats"]
     assert best == min(r.loss_nats for r in records if isinstance(r, Evaluation))
-    ids = [data.open_ids(whole / "ids" / f"{name}.npy") for name in ("train", "validation")]
+    ids = [open_ids(whole / "ids" / f"{name}.npy") for name in ("train", "validation")]
     decoded = "".join(tokenizer.gpt2().decode(part.tolist()) for part in ids).split("<|endoftext|>")[:-1]
     assert sorted(decoded) == sorted(part.strip() for part in text.read_text().split("\f"))
 

@@ -127,8 +127,8 @@ def another_best_on_the_second(rank: int) -> Iterator[None]:
     """Going on, rank 1 takes another loss for the best: as if it did not see the files that rank 0 sees."""
     find = checkpoint.find
 
-    def another(folder: Path) -> checkpoint.Found:
-        found = find(folder)
+    def another(folder: Path, **given: object) -> checkpoint.Found:
+        found = find(folder, **given)
         found.state.extra["best_loss"] = 0.0
         return found
 

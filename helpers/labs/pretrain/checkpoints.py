@@ -17,6 +17,7 @@ except ImportError:  # Windows: nothing guards there
     fcntl = None
 
 CHECKPOINTS, IDS, LOG, BEST, FINAL, LOCK = "checkpoints", "ids", "log.jsonl", "best", "model", ".lock"
+NEEDS = ("config.train", "data.n_tokens", "rng.ranks", "extra.best_loss")  # of a checkpoint to go on from
 
 
 @contextmanager
@@ -78,7 +79,7 @@ class Checkpoints:
         newest, n_refused, unreachable = None, 0, []
         for folder in self.folders:
             try:
-                found = checkpoint.find(folder)
+                found = checkpoint.find(folder, needs=NEEDS)
             except StorageError as error:
                 unreachable.append(folder)
                 self.console.warn(f"{error}. Looking on without it")

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from helpers.gpt import data, tokenizer
-from helpers.storage import write_aside
+from helpers.storage import open_ids, write_aside, write_ids
 
 DOCUMENT_BREAK = "\f"  # form feed: between the documents of a text file
 VALIDATION_SHARE = 0.1
@@ -79,10 +79,10 @@ def _write(folder: Path, texts: Sequence[str], validation: Sequence[str], seed: 
     else:
         ids = torch.tensor(encoding.encode_ordinary(training[0]))
         for name, part in zip(FILES, data.cut(ids, VALIDATION_SHARE), strict=True):
-            data.write_ids(folder / name, [part.tolist()], **vocabulary)
+            write_ids(folder / name, [part.tolist()], **vocabulary)
         return
     for name, part in zip(FILES, parts, strict=True):
-        data.write_ids(folder / name, map(encoding.encode_ordinary, part), **vocabulary)
+        write_ids(folder / name, map(encoding.encode_ordinary, part), **vocabulary)
 
 
 def _some(paths: Sequence[str], option: str) -> list[str]:
@@ -98,7 +98,7 @@ def open_both(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     ValueError: they cannot be read.
     """
     try:
-        both = [data.open_ids(folder / name) for name in FILES]
+        both = [open_ids(folder / name) for name in FILES]
     except OSError as error:
         raise ValueError(f"--out: {folder} cannot be read ({error.strerror}): is it on a drive of its own?") from error
     # a mapped file whose drive goes away ends the process without a word

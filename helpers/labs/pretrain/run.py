@@ -164,7 +164,7 @@ class Run:
                 self.console.warn(f"the random numbers of {names} cannot be repeated here: dropout draws others")
         elif self.plan.model.drop_rate:
             self.console.warn(f"saved by {len(of_ranks)} ranks, now {world_size()}: dropout draws other numbers")
-        self.best_loss = state.extra["best_loss"]
+        self.best_loss = float("inf") if state.extra["best_loss"] is None else state.extra["best_loss"]
         if self.best_loss < float("inf") and not (self.options.out / BEST).exists():
             self.console.warn(f"{self.options.out / BEST} is gone: the next evaluation counts as the best so far")
             self.best_loss = float("inf")
@@ -226,7 +226,7 @@ class Run:
             rng={"ranks": gather(checkpoint.capture_rng(self.device))},
             data={"next_batch": trainer.step, "n_tokens": trainer.n_tokens},
             config=self._identity,
-            extra={"best_loss": self.best_loss},
+            extra={"best_loss": self.best_loss if self.best_loss < float("inf") else None},
         )
         if self._log:
             self._log.sync()

@@ -22,14 +22,8 @@ def capture_rng(device: str | torch.device | None = None) -> dict:
     version, words, gauss = random.getstate()
     name, key, position, has_gauss, numpy_gauss = np.random.get_state()
     return {
-        "python": {"version": version, "words": list(words), "gauss": gauss},
-        "numpy": {
-            "name": name,
-            "words": key.tolist(),
-            "position": int(position),
-            "has_gauss": int(has_gauss),
-            "gauss": float(numpy_gauss),
-        },
+        "python": [version, list(words), gauss],
+        "numpy": [name, key.tolist(), int(position), int(has_gauss), float(numpy_gauss)],
         "torch": _hex(torch.get_rng_state()),
         "cuda": {str(i): _hex(torch.cuda.get_rng_state(i)) for i in _cuda_indices(device)},
     }
@@ -46,19 +40,18 @@ def restore_rng(rng: dict, device: str | torch.device | None = None) -> tuple[st
     ValueError: not what `capture_rng` gives.
     """
     try:
-        python = (rng["python"]["version"], tuple(rng["python"]["words"]), rng["python"]["gauss"])
-        random.Random().setstate(python)  # refuses what is not a state
-        numpy = rng["numpy"]
-        legacy = (numpy["name"], numpy["words"], numpy["position"], numpy["has_gauss"], numpy["gauss"])
-        np.random.RandomState().set_state(legacy)
-        cpu = _tensor(rng["torch"])
-        torch.Generator().set_state(cpu)
+        version, words, gauss = rng["python"]
+        python, numpy, cpu = (version, tuple(words), gauss), tuple(rng["numpy"]), _tensor(rng["torch"])
         cuda = {int(i): _tensor(text) for i, text in rng["cuda"].items()}
-        _check_rest(python[2], numpy["position"], numpy["gauss"])
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RuntimeError) as error:
+        random.Random().setstate(python)  # each refuses what is no state, on a generator of its own
+        np.random.RandomState().set_state(numpy)
+        torch.Generator().set_state(cpu)
+        if not (0 <= numpy[2] <= WORDS and math.isfinite(numpy[4]) and (gauss is None or isinstance(gauss, float))):
+            raise ValueError(f"positions go to {WORDS}, a gauss is finite")  # these they take without looking
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RuntimeError) as error:
         raise ValueError(f"expected the dict that capture_rng gives, got one that does not fit: {error!r}") from error
     random.setstate(python)
-    np.random.set_state(legacy)
+    np.random.set_state(numpy)
     torch.set_rng_state(cpu)
     here, wanted = set(_cuda_indices(device)), set(cuda)
     if device is not None and here:
@@ -68,16 +61,6 @@ def restore_rng(rng: dict, device: str | torch.device | None = None) -> tuple[st
     for index in sorted(here & set(cuda)):
         torch.cuda.set_rng_state(cuda[index], index)
     return tuple(f"cuda:{i}" for i in sorted(wanted - (here & set(cuda))))
-
-
-def _check_rest(gauss: float | None, position: int, numpy_gauss: float) -> None:
-    """What the generators themselves take without looking."""
-    if gauss is not None and not isinstance(gauss, float):
-        raise ValueError(f"Python's gauss must be a float or None, got {gauss!r}")
-    if not 0 <= position <= WORDS or not math.isfinite(numpy_gauss):
-        raise ValueError(
-            f"numpy: expected a position in [0, {WORDS}] and a finite gauss, got {position}, {numpy_gauss}"
-        )
 
 
 def _cuda_indices(device: str | torch.device | None) -> list[int]:

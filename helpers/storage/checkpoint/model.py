@@ -10,22 +10,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from helpers.storage.checkpoint._errors import Damaged, Foreign, storage
-from helpers.storage.checkpoint._folder import (
-    Kind,
-    clean,
-    holds_only_ours,
-    leftovers,
-    read_document,
-    read_files,
-    write_folder,
-)
-from helpers.storage.checkpoint._state import COURSE, current_versions
-from helpers.storage.checkpoint._tensor_file import check_storable
-from helpers.storage.checkpoint._tree import Shelf, decode, encode
+from helpers.storage.checkpoint import folder as folders
+from helpers.storage.checkpoint.folder import COURSE, Kind
+from helpers.storage.errors import Damaged, Foreign, storage
 
 WEIGHTS_FILE = "model.safetensors"
-MODEL = Kind(f"{COURSE}/model", 1, "config.json", (WEIGHTS_FILE,))
+MODEL = Kind(f"{COURSE}/model", "config.json", (WEIGHTS_FILE,))
 
 
 @dataclass
@@ -59,17 +49,15 @@ def save_model(
     """
     if dtype is not None and not dtype.is_floating_point:
         raise ValueError(f"dtype must be of floating point, such as torch.bfloat16, got {dtype}")
-    folder, shelf = _folder(folder), Shelf()
-    document = {"versions": current_versions()}
-    document |= {"config": encode(config, "config"), "extra": encode(extra or {}, "extra")}
-    document["model"] = encode(model_state, "", shelf)
-    tensors = {name: t.to(dtype) if dtype and t.is_floating_point() else t for name, t in shelf.tensors.items()}
-    check_storable(tensors)
+    folder = _folder(folder)
+    stored, shared = folders.stored_once(model_state)
+    raw = folders.to_json(MODEL, {"config": config, "extra": extra or {}, "shared": shared})
+    tensors = {name: t.to(dtype) if dtype and t.is_floating_point() else t for name, t in stored.items()}
     with storage(f"preparing for {folder.name}", folder.parent):
-        if os.path.lexists(folder) and not holds_only_ours(folder, MODEL):
+        if os.path.lexists(folder) and not folders.holds_only_ours(folder, MODEL):
             raise Foreign(f"{folder} holds something else than a model of this course: choose a folder of its own")
-        clean(folder.parent, re.escape(folder.name), MODEL, load_model)
-    write_folder(folder, MODEL, document, {WEIGHTS_FILE: tensors})
+        folders.recover(folder.parent, re.compile(re.escape(folder.name)), load_model)
+    folders.write(folder, MODEL, raw, {WEIGHTS_FILE: tensors})
     return folder
 
 
@@ -82,21 +70,14 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu") -> SavedM
 
     Damaged, Foreign, Future, StorageError: as `load`.
     """
-    path = _folder(folder)
-    with storage(f"reading {path.name}", path.parent):
-        if not os.path.lexists(path):  # a writer was killed between two renames: the former one stands aside
-            aside = [p for p, _, state in leftovers(path.parent, re.escape(path.name)) if state == "replaced"]
-            path = aside[-1] if aside else path
-    document, sums = read_document(path, MODEL)
-    tensors = {k: t.to(device) for k, t in read_files(path, MODEL, document, sums)[WEIGHTS_FILE].items()}
-    values = {
-        name: decode(document.get(name), f"config.json: {name}", tensors if name == "model" else None)
-        for name in ("model", "config", "extra", "versions")
-    }
-    for name, value in values.items():
-        if not isinstance(value, dict):
-            raise Damaged(f"config.json in {path}: expected a dict for {name}, got {type(value).__name__}")
-    return SavedModel(**values)
+    path = folders.in_place_or_former(_folder(folder))
+    document, tensors = folders.read(path, MODEL)
+    stored = {name: tensor.to(device) for name, tensor in tensors[WEIGHTS_FILE].items()}
+    try:
+        said = {name: dict(document[name]) for name in ("config", "extra", "versions")}
+        return SavedModel(folders.with_shared(stored, document["shared"]), **said)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise Damaged(f"{MODEL.json_name} in {path} is not as it was written: {error!r}") from error
 
 
 def _folder(path: str | Path) -> Path:

@@ -7,8 +7,8 @@ import copy
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from helpers.storage.checkpoint._model_folder import SavedModel
-from helpers.storage.checkpoint._state import RunState
+from helpers.storage.checkpoint.model import SavedModel
+from helpers.storage.checkpoint.run import RunState
 
 MAX_LISTED = 8
 _SHAPED_AS_PARAM = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer")
@@ -24,10 +24,22 @@ def restore(
     state       what `load` or `load_model` gave
     same_dtype  False: weights stored in another precision are cast to the model's
 
-    ValueError: what is missing, what is left over, what has another shape or dtype, with expected and got;
-    model and optimizer are then untouched.
+    ValueError: as `check_fit`; model and optimizer are then untouched.
     """
-    problems = _model_problems(model.state_dict(), state.model, same_dtype)
+    check_fit(model, optimizer, state, same_dtype=same_dtype)
+    model.load_state_dict(state.model)
+    if optimizer is not None:
+        optimizer.load_state_dict(copy.deepcopy(state.optimizer))  # else training would change `state`
+
+
+def check_fit(
+    model: nn.Module | None, optimizer: Optimizer | None, state: RunState | SavedModel, *, same_dtype: bool = True
+) -> None:
+    """Compare a saved state with the model and the optimizer it is to go into; None: that one is not looked at.
+
+    ValueError: what is missing, what is left over, what has another shape or dtype, with expected and got.
+    """
+    problems = [] if model is None else _model_problems(model.state_dict(), state.model, same_dtype)
     if optimizer is not None:
         problems += _optimizer_problems(optimizer, getattr(state, "optimizer", None))
     if problems:
@@ -36,9 +48,6 @@ def restore(
         raise ValueError(
             f"the checkpoint does not fit, nothing was loaded:\n  {lines}{more}\nbuild it from state.config"
         )
-    model.load_state_dict(state.model)
-    if optimizer is not None:
-        optimizer.load_state_dict(copy.deepcopy(state.optimizer))  # else training would change `state`
 
 
 def _model_problems(expected: dict, got: dict, same_dtype: bool) -> list[str]:
@@ -46,23 +55,16 @@ def _model_problems(expected: dict, got: dict, same_dtype: bool) -> list[str]:
     problems += [f"left over: {name} {_what(value)}" for name, value in got.items() if name not in expected]
     for name in expected.keys() & got.keys():
         ours, theirs = expected[name], got[name]
-        if isinstance(ours, Tensor) != isinstance(theirs, Tensor):
+        if ours.shape != theirs.shape or (ours.dtype != theirs.dtype and same_dtype):
             problems.append(f"{name}: expected {_what(ours)}, got {_what(theirs)}")
-        elif isinstance(ours, Tensor):
-            same = ours.shape == theirs.shape and (ours.dtype == theirs.dtype or not same_dtype)
-            problems += [] if same else [f"{name}: expected {_what(ours)}, got {_what(theirs)}"]
     return sorted(problems)
 
 
 def _optimizer_problems(optimizer: Optimizer, saved: dict | None) -> list[str]:
     if saved is None:
         return ["optimizer: the checkpoint has none; pass None to load the weights only"]
-    groups, state = saved.get("param_groups"), saved.get("state")
-    whole = isinstance(groups, list) and isinstance(state, dict)
-    if not whole or not all(isinstance(part, dict) for part in [*groups, *state.values()]):
-        return ["optimizer: expected a state_dict with state and param_groups"]
-    ours = optimizer.param_groups
-    sizes = [len(group["params"]) for group in ours], [len(group.get("params", ())) for group in groups]
+    groups, state, ours = saved["param_groups"], saved["state"], optimizer.param_groups
+    sizes = [len(group["params"]) for group in ours], [len(group["params"]) for group in groups]
     if sizes[0] != sizes[1]:
         return [f"optimizer: expected groups of {sizes[0]} parameters, got {sizes[1]}"]
     problems = []
@@ -70,12 +72,14 @@ def _optimizer_problems(optimizer: Optimizer, saved: dict | None) -> list[str]:
         # an edition of torch may add a setting; another optimizer lacks some and has others
         if not (set(group) <= set(theirs) or set(theirs) <= set(group)):
             problems.append(f"optimizer: group {i}: expected settings {sorted(group)}, got {sorted(theirs)}")
-    params = {
-        key: p for g, s in zip(ours, groups, strict=True) for key, p in zip(s["params"], g["params"], strict=True)
-    }
+    pairs = [pair for g, s in zip(ours, groups, strict=True) for pair in zip(s["params"], g["params"], strict=True)]
+    params = dict(pairs)
     problems += [f"optimizer: state of parameter {key}, which no group has" for key in state.keys() - params.keys()]
-    for key in params.keys() & state.keys():
-        for name in state[key].keys() & set(_SHAPED_AS_PARAM):
+    needed = set().union(*state.values()) & {"step", *_SHAPED_AS_PARAM}
+    for key in params:
+        lacks = ", ".join(sorted(needed - state.get(key, {}).keys()))
+        problems += [f"optimizer: parameter {key} lacks {lacks}, which others have"] if lacks else []
+        for name in state.get(key, {}).keys() & set(_SHAPED_AS_PARAM):
             want, got = _what(params[key]), _what(state[key][name])
             if got not in (want, "NoneType"):
                 problems.append(f"optimizer: {name} of parameter {key}: expected {want}, got {got}")
