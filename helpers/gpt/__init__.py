@@ -1,12 +1,19 @@
-"""The GPT, as notebooks 01 to 05 teach it. To be read in this order: config, tokenizer, model, loss, data, schedule,
-train, decode.
+"""The GPT, as notebooks 01 to 05 teach it, in one process on one device. To be read in this order:
 
-One process, one device, no files and no cards.
+config        sizes and switches of a model, the presets
+tokenizer     a text as ids
+model         attention, block, GPT; what makes it read            with cache: keys and values of what it has read
+loss          from scores to one number                            with chunked_loss: the same in little memory (fast)
+data          split, windows, batches                              with rows: documents of all lengths
+schedule      the learning rate of every step
+train         the loop
+decode        one token after the other                            with sampling: how each one is chosen
 """
 
 from helpers.gpt import config, data, decode, loss, model, schedule, tokenizer, train
-from helpers.gpt.cache import KeyValueCache, Past, Reading
-from helpers.gpt.config import IGNORED_TARGET, PRESETS, GPTConfig, preset
+from helpers.gpt.cache import KeyValueCache
+from helpers.gpt.chunked_loss import CHUNK_TOKENS, loss_from_hidden
+from helpers.gpt.config import IGNORED_TARGET, PRESETS, GPTConfig, check_ids, preset
 from helpers.gpt.data import (
     Batch,
     Batches,
@@ -19,36 +26,38 @@ from helpers.gpt.data import (
     scoring_batches,
     split_by_text,
 )
-from helpers.gpt.decode import (
-    SamplingParams,
-    for_reading,
-    generate,
-    keep_min_p,
-    keep_top_k,
-    keep_top_p,
-    next_probs,
-    penalise_repetition,
-    stream,
-    stream_text,
-)
+from helpers.gpt.decode import generate, stream, stream_text
 from helpers.gpt.loss import (
-    CHUNK_TOKENS,
     LossReport,
     SixSteps,
     bits_per_byte,
     entropy,
-    evaluating,
-    loss_from_hidden,
     next_token_loss,
     perplexity,
     six_steps,
     token_losses,
     token_weighted_loss,
 )
-from helpers.gpt.model import GPT, INIT_STD, CausalSelfAttention, FeedForward, TransformerBlock, positions_in
+from helpers.gpt.model import (
+    GPT,
+    INIT_STD,
+    CausalSelfAttention,
+    FeedForward,
+    TransformerBlock,
+    evaluating,
+    positions_in,
+)
 from helpers.gpt.records import PRECISIONS, Evaluation, Record, TrainConfig, Update
+from helpers.gpt.sampling import (
+    SamplingParams,
+    keep_min_p,
+    keep_top_k,
+    keep_top_p,
+    next_probs,
+    penalise_repetition,
+)
 from helpers.gpt.schedule import Schedule
-from helpers.gpt.tokenizer import END_OF_TEXT, PUBLISHED, gpt2, token_labels
+from helpers.gpt.tokenizer import END_OF_TEXT, gpt2, token_labels
 from helpers.gpt.train import (
     Curve,
     NonFiniteError,
@@ -68,7 +77,6 @@ __all__ = [
     "INIT_STD",
     "PRECISIONS",
     "PRESETS",
-    "PUBLISHED",
     "Batch",
     "Batches",
     "CausalSelfAttention",
@@ -79,8 +87,6 @@ __all__ = [
     "KeyValueCache",
     "LossReport",
     "NonFiniteError",
-    "Past",
-    "Reading",
     "Record",
     "Rows",
     "SamplingParams",
@@ -93,6 +99,7 @@ __all__ = [
     "Update",
     "Windows",
     "bits_per_byte",
+    "check_ids",
     "config",
     "curves",
     "cut",
@@ -101,7 +108,6 @@ __all__ = [
     "entropy",
     "evaluate",
     "evaluating",
-    "for_reading",
     "generate",
     "gpt2",
     "join",

@@ -1,9 +1,15 @@
-"""Sizes and switches of a GPT, validated once, and the presets of the course."""
+"""Sizes and switches of a GPT, validated once, and the presets of the course. Notebook 01 reads a model's off.
+
+Here stands also what every later file shares: the target that is not scored, and the check of a list of ids.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
 
 IGNORED_TARGET = -100  # a target that is not scored, as F.cross_entropy has it
 ACTIVATIONS = ("gelu", "gelu_tanh", "relu")
@@ -104,9 +110,23 @@ def preset(name: str, **changes: object) -> GPTConfig:
     """
     if name not in PRESETS:
         raise ValueError(f"no preset named {name!r}; there are {', '.join(PRESETS)}")
-    unknown = sorted(set(changes) - set(GPTConfig.__dataclass_fields__))
+    fields = GPTConfig.__dataclass_fields__
+    unknown = sorted(set(changes) - set(fields))
     if unknown:
-        raise ValueError(
-            f"GPTConfig has no field {', '.join(unknown)}; it has {', '.join(GPTConfig.__dataclass_fields__)}"
-        )
+        raise ValueError(f"GPTConfig has no field {', '.join(unknown)}; it has {', '.join(fields)}")
     return replace(PRESETS[name], **changes)
+
+
+def check_ids(ids: Tensor, vocab_size: int, what: str = "token ids") -> None:
+    """ValueError: one of `ids`, integers of any shape, is outside [0, vocab_size). `what` names them in the message.
+
+    On a GPU, where looking would stop it at every step of training, ids are looked at only without gradients.
+    """
+    if ids.numel() == 0 or (ids.device.type != "cpu" and torch.is_grad_enabled()):
+        return
+    low, high = (int(v) for v in ids.aminmax())
+    if low < 0 or high >= vocab_size:
+        raise ValueError(
+            f"{what} must be in [0, {vocab_size}), got {low if low < 0 else high}: "
+            "does the tokenizer belong to this model?"
+        )

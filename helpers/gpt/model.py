@@ -1,36 +1,35 @@
-"""The GPT: embeddings, pre-norm blocks with fused causal attention, and the head that scores every token.
+"""The GPT: embeddings, pre-norm blocks with causal attention, and the head that scores every token.
 
+Notebook 01 takes it apart, 05 reads through its cache, 08 keeps documents apart in it.
 Axes: B batch, T tokens, C embedding width, H heads, D head size (C = H * D), V vocabulary.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from helpers.gpt.cache import KeyValueCache, Past
-from helpers.gpt.config import GPTConfig
-from helpers.gpt.dropout import Dropout, causal_attention
+from helpers.gpt.cache import KeyValueCache
+from helpers.gpt.config import GPTConfig, check_ids
 
 INIT_STD = 0.02  # Radford et al. 2018 (GPT), section 4.1
 _ACTIVATIONS = {"gelu": nn.GELU, "gelu_tanh": partial(nn.GELU, approximate="tanh"), "relu": nn.ReLU}
-
-
-def positions_in(segments: Tensor) -> Tensor:
-    """Where each token stands in its run of equal numbers, the first at 0: (B, T) integers -> (B, T) int64."""
-    places = torch.arange(segments.shape[1], device=segments.device).expand(segments.shape)
-    begins = torch.ones_like(segments, dtype=torch.bool)
-    begins[:, 1:] = segments[:, 1:] != segments[:, :-1]
-    return places - places.where(begins, 0).cummax(dim=1).values
+Extend = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 class CausalSelfAttention(nn.Module):
-    """Every position mixes the values of the positions up to itself, H times side by side.
+    """Every position takes a weighted sum of the values of the positions up to itself, H times side by side.
 
-    (B, T, C) -> (B, T, C). Source: Vaswani et al. 2017, section 3.2.
+    x        (B, T, C) -> (B, T, C)
+    visible  (B or 1, 1, T, keys) bool, true where a token may look; None: at itself and all before it
+    extend   of a cache: takes the new keys and values and gives those of all tokens so far
+    Source: Vaswani et al. 2017, section 3.2.
     """
 
     def __init__(self, config: GPTConfig) -> None:
@@ -40,20 +39,25 @@ class CausalSelfAttention(nn.Module):
         self.qkv = nn.Linear(config.emb_dim, 3 * config.emb_dim, bias=config.qkv_bias)
         self.out_proj = nn.Linear(config.emb_dim, config.emb_dim, bias=config.linear_bias)
 
-    def forward(self, x: Tensor, past: Past | None = None, same_segment: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, visible: Tensor | None = None, extend: Extend | None = None) -> Tensor:
         B, T, C = x.shape
         qkv = self.qkv(x).view(B, T, 3, self.n_heads, C // self.n_heads)  # (B, T, 3, H, D)
         queries, keys, values = qkv.permute(2, 0, 3, 1, 4)  # each (B, H, T, D)
-        if past is not None:
-            mixed = past.attend(queries, keys, values)
-        else:
-            drop_rate = self.drop_rate if self.training else 0.0
-            mixed = causal_attention(queries, keys, values, drop_rate, same_segment)
+        if extend is not None:
+            keys, values = extend(keys, values)  # (B, H, all tokens so far, D)
+        mixed = F.scaled_dot_product_attention(  # softmax(queries @ keys.T / sqrt(D)) @ values
+            queries,
+            keys,
+            values,
+            attn_mask=visible,
+            dropout_p=self.drop_rate if self.training else 0.0,
+            is_causal=visible is None and T > 1,  # a single query has nothing after it
+        )
         return self.out_proj(mixed.transpose(1, 2).reshape(B, T, C))  # (B, H, T, D) -> (B, T, C)
 
 
 class FeedForward(nn.Module):
-    """Two linear layers with a bend between them, applied to each position alone: (B, T, C) -> (B, T, C)."""
+    """Two linear layers with a nonlinearity between them, applied to each position alone: (B, T, C) -> (B, T, C)."""
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
@@ -62,11 +66,11 @@ class FeedForward(nn.Module):
         self.out_proj = nn.Linear(config.hidden_ff_dim, config.emb_dim, bias=config.linear_bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.out_proj(self.activation(self.expand(x)))
+        return self.out_proj(self.activation(self.expand(x)))  # (B, T, C) -> (B, T, ff_dim) -> (B, T, C)
 
 
 class TransformerBlock(nn.Module):
-    """Normalise, attend, add; normalise, think, add: (B, T, C) -> (B, T, C)."""
+    """Normalise, attend, add; normalise, feed forward, add: (B, T, C) -> (B, T, C). Arguments as for attention."""
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
@@ -74,10 +78,10 @@ class TransformerBlock(nn.Module):
         self.attention = CausalSelfAttention(config)
         self.norm2 = nn.LayerNorm(config.emb_dim, eps=config.norm_eps)
         self.feed_forward = FeedForward(config)
-        self.dropout = Dropout(config.drop_rate)
+        self.dropout = nn.Dropout(config.drop_rate)
 
-    def forward(self, x: Tensor, past: Past | None = None, same_segment: Tensor | None = None) -> Tensor:
-        x = x + self.dropout(self.attention(self.norm1(x), past, same_segment))
+    def forward(self, x: Tensor, visible: Tensor | None = None, extend: Extend | None = None) -> Tensor:
+        x = x + self.dropout(self.attention(self.norm1(x), visible, extend))
         return x + self.dropout(self.feed_forward(self.norm2(x)))
 
 
@@ -87,8 +91,9 @@ class GPT(nn.Module):
     config  shapes and switches
     Calling it: token_ids (B, T) integers in [0, V), T <= context_length -> logits (B, T, V); `segments` as in `hidden`.
 
-    `gradient_checkpointing`, False until it is set: training keeps of each block only what goes into it, makes the rest
-    again on the way back, with the same dropout: the same gradients for less memory and a third more arithmetic.
+    `gradient_checkpointing`, False until it is set: training keeps of each block only what goes into it, and computes
+    the rest again in the backward pass, with the same dropout: the same gradients for less memory and a third more
+    arithmetic.
 
     Untrained, its loss is near ln V + C * INIT_STD**2 / 2: within 0.1 of ln V up to a width of 500, 0.15 above at 768.
 
@@ -102,13 +107,24 @@ class GPT(nn.Module):
         self.gradient_checkpointing = False
         self.token_embedding = nn.Embedding(config.vocab_size, config.emb_dim)
         self.position_embedding = nn.Embedding(config.context_length + config.position_offset, config.emb_dim)
-        self.dropout = Dropout(config.drop_rate)
+        self.dropout = nn.Dropout(config.drop_rate)
         self.blocks = nn.ModuleList(TransformerBlock(config) for _ in range(config.n_layers))
         self.final_norm = nn.LayerNorm(config.emb_dim, eps=config.norm_eps)
         self.head = nn.Linear(config.emb_dim, config.vocab_size, bias=False)
         self._initialise()
         if config.tied_head:
             self.head.weight = self.token_embedding.weight
+
+    def _initialise(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Embedding):
+                nn.init.normal_(module.weight, std=INIT_STD)
+            if isinstance(module, nn.Linear) and module.bias is not None:
+                nn.init.zeros_(module.bias)
+        # Each block adds to the stream twice; shrinking what they add keeps its size independent of depth.
+        for block in self.blocks:
+            for layer in (block.attention.out_proj, block.feed_forward.out_proj):
+                nn.init.normal_(layer.weight, std=INIT_STD / (2 * self.config.n_layers) ** 0.5)
 
     @property
     def n_params(self) -> int:
@@ -136,35 +152,24 @@ class GPT(nn.Module):
                   document is read exactly as if it stood alone. ValueError: another shape.
         restart_positions  counts them from 0 in every run of one number: each document is read as if alone
         """
-        if segments is not None and (cache is not None or segments.shape != token_ids.shape):
-            raise ValueError(
-                f"segments must have the shape of token_ids, {tuple(token_ids.shape)}, and go with no cache; got "
-                f"{tuple(segments.shape)}{' and a cache' if cache is not None else ''}"
-            )
-        if restart_positions and segments is None:
-            raise ValueError("restart_positions needs segments, which say where a document begins; got none")
-        if cache is None:
-            x = self._embed(token_ids, positions_in(segments) if restart_positions else None)
-            same_segment = None if segments is None else (segments[:, :, None] == segments[:, None])[:, None]
-            recompute = self.gradient_checkpointing and self.training and torch.is_grad_enabled()
-            for block in self.blocks:
-                through = partial(checkpoint, block, use_reentrant=False) if recompute else block
-                x = through(x, None, same_segment)
-            return self.final_norm(x)
-        reading = cache.begin(token_ids.shape[1])
-        x = self._embed(token_ids, reading.positions)
-        for index, block in enumerate(self.blocks):
-            x = block(x, reading.layer(index))
-        reading.finish()
+        self._check(token_ids, cache, segments, restart_positions)
+        T = token_ids.shape[1]
+        positions, visible = torch.arange(T, device=token_ids.device), None
+        if cache is not None:
+            positions, visible = cache.places(T)
+        elif segments is not None:
+            visible = (segments[:, None, :, None] == segments[:, None, None, :]).tril()  # (B, 1, T, T)
+            positions = positions_in(segments) if restart_positions else positions
+        x = self._embed(token_ids, positions)
+        recompute = self.gradient_checkpointing and self.training and torch.is_grad_enabled()
+        for i, block in enumerate(self.blocks):
+            if recompute:
+                x = checkpoint(block, x, visible, use_reentrant=False)
+            else:
+                x = block(x, visible, partial(cache.extend, i) if cache is not None else None)
+        if cache is not None:
+            cache.advance(T)
         return self.final_norm(x)
-
-    def new_cache(self, batch_size: int, capacity: int) -> KeyValueCache:
-        """An empty cache for `hidden`, for texts of up to `capacity` tokens. ValueError: more than the context."""
-        if capacity > self.config.context_length:
-            raise ValueError(f"a cache of {capacity} tokens exceeds the context of {self.config.context_length}")
-        kind, (L, H) = self.token_embedding.weight, (self.config.n_layers, self.config.n_heads)
-        head_dim = self.config.emb_dim // H
-        return KeyValueCache(L, batch_size, H, capacity, head_dim, dtype=kind.dtype, device=kind.device)
 
     def residual_stream(self, token_ids: Tensor) -> list[Tensor]:
         """The stream after the embeddings and after each block, not normalised: n_layers + 1 tensors (B, T, C).
@@ -172,19 +177,31 @@ class GPT(nn.Module):
         `head(final_norm(x))` of any of them is the logit lens; of the last it is the model's output.
         Source: nostalgebraist 2020, "interpreting GPT: the logit lens".
         """
-        stream = [self._embed(token_ids)]
+        self._check(token_ids)
+        stream = [self._embed(token_ids, torch.arange(token_ids.shape[1], device=token_ids.device))]
         for block in self.blocks:
             stream.append(block(stream[-1]))
         return stream
 
-    def _embed(self, token_ids: Tensor, positions: Tensor | None = None) -> Tensor:
-        self._check(token_ids)
-        if positions is None:
-            positions = torch.arange(token_ids.shape[1], device=token_ids.device)
+    def new_cache(self, batch_size: int, capacity: int) -> KeyValueCache:
+        """An empty cache for `hidden`, for texts of up to `capacity` tokens. ValueError: more than the context."""
+        config, weight = self.config, self.token_embedding.weight
+        if capacity > config.context_length:
+            raise ValueError(f"a cache of {capacity} tokens exceeds the context of {config.context_length}")
+        sizes = (config.n_layers, batch_size, config.n_heads, capacity, config.head_dim)
+        return KeyValueCache(*sizes, dtype=weight.dtype, device=weight.device)
+
+    def _embed(self, token_ids: Tensor, positions: Tensor) -> Tensor:
         positions = positions + self.config.position_offset
         return self.dropout(self.token_embedding(token_ids) + self.position_embedding(positions))  # (B, T, C)
 
-    def _check(self, token_ids: Tensor) -> None:
+    def _check(
+        self,
+        token_ids: Tensor,
+        cache: KeyValueCache | None = None,
+        segments: Tensor | None = None,
+        restart_positions: bool = False,
+    ) -> None:
         if token_ids.ndim != 2 or token_ids.numel() == 0:
             raise ValueError(
                 f"token_ids must have shape (B, T) with at least one token, got {tuple(token_ids.shape)}; "
@@ -197,22 +214,32 @@ class GPT(nn.Module):
                 f"{token_ids.shape[1]} tokens do not fit the context of {self.config.context_length}: "
                 "keep the last ones, ids[:, -context_length:]"
             )
-        if token_ids.device.type != "cpu" and self.training:
-            return  # looking at the values would stop the GPU at every step; what trains is checked when it is loaded
-        low, high = (int(v) for v in token_ids.aminmax())
-        if low < 0 or high >= self.config.vocab_size:
+        if segments is not None and (cache is not None or segments.shape != token_ids.shape):
             raise ValueError(
-                f"token ids must be in [0, {self.config.vocab_size}), got ids from {low} to {high}: "
-                "does the tokenizer belong to this model?"
+                f"segments must have the shape of token_ids, {tuple(token_ids.shape)}, and go with no cache; got "
+                f"{tuple(segments.shape)}{' and a cache' if cache is not None else ''}"
             )
+        if restart_positions and segments is None:
+            raise ValueError("restart_positions needs segments, which say where a document begins; got none")
+        check_ids(token_ids, self.config.vocab_size)
 
-    def _initialise(self) -> None:
-        for module in self.modules():
-            if isinstance(module, nn.Linear | nn.Embedding):
-                nn.init.normal_(module.weight, std=INIT_STD)
-            if isinstance(module, nn.Linear) and module.bias is not None:
-                nn.init.zeros_(module.bias)
-        # Each block adds to the stream twice; shrinking what they add keeps its size independent of depth.
-        for block in self.blocks:
-            for layer in (block.attention.out_proj, block.feed_forward.out_proj):
-                nn.init.normal_(layer.weight, std=INIT_STD / (2 * self.config.n_layers) ** 0.5)
+
+def positions_in(segments: Tensor) -> Tensor:
+    """Where each token stands in its run of equal numbers, the first at 0: (B, T) integers -> (B, T) int64."""
+    positions = torch.arange(segments.shape[1], device=segments.device).expand(segments.shape)
+    begins = torch.ones_like(segments, dtype=torch.bool)
+    begins[:, 1:] = segments[:, 1:] != segments[:, :-1]
+    return positions - positions.where(begins, 0).cummax(dim=1).values
+
+
+@contextmanager
+def evaluating(model: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Dropout off inside the block; then every part of the model is in the mode it had. A plain function may pass."""
+    parts = [part for part in model.modules() if part.training] if isinstance(model, nn.Module) else []
+    for part in parts:
+        part.training = False
+    try:
+        yield
+    finally:
+        for part in parts:
+            part.training = True

@@ -1,29 +1,23 @@
-"""GPT-2's byte-pair encoding through tiktoken, without a network: its two published files lie in `assets/gpt2`."""
+"""GPT-2's byte-pair encoding, run by tiktoken, without a network: its published vocabulary lies in `assets/gpt2`.
+
+Notebook 00 shows how a text is cut. A token is a run of bytes; its id is its rank: the lower, the earlier its two
+halves were merged when the vocabulary was made, and the sooner they are merged when a text is encoded.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
-import tempfile
+import json
 from functools import cache
 from pathlib import Path
 
 import tiktoken
 
-ASSETS = Path(__file__).parents[1] / "assets" / "gpt2"
+VOCABULARY = Path(__file__).parents[1] / "assets" / "gpt2" / "encoder.json"
+SHA256 = "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783"  # of the file as it was published
 END_OF_TEXT = "<|endoftext|>"
-# file here -> (name in tiktoken's cache: the sha1 of the address it was published at, sha256 of its bytes)
-PUBLISHED = {
-    "vocab.bpe": (
-        "6d1cbeee0f20b3d9449abfede4726ed8212e3aee",
-        "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5",
-    ),
-    "encoder.json": (
-        "6c7ea1a7e38e3a7f062df639a5b80947f075ffe6",
-        "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783",
-    ),
-}
+# No token reaches over these pieces: endings like 's, then letters, digits or signs with the space before them, spaces.
+PIECES = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"""
 
 
 @cache
@@ -32,11 +26,15 @@ def gpt2() -> tiktoken.Encoding:
 
     return  `encode(text) -> list of ids`, `decode(ids) -> text`, `n_vocab`, `eot_token`
 
-    ValueError: a file in `assets/gpt2` is missing or is not the published one.
+    ValueError: `assets/gpt2/encoder.json` is missing or is not the published one.
     Source: Sennrich et al. 2016 (byte-pair encoding); Radford et al. 2019, section 2.2 (bytes as the alphabet).
     """
-    _fill_tiktoken_cache()
-    return tiktoken.get_encoding("gpt2")
+    ids = _published_ids(VOCABULARY)
+    special = {END_OF_TEXT: ids.pop(END_OF_TEXT)}
+    byte_of = _byte_of_character()
+    ranks = {bytes(byte_of[character] for character in token): i for token, i in ids.items()}
+    encoding = tiktoken.Encoding("gpt2", pat_str=PIECES, mergeable_ranks=ranks, special_tokens=special)
+    return tiktoken.registry.ENCODINGS.setdefault("gpt2", encoding)  # what get_encoding looks into first
 
 
 def token_labels(token_ids: list[int]) -> list[str]:
@@ -51,33 +49,18 @@ def token_labels(token_ids: list[int]) -> list[str]:
     return [repr(encoding.decode([int(i)])) for i in token_ids]
 
 
-def _fill_tiktoken_cache() -> None:
-    folder = os.environ.get("TIKTOKEN_CACHE_DIR") or os.environ.get("DATA_GYM_CACHE_DIR")
-    if not folder:  # tiktoken's default is a shared temporary folder, which another user may own: take one of our own
-        folder = os.path.join(tempfile.gettempdir(), f"tiktoken-gpt2-{_user_id()}")
-    os.environ["TIKTOKEN_CACHE_DIR"] = folder  # an empty one would make tiktoken download
-    os.makedirs(folder, exist_ok=True)
-    for name, (cache_name, sha256) in PUBLISHED.items():
-        target = Path(folder) / cache_name
-        if target.exists() and _sha256(target) == sha256:
-            continue
-        source = ASSETS / name
-        if not source.exists() or _sha256(source) != sha256:
-            found = _sha256(source) if source.exists() else "no file"
-            raise ValueError(f"{source} should have sha256 {sha256}, got {found}: restore it from the repository")
-        _copy_atomically(source, target)
+def _published_ids(path: Path) -> dict[str, int]:
+    data = path.read_bytes() if path.exists() else b""
+    found = hashlib.sha256(data).hexdigest()
+    if found != SHA256:
+        raise ValueError(
+            f"{path} should have sha256 {SHA256}, got {found if data else 'no file'}: restore it from the repository"
+        )
+    return json.loads(data)
 
 
-def _copy_atomically(source: Path, target: Path) -> None:
-    handle, temporary = tempfile.mkstemp(dir=target.parent)
-    os.close(handle)
-    shutil.copyfile(source, temporary)
-    os.replace(temporary, target)
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _user_id() -> str:
-    return str(os.getuid()) if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
+def _byte_of_character() -> dict[str, int]:
+    """The file writes each byte as one visible character: itself, or, where it has no shape, the next from 256 on."""
+    visible = [b for b in range(256) if chr(b).isprintable() and chr(b) != " "]
+    others = [b for b in range(256) if b not in visible]
+    return {chr(b): b for b in visible} | {chr(256 + n): b for n, b in enumerate(others)}

@@ -14,9 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
+from helpers.gpt.chunked_loss import loss_from_hidden
+from helpers.gpt.config import IGNORED_TARGET, check_ids
 from helpers.gpt.data import Windows
-from helpers.gpt.loss import IGNORED_TARGET, LossReport, evaluating, loss_from_hidden
-from helpers.gpt.model import GPT
+from helpers.gpt.loss import LossReport
+from helpers.gpt.model import GPT, evaluating
 from helpers.gpt.records import PRECISIONS, Evaluation, Record, TrainConfig, Update
 
 MIN_LOSS_SCALE = 1.0  # below it the scaler makes gradients smaller than they are: lowering it further mends nothing
@@ -183,16 +185,17 @@ class Trainer:
         skipped, precision = not math.isfinite(grad_norm), self.config.precision
         return Update(step, epoch, self.n_tokens, loss_nats, rate, grad_norm, precision, scale, skipped)
 
+    @torch.no_grad()  # so that ids are looked at wherever they are
     def _batch(self) -> tuple[tuple[Tensor, ...], int]:
-        """The step's token_ids, targets and segments, if any, looked at on the CPU; how many targets are scored."""
+        """The step's token_ids, targets and segments, if any, looked at; how many targets are scored."""
         i = self.step % len(self.batches) if isinstance(self.batches, list | tuple) else self.step
         batch = self.batches[i]
         token_ids, targets = batch[:2]
         scored = targets[targets != IGNORED_TARGET]
         if not len(scored):
             raise ValueError(f"batch {i}: expected a target to score, all {targets.numel()} are {IGNORED_TARGET}")
-        for name, ids in (("token ids", token_ids), ("targets", scored)):
-            _check_ids(ids, self.model.config.vocab_size, f"batch {i}: {name}")
+        check_ids(token_ids, self.model.config.vocab_size, f"batch {i}: token ids")
+        check_ids(scored, self.model.config.vocab_size, f"batch {i}: targets")
         return batch, len(scored)
 
     def _require_finite(self, what: str, value: float) -> None:
@@ -275,7 +278,7 @@ def quick_fit(
     """
     if n_steps < 1 or batch_size < 1:
         raise ValueError(f"n_steps and batch_size must be at least 1, got {n_steps} and {batch_size}")
-    _check_ids(token_ids, model.config.vocab_size, "token ids")
+    check_ids(token_ids, model.config.vocab_size, "token ids")
     windows = Windows(token_ids, model.config.context_length, stride=1)
     generator = torch.Generator().manual_seed(seed)
     drawn = [torch.randint(len(windows), (batch_size,), generator=generator) for _ in range(n_steps)]
@@ -298,11 +301,3 @@ def curves(records: Iterable[Record]) -> tuple[Curve, Curve]:
         curve.steps.append(record.step)
         curve.losses.append(record.loss_nats)
     return training, validation
-
-
-def _check_ids(ids: Tensor, vocab_size: int, what: str) -> None:
-    low, high = (int(v) for v in ids.aminmax())
-    if low < 0 or high >= vocab_size:
-        raise ValueError(
-            f"{what} must be in [0, {vocab_size}), got {low} to {high}: does the tokenizer belong to this model?"
-        )

@@ -1,225 +1,246 @@
-"""The probabilities of the next token: by hand, against a slow oracle, against transformers, at the exact limits."""
+"""Writing: against a loop by hand, with the cache and without, prompts of different lengths, endings, the stream."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
-from helpers.gpt import SamplingParams, keep_min_p, keep_top_k, keep_top_p, next_probs, penalise_repetition
+from helpers.gpt import GPT, GPTConfig, generate, next_probs, stream, stream_text, tokenizer
+from helpers.labs import pretrained
 
-LOGITS = torch.tensor([4.0, 3.0, 2.0, 1.0]).log()  # probabilities 0.4, 0.3, 0.2, 0.1
-
-
-def probs(**settings) -> list[float]:
-    return [round(p, 6) for p in next_probs(LOGITS, **settings).tolist()]
-
-
-def test_by_hand():
-    assert probs() == [0.4, 0.3, 0.2, 0.1]
-    assert probs(temperature=0.5) == [round(p / 30, 6) for p in (16, 9, 4, 1)]  # squares, normalised
-    assert probs(top_k=2) == [round(4 / 7, 6), round(3 / 7, 6), 0, 0]
-    assert probs(top_p=0.71) == [round(4 / 9, 6), round(3 / 9, 6), round(2 / 9, 6), 0]
-    assert probs(top_p=0.39) == [1, 0, 0, 0]
-    assert probs(min_p=0.51) == [round(4 / 7, 6), round(3 / 7, 6), 0, 0]
-    assert probs(min_p=1.0) == [1, 0, 0, 0]
-
-
-def test_each_filter_measures_what_the_one_before_left():
-    # 0.4 and 0.3 become 4/7 and 3/7: 0.57 of the mass is 4/7, though of all four it would have been two tokens
-    assert probs(top_k=2, top_p=0.57) == [1, 0, 0, 0]
-    assert probs(top_p=0.57) == [round(4 / 7, 6), round(3 / 7, 6), 0, 0]
-    assert probs(top_p=0.71, min_p=0.7) == [round(4 / 7, 6), round(3 / 7, 6), 0, 0]
-
-
-def test_the_order_matters_for_top_p_and_min_p_and_not_for_top_k():
-    hot = {"temperature": 4.0}
-    for k in (1, 2, 3, 4):
-        assert probs(top_k=k, **hot) == probs(top_k=k, filters_first=False, **hot)
-    # at temperature 4 the four are nearly alike, so that 0.71 of the mass takes three of them and 0.51 of the best all
-    assert probs(top_p=0.69, **hot)[2:] == [0, 0] and probs(top_p=0.69, filters_first=False, **hot)[2] > 0
-    assert probs(min_p=0.51, **hot)[2:] == [0, 0] and all(probs(min_p=0.51, filters_first=False, **hot))
-
-
-@pytest.mark.parametrize("filters_first", [True, False])
-def test_limits_are_exact(filters_first):
-    order = {"filters_first": filters_first}
-    assert probs(temperature=0, **order) == [1, 0, 0, 0] == probs(temperature=1e-300, **order)
-    assert probs(temperature=math.inf, **order) == [0.25] * 4 == probs(temperature=1e300, **order)
-    assert probs(temperature=math.inf, top_k=2, **order) == [0.5, 0.5, 0, 0]
-    assert probs(temperature=0, top_k=3, top_p=0.9, min_p=0.1, **order) == [1, 0, 0, 0]
-    assert probs(top_k=4, top_p=1, min_p=1e-300, **order) == [0.4, 0.3, 0.2, 0.1]
-    # uniform among the kept, and the kept are the limit's: with the temperature first, half of four equals is two
-    kept = [0.5, 0.5, 0, 0] if filters_first else [round(1 / 3, 6)] * 3 + [0]
-    assert probs(temperature=math.inf, top_p=0.7 if filters_first else 0.75, **order) == kept
-    assert next_probs(torch.tensor([1.0, 7.0, 7.0, 7.0]), temperature=0, **order).tolist() == [0, 1, 0, 0]
-
-
-def test_equals_go_by_id():
-    equal = torch.zeros(2, 7)
-    assert keep_top_k(equal, 3).tolist() == [[True] * 3 + [False] * 4] * 2
-    assert keep_top_p(equal, 3 / 7).tolist() == [[True] * 3 + [False] * 4] * 2
-    assert keep_min_p(equal, 1.0).all()
-    some = torch.tensor([1.0, 2.0, 1.0, 3.0, 1.0])
-    assert keep_top_k(some, 3).tolist() == [True, True, False, True, False]
-    assert keep_top_p(some.double(), 0.7).tolist() == keep_top_k(some, 2).tolist()
-
-
-def oracle(logits: list[float], temperature, top_k, top_p, min_p, filters_first) -> list[float]:
-    """Token by token over a sorted list."""
-
-    def softmax(pairs, T):
-        top = max(z for _, z in pairs)
-        weights = [(i, math.exp((z - top) / T)) for i, z in pairs]
-        total = sum(w for _, w in weights)
-        return {i: w / total for i, w in weights}
-
-    T = 1.0 if filters_first else temperature
-    kept = sorted(enumerate(logits), key=lambda pair: (-pair[1], pair[0]))
-    kept = kept[: top_k or len(kept)]
-    if top_p is not None:
-        p, total, some = softmax(kept, T), 0.0, []
-        for pair in kept:
-            if total < top_p:
-                some.append(pair)
-            total += p[pair[0]]
-        kept = some
-    if min_p is not None:
-        p = softmax(kept, T)
-        kept = [pair for pair in kept if p[pair[0]] >= min_p * max(p.values())]
-    final = softmax(kept, temperature)
-    return [final.get(i, 0.0) for i in range(len(logits))]
-
-
-@given(
-    logits=st.lists(st.integers(-80, 80), min_size=1, max_size=13, unique=True),
-    temperature=st.floats(0.05, 20),
-    top_k=st.none() | st.integers(1, 13),
-    top_p=st.none() | st.floats(0.01, 0.99),
-    min_p=st.none() | st.floats(0.01, 0.99),
-    filters_first=st.booleans(),
+TINY = GPTConfig(vocab_size=13, context_length=5, emb_dim=12, n_heads=2, n_layers=1, drop_rate=0.4)
+WIDER = GPTConfig(
+    vocab_size=53, context_length=31, emb_dim=28, n_heads=7, n_layers=3, drop_rate=0.1, position_offset=2, qkv_bias=True
 )
-def test_equals_a_slow_oracle(logits, temperature, top_k, top_p, min_p, filters_first):
-    scores = [z / 8 for z in logits]
-    top_k = top_k and min(top_k, len(scores))
-    settings = dict(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, filters_first=filters_first)
-    got = next_probs(torch.tensor(scores, dtype=torch.float64), **settings)
-    assert got.tolist() == pytest.approx(oracle(scores, **settings), abs=1e-9)
+PROMPTS = torch.tensor([[1, 2, 3], [7, 0, 12]])
+STRATEGIES = [
+    {"temperature": 0},
+    {},
+    {"temperature": 0.7, "top_k": 11},
+    {"temperature": 1.3, "top_p": 0.8},
+    {"min_p": 0.1, "filters_first": False, "temperature": 1.5},
+    {"temperature": 0, "repetition_penalty": 1.7},
+    {"top_k": 17, "top_p": 0.9, "min_p": 0.05, "repetition_penalty": 1.2},
+    {"temperature": math.inf, "top_k": 5},
+]
 
 
-@pytest.mark.parametrize("penalty", [1.0, 1.3, 0.8])
-@pytest.mark.parametrize(
-    "settings", [{"temperature": 0.7}, {"top_k": 11}, {"top_p": 0.8}, {"min_p": 0.2}, {"top_k": 29, "top_p": 0.6}]
-)
-def test_equals_transformers_with_the_temperature_first(settings, penalty):
-    from transformers.generation import logits_process as theirs
-
+def lively(config: GPTConfig) -> GPT:
     torch.manual_seed(0)
-    logits, ids = 3 * torch.randn(5, 53), torch.randint(53, (5, 17))
-    settings = {"temperature": 1.9} | settings
-    steps = [
-        theirs.RepetitionPenaltyLogitsProcessor(penalty),
-        theirs.TemperatureLogitsWarper(settings["temperature"]),
+    model = GPT(config)
+    with torch.no_grad():
+        for p in model.parameters():
+            p *= 8  # an untrained model hardly prefers anything
+    return model
+
+
+@pytest.fixture
+def model() -> GPT:
+    return lively(TINY)
+
+
+@pytest.fixture(scope="module")
+def wider() -> GPT:
+    return lively(WIDER)
+
+
+def by_hand(model: GPT, ids: list[int], n_new: int, generator: torch.Generator, **settings) -> list[int]:
+    """One row, no cache, no batch, its own window."""
+    model.eval()
+    ids = list(ids)
+    for _ in range(n_new):
+        with torch.no_grad():
+            logits = model(torch.tensor([ids[-model.config.context_length :]]))[0, -1]
+        seen = torch.zeros(len(logits), dtype=torch.bool)
+        seen[ids] = True
+        p = next_probs(logits, seen, **settings)
+        ids.append(
+            int(p.argmax() if settings.get("temperature") == 0 else torch.multinomial(p, 1, generator=generator))
+        )
+    return ids
+
+
+@pytest.mark.parametrize("use_cache", [True, False])
+@pytest.mark.parametrize("settings", STRATEGIES)
+def test_equals_a_loop_by_hand_also_past_the_context(wider, settings, use_cache):
+    for start in range(8):
+        prompt = torch.arange(start, start + 3 + 5 * start) * 7 % 53
+        own, other = (torch.Generator().manual_seed(start) for _ in range(2))
+        got = generate(wider, prompt[None], 23, generator=own, use_cache=use_cache, **settings)
+        assert got[0].tolist() == by_hand(wider, prompt.tolist(), 23, other, **settings)
+
+
+@pytest.mark.parametrize("settings", STRATEGIES)
+def test_the_cache_changes_no_token(wider, settings):
+    """Forty prompts of 1 to 40 tokens in one batch: some begin beyond the context, some grow past it, some never do."""
+    torch.manual_seed(1)
+    prompts = [torch.randint(53, (n,)) for n in range(1, 41)]
+    with_cache, without = (generate(wider, prompts, 19, use_cache=use, **settings) for use in (True, False))
+    assert [row.tolist() for row in with_cache] == [row.tolist() for row in without]
+    short = prompts[:12]  # 12 + 19 = 31 tokens: the cache serves to the end
+    with_cache, without = (generate(wider, short, 19, use_cache=use, **settings) for use in (True, False))
+    assert [row.tolist() for row in with_cache] == [row.tolist() for row in without]
+
+
+def test_a_row_does_not_see_its_neighbours(wider):
+    prompts = [[5, 1], [2] * 9, [7, 8, 9, 10], list(range(35))]
+    together = generate(wider, prompts, 25, temperature=0)
+    for prompt, row in zip(prompts, together, strict=True):
+        assert torch.equal(row, generate(wider, [prompt], 25, temperature=0)[0])
+        assert row[: len(prompt)].tolist() == list(prompt) and len(row) == len(prompt) + 25
+
+
+def test_greedy_is_the_argmax_loop(model):
+    got = generate(model, PROMPTS, 9, temperature=0)
+    assert model.training, "the mode must be put back"
+    assert got.tolist() == [by_hand(model, row, 9, None, temperature=0) for row in PROMPTS.tolist()]
+    assert got.dtype == torch.int64
+    assert torch.equal(generate(model, PROMPTS, 9, top_k=1), got)
+    assert torch.equal(generate(model, PROMPTS, 9, temperature=1e-30), got)  # the limit, without overflow
+    assert torch.equal(generate(model, PROMPTS, 0), PROMPTS)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"temperature": 0.5}, {"temperature": 2.0, "top_k": 3}, {"top_p": 0.7}, {"min_p": 0.2, "temperature": 3.0}],
+)
+def test_frequencies_are_probabilities(model, settings):
+    n = 4000
+    drawn = generate(model, PROMPTS[:1].expand(n, -1), 1, **settings)[:, -1]
+    model.eval()
+    probs = next_probs(model(PROMPTS[:1])[0, -1].detach(), **settings).double()
+    share = torch.bincount(drawn, minlength=13) / n
+    error = (probs * (1 - probs) / n).sqrt()
+    assert ((share - probs).abs() <= 5 * error).all()
+    assert share[probs == 0].sum() == 0
+
+
+def test_top_k_keeps_exactly_k_of_equals(model):
+    torch.nn.init.zeros_(model.final_norm.weight)
+    torch.nn.init.zeros_(model.final_norm.bias)  # all scores are 0
+    assert len(generate(model, PROMPTS[:1].expand(500, -1), 1, top_k=3)[:, -1].unique()) == 3
+    assert len(generate(model, PROMPTS[:1].expand(500, -1), 1)[:, -1].unique()) == 13
+
+
+def test_draws_come_from_the_given_generator_and_no_other(model):
+    before = torch.get_rng_state()
+    first = generate(model, PROMPTS, 20)
+    assert torch.equal(first, generate(model, PROMPTS, 20))
+    own = torch.Generator().manual_seed(0)
+    assert torch.equal(first, generate(model, PROMPTS, 20, generator=own))
+    assert not torch.equal(first, generate(model, PROMPTS, 20, generator=own))  # it has moved on
+    assert torch.equal(before, torch.get_rng_state())
+    assert not first.requires_grad
+
+
+def test_each_row_ends_at_its_own_end(wider):
+    free = generate(wider, [[5, 1], [2] * 9, [7, 8, 9]], 20, temperature=0)
+    end = int(free[0][2 + 6])  # what the first row writes seventh
+    ended = generate(wider, [[5, 1], [2] * 9, [7, 8, 9]], 20, temperature=0, end_id=end)
+    for row, whole, start in zip(ended, free, (2, 9, 3), strict=True):
+        written = whole[start:].tolist()
+        stop = written.index(end) + 1 if end in written else 20
+        assert row.tolist() == whole[: start + stop].tolist()
+    assert len(ended[0]) <= 2 + 7
+
+
+def test_a_matrix_is_filled_up_with_the_end_and_stops_when_all_have_ended(wider):
+    prompts = torch.tensor([[5, 1], [9, 2]])
+    free = generate(wider, prompts, 20, temperature=0)[:, 2:].tolist()
+    end = free[0][3]
+    stops = [row.index(end) + 1 if end in row else 20 for row in free]
+    got = generate(wider, prompts, 20, temperature=0, end_id=end)[:, 2:]
+    assert got.shape[1] == max(stops)
+    for row, whole, stop in zip(got.tolist(), free, stops, strict=True):
+        assert row == whole[:stop] + [end] * (max(stops) - stop)
+    prompts[0, 1] = end  # an end in the prompt ends nothing
+    assert generate(wider, prompts, 3, temperature=0, end_id=end).shape[1] > 2
+
+
+def test_a_stream_gives_what_generate_gives_one_step_at_a_time(wider):
+    prompts = [[5, 1], [2] * 9]
+    whole = generate(wider.train(), prompts, 12, temperature=0.9)
+    steps = stream(wider, prompts, 12, temperature=0.9)
+    assert isinstance(steps, Iterator)
+    first = next(steps)
+    assert wider.training and first.shape == (2,) and torch.is_grad_enabled(), "nothing is left switched between steps"
+    rest = list(steps)
+    assert torch.stack([first, *rest], 1).tolist() == [
+        row[len(p) :].tolist() for row, p in zip(whole, prompts, strict=True)
     ]
-    if "top_k" in settings:
-        steps.append(theirs.TopKLogitsWarper(settings["top_k"]))
-    if "top_p" in settings:
-        steps.append(theirs.TopPLogitsWarper(settings["top_p"]))
-    if "min_p" in settings:
-        steps.append(theirs.MinPLogitsWarper(settings["min_p"]))
-    scores = logits
-    for step in steps:
-        scores = step(ids, scores)
-    seen = torch.zeros(5, 53, dtype=torch.bool).scatter(1, ids, True)
-    got = next_probs(logits, seen, repetition_penalty=penalty, filters_first=False, **settings)
-    torch.testing.assert_close(got, torch.softmax(scores, -1))
 
 
-def test_the_penalty_by_hand():
-    logits, seen = torch.tensor([2.0, -2.0, 2.0, -2.0]), torch.tensor([True, True, False, False])
-    assert penalise_repetition(logits, seen, 2.0).tolist() == [1.0, -4.0, 2.0, -2.0]
-    # adding a constant to all scores changes no probability, and yet changes what the penalty does
-    shifted = next_probs(logits + 10, seen, repetition_penalty=2.0)
-    assert not torch.allclose(shifted, next_probs(logits, seen, repetition_penalty=2.0))
+def test_text_comes_in_whole_characters():
+    model, words = pretrained.load(), tokenizer.gpt2()
+    pieces = list(stream_text(model, words, "It was a", 12, temperature=0))
+    ids = generate(model, [words.encode("It was a")], 12, temperature=0)[0]
+    assert "It was a" + "".join(pieces) == words.decode(ids.tolist())
+    assert len(pieces) == 12
 
 
-def test_keeps_shapes_and_forbidden_tokens_and_half_precision():
-    torch.manual_seed(0)
-    logits = torch.randn(2, 3, 11)
-    logits[..., 4] = -math.inf
-    for settings in ({}, {"top_k": 11}, {"top_p": 0.99}, {"min_p": 0.01}, {"temperature": math.inf, "top_k": 11}):
-        for filters_first in (True, False):
-            got = next_probs(logits, filters_first=filters_first, **settings)
-            assert got.shape == logits.shape and got[..., 4].eq(0).all()
-            torch.testing.assert_close(got.sum(-1), torch.ones(2, 3))
-    assert next_probs(logits.bfloat16(), top_p=0.5).dtype == torch.float32
-    rows = next_probs(logits, top_k=3, top_p=0.8, min_p=0.3, temperature=0.6)
-    each = [next_probs(row, top_k=3, top_p=0.8, min_p=0.3, temperature=0.6) for row in logits.flatten(0, 1)]
-    torch.testing.assert_close(rows.flatten(0, 1), torch.stack(each))
+class Dictated(GPT):
+    """Writes the given tokens, whatever it reads."""
+
+    def __init__(self, token_ids: list[int], vocab_size: int) -> None:
+        super().__init__(GPTConfig(vocab_size, 31, 2, 1, 1))
+        self.script, self.head = torch.tensor(token_ids), torch.nn.Identity()
+
+    def hidden(self, token_ids: torch.Tensor, cache: object = None) -> torch.Tensor:
+        after = self.script[: token_ids.shape[1]][None, :, None]  # a prompt of one token
+        return torch.nn.functional.one_hot(after, self.config.vocab_size)[:, :, 0].float()
 
 
-def test_a_top_p_of_1_keeps_also_what_rounding_would_lose():
-    assert keep_top_p(torch.tensor([0.0, *[-60.0] * 9]), 1).all()
+def test_a_character_in_two_tokens_comes_once_and_half_of_one_is_marked():
+    words = tokenizer.gpt2()
+    halves = words.encode("🦜é")
+    assert len(halves) > 2
+    model = Dictated([*halves, halves[0], words.eot_token], words.n_vocab)
+    assert list(stream_text(model, words, "I", 20, temperature=0, use_cache=False)) == ["🦜", "é", "\ufffd"]
 
 
-def test_large_vocabulary_sums_to_the_last_token():
-    torch.manual_seed(0)
-    logits = torch.randn(50257)
-    kept = next_probs(logits, top_p=0.9) > 0
-    p = torch.softmax(logits.double(), -1)
-    assert p[kept].sum() >= 0.9 and p[kept].sum() - p[kept].min() < 0.9
-    assert p[kept].min() >= p[~kept].max()
+def test_scores_that_are_nan_are_refused_whether_drawn_or_not(model):
+    torch.nn.init.constant_(model.final_norm.bias, math.nan)
+    for settings in ({"temperature": 0}, {}, {"temperature": 0, "repetition_penalty": 1.2}):
+        with pytest.raises(ValueError, match="a score is nan"):
+            generate(model, PROMPTS, 1, **settings)
+
+
+def test_a_model_with_more_tokens_than_the_tokenizer_is_refused_before_it_writes():
+    padded = GPT(GPTConfig(50304, 5, 12, 2, 1))
+    with pytest.raises(ValueError, match=r"50,304 tokens and the tokenizer 50,257: .*resize_vocabulary"):
+        next(stream_text(padded, tokenizer.gpt2(), "It", 3))
 
 
 @pytest.mark.parametrize(
-    ("settings", "says"),
+    ("changes", "says"),
     [
-        ({"temperature": -0.1}, r"temperature must be in \[0, inf\], got -0.1"),
-        ({"temperature": math.nan}, "temperature .* got nan"),
-        ({"temperature": "hot"}, "got 'hot'"),
-        ({"temperature": True}, "got True"),
-        ({"top_k": 0}, r"top_k .* \[1, V\]"),
-        ({"top_k": 2.5}, "whole number"),
-        ({"top_k": True}, "got True"),
-        ({"top_k": 5}, r"top_k must be in \[1, 4\].* got 5"),
-        ({"top_p": 0}, r"top_p must be in \(0, 1\].* got 0"),
-        ({"top_p": 1.01}, "got 1.01"),
-        ({"top_p": math.nan}, "got nan"),
-        ({"min_p": 0.0}, r"min_p must be in \(0, 1\]"),
-        ({"min_p": -1}, "min_p"),
-        ({"repetition_penalty": 0}, "positive"),
-        ({"repetition_penalty": math.inf}, "finite"),
-        ({"repetition_penalty": 1.2}, "needs `seen`"),
+        ({"n_new": -1}, "n_new >= 0"),
+        ({"n_new": 1.5}, "n_new >= 0"),
+        ({"temperature": -0.1}, r"temperature must be in \[0, inf\]"),
+        ({"temperature": float("nan")}, "nan"),
+        ({"top_k": 0}, r"\[1, V\]"),
+        ({"top_k": 14}, r"\[1, 13\]"),
+        ({"top_p": 0}, r"\(0, 1\]"),
+        ({"topk": 3}, "topk; there are temperature, top_k, top_p"),
+        ({"end_id": 13}, r"end_id must be in \[0, 13\)"),
+        ({"prompts": PROMPTS[:, :0]}, "at least one token"),
+        ({"prompts": []}, "at least one token"),
+        ({"prompts": [[1], []]}, "at least one token"),
+        ({"prompts": PROMPTS[0]}, "list of rows"),
+        ({"prompts": [1, 2]}, "list of rows"),
+        ({"prompts": 1}, "list of rows of token ids, got int"),
+        ({"prompts": PROMPTS[0, 0]}, "list of rows of token ids, got Tensor"),
+        ({"prompts": "It was"}, r"got text: 'It was'\. stream_text\(model, tokenizer, prompt, n_new\)"),
+        ({"prompts": ["It was", "He"]}, r"got text: .*stream_text"),
+        ({"prompts": PROMPTS.float()}, "list of rows"),
+        ({"prompts": PROMPTS + 1}, r"\[0, 13\)"),
+        ({"prompts": [[-1]]}, r"\[0, 13\)"),
     ],
 )
-def test_refuses_settings(settings, says):
-    with pytest.raises(ValueError, match=says):
-        next_probs(LOGITS, **settings)
-
-
-@pytest.mark.parametrize(
-    ("logits", "seen", "says"),
-    [
-        (torch.tensor([1, 2]), None, "floating-point"),
-        ([1.0, 2.0], None, r"logits as a tensor \(\.\.\., V\), got list: torch\.tensor"),
-        (torch.zeros(2), [True, False], "`seen` as a tensor .* got list"),
-        (torch.zeros(3, 0), None, "floating-point"),
-        (torch.tensor([1.0, math.nan]), None, "a score is nan"),
-        (torch.tensor([1.0, math.inf]), None, "a score is inf"),
-        (torch.tensor([[1.0, 2.0], [-math.inf, -math.inf]]), None, "every token of a row is forbidden"),
-        (torch.zeros(3), torch.zeros(2, dtype=torch.bool), r"shape \(3,\)"),
-        (torch.zeros(3), torch.zeros(3), "bool"),
-    ],
-)
-def test_refuses_logits(logits, seen, says):
-    with pytest.raises(ValueError, match=says):
-        next_probs(logits, seen)
-
-
-def test_an_unknown_setting_is_named():
-    with pytest.raises(TypeError, match="topk"):
-        next_probs(LOGITS, topk=3)
-    assert SamplingParams(top_k=3) == SamplingParams(top_k=3)
+def test_refuses_before_the_first_token(model, changes, says):
+    for write in (generate, lambda *a, **k: next(stream(*a, **k))):
+        with pytest.raises(ValueError, match=says):
+            write(model, **{"prompts": PROMPTS, "n_new": 1} | changes)

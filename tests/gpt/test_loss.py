@@ -9,9 +9,8 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from helpers.gpt import loss
+from helpers.gpt import IGNORED_TARGET, evaluating, loss
 
 
 def test_six_steps_by_hand():
@@ -46,12 +45,12 @@ def test_large_logits_do_not_break_the_fast_path():
 
 def test_masked_targets_are_not_scored():
     logits = torch.randn(1, 3, 5)
-    masked = torch.tensor([[4, loss.IGNORED_TARGET, 2]])
+    masked = torch.tensor([[4, IGNORED_TARGET, 2]])
     losses = loss.token_losses(logits, masked)
     assert losses[0, 1] == 0
     assert loss.next_token_loss(logits, masked).item() == pytest.approx((losses[0, 0] + losses[0, 2]).item() / 2)
     with pytest.raises(ValueError, match="no target"):
-        loss.next_token_loss(logits, torch.full((1, 3), loss.IGNORED_TARGET))
+        loss.next_token_loss(logits, torch.full((1, 3), IGNORED_TARGET))
     with pytest.raises(ValueError, match="targets must be"):
         loss.six_steps(logits, masked)
 
@@ -136,7 +135,7 @@ def test_token_weighted_loss_is_one_mean_over_all_tokens():
 
 def test_masked_targets_do_not_count_in_the_mean():
     model = Echo()
-    ids, targets = torch.tensor([[1, 2, 3]]), torch.tensor([[4, loss.IGNORED_TARGET, 6]])
+    ids, targets = torch.tensor([[1, 2, 3]]), torch.tensor([[4, IGNORED_TARGET, 6]])
     report = loss.token_weighted_loss(model, [(ids, targets)])
     expected = F.cross_entropy(model.table[torch.tensor([1, 3])], torch.tensor([4, 6])).item()
     assert (report.n_tokens, report.loss_nats) == (2, pytest.approx(expected, rel=1e-6))
@@ -145,10 +144,10 @@ def test_masked_targets_do_not_count_in_the_mean():
 def test_evaluating_restores_each_part():
     model = torch.nn.Sequential(torch.nn.Dropout(0.5), torch.nn.Dropout(0.5))
     model[1].eval()  # frozen on purpose
-    with loss.evaluating(model):
+    with evaluating(model):
         assert not model.training and not model[0].training
     assert model.training and model[0].training and not model[1].training
-    with loss.evaluating(lambda ids: ids):
+    with evaluating(lambda ids: ids):
         pass
 
 
@@ -159,164 +158,3 @@ def test_token_weighted_loss_restores_the_mode_and_refuses_nothing_to_score():
     with pytest.raises(ValueError, match="targets"):
         loss.token_weighted_loss(model, [(torch.zeros(1, 2, dtype=torch.int64), torch.tensor([[0, 7]]))])
     assert model.training
-
-
-def hidden_case(shape=(2, 5), C=3, V=11, masked=True, seed=0):
-    """hidden (B, T, C), head_weight (V, C), targets (B, T), some of them masked."""
-    generator = torch.Generator().manual_seed(seed)
-    hidden = torch.randn(*shape, C, generator=generator, requires_grad=True)
-    weight = torch.randn(V, C, generator=generator, requires_grad=True)
-    targets = torch.randint(V, shape, generator=generator)
-    if masked:
-        targets[0, 1::2] = loss.IGNORED_TARGET
-    return hidden, weight, targets
-
-
-def from_logits(hidden, weight, targets, reduction="mean"):
-    return F.cross_entropy((hidden @ weight.T).flatten(0, 1).float(), targets.flatten(), reduction=reduction)
-
-
-@pytest.mark.parametrize("reduction", ["mean", "sum"])
-@pytest.mark.parametrize("chunk_tokens", [1, 3, 5, 10, 999])
-@pytest.mark.parametrize("masked", [False, True])
-def test_loss_from_hidden_is_cross_entropy_with_its_gradients(reduction, chunk_tokens, masked):
-    hidden, weight, targets = hidden_case(masked=masked)
-    value = loss.loss_from_hidden(hidden, weight, targets, reduction=reduction, chunk_tokens=chunk_tokens)
-    expected = from_logits(hidden, weight, targets, reduction)
-    torch.testing.assert_close(value, expected)
-    # times 7: as a loss scale, or a part of a larger loss
-    got, wanted = (torch.autograd.grad(7 * x, (hidden, weight)) for x in (value, expected))
-    torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.parametrize(("precision", "within"), [("float32", 1e-5), ("bfloat16", 2e-2)])
-def test_loss_from_hidden_in_parts_that_do_not_divide(monkeypatch, precision, within):
-    """Rows scored 2 at a time, gradients of the vocabulary 3 at a time, in chunks of 7 of 10 positions."""
-    monkeypatch.setattr(loss, "SCORED_ROWS", 2)
-    monkeypatch.setattr(loss, "PRODUCT_ROWS", 3)
-    hidden, weight, targets = hidden_case(masked=True)
-    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
-        value = loss.loss_from_hidden(hidden, weight, targets, chunk_tokens=7)
-    expected = from_logits(hidden, weight, targets)
-    got, wanted = (torch.autograd.grad(x, (hidden, weight)) for x in (value, expected))
-    torch.testing.assert_close(value, expected, rtol=within, atol=within)
-    torch.testing.assert_close(got, wanted, rtol=within, atol=within)
-
-
-def test_loss_from_hidden_by_hand():
-    hidden, weight = torch.tensor([[[1.0], [2.0]]]).log(), torch.tensor([[0.0], [1.0]])  # odds 1 : 1, then 1 : 2
-    value = loss.loss_from_hidden(hidden, weight, torch.tensor([[0, 1]]))
-    assert value.item() == pytest.approx((math.log(2) + math.log(1.5)) / 2)
-
-
-def test_loss_from_hidden_of_large_scores_and_of_masked_nonsense():
-    hidden = torch.tensor([[[0.0], [1e4], [math.nan]]], requires_grad=True)
-    targets = torch.tensor([[0, 1, loss.IGNORED_TARGET]])
-    value = loss.loss_from_hidden(hidden, torch.tensor([[1.0], [-1.0]]), targets, reduction="sum")
-    value.backward()
-    assert value.item() == pytest.approx(math.log(2) + 2e4)
-    assert hidden.grad[0, :2, 0].tolist() == [-1.0, 2.0]
-
-
-@pytest.mark.parametrize("only", ["hidden", "weight"])
-def test_only_one_gradient_is_wanted(only):
-    hidden, weight, targets = hidden_case()
-    (weight if only == "hidden" else hidden).requires_grad_(False)
-    loss.loss_from_hidden(hidden, weight, targets, chunk_tokens=3).backward()
-    got = (hidden.grad, weight.grad)
-    hidden.grad = weight.grad = None
-    from_logits(hidden, weight, targets).backward()
-    for a, b in zip(got, (hidden.grad, weight.grad), strict=True):
-        assert (a is None) == (b is None)
-        if a is not None:
-            torch.testing.assert_close(a, b)
-
-
-def test_loss_from_hidden_twice_in_one_graph_and_backward_once_each():
-    hidden, weight, targets = hidden_case()
-    both = loss.loss_from_hidden(hidden, weight, targets) + 3 * loss.loss_from_hidden(hidden * 2, weight, targets)
-    both.backward(retain_graph=True)
-    got = (hidden.grad, weight.grad)
-    hidden.grad = weight.grad = None
-    (from_logits(hidden, weight, targets) + 3 * from_logits(hidden * 2, weight, targets)).backward()
-    torch.testing.assert_close(got, (hidden.grad, weight.grad))
-    with pytest.raises(RuntimeError, match="call it again"):
-        both.backward()
-
-
-def test_loss_from_hidden_of_a_matrix_that_is_also_the_embedding():
-    _, weight, targets = hidden_case(C=3)
-    ids = torch.arange(10).view(2, 5)
-    gradients = []
-    for function in (loss.loss_from_hidden, from_logits):
-        weight.grad = None
-        function(torch.tanh(weight[ids]), weight, targets).backward()
-        gradients.append(weight.grad)
-    torch.testing.assert_close(*gradients)
-
-
-def test_loss_from_hidden_under_bfloat16_autocast():
-    hidden, weight, targets = hidden_case((3, 7), C=5, V=13)
-    gradients, values = [], []
-    for function in (loss.loss_from_hidden, from_logits):
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            value = function(hidden, weight, targets)
-        values.append(value)
-        gradients.append(torch.autograd.grad(value, (hidden, weight)))
-        assert value.dtype == torch.float32
-    torch.testing.assert_close(values[0], values[1], rtol=1e-3, atol=1e-3)
-    torch.testing.assert_close(gradients[0], gradients[1], rtol=5e-2, atol=5e-3)
-    assert values[0].item() != from_logits(hidden, weight, targets).item()
-
-
-class LargestTensor(TorchDispatchMode):
-    """The most numbers that any operation inside the block has put out at once."""
-
-    largest = 0
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        out = function(*args, **(kwargs or {}))
-        for tensor in out if isinstance(out, tuple | list) else (out,):
-            if isinstance(tensor, torch.Tensor):
-                self.largest = max(self.largest, tensor.numel())
-        return out
-
-
-def test_loss_from_hidden_never_holds_all_scores():
-    hidden, weight, targets = hidden_case((4, 25), C=3, V=101)  # 112: the next multiple of loss.VECTOR
-    for function, most in ((loss.loss_from_hidden, 7 * 112), (from_logits, 100 * 101)):
-        with LargestTensor() as seen:
-            arguments = {"chunk_tokens": 7} if function is loss.loss_from_hidden else {}
-            function(hidden, weight, targets, **arguments).backward()
-        assert seen.largest == most
-    with torch.no_grad():
-        value = loss.loss_from_hidden(hidden, weight, targets)
-        torch.testing.assert_close(value, from_logits(hidden, weight, targets))
-    assert not value.requires_grad
-
-
-def test_loss_from_hidden_with_nothing_scored():
-    hidden, weight, targets = hidden_case()
-    nothing = torch.full_like(targets, loss.IGNORED_TARGET)
-    assert loss.loss_from_hidden(hidden, weight, nothing).isnan()
-    total = loss.loss_from_hidden(hidden, weight, nothing, reduction="sum")
-    total.backward()
-    assert total == 0 and not hidden.grad.any() and not weight.grad.any()
-
-
-@pytest.mark.parametrize(
-    ("changes", "says"),
-    [
-        ({"hidden": torch.zeros(5, 3)}, r"hidden \(B, T, C\)"),
-        ({"head_weight": torch.zeros(11, 2)}, r"\(11, 2\)"),
-        ({"targets": torch.zeros(2, 4, dtype=torch.int64)}, r"\(2, 4\)"),
-        ({"targets": torch.full((2, 5), 11)}, r"\[0, 11\), got 11"),
-        ({"targets": torch.full((2, 5), -1)}, "got -1"),
-        ({"reduction": "none"}, "'none'"),
-        ({"chunk_tokens": 0}, "chunk_tokens >= 1"),
-    ],
-)
-def test_loss_from_hidden_refuses(changes, says):
-    hidden, weight, targets = hidden_case()
-    with pytest.raises(ValueError, match=says):
-        loss.loss_from_hidden(**{"hidden": hidden, "head_weight": weight, "targets": targets} | changes)

@@ -264,7 +264,7 @@ def test_activations_are_the_named_ones(name, formula):
         (torch.zeros(1, 14, dtype=torch.int64), "context of 13"),
         (torch.tensor([[0.5]]), "int64"),
         (torch.tensor([[101]]), r"\[0, 101\)"),
-        (torch.tensor([[-1]]), "from -1"),
+        (torch.tensor([[-1]]), "got -1"),
     ],
 )
 def test_refuses(token_ids, says):

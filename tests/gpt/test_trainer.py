@@ -380,7 +380,7 @@ def test_a_list_is_gone_through_again_and_again():
     ("batch", "says"),
     [
         ((torch.full((2, 7), 17), torch.zeros(2, 7, dtype=torch.int64)), r"batch 0: token ids must be in \[0, 17\)"),
-        ((torch.full((2, 7), -1), torch.zeros(2, 7, dtype=torch.int64)), "got -1 to -1"),
+        ((torch.full((2, 7), -1), torch.zeros(2, 7, dtype=torch.int64)), "got -1"),
         ((torch.zeros(2, 7, dtype=torch.int64), torch.full((2, 7), 17)), "batch 0: targets must be"),
         ((torch.zeros(2, 7, dtype=torch.int64), torch.full((2, 7), IGNORED_TARGET)), "expected a target"),
     ],

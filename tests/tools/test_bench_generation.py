@@ -7,12 +7,12 @@ from dataclasses import asdict, replace
 
 import pytest
 import torch
+from tools.bench.writers import WRITERS, plain_loop
 
-from helpers.gpt import GPT, GPTConfig, for_reading
-from helpers.labs import measuring
+from helpers.gpt import GPT, GPTConfig
+from helpers.labs import measuring, speed
 from tools.bench import __main__ as bench
 from tools.bench import writing, writing_report
-from tools.bench.writers import WRITERS, plain_loop
 
 # primes but for the width, a multiple of the heads
 SMALL = GPTConfig(vocab_size=101, context_length=31, emb_dim=21, n_heads=3, n_layers=2, drop_rate=0.0)
@@ -223,4 +223,4 @@ def test_the_plain_loop_writes_rows_side_by_side_and_leaves_the_layout_out(model
     prompts = torch.tensor([[1, 2, 3], [50, 60, 70]])
     both = plain_loop(model, prompts, 4)
     assert both[:, :3].equal(prompts) and both.shape == (2, 7)
-    assert both[1:].equal(plain_loop(for_reading(model), prompts[1:], 4))
+    assert both[1:].equal(plain_loop(speed.for_reading(model), prompts[1:], 4))

@@ -8,8 +8,8 @@ import platform
 
 import pytest
 import torch
-
 from helpers.labs.budget._memory import CPU_LIBRARIES
+
 from tools import memory as tool
 
 TINY = {"vocab_size": 64, "context_length": 8, "emb_dim": 16, "n_layers": 1}

@@ -1,1 +1,1 @@
-"""Speed of training and of generation: `helpers` beside a plain GPT and transformers'. Run it with `make bench`."""
+"""Speed and memory of `helpers` beside a plain GPT, one of nanoGPT's shape, and transformers'. Run it: `make bench`."""

@@ -1,10 +1,11 @@
-"""`make bench`: speed of training and of generation of every variant, interleaved, each time in a fresh process.
+"""`make bench`: training and generation of every variant, interleaved, each time in a fresh process; on demand, memory.
 
     python -m tools.bench [--only training] [--rounds 3] [--device cpu] [--variants plain helpers ...]
+    python -m tools.bench --only memory [--settings 5M 124M]
 
-Training: tokens/s and peak memory of updates. Generation: tokens/s of a short prompt's greedy continuation, beside the
-plain loop and transformers' `generate`. Prints two tables and writes build/bench.json. A variant that fails is reported
-as failed; the exit code is 0 all the same.
+Training: tokens/s and peak memory of updates, at the size of GPT-2 and at the course's. Generation: tokens/s of a short
+prompt's greedy continuation. Prints tables and writes build/bench.json; memory writes notebooks/data/memory_cpu.json.
+A variant that fails is reported as failed; the exit code is 0 all the same.
 """
 
 from __future__ import annotations
@@ -12,124 +13,172 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 
-from helpers.gpt import PRESETS, GPTConfig, preset
-from helpers.labs import measuring
-from helpers.labs.measuring.processes import ROOT, run_rounds
-from tools.bench import report, writing_report
+from helpers.gpt import PRESETS, preset
+from helpers.labs import speed
+from tools.bench import memory as memory_part
+from tools.bench.variants import GENERATION, TRAINING
 
-OUTPUT = ROOT / "build" / "bench.json"
-# names of their own, so that the parent needs no torch: it must not warm or crowd the machine that its children measure
-VARIANT_NAMES = ("plain", "transformers", "helpers-untied", "helpers", "helpers-untied-bf16", "helpers-bf16")
-WRITER_NAMES = ("plain", "transformers", "transformers-bf16", "helpers-no-cache", "helpers", "helpers-bf16")
-UNCACHED = ("plain", "helpers-no-cache")
-PARTS = ("training", "generation")
-DEFAULT_THREADS = 2
+ROOT = speed.harness.ROOT
+SIZES = {"book-124m": (2, 256), "course-small": (16, 128)}  # training: preset -> batch size, context length
+PARTS = ("training", "generation", "memory")
+HOW = "ratios are taken within a round: median (least to most); a fresh process each"
 
 
 def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
-    host = {
-        "cpu": measuring.machine.cpu_model(measuring.machine.read_cpuinfo()),
-        "cores": os.cpu_count(),
-        "device": options.device,
-    }
-    result = {"machine": host}
-    if options.only != "generation":
-        result["training"] = training(options)
+    if options.only == "memory":
+        return memory(options)
+    result = {"machine": speed.machine.facts(options.device) | {"threads": options.threads}}
+    print("{chip}, {threads} threads, torch {torch}".format(**result["machine"]))
+    for name in options.preset or SIZES if options.only != "generation" else ():
+        result[f"training, {name}"], table = training(name, options)
+        print(f"\n{table}", flush=True)
     if options.only != "training":
-        result["generation"] = generation(options)
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    options.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print("\n\n".join(_tables(result, options.threads)))
+        result["generation"], table = generation(options)
+        print(f"\n{table}", flush=True)
+    speed.harness.write_json(options.output or ROOT / "build" / "bench.json", result)
     return 0
 
 
-def training(options: argparse.Namespace) -> dict:
-    """{"settings", "summary", "rounds"} of updates."""
-    config = preset(options.preset, context_length=options.context_length, drop_rate=options.drop_rate)
-    common = {
-        "config": asdict(config),
-        "batch_size": options.batch_size,
-        "warmup_steps": options.warmup,
-        "timed_steps": options.steps,
-        "device": options.device,
-    }
-    jobs = {name: {"variant": name} | common for name in options.variants or VARIANT_NAMES if name in VARIANT_NAMES}
-    rounds = run_rounds("tools.bench.worker", jobs, options.rounds, options.threads)
-    settings = _settings(config, options, ("preset", "batch_size", "warmup", "steps", "rounds", "threads"))
-    return {"settings": settings, "summary": report.summarise(rounds), "rounds": rounds}
-
-
-def generation(options: argparse.Namespace) -> dict:
-    """{"settings", "summary", "rounds"} of greedy continuations."""
-    config = preset(options.generation_preset, drop_rate=0.0)
-    common = {
-        "config": asdict(config),
-        "prompt_length": options.prompt_length,
-        "new_tokens": options.new_tokens,
-        "device": options.device,
-    }
-    repeats = {name: options.slow_repeats if name in UNCACHED else options.repeats for name in WRITER_NAMES}
-    names = [name for name in options.variants or WRITER_NAMES if name in WRITER_NAMES]
-    jobs = {name: {"variant": name, "repeats": repeats[name]} | common for name in names}
-    rounds = run_rounds("tools.bench.writing", jobs, options.rounds, options.threads)
-    settings = {"preset": options.generation_preset} | _settings(
-        config, options, ("prompt_length", "new_tokens", "repeats", "slow_repeats", "rounds", "threads")
+def training(name: str, options: argparse.Namespace) -> tuple[dict, str]:
+    """Updates of one size: ({"settings", "rounds"}, the table)."""
+    batch_size, context = SIZES.get(name, next(iter(SIZES.values())))
+    context = options.context_length or min(context, PRESETS[name].context_length)
+    config = preset(name, context_length=context, drop_rate=options.drop_rate)
+    common = {"config": asdict(config), "batch_size": options.batch_size or batch_size, "warmup": options.warmup}
+    common |= {"steps": options.steps, "device": options.device}
+    jobs = {variant: {"variant": variant} | common for variant in TRAINING if variant in options.variants}
+    rounds = speed.run_rounds("tools.bench.variants:train", jobs, options.rounds, options.threads, tell=tell)
+    base = next((n for n in jobs if rounds[0][n]["status"] == "ok"), None)
+    rows = []
+    for variant in jobs:
+        if broken := speed.harness.problem(variant, rounds):
+            rows.append([variant, f"{broken['status']}: {broken['reason']}"])
+            continue
+        tokens_per_s, peak = (speed.harness.median(variant, key, rounds) for key in ("tokens_per_s", "peak_bytes"))
+        found, loss = rounds[0][variant], rounds[0][base]["first_loss"]
+        speeds, peaks = (_ratios(variant, key, rounds, ("plain", "nanogpt")) for key in ("tokens_per_s", "peak_bytes"))
+        off = abs(found["first_loss"] / loss - 1)
+        size = f"{found['n_params'] / 1e6:.1f}M"
+        rows.append([variant, size, f"{tokens_per_s:.0f}", *speeds, f"{peak / 1e6:.0f}", *peaks, f"{off:.0e}"])
+    columns = ("variant", "params", "tok/s", "x plain", "x nanogpt", "peak MB", "of plain", "of nanogpt", "loss off")
+    heading = (
+        f"training, {name}: batch {common['batch_size']} x {context}, dropout {options.drop_rate}; {options.rounds} "
+        f"rounds of {options.steps} steps after {options.warmup}; {HOW}; peak above the imports; loss off: the first "
+        f"loss without dropout beside that of {base}"
     )
-    return {"settings": settings, "summary": writing_report.summarise(rounds, options.new_tokens), "rounds": rounds}
+    record = {"settings": common | {"rounds": options.rounds}, "rounds": rounds}
+    return record, f"{heading}\n\n{speed.text_table(columns, rows)}"
+
+
+def generation(options: argparse.Namespace) -> tuple[dict, str]:
+    """Greedy continuations of one prompt: ({"settings", "rounds"}, the table)."""
+    name = (options.preset or ["gpt2-124m"])[0]
+    common = {"config": asdict(preset(name, drop_rate=0.0)), "prompt_length": options.prompt_length}
+    common |= {"new_tokens": options.new_tokens, "repeats": options.repeats, "device": options.device}
+    jobs = {variant: {"variant": variant} | common for variant in GENERATION if variant in options.variants}
+    rounds = speed.run_rounds("tools.bench.variants:write", jobs, options.rounds, options.threads, tell=tell)
+    base = next((n for n in ("plain", "transformers") if rounds[0].get(n, {}).get("status") == "ok"), None)
+    rows = []
+    for variant in jobs:
+        if broken := speed.harness.problem(variant, rounds):
+            rows.append([variant, f"{broken['status']}: {broken['reason']}"])
+            continue
+        for n in map(str, options.new_tokens):
+            of_length = [{v: r | r.get("lengths", {}).get(n, {}) for v, r in round_.items()} for round_ in rounds]
+            found, tokens_per_s = of_length[0][variant], speed.harness.median(variant, "tokens_per_s", of_length)
+            same = agreement(found["tokens"], of_length[0][base]["tokens"]) if base else "-"
+            speeds = _ratios(variant, "tokens_per_s", of_length, ("plain", "transformers"))
+            rows.append([variant, n, f"{tokens_per_s:.1f}", *speeds, f"{found['cache_bytes'] / 1e6:.2f}", same])
+    columns = ("variant", "new", "tok/s", "x plain", "x transformers", "cache MB", "same")
+    heading = (
+        f"generation, {name}: prompt of {options.prompt_length} tokens, greedy, the prompt's reading included; "
+        f"{options.rounds} rounds of {options.repeats} texts (1 where nothing is cached); {HOW}; same: new tokens, "
+        f"from the first on, that are those of {base} (bfloat16 rounds, and may leave it anywhere)"
+    )
+    record = {"settings": common | {"rounds": options.rounds}, "rounds": rounds}
+    return record, f"{heading}\n\n{speed.text_table(columns, rows)}"
+
+
+def _ratios(variant: str, key: str, rounds: list[speed.harness.Round], baselines: tuple[str, ...]) -> list[str]:
+    return [speed.harness.spread(speed.harness.ratio(variant, key, baseline, rounds)) for baseline in baselines]
+
+
+def agreement(tokens: list[int], expected: list[int]) -> int:
+    """How many tokens agree before the first that does not."""
+    pairs = zip(tokens, expected, strict=True)
+    return next((index for index, (one, other) in enumerate(pairs) if one != other), len(tokens))
+
+
+def memory(options: argparse.Namespace) -> int:
+    """Measure the settings whose names hold one of `--settings`; predict again beside what the record has of others."""
+    path = options.output or ROOT / "notebooks" / "data" / f"memory_{options.device}.json"
+    known = (
+        json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() and options.settings is not None else []
+    )
+    measured = {row["name"]: row for row in known}
+    machine = speed.machine.facts(options.device) | {"threads": memory_part.THREADS}
+    where = {name: machine[name] for name in ("chip", "torch")} | {"date": datetime.now(UTC).date().isoformat()}
+    rows = []
+    for setting in memory_part.SETTINGS:
+        if options.settings is None or any(word in setting.name for word in options.settings):
+            tell(setting.name)
+            peaks = [memory_part.peak_of(setting, options.device, how) for how in (memory_part.GIVES_BACK, None)]
+            found = dict(zip(MEASURED, peaks, strict=True)) | where
+        elif setting.name in measured:
+            found = {key: measured[setting.name][key] for key in (*MEASURED, *where)}
+        else:
+            continue
+        rows.append(memory_part.row_of(setting, options.device, found))
+    speed.harness.write_json(path, {"rows": rows})
+    print(memory_part.table(rows))
+    return 0
+
+
+MEASURED = ("measured_bytes", "measured_default_bytes")
+
+
+def tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tools.bench", description=__doc__.splitlines()[0])
-    parser.add_argument("--only", choices=PARTS, help="one of the two parts; both if not given")
+    parser.add_argument("--only", choices=PARTS, help="one part; training and generation if not given")
     parser.add_argument("--rounds", type=_positive, default=3, help="how often each variant is measured")
-    parser.add_argument("--threads", type=_positive, default=min(DEFAULT_THREADS, os.cpu_count() or 1))
+    parser.add_argument("--threads", type=_positive, default=min(2, os.cpu_count() or 1))
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    names = list(dict.fromkeys(VARIANT_NAMES + WRITER_NAMES))
-    parser.add_argument("--variants", nargs="+", choices=names, help="in each part those it has; all if not given")
-    parser.add_argument("--output", type=Path, default=OUTPUT)
+    parser.add_argument("--preset", choices=sorted(PRESETS), nargs="+", help="sizes; if not given, two for training")
+    names = list(dict.fromkeys([*TRAINING, *GENERATION]))
+    parser.add_argument("--variants", nargs="+", choices=names, default=names, help="in each part those it has")
+    parser.add_argument("--output", type=Path, help="the record")
     group = parser.add_argument_group("training")
-    group.add_argument("--preset", choices=sorted(PRESETS), default="book-124m")
     group.add_argument("--steps", type=_positive, default=5, help="timed updates per process")
     group.add_argument("--warmup", type=_positive, default=2, help="updates before the clock starts")
-    group.add_argument("--context-length", type=_positive, default=256, help="tokens in a row")
-    group.add_argument("--batch-size", type=_positive, default=2, help="rows in a batch")
+    group.add_argument("--context-length", type=_positive, help="tokens in a sequence; the size's own if not given")
+    group.add_argument("--batch-size", type=_positive, help="sequences in a batch; the size's own if not given")
     group.add_argument("--drop-rate", type=float, default=0.1)
     group = parser.add_argument_group("generation")
-    group.add_argument("--generation-preset", choices=sorted(PRESETS), default="gpt2-124m")
     group.add_argument("--prompt-length", type=_positive, default=4)
     group.add_argument("--new-tokens", type=_positive, nargs="+", default=[100, 250])
     group.add_argument("--repeats", type=_positive, default=3, help="timed texts per process and number of tokens")
-    group.add_argument("--slow-repeats", type=_positive, default=1, help="the same where nothing is cached")
+    group = parser.add_argument_group("memory")
+    group.add_argument("--settings", nargs="*", metavar="WORD", help="those whose names hold one of these; others are "
+                       "predicted again, beside what the record has")  # fmt: skip
     options = parser.parse_args(arguments)
-    _check(parser, options)
-    return options
-
-
-def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
-    for part, names in zip(PARTS, (VARIANT_NAMES, WRITER_NAMES), strict=True):
-        if options.only in (None, part) and options.variants and not set(options.variants) & set(names):
-            parser.error(f"--variants: {part} has none of them, only {', '.join(names)}; or use --only")
+    for part, known in (("training", TRAINING), ("generation", GENERATION)):
+        if options.only in (None, part) and not set(options.variants) & set(known):
+            parser.error(f"--variants: {part} has none of them, only {', '.join(known)}; or use --only")
     longest = options.prompt_length + max(options.new_tokens)
-    context = PRESETS[options.generation_preset].context_length
-    if longest > context and options.only != "training":
+    context = PRESETS[(options.preset or ["gpt2-124m"])[0]].context_length
+    if longest > context and options.only in (None, "generation"):
         parser.error(f"--new-tokens: a text of {longest} tokens does not fit the context of {context}: write fewer")
-
-
-def _settings(config: GPTConfig, options: argparse.Namespace, names: tuple[str, ...]) -> dict:
-    return {name: getattr(options, name) for name in names} | {"config": asdict(config)}
-
-
-def _tables(result: dict, threads: int) -> list[str]:
-    parts = {name: result[name] for name in PARTS if name in result}
-    version = report.torch_version([round_ for part in parts.values() for round_ in part["rounds"]])
-    host = result["machine"]
-    tables = {"training": report.table, "generation": writing_report.table}
-    heading = f"{host['cpu']}, {threads} threads, {host['device']}, torch {version}"
-    return [heading, *(tables[name](part) for name, part in parts.items())]
+    return options
 
 
 def _positive(text: str) -> int:

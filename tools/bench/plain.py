@@ -1,11 +1,13 @@
-"""A GPT and its training step as a first from-scratch version has them: every formula spelled out, nothing fused.
+"""The baselines of `make bench`: a GPT as a first from-scratch version has it, and one of nanoGPT's shape.
 
-It is the baseline of `make bench`, and the slow oracle that the course's fast path is tested against.
+The first has every formula spelled out and nothing fused; it is also the slow oracle of the course's fast path. The
+second is what a careful person writes with torch's own parts: fused attention, all logits at once, a tied head.
 """
 
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -130,17 +132,20 @@ def plain_step(model: nn.Module, optimizer: torch.optim.Optimizer, token_ids: Te
 
 
 @torch.no_grad()
+def plain_loop(model: nn.Module, token_ids: Tensor, n_new: int) -> Tensor:
+    """Greedy as a first version has it: for each token the whole text anew. (B, T) ids -> (B, T + n_new)."""
+    for _ in range(n_new):
+        logits = model(token_ids)[:, -1]
+        chosen = torch.argmax(torch.softmax(logits, dim=-1), dim=-1, keepdim=True)
+        token_ids = torch.cat([token_ids, chosen], dim=1)
+    return token_ids
+
+
+@torch.no_grad()
 def copy_to_plain(source: GPT, target: PlainGPT) -> None:
     """Give `target` every weight of `source`, a tied head as a copy of its own. ValueError: their shapes differ."""
     for ours, plain in _pairs(source, target, replace(source.config, tied_head=False)):
         plain.copy_(ours)
-
-
-@torch.no_grad()
-def copy_from_plain(source: PlainGPT, target: GPT) -> None:
-    """Give `target` every weight of `source`. ValueError: their shapes differ."""
-    for ours, plain in _pairs(target, source, target.config):
-        ours.copy_(plain)
 
 
 def _pairs(ours: GPT, plain: PlainGPT, config: GPTConfig) -> Iterator[tuple[Tensor, Tensor]]:
@@ -170,3 +175,84 @@ def _pairs(ours: GPT, plain: PlainGPT, config: GPTConfig) -> Iterator[tuple[Tens
 def _norm_pairs(norm: nn.LayerNorm, plain: PlainLayerNorm) -> Iterator[tuple[Tensor, Tensor]]:
     yield norm.weight, plain.scale
     yield norm.bias, plain.shift
+
+
+class NanoAttention(nn.Module):
+    """Queries, keys and values from one matrix, then torch's fused attention: (B, T, C) -> (B, T, C)."""
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__()
+        self.n_heads, self.drop_rate = config.n_heads, config.drop_rate
+        self.qkv = nn.Linear(config.emb_dim, 3 * config.emb_dim, bias=config.qkv_bias)
+        self.out_proj = nn.Linear(config.emb_dim, config.emb_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        B, T, C = x.shape
+        q, k, v = (part.view(B, T, self.n_heads, -1).transpose(1, 2) for part in self.qkv(x).split(C, dim=2))
+        drop_rate = self.drop_rate if self.training else 0.0
+        mixed = F.scaled_dot_product_attention(q, k, v, dropout_p=drop_rate, is_causal=True)  # (B, H, T, D)
+        return self.out_proj(mixed.transpose(1, 2).reshape(B, T, C))
+
+
+class NanoBlock(nn.Module):
+    """Attention and a feed-forward layer with torch's norm and GELU: (B, T, C) -> (B, T, C)."""
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__()
+        C, hidden = config.emb_dim, config.hidden_ff_dim
+        self.norm1, self.norm2 = (nn.LayerNorm(C, eps=config.norm_eps) for _ in range(2))
+        self.attention = NanoAttention(config)
+        layers = {"expand": nn.Linear(C, hidden), "activation": nn.GELU("tanh"), "out_proj": nn.Linear(hidden, C)}
+        self.feed_forward = nn.Sequential(OrderedDict(layers))
+        self.dropout = nn.Dropout(config.drop_rate)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.dropout(self.attention(self.norm1(x)))
+        return x + self.dropout(self.feed_forward(self.norm2(x)))
+
+
+class NanoGPT(nn.Module):
+    """token_ids (B, T) -> logits (B, T, V), the head being the token embedding; weights are named as in helpers' GPT.
+
+    The shape is nanoGPT's (A. Karpathy, https://github.com/karpathy/nanoGPT), the code is the course's own.
+    """
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__()
+        self.token_embedding = nn.Embedding(config.vocab_size, config.emb_dim)
+        self.position_embedding = nn.Embedding(config.context_length, config.emb_dim)
+        self.dropout = nn.Dropout(config.drop_rate)
+        self.blocks = nn.ModuleList(NanoBlock(config) for _ in range(config.n_layers))
+        self.final_norm = nn.LayerNorm(config.emb_dim, eps=config.norm_eps)
+        self.head = nn.Linear(config.emb_dim, config.vocab_size, bias=False)
+        self.head.weight = self.token_embedding.weight
+
+    def forward(self, token_ids: Tensor) -> Tensor:
+        positions = torch.arange(token_ids.shape[1], device=token_ids.device)
+        x = self.dropout(self.token_embedding(token_ids) + self.position_embedding(positions))
+        for block in self.blocks:
+            x = block(x)
+        return self.head(self.final_norm(x))
+
+
+def nano_optimizer(model: nn.Module) -> torch.optim.AdamW:
+    """Fused AdamW, matrices decayed and the rest not."""
+    parameters = list(model.parameters())
+    groups = [
+        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": WEIGHT_DECAY},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=LEARNING_RATE, betas=(0.9, 0.95), fused=True)
+
+
+def nano_step(
+    model: nn.Module, optimizer: torch.optim.Optimizer, token_ids: Tensor, targets: Tensor, precision: str
+) -> float:
+    """One update as nanoGPT's loop makes it, its gradient norm clipped at 1: the mean loss in nats before it."""
+    with torch.autocast(token_ids.device.type, dtype=getattr(torch, precision), enabled=precision != "float32"):
+        loss = F.cross_entropy(model(token_ids).flatten(0, 1), targets.flatten())
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    optimizer.zero_grad()
+    return loss.item()

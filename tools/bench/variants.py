@@ -1,106 +1,226 @@
-"""What is compared: each variant builds a model and hands back a function that makes one update."""
+"""What `make bench` compares, and the two jobs that measure it: training by one variant, generation by one variant.
+
+A variant of training is (source, batches, precision) -> (a function that makes one update and returns its loss, the
+model); of generation (source) -> a function (prompt, n_new) -> (ids, bytes of its cache). `source` is the GPT whose
+random weights all variants share.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
-from helpers.gpt import GPT, GPTConfig, TrainConfig, Trainer
-from tools.bench.plain import LEARNING_RATE, WEIGHT_DECAY, PlainGPT, plain_optimizer, plain_step
+from helpers.gpt import GPT, GPTConfig, TrainConfig, Trainer, evaluating, generate
+from helpers.labs import speed
+from helpers.storage import weights
+from tools.bench import plain
 
 Batch = tuple[Tensor, Tensor]
-Step = Callable[[], float]  # makes one update and returns the mean loss in nats before it
+SEED, WARMUP_TOKENS = 0, 8
+SCORED_TOKENS = 32  # of the first loss, which all variants must agree on: few, so that it takes no memory
+# Fresh weights repeat the last token whatever the model computes. With positions and blocks so much larger,
+# the text changes and looks at its past; larger still, rounding would decide it.
+POSITIONS_TIMES, BLOCKS_TIMES = 8, 5
 
 
-@dataclass(frozen=True)
-class Variant:
-    """A row of the table.
-
-    name       as on the command line
-    build      (config, batches, n_steps) -> (number of parameters, Step)
-    precision  of the matrix products
-    tied       whether the head is the token embedding
-    says       what it is, in a line
-    """
-
-    name: str
-    build: Callable[[GPTConfig, list[Batch], int], tuple[int, Step]]
-    precision: str
-    tied: bool
-    says: str
+def _plain(source: GPT, batches: list[Batch], precision: str):
+    model = plain.PlainGPT(replace(source.config, tied_head=False))
+    plain.copy_to_plain(source, model)
+    return _steps(model, batches, plain.plain_optimizer, plain.plain_step), model
 
 
-def _plain(config: GPTConfig, batches: list[Batch], n_steps: int) -> tuple[int, Step]:
-    model = PlainGPT(replace(config, tied_head=False)).to(batches[0][0].device).train()
-    return _steps_of(model, batches, plain_step)
+def _nanogpt(source: GPT, batches: list[Batch], precision: str):
+    model = plain.NanoGPT(source.config)
+    model.load_state_dict(source.state_dict())
+    return _steps(model, batches, plain.nano_optimizer, plain.nano_step, precision), model
 
 
-def _transformers(config: GPTConfig, batches: list[Batch], n_steps: int) -> tuple[int, Step]:
-    from transformers import GPT2Config, GPT2LMHeadModel
+def _transformers(source: GPT, batches: list[Batch], precision: str):
+    rates = dict.fromkeys(("embd_pdrop", "attn_pdrop", "resid_pdrop"), source.config.drop_rate)
+    model = _as_transformers(source, **rates)
 
-    theirs = GPT2Config(
-        vocab_size=config.vocab_size,
-        n_positions=config.context_length,
-        n_embd=config.emb_dim,
-        n_head=config.n_heads,
-        n_layer=config.n_layers,
-        n_inner=config.hidden_ff_dim,
-        embd_pdrop=config.drop_rate,
-        attn_pdrop=config.drop_rate,
-        resid_pdrop=config.drop_rate,
-        layer_norm_epsilon=config.norm_eps,
-        bos_token_id=None,
-        eos_token_id=None,
-        use_cache=False,
-    )
-    model = GPT2LMHeadModel(theirs).to(batches[0][0].device).train()
-    return _steps_of(model, batches, _transformers_step)
+    def step(model: nn.Module, optimizer: torch.optim.Optimizer, token_ids: Tensor, targets: Tensor) -> float:
+        optimizer.zero_grad()
+        loss = model(token_ids, labels=token_ids, use_cache=False).loss  # shifts them itself: one target fewer
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return _steps(model, batches, plain.plain_optimizer, step), model
 
 
-def _transformers_step(
-    model: torch.nn.Module, optimizer: torch.optim.Optimizer, token_ids: Tensor, targets: Tensor
-) -> float:
-    optimizer.zero_grad()
-    loss = model(token_ids, labels=token_ids).loss  # shifts them itself, so that a row's last target is not scored
-    loss.backward()
-    optimizer.step()
-    return loss.item()
+def _as_transformers(source: GPT, **changes: object) -> nn.Module:
+    """transformers' GPT2LMHeadModel with the weights of `source`."""
+    from transformers import GPT2LMHeadModel
+
+    with tempfile.TemporaryDirectory() as folder:
+        weights.save(source, folder)
+        return GPT2LMHeadModel.from_pretrained(folder, **changes)
 
 
-def _steps_of(model: torch.nn.Module, batches: list[Batch], step: Callable[..., float]) -> tuple[int, Step]:
-    optimizer = plain_optimizer(model)
-    turn = iter(batches)
-    return sum(p.numel() for p in model.parameters()), lambda: step(model, optimizer, *next(turn))
+def _steps(model: nn.Module, batches: list[Batch], optimizer: Callable, step: Callable, *more: str):
+    model.to(batches[0][0].device).train()
+    optimizer, turn = optimizer(model), iter(batches)
+    return lambda: step(model, optimizer, *next(turn), *more)
 
 
-def _helpers(tied: bool, precision: str) -> Callable[[GPTConfig, list[Batch], int], tuple[int, Step]]:
-    def build(config: GPTConfig, batches: list[Batch], n_steps: int) -> tuple[int, Step]:
-        model = GPT(replace(config, tied_head=tied)).to(batches[0][0].device)
-        updates = _updates(model, batches, n_steps, precision)
-        return model.n_params, lambda: next(updates)
+def _helpers(source: GPT, batches: list[Batch], precision: str):
+    """The course's own trainer, clipping and checks included."""
+    config = TrainConfig(len(batches), plain.LEARNING_RATE, min_lr_ratio=1.0, precision=precision)
+    updates = iter(Trainer(source.to(batches[0][0].device), batches, config))
+    return lambda: next(updates).loss_nats, source
+
+
+def _untied(source: GPT, batches: list[Batch], precision: str):
+    """The same with a head of its own, as the plain version has."""
+    model = GPT(replace(source.config, tied_head=False))
+    model.load_state_dict(source.state_dict())
+    return _helpers(model, batches, precision)
+
+
+TRAINING = {  # name -> (variant, precision of the products)
+    "plain": (_plain, "float32"),
+    "nanogpt": (_nanogpt, "float32"),
+    "nanogpt-bf16": (_nanogpt, "bfloat16"),
+    "transformers": (_transformers, "float32"),
+    "helpers-untied": (_untied, "float32"),
+    "helpers": (_helpers, "float32"),
+    "helpers-bf16": (_helpers, "bfloat16"),
+}
+
+
+def train(variant: str, config: dict, batch_size: int, warmup: int, steps: int, device: str) -> dict:
+    """tokens_per_s (median of the timed steps), peak_bytes since the imports, n_params, first_loss without dropout."""
+    build, precision = TRAINING[variant]
+    _require(variant, precision, device)
+    torch.manual_seed(SEED)  # the same ids and weights for every variant
+    at_rest = speed.machine.peak_bytes(device) if device == "cpu" else 0
+    config = GPTConfig(**config)
+    ids = torch.randint(config.vocab_size, (warmup + steps, batch_size, config.context_length + 1)).to(device)
+    batches = [(rows[:, :-1], rows[:, 1:]) for rows in ids]
+    step, model = build(GPT(replace(config, tied_head=True)), batches, precision)
+    first_loss = _first_loss(model, batches[0])
+    seconds = []
+    for _ in batches:
+        start = time.perf_counter()
+        step()
+        speed.machine.wait(device)
+        seconds.append(time.perf_counter() - start)
+    return {
+        "tokens_per_s": batch_size * config.context_length / statistics.median(seconds[warmup:]),
+        "peak_bytes": speed.machine.peak_bytes(device) - at_rest,
+        "n_params": sum(p.numel() for p in model.parameters()),
+        "first_loss": first_loss,
+    }
+
+
+@torch.no_grad()
+def _first_loss(model: nn.Module, batch: Batch) -> float:
+    token_ids, targets = (part[:1, :SCORED_TOKENS] for part in batch)
+    with evaluating(model):
+        found = model(token_ids)
+    return F.cross_entropy(getattr(found, "logits", found)[0], targets[0]).item()
+
+
+def _write_plain(source: GPT):
+    model = plain.PlainGPT(replace(source.config, tied_head=False)).to(source.head.weight.device).eval()
+    plain.copy_to_plain(source, model)
+    return lambda prompt, n_new: (plain.plain_loop(model, prompt, n_new), 0)
+
+
+def _write_transformers(dtype: torch.dtype):
+    def build(source: GPT):
+        model = _as_transformers(source).to(source.head.weight.device, dtype).eval()
+        settings = {"do_sample": False, "use_cache": True, "eos_token_id": None, "pad_token_id": 0}
+
+        def write(prompt: Tensor, n_new: int) -> tuple[Tensor, int]:
+            mask = torch.ones_like(prompt)
+            found = model.generate(
+                prompt, attention_mask=mask, max_new_tokens=n_new, return_dict_in_generate=True, **settings
+            )
+            layers = found.past_key_values.layers
+            return found.sequences, sum(part.nbytes for layer in layers for part in (layer.keys, layer.values))
+
+        return write
 
     return build
 
 
-def _updates(model: GPT, batches: list[Batch], n_steps: int, precision: str) -> Iterator[float]:
-    """The loss of each update of the course's own trainer, clipping and checks included."""
-    config = TrainConfig(
-        n_steps=n_steps, learning_rate=LEARNING_RATE, min_lr_ratio=1.0, weight_decay=WEIGHT_DECAY, precision=precision
-    )
-    return (update.loss_nats for update in Trainer(model, batches, config))
+def _write_helpers(dtype: torch.dtype | None, use_cache: bool = True):
+    """dtype  None: the model as it is; otherwise laid out by `speed.for_reading`"""
+
+    def build(source: GPT):
+        model = source if dtype is None else speed.for_reading(source, dtype)
+
+        def write(prompt: Tensor, n_new: int) -> tuple[Tensor, int]:
+            text = generate(model, prompt, n_new, temperature=0, use_cache=use_cache)
+            return text, model.new_cache(1, text.shape[1]).memory_bytes if use_cache else 0
+
+        return write
+
+    return build
 
 
-VARIANTS: dict[str, Variant] = {
-    variant.name: variant
-    for variant in (
-        Variant("plain", _plain, "float32", False, "every formula spelled out, a loop over heads"),
-        Variant("transformers", _transformers, "float32", True, "GPT2LMHeadModel with its default attention"),
-        Variant("helpers-untied", _helpers(False, "float32"), "float32", False, "the course's Trainer"),
-        Variant("helpers", _helpers(True, "float32"), "float32", True, "the course's Trainer"),
-        Variant("helpers-untied-bf16", _helpers(False, "bfloat16"), "bfloat16", False, "the course's Trainer"),
-        Variant("helpers-bf16", _helpers(True, "bfloat16"), "bfloat16", True, "the course's Trainer"),
-    )
+GENERATION = {  # name -> (variant, precision of weights and activations)
+    "plain": (_write_plain, "float32"),
+    "transformers": (_write_transformers(torch.float32), "float32"),
+    "transformers-bf16": (_write_transformers(torch.bfloat16), "bfloat16"),
+    "helpers-no-cache": (_write_helpers(None, use_cache=False), "float32"),
+    "helpers": (_write_helpers(torch.float32), "float32"),
+    "helpers-bf16": (_write_helpers(torch.bfloat16), "bfloat16"),
 }
+UNCACHED = ("plain", "helpers-no-cache")
+
+
+def write(variant: str, config: dict, prompt_length: int, new_tokens: list[int], repeats: int, device: str) -> dict:
+    """lengths: for each of new_tokens, as text, tokens_per_s (the prompt's reading included), tokens, cache_bytes."""
+    build, precision = GENERATION[variant]
+    _require(variant, precision, device)
+    torch.manual_seed(SEED)  # the same weights and prompt for every variant
+    source = lively(GPTConfig(**config)).to(device)
+    prompt = torch.randint(source.config.vocab_size, (1, prompt_length)).to(device)
+    write = build(source)
+    write(prompt, min(WARMUP_TOKENS, *new_tokens))
+    lengths = {}
+    for n_new in new_tokens:
+        seconds = []
+        for _ in range(1 if variant in UNCACHED else repeats):
+            start = time.perf_counter()
+            text, cache_bytes = write(prompt, n_new)
+            speed.machine.wait(device)
+            seconds.append(time.perf_counter() - start)
+        tokens = text[0, prompt_length:].tolist()
+        if len(tokens) != n_new:
+            raise ValueError(f"expected {n_new} new tokens, got {len(tokens)}")
+        tokens_per_s = n_new / statistics.median(seconds)
+        lengths[str(n_new)] = {"tokens_per_s": tokens_per_s, "tokens": tokens, "cache_bytes": cache_bytes}
+    return {"lengths": lengths}
+
+
+@torch.no_grad()
+def lively(config: GPTConfig) -> GPT:
+    """Random weights that make the model's tokens change, so that their equality says something."""
+    model = GPT(config).eval()
+    model.position_embedding.weight.mul_(POSITIONS_TIMES)
+    for parameter in model.blocks.parameters():
+        if parameter.ndim == 2:
+            parameter.mul_(BLOCKS_TIMES)
+    return model
+
+
+def _require(variant: str, precision: str, device: str) -> None:
+    """speed.Skip: no bfloat16 here. transformers is imported before memory and time are looked at."""
+    if precision == "bfloat16" and not speed.machine.multiplies_bfloat16(device):
+        raise speed.Skip("no bfloat16 instructions")
+    if variant.startswith("transformers"):
+        import transformers
+        from transformers import GPT2LMHeadModel  # noqa: F401
+
+        transformers.logging.set_verbosity_error()

@@ -7,12 +7,18 @@ from collections.abc import Mapping
 from helpers.classroom.cards._card import Card, State
 from helpers.classroom.cards._memory_forms import PHASES, forms
 from helpers.classroom.cards._memory_view import SEGMENTS, plain, template
-from helpers.gpt import PRESETS, GPTConfig, preset
+from helpers.gpt import CHUNK_TOKENS, PRESETS, GPTConfig, preset
 from helpers.labs import budget
-from helpers.labs.budget._memory import CUDA_CONTEXT, CUDA_FRAGMENTS, MOMENTS
-from helpers.labs.budget._plan import CHANGES
-from helpers.labs.budget._published import A100_BYTES, GIB, T4_BYTES
-from helpers.labs.budget._tensors import CHUNK_TOKENS, ELEMENT_BYTES
+from helpers.labs.budget import (
+    A100_BYTES,
+    CHANGES,
+    CUDA_CONTEXT,
+    CUDA_FRAGMENTS,
+    ELEMENT_BYTES,
+    GIB,
+    MOMENTS,
+    T4_BYTES,
+)
 
 MODELS = ("course-small", "gpt2-124m", "opt-125m", "gpt2-355m", "gpt2-774m", "gpt2-1558m")
 # What torch says is there, of "24 GB" on a card that corrects errors, and of "80 GB".

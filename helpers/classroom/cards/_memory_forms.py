@@ -8,10 +8,10 @@ from itertools import product
 
 import numpy as np
 
-from helpers.gpt import GPTConfig
-from helpers.labs.budget._memory import Memory
-from helpers.labs.budget._phases import BACKWARD, EVALUATION, FORWARD, STEP, moments
-from helpers.labs.budget._tensors import CHUNK_TOKENS, Run
+from helpers.gpt import CHUNK_TOKENS, GPTConfig
+from helpers.labs.budget import Memory
+from helpers.labs.budget.activations import Run
+from helpers.labs.budget.phases import BACKWARD, EVALUATION, FORWARD, STEP, moments
 
 PHASES = (FORWARD, BACKWARD, STEP, EVALUATION)
 PARTS = ("gradients", "copies", "activations", "logits")  # of a `Moment`

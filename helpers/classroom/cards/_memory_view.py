@@ -8,8 +8,7 @@ from collections.abc import Iterable, Mapping
 from helpers.classroom.cards._card import State, button, slider
 from helpers.classroom.cards._memory_forms import PHASES
 from helpers.labs import budget
-from helpers.labs.budget._memory import CUDA_CONTEXT, CUDA_FRAGMENTS
-from helpers.labs.budget._plan import CHANGES
+from helpers.labs.budget import CHANGES, CUDA_CONTEXT, CUDA_FRAGMENTS
 
 SEGMENTS = ("weights", "optimizer’s moments", "gradients", "half-precision copies", "activations", "logits", "slack")
 PLAIN_BAR = 40  # characters of a full bar where no style shows

@@ -1,19 +1,19 @@
 """What a training run costs: parameters, floating-point operations, memory, time, money and energy, from its config."""
 
-from helpers.labs.budget._communication import (
-    LINKS,
-    Link,
+from helpers.labs.budget.activations import ELEMENT_BYTES, Kept
+from helpers.labs.budget.communication import (
+    INTERCONNECTS,
+    MOMENTS,
+    Interconnect,
+    RankBytes,
     Scaling,
-    WorkerBytes,
     all_reduce_bytes,
-    communication_seconds,
+    bytes_per_rank,
+    ranks_needed,
     replicated_limit,
     scaling,
-    sharded_bytes_per_worker,
-    sharded_step_bytes,
-    workers_needed,
 )
-from helpers.labs.budget._cost import (
+from helpers.labs.budget.counting import (
     DAYS_PER_MONTH,
     SECONDS_PER_DAY,
     SECONDS_PER_HOUR,
@@ -26,44 +26,58 @@ from helpers.labs.budget._cost import (
     readable_time,
     training_seconds,
 )
-from helpers.labs.budget._memory import DEVICES, Memory, memory
-from helpers.labs.budget._plan import Change, Fit, fits, plan
-from helpers.labs.budget._published import PUBLISHED_RUNS, Explanation, PublishedRun, explain
-from helpers.labs.budget._tensors import Kept
+from helpers.labs.budget.fitting import CHANGES, Change, Fit, fits, plan
+from helpers.labs.budget.peak import (
+    A100_BYTES,
+    CPU_LIBRARIES,
+    CUDA_CONTEXT,
+    CUDA_FRAGMENTS,
+    DEVICES,
+    GIB,
+    T4_BYTES,
+    Memory,
+    memory,
+)
+from helpers.labs.budget.phases import Moment, moments
 
 __all__ = [
+    "A100_BYTES",
+    "CHANGES",
+    "CPU_LIBRARIES",
+    "CUDA_CONTEXT",
+    "CUDA_FRAGMENTS",
     "DAYS_PER_MONTH",
     "DEVICES",
-    "LINKS",
-    "PUBLISHED_RUNS",
+    "ELEMENT_BYTES",
+    "GIB",
+    "INTERCONNECTS",
+    "MOMENTS",
     "SECONDS_PER_DAY",
     "SECONDS_PER_HOUR",
+    "T4_BYTES",
     "Change",
     "Cost",
-    "Explanation",
     "Fit",
+    "Interconnect",
     "Kept",
-    "Link",
     "Memory",
-    "PublishedRun",
+    "Moment",
+    "RankBytes",
     "Scaling",
-    "WorkerBytes",
     "all_reduce_bytes",
-    "communication_seconds",
+    "bytes_per_rank",
     "cost",
-    "explain",
     "fits",
     "matmul_flops_per_token",
     "memory",
+    "moments",
     "parameter_count",
     "plan",
+    "ranks_needed",
     "readable_bytes",
     "readable_count",
     "readable_time",
     "replicated_limit",
     "scaling",
-    "sharded_bytes_per_worker",
-    "sharded_step_bytes",
     "training_seconds",
-    "workers_needed",
 ]

@@ -1,34 +1,62 @@
-"""The ladder: one model trained ever faster, one change a rung, each rung in a fresh process and checked.
+"""How fast and how large: the benchmarks' harness, and an ablation of training speed, each step checked.
 
-    record = climb(preset("course-small"), batch_size=8, rungs=("float32", "fused-attention", "chunked-loss"))
-    record.table()                                   # tokens/s, peak memory, share of the chip's peak, ratios
-    figure(Record.read("data/ladder_cpu.json"), record, title="what each change is worth")
+    record = ablate(preset("course-small"), batch_size=8, steps=("float32", "fused-attention", "chunked-loss"))
+    print(record)                                    # tokens/s, peak memory, share of the chip's peak, ratios
+    Record.read("data/ablation_cpu.json").cells()    # the same of a recorded one, for `pages.table`
 
-The order, on a card and on a CPU: plain float32 with all logits at once, attention step by step and AdamW parameter by
-parameter; TF32 (cards only); bfloat16, or float16 with a scaler on a card that has none; fused attention; fused AdamW;
-the loss in chunks; compiled blocks; a vocabulary padded to a multiple of 64; a larger batch. Each change is kept for
-the rungs above it. From the command line: `python -m helpers.labs.speed --help`.
+The steps: plain float32 with all logits at once, attention step by step and AdamW parameter by parameter; TF32 (GPUs
+only); bfloat16, or float16 with a scaler on a GPU that has none; fused attention; fused AdamW; the loss in chunks;
+compiled blocks; a vocabulary padded to a multiple of 64; a larger batch. Each change is kept for the steps after it.
+From the command line: `python -m helpers.labs.speed --help`.
 """
 
-from helpers.labs.speed._climb import climb
-from helpers.labs.speed._peaks import CARD_PEAKS, CardPeak
-from helpers.labs.speed._published import PUBLISHED, PUBLISHED_MACHINE, PUBLISHED_SOURCE, PublishedRung
-from helpers.labs.speed._record import Record, Row
-from helpers.labs.speed._report import figure
-from helpers.labs.speed._rungs import RUNGS, Rung, names_for
+from helpers.labs.speed import harness, machine
+from helpers.labs.speed.ablation import TOLERANCES, ablate, compare, in_order
+from helpers.labs.speed.command import main
+from helpers.labs.speed.harness import Skip, run, run_rounds, text_table
+from helpers.labs.speed.machine import peak_resident_bytes
+from helpers.labs.speed.peaks import GPU_PEAKS, cpu_peak, gpu_peak
+from helpers.labs.speed.reading import for_reading
+from helpers.labs.speed.record import COLUMNS, Record, Row
+from helpers.labs.speed.update import (
+    STEPS,
+    UnfusedAttention,
+    build,
+    loss_of,
+    make_batches,
+    make_update,
+    measure_update,
+    precision_of,
+    require,
+)
 
 __all__ = [
-    "CARD_PEAKS",
-    "PUBLISHED",
-    "PUBLISHED_MACHINE",
-    "PUBLISHED_SOURCE",
-    "RUNGS",
-    "CardPeak",
-    "PublishedRung",
+    "COLUMNS",
+    "GPU_PEAKS",
+    "STEPS",
+    "TOLERANCES",
     "Record",
     "Row",
-    "Rung",
-    "climb",
-    "figure",
-    "names_for",
+    "Skip",
+    "UnfusedAttention",
+    "ablate",
+    "build",
+    "compare",
+    "cpu_peak",
+    "for_reading",
+    "gpu_peak",
+    "harness",
+    "in_order",
+    "loss_of",
+    "machine",
+    "main",
+    "make_batches",
+    "make_update",
+    "measure_update",
+    "peak_resident_bytes",
+    "precision_of",
+    "require",
+    "run",
+    "run_rounds",
+    "text_table",
 ]

@@ -1,6 +1,6 @@
-"""`python -m helpers.labs.speed`: climb, print the table, write the record."""
+"""`python -m helpers.labs.speed`: run the ablation, print its table, write its record."""
 
-from helpers.labs.speed._command import main
+from helpers.labs.speed.command import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -1,0 +1,282 @@
+"""From documents to batches: a split by text, windows, and an order in which a run can go on. Notebook 03.
+
+`rows` lays out documents of all lengths; its names are offered here too.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from helpers.gpt.config import IGNORED_TARGET
+from helpers.gpt.rows import Batch, Rows, SegmentedBatch, rows_of
+
+__all__ = ["Batch", "Batches", "Rows", "SegmentedBatch", "Windows", "cut", "join", "rows_of", "scoring_batches"]
+__all__ += ["split_by_text"]
+
+
+def split_by_text(
+    documents: Sequence[str], validation_share: float = 0.1, seed: int = 0
+) -> tuple[list[str], list[str]]:
+    """Documents for training and for validation, each whole, in their order; equal documents stay on one side.
+
+    validation_share  of the characters, in (0, 1). Documents are gone through in an order that is drawn, and held out
+                      as long as that brings the share nearer; each side gets one at least
+    seed              the same seed chooses the same documents, in whatever order they come
+
+    ValueError: a share outside (0, 1), or fewer than two different documents.
+    """
+    _check_share(validation_share)
+    different = sorted(set(documents))
+    if len(different) < 2:
+        raise ValueError(
+            f"a split by text needs at least two different documents, got {len(different)}: "
+            "cut one long text in two places instead, with `cut`"
+        )
+    random.Random(seed).shuffle(different)
+    n_characters = {text: len(text) * n for text, n in Counter(documents).items()}
+    wanted = validation_share * sum(n_characters.values())
+    held_out: set[str] = set()
+    size = 0
+    for text in different[:-1]:
+        if abs(size + n_characters[text] - wanted) < abs(size - wanted):
+            held_out.add(text)
+            size += n_characters[text]
+    if not held_out:  # every document is too large for the share
+        held_out.add(min(different, key=n_characters.__getitem__))
+    return [d for d in documents if d not in held_out], [d for d in documents if d in held_out]
+
+
+def cut(token_ids: Tensor, validation_share: float = 0.1) -> tuple[Tensor, Tensor]:
+    """One long text cut once: its beginning for training, its end for validation; two views, no id in both.
+
+    ValueError: a share outside (0, 1), not a single list, or a part without an id.
+    """
+    _check_share(validation_share)
+    place = round(len(token_ids) * (1 - validation_share)) if token_ids.ndim == 1 else 0
+    if not 0 < place < len(token_ids):
+        raise ValueError(f"expected one list long enough for two parts, got shape {tuple(token_ids.shape)}")
+    return token_ids[:place], token_ids[place:]
+
+
+def join(documents: Iterable[Sequence[int]], end_of_text: int) -> Tensor:
+    """The ids of all documents in one list (N,) int64, each followed by the id that says where it ends.
+
+    ValueError: no document.
+    """
+    ids = [token_id for document in documents for token_id in (*document, end_of_text)]
+    if not ids:
+        raise ValueError("expected at least one document, got none")
+    return torch.tensor(ids, dtype=torch.int64)
+
+
+class Windows:
+    """Every window of `context_length` ids whose targets exist, `stride` apart: two views of one list, no copy.
+
+    token_ids       (N,) integers: a tensor, or an array, memory-mapped from a file or not
+    context_length  T, inputs per window; its targets are the same ids one position on
+    stride          from the start of a window to the start of the next; None means T, which makes every id but the
+                    first a target once. A smaller one repeats targets, a larger one leaves ids out
+    offset          where the first window starts
+
+    len(windows)          how many there are
+    windows.inputs        (n, T) view; windows.targets (n, T) view, shifted by one
+    windows.rows(which)   (inputs, targets), each (len(which), T) int64 in memory of their own
+    windows.n_targets     ids that are the target of at least one window
+
+    ValueError: not a single list of integers, a list that is too short for one window, sizes below 1.
+    Source: Raschka, Build a Large Language Model (From Scratch), section 2.6.
+    """
+
+    def __init__(
+        self, token_ids: Tensor | np.ndarray, context_length: int, stride: int | None = None, offset: int = 0
+    ) -> None:
+        stride = context_length if stride is None else stride
+        if context_length < 1 or stride < 1 or offset < 0:
+            raise ValueError(
+                f"context_length and stride must be at least 1 and offset at least 0, "
+                f"got {context_length}, {stride} and {offset}"
+            )
+        _check_list(token_ids)
+        if len(token_ids) - offset < context_length + 1:
+            raise ValueError(
+                f"a window of {context_length} inputs and their targets needs {context_length + 1} ids, got "
+                f"{max(len(token_ids) - offset, 0)} from place {offset}: take a shorter context or a longer text"
+            )
+        self.token_ids, self.context_length, self.stride, self.offset = token_ids, context_length, stride, offset
+        width = context_length + 1  # the inputs of a window, and one id more for its last target
+        if isinstance(token_ids, Tensor):
+            self._pairs = token_ids[offset:].unfold(0, width, stride)  # (n, T + 1) view
+        else:
+            self._pairs = np.lib.stride_tricks.sliding_window_view(token_ids[offset:], width)[::stride]
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    @property
+    def inputs(self) -> Tensor | np.ndarray:
+        return self._pairs[:, :-1]
+
+    @property
+    def targets(self) -> Tensor | np.ndarray:
+        return self._pairs[:, 1:]
+
+    @property
+    def n_targets(self) -> int:
+        return (len(self) - 1) * min(self.stride, self.context_length) + self.context_length
+
+    def rows(self, which: Sequence[int] | Tensor) -> tuple[Tensor, Tensor]:
+        which = torch.as_tensor(which, dtype=torch.int64)
+        pairs = _as_int64(self._pairs[which if isinstance(self._pairs, Tensor) else which.numpy()])
+        return pairs[:, :-1], pairs[:, 1:]
+
+
+@dataclass(frozen=True, eq=False)  # two lists of ids are not compared by ==
+class Batches:
+    """The batches of a training run, epoch after epoch. `batches[i]` is batch i of the run, however large i is.
+
+    A run goes on at any batch by its number: batch i depends on the seed and on i alone. Each epoch has an order of
+    its own, drawn from the seed and its number.
+
+    token_ids       (N,) integers, a tensor or an array
+    context_length  T
+    batch_size      B
+    stride          of the windows; None means T
+    shuffle         False keeps the windows in reading order
+    drop_last       False gives an epoch's last batch the windows that are left, which may be fewer than B
+    shift           each epoch draws where its first window starts, in [0, stride), so that windows do not repeat from
+                    epoch to epoch; every epoch has as many windows as fit after the last of these places
+
+    len(batches)    batches in an epoch
+    iteration       over one epoch, the first
+    n_windows       windows in an epoch
+
+    ValueError: too little text for one batch, sizes below 1, or a seed below 0.
+    """
+
+    token_ids: Tensor | np.ndarray
+    context_length: int
+    batch_size: int
+    stride: int | None = None
+    seed: int = 0
+    shuffle: bool = True
+    drop_last: bool = True
+    shift: bool = False
+    _drawn: dict[int, tuple[Windows, Tensor]] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {self.batch_size}")
+        if self.seed < 0:
+            raise ValueError(f"seed must be at least 0, got {self.seed}")
+        if len(self) < 1:
+            raise ValueError(
+                f"{self.n_windows} windows of {self.context_length} ids do not fill a batch of {self.batch_size} rows: "
+                "take fewer rows, a shorter context, or drop_last=False"
+            )
+
+    @cached_property
+    def n_windows(self) -> int:
+        last_offset = self._step - 1 if self.shift else 0
+        return len(Windows(self.token_ids, self.context_length, self.stride, last_offset))
+
+    @property
+    def _step(self) -> int:
+        return self.context_length if self.stride is None else self.stride
+
+    def __len__(self) -> int:
+        full, rest = divmod(self.n_windows, self.batch_size)
+        return full + (rest > 0 and not self.drop_last)
+
+    def __getitem__(self, i: int) -> Batch:
+        if i < 0:
+            raise IndexError(f"batches are counted from 0, got {i}")
+        epoch, place = divmod(i, len(self))
+        if epoch not in self._drawn:  # the last order drawn is kept, for speed alone
+            self._drawn.clear()
+            self._drawn[epoch] = self._draw(epoch)
+        windows, order = self._drawn[epoch]
+        return Batch(*windows.rows(order[place * self.batch_size : (place + 1) * self.batch_size]))
+
+    def __iter__(self) -> Iterator[Batch]:
+        return (self[i] for i in range(len(self)))
+
+    def _draw(self, epoch: int) -> tuple[Windows, Tensor]:
+        """The windows of an epoch and the order in which they come."""
+        # mixed, because seed + epoch would give run 1 the orders of run 0, an epoch later
+        mixed = np.random.SeedSequence([self.seed, epoch]).generate_state(1, np.uint64)[0]
+        generator = torch.Generator().manual_seed(int(mixed) >> 1)
+        offset = int(torch.randint(self._step, (), generator=generator)) if self.shift else 0
+        windows = Windows(self.token_ids, self.context_length, self.stride, offset)
+        n = self.n_windows  # the windows of a small offset may be one more
+        return windows, torch.randperm(n, generator=generator) if self.shuffle else torch.arange(n)
+
+
+def scoring_batches(
+    token_ids: Tensor | np.ndarray, context_length: int, batch_size: int = 8, stride: int | None = None
+) -> Iterator[Batch]:
+    """Batches in which every id but the first is a target exactly once: what an honest mean is taken over.
+
+    token_ids       (N,) integers, a tensor or an array
+    context_length  T
+    batch_size      B; the last batch has the windows that are left
+    stride          None means T: neighbouring windows. A smaller one scores in each window only the targets that the
+                    window before has not seen, each predicted from at least T - stride + 1 ids (from all there are
+                    in the first window); cost grows by T / stride
+    yields          Batch on the CPU; a window that is shorter than T ends in id 0, and -100 as targets that are not
+                    scored
+
+    ValueError: not one list of at least two integers, sizes below 1, or a stride above T, which would leave ids out.
+    """
+    T, stride = context_length, context_length if stride is None else stride
+    _check_list(token_ids)
+    if len(token_ids) < 2:
+        raise ValueError(f"scoring needs one list of at least 2 ids, got shape {tuple(token_ids.shape)}")
+    if min(T, batch_size, stride) < 1 or stride > T:
+        raise ValueError(
+            f"expected batch_size >= 1 and 1 <= stride <= context_length, "
+            f"got batch_size={batch_size}, stride={stride} and context_length={T}"
+        )
+    last = len(token_ids) - 1  # the last id is no input
+    ends = [*range(min(T, last), last, stride), last]  # the place of the last target of each window
+    spans = list(pairwise([0, *ends]))  # of each window's new targets: from after the first place to the second
+    for first in range(0, len(spans), batch_size):
+        some = spans[first : first + batch_size]
+        inputs = torch.zeros(len(some), T, dtype=torch.int64)
+        targets = torch.full((len(some), T), IGNORED_TARGET)
+        for row, (before, end) in enumerate(some):
+            start = before if stride == T else max(end - T, 0)  # neighbours share nothing: the tail is a short row
+            ids = _as_int64(token_ids[start : end + 1])
+            inputs[row, : end - start] = ids[:-1]
+            targets[row, before - start : end - start] = ids[1 + before - start :]
+        yield Batch(inputs, targets)
+
+
+def _check_share(share: float) -> None:
+    if not 0 < share < 1:
+        raise ValueError(f"validation_share must be in (0, 1), got {share}")
+
+
+def _check_list(token_ids: Tensor | np.ndarray) -> None:
+    """ValueError: not one list (N,) of integers, as a tensor or an array."""
+    if not isinstance(token_ids, Tensor | np.ndarray):
+        raise ValueError(f"expected a tensor or an array of ids, got a {type(token_ids).__name__}: torch.tensor(ids)")
+    if isinstance(token_ids, Tensor):
+        other = token_ids.is_floating_point() or token_ids.is_complex() or token_ids.dtype == torch.bool
+    else:
+        other = token_ids.dtype.kind not in "iu"
+    if token_ids.ndim != 1 or other:
+        raise ValueError(f"expected one list (N,) of integers, got {tuple(token_ids.shape)} of {token_ids.dtype}")
+
+
+def _as_int64(token_ids: Tensor | np.ndarray) -> Tensor:
+    """The same ids as an int64 tensor, which is what an embedding takes."""
+    return token_ids.long() if isinstance(token_ids, Tensor) else torch.from_numpy(token_ids.astype(np.int64))

@@ -1,0 +1,141 @@
+"""Parameters, floating-point operations, time, money and energy of a training run, from plain numbers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from helpers.gpt import GPTConfig
+
+SECONDS_PER_HOUR = 3600
+SECONDS_PER_DAY = 24 * SECONDS_PER_HOUR
+DAYS_PER_MONTH = 30  # the class's month: 300e9 tokens at 15,000 tokens/s are 7.7 of them
+
+
+def training_seconds(n_tokens: float, tokens_per_s: float) -> float:
+    """Time to read `n_tokens` once at a steady `tokens_per_s`.
+
+    ValueError: either is not a finite number above 0.
+    """
+    require_positive(n_tokens=n_tokens, tokens_per_s=tokens_per_s)
+    return n_tokens / tokens_per_s
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What reading `n_tokens` once takes: hours, money in the unit of the price, energy (None: no power was given)."""
+
+    n_tokens: float
+    hours: float
+    money: float
+    kwh: float | None = None
+
+
+def cost(n_tokens: float, tokens_per_s: float, price_per_hour: float, watts: float | None = None) -> Cost:
+    """Hours, money and energy of `n_tokens` at a steady speed; an epoch more is as many tokens more.
+
+    price_per_hour  in any currency; 0 where nobody asks for money
+    watts           the machine's power while it trains; None where it is not known
+
+    ValueError: tokens, speed or power not above 0, a price below 0, or a number that is not finite.
+    """
+    hours = training_seconds(n_tokens, tokens_per_s) / SECONDS_PER_HOUR
+    if not math.isfinite(price_per_hour) or price_per_hour < 0:
+        raise ValueError(f"price_per_hour must be a finite number of at least 0, got {price_per_hour}")
+    if watts is not None:
+        require_positive(watts=watts)
+    return Cost(n_tokens, hours, hours * price_per_hour, None if watts is None else hours * watts / 1000)
+
+
+def readable_bytes(n: float) -> str:
+    """Bytes in the largest binary unit that keeps the number at 1 or more: "14.7 GiB", "89 MiB", "512 bytes".
+
+    ValueError: below 0 or not finite.
+    """
+    if not math.isfinite(n) or n < 0:
+        raise ValueError(f"a size is a finite number of at least 0 bytes, got {n}")
+    for name, size in (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if n >= size:
+            return f"{n / size:,.0f} {name}" if n >= 100 * size else f"{n / size:.3g} {name}"
+    return f"{n:,.0f} bytes"
+
+
+def readable_time(seconds: float) -> str:
+    """Seconds in the largest unit that keeps the number at 1 or more: "7.7 months", "23 days", "1.0 hours".
+
+    ValueError: below 0 or not finite.
+    """
+    if not math.isfinite(seconds) or seconds < 0:
+        raise ValueError(f"a time is a finite number of at least 0 seconds, got {seconds}")
+    units = [
+        ("years", 365 * SECONDS_PER_DAY),
+        ("months", DAYS_PER_MONTH * SECONDS_PER_DAY),
+        ("days", SECONDS_PER_DAY),
+        ("hours", SECONDS_PER_HOUR),
+        ("minutes", 60),
+        ("seconds", 1),
+    ]
+    for name, size in units:
+        if seconds >= size or name == "seconds":
+            amount = seconds / size
+            return f"{amount:,.0f} {name}" if amount >= 10 else f"{amount:.1f} {name}"
+    raise AssertionError("unreachable: the last unit takes everything")
+
+
+def readable_count(n: float) -> str:
+    """A count in words from a million on: "300 billion", "83.3 million", "15,000" (3 significant digits in words).
+
+    ValueError: below 0 or not finite.
+    """
+    if not math.isfinite(n) or n < 0:
+        raise ValueError(f"a count is a finite number of at least 0, got {n}")
+    for name, size in (("trillion", 1e12), ("billion", 1e9), ("million", 1e6)):
+        amount = n / size
+        if amount >= 999.5:
+            return f"{amount:,.0f} {name}"
+        if amount >= 0.9995:
+            return f"{amount:.3g} {name}"
+    return f"{n:,.0f}"
+
+
+def parameter_count(config: GPTConfig) -> dict[str, int]:
+    """Learned numbers by part, counted from the config alone; "total" counts a tied head once.
+
+    return  token_embedding, position_embedding, attention, feed_forward, norms, head, total
+    """
+    C, F, V = config.emb_dim, config.hidden_ff_dim, config.vocab_size
+    attention = 3 * C * C + C * C + 3 * C * config.qkv_bias + C * config.linear_bias
+    feed_forward = 2 * C * F + (F + C) * config.linear_bias
+    parts = {
+        "token_embedding": V * C,
+        "position_embedding": (config.context_length + config.position_offset) * C,
+        "attention": config.n_layers * attention,
+        "feed_forward": config.n_layers * feed_forward,
+        "norms": (2 * config.n_layers + 1) * 2 * C,
+        "head": 0 if config.tied_head else V * C,
+    }
+    return parts | {"total": sum(parts.values())}
+
+
+def matmul_flops_per_token(config: GPTConfig, context_length: int | None = None) -> int:
+    """Floating-point operations of the matrix products of one token's forward pass; a multiply and an add are two.
+
+    context_length  tokens attended over (None: the config's); scores over the whole square are counted,
+                    as kernels without a causal shortcut compute them
+    return          FLOPs; forward and backward together take three times as many
+
+    ValueError: a context outside [1, config.context_length].
+    Source: Kaplan et al. 2020, section 2.1; Chowdhery et al. 2022 (PaLM), appendix B.
+    """
+    T = config.context_length if context_length is None else context_length
+    if not 1 <= T <= config.context_length:
+        raise ValueError(f"context_length must be in [1, {config.context_length}], got {T}")
+    C, F = config.emb_dim, config.hidden_ff_dim
+    per_block = 2 * (3 * C * C + C * C + 2 * C * F) + 2 * 2 * T * C  # projections, then scores and mixing
+    return config.n_layers * per_block + 2 * C * config.vocab_size
+
+
+def require_positive(**numbers: float) -> None:
+    for name, value in numbers.items():
+        if not math.isfinite(value) or value <= 0:
+            raise ValueError(f"{name} must be a finite number above 0, got {value}")

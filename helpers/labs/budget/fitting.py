@@ -1,0 +1,118 @@
+"""Before a machine is switched on: does it fit, what would make it fit, and what will it take?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from helpers.labs.budget.counting import SECONDS_PER_HOUR, Cost, readable_bytes, readable_count, readable_time
+from helpers.labs.budget.peak import Memory
+
+
+@dataclass(frozen=True)
+class Change:
+    """One change to a run, made alone: what to do, what it costs, and the peak afterwards."""
+
+    what: str
+    price: str
+    peak_bytes: int
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Whether a run fits, and if not, what to change, the cheapest first.
+
+    changes   each made alone
+    together  made one after the other, each that then makes it smaller, until it fits; empty where it fits as it is, or
+              not even with all of them
+    """
+
+    peak_bytes: int
+    available_bytes: int
+    changes: tuple[Change, ...] = ()
+    together: tuple[str, ...] = ()
+
+    @property
+    def fits(self) -> bool:
+        return self.peak_bytes <= self.available_bytes
+
+    def __str__(self) -> str:
+        size, room = readable_bytes(self.peak_bytes), readable_bytes(self.available_bytes)
+        if self.fits:
+            return f"fits: {size} of {room}"
+        first = [f"{c.what}: {readable_bytes(c.peak_bytes)} ({c.price})" for c in self.changes]
+        enough = f"Enough: {', then '.join(self.together)}" if self.together else "Not enough even together"
+        return f"does not fit: {size} of {room}. Alone, the cheapest first: {'; '.join(first)}. {enough}"
+
+
+def fits(memory: Memory, available_bytes: int) -> Fit:
+    """Compare a predicted peak with what the machine has, and try the changes that make it smaller.
+
+    ValueError: available_bytes below 1.
+    """
+    if available_bytes < 1:
+        raise ValueError(f"available_bytes must be at least 1, got {available_bytes}")
+    if memory.peak_bytes <= available_bytes:
+        return Fit(memory.peak_bytes, available_bytes)
+    alone = []
+    for what, price, change in CHANGES:
+        changed = change(memory, available_bytes)
+        if changed.peak_bytes < memory.peak_bytes:
+            alone.append(Change(what, price, changed.peak_bytes))
+    return Fit(memory.peak_bytes, available_bytes, tuple(alone), _enough(memory, available_bytes))
+
+
+def plan(memory: Memory, available_bytes: int, cost: Cost, currency: str = "") -> str:
+    """What is about to happen, in words: fits or not, how long, how much money and energy.
+
+    currency  written after the money
+    """
+    fit = fits(memory, available_bytes)
+    money = f"{cost.money:,.2f} {currency}".strip()
+    energy = "" if cost.kwh is None else f", {cost.kwh:.3g} kWh"
+    begin = str(fit)[0].upper() + str(fit)[1:]
+    time = readable_time(cost.hours * SECONDS_PER_HOUR)
+    return f"{begin}. {readable_count(cost.n_tokens)} tokens: {time}, {money}{energy}."
+
+
+def _enough(memory: Memory, available_bytes: int) -> tuple[str, ...]:
+    made, n_before = [], -1
+    while len(made) > n_before:  # again: what makes one phase smaller may show once another is no longer the widest
+        n_before = len(made)
+        for what, _, change in CHANGES:
+            changed = change(memory, available_bytes)
+            if changed.peak_bytes < memory.peak_bytes:
+                memory = changed
+                made.append(what)
+            if memory.peak_bytes <= available_bytes:
+                return tuple(made)
+    return ()
+
+
+def _with(**switches: object):
+    return lambda memory, available_bytes: replace(memory, run=replace(memory.run, **switches))
+
+
+def _keep_no_logits(memory: Memory, available_bytes: int) -> Memory:
+    return replace(memory, kept_tokens=0)
+
+
+def _in_half(memory: Memory, available_bytes: int) -> Memory:
+    half = "bfloat16" if memory.run.precision == "float32" else memory.run.precision
+    return replace(memory, run=replace(memory.run, precision=half))
+
+
+def _accumulate(memory: Memory, available_bytes: int) -> Memory:
+    """Halve the sequences that go through at once until it fits, or one is left."""
+    while memory.peak_bytes > available_bytes and memory.run.batch_size > 1:
+        memory = replace(memory, run=replace(memory.run, batch_size=memory.run.batch_size // 2))
+    return memory
+
+
+CHANGES = (  # what, price, (memory, available_bytes) -> memory; the cheapest first
+    ("keep no logits in evaluation", "costs nothing", _keep_no_logits),
+    ("chunked loss", "costs nothing", _with(chunked_loss=True)),
+    ("fused attention", "faster", _with(fused_attention=True)),
+    ("accumulation over micro-batches", "same update, a little slower", _accumulate),
+    ("half precision", "rounds, faster on a GPU", _in_half),
+    ("activation checkpointing", "a third more arithmetic", _with(gradient_checkpointing=True)),
+)

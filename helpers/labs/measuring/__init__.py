@@ -1,1 +1,0 @@
-"""Measuring in fresh processes: the machine (`machine`), the device (`device`), and jobs in rounds (`processes`)."""

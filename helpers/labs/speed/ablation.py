@@ -1,0 +1,211 @@
+"""The ablation: one GPT trained ever faster, one change a step, each step in fresh processes and checked."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, replace
+
+from helpers import runtime
+from helpers.gpt import GPTConfig
+from helpers.labs.budget import matmul_flops_per_token
+from helpers.labs.speed.harness import Report, Round, ratio, run, run_rounds
+from helpers.labs.speed.machine import check_device, facts
+from helpers.labs.speed.peaks import gpu_peak
+from helpers.labs.speed.record import Record, Row
+from helpers.labs.speed.update import GPU_ONLY, STEPS
+
+UPDATE, PEAK = "helpers.labs.speed.update:measure_update", "helpers.labs.speed.peaks:cpu_peak"
+BACKWARD_TOO = 3  # FLOPs of an update over those of its forward pass
+# By precision of the products: how far a loss, and a gradient norm, may be from the first step's, as a share. A loss is
+# a mean over many tokens, whose roundings cancel; a missing mask moves the norms by a fifth and more, a missing scale
+# doubles one.
+TOLERANCES = {"float32": (1e-5, 1e-3), "tf32": (5e-4, 1e-2), "float16": (5e-4, 1e-2), "bfloat16": (1e-3, 3e-2)}
+
+
+def ablate(
+    config: GPTConfig,
+    batch_size: int,
+    context_length: int | None = None,
+    steps: Iterable[str] | None = None,
+    *,
+    device: str | None = None,
+    larger_batch: int | None = None,
+    updates: int = 5,
+    warmup: int = 0,
+    rounds: int = 1,
+    threads: int | None = None,
+    measure_peaks: bool = True,
+    tell: Callable[[str], None] | None = None,
+) -> Record:
+    """Train `config` at each step in a process of its own and report how fast it went; nothing is printed.
+
+    config          its drop_rate is taken as 0
+    batch_size      B, sequences of a batch
+    context_length  T, tokens in a sequence; None: the config's
+    steps           names in STEPS, in any order: each is made with the changes of the chosen ones before it; None: all
+                    that mean something on the device
+    device          "cpu" or "cuda"; None: the GPU where there is one
+    larger_batch    sequences of the step "larger-batch"; None: twice batch_size
+    updates         timed updates per process, at least 1
+    warmup          updates before the clock starts, besides the first ones that are compared
+    rounds          times that every step is measured, A B C, A B C
+    threads         CPU threads; None: as `runtime.start` has them
+    measure_peaks   on a CPU, measure its peak in a process for each precision; otherwise share_of_peak is None there
+    tell            called with a line before each process starts
+
+    A step that cannot run is in the record with its reason, and its change is left out of the later ones; one that ran
+    out of memory keeps its change there. Steps whose first updates differ from the first step's by more than rounding
+    have `agrees` False.
+
+    ValueError: an unknown step, a size below 1, a context longer than the config's, or a device that is not there.
+    """
+    device = device or runtime.pick_device().type
+    check_device(device)
+    names, threads = in_order(steps, device), runtime.threads_in_use() if threads is None else threads
+    settings = {
+        "config": asdict(replace(config, drop_rate=0.0)),
+        "batch_size": batch_size,
+        "larger_batch": 2 * batch_size if larger_batch is None else larger_batch,
+        "context_length": config.context_length if context_length is None else context_length,
+        "updates": updates,
+        "warmup": warmup,
+        "rounds": rounds,
+    }
+    _check(settings | {"threads": threads})
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        how = (threads, {"TORCHINDUCTOR_CACHE_DIR": folder})
+        tell = tell or (lambda line: None)
+        first, jobs = _first_round(names, settings, device, how, tell)
+        found = [first, *run_rounds(UPDATE, jobs, rounds - 1, *how, tell)]
+        peaks = _peaks(first, device, rounds if measure_peaks else 0, threads)
+    machine = next((report["machine"] for report in first.values() if "machine" in report), facts("cpu"))
+    return Record(machine | {"device": device, "threads": threads}, settings, peaks, rows_of(found, settings, peaks))
+
+
+def in_order(names: Iterable[str] | None, device: str) -> tuple[str, ...]:
+    """The chosen steps from the baseline on; None: all that mean something on the device.
+
+    ValueError: an unknown name, or no name.
+    """
+    if names is None:
+        return tuple(name for name in STEPS if device == "cuda" or name not in GPU_ONLY)
+    names = (names,) if isinstance(names, str) else tuple(names)
+    unknown = [name for name in names if name not in STEPS]
+    if unknown or not names:
+        raise ValueError(f"steps are {', '.join(STEPS)}; got {', '.join(map(repr, unknown)) or 'none'}")
+    return tuple(name for name in STEPS if name in names)
+
+
+def _check(sizes: dict) -> None:
+    for name, value in sizes.items():
+        least = 0 if name == "warmup" else 1
+        if name != "config" and (not isinstance(value, int) or isinstance(value, bool) or value < least):
+            raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
+    longest = sizes["config"]["context_length"]
+    if sizes["context_length"] > longest:
+        raise ValueError(f"context_length {sizes['context_length']} exceeds the model's, {longest}")
+
+
+def _first_round(
+    names: Sequence[str], settings: dict, device: str, how: tuple[int, dict], tell: Callable[[str], None]
+) -> tuple[Round, dict[str, dict]]:
+    """Each step's report, and the jobs of those that ran: the first round decides which changes are kept."""
+    sent = {name: settings[name] for name in ("config", "batch_size", "context_length", "updates", "warmup")}
+    reports, jobs, kept = {}, {}, []
+    for name in names:
+        timed = settings["larger_batch" if name == "larger-batch" else "batch_size"]
+        job = sent | {"changes": [*kept, name], "timed_batch_size": timed, "device": device}
+        tell(f"first round: {name}")
+        reports[name] = run(UPDATE, job, *how)
+        if reports[name]["status"] == "ok":
+            jobs[name] = job
+        # a change that broke is left out later; one that only ran out of memory may be what the next one mends
+        if reports[name]["status"] == "ok" or reports[name].get("out_of_memory"):
+            kept.append(name)
+    return reports, jobs
+
+
+def _peaks(reports: Round, device: str, times: int, threads: int) -> dict[str, dict]:
+    """Precision -> {"flops", "source"} of those that ran and whose peak is known; on a CPU the best of some times."""
+    peaks = {}
+    for report in reports.values():
+        precision = report.get("precision")
+        if precision is None or precision in peaks:
+            continue
+        if device == "cuda":
+            peaks[precision] = gpu_peak(report["machine"]["chip"], precision)
+        elif times:
+            found = [run(PEAK, {"precision": precision}, threads) for _ in range(times)]
+            best = max(found, key=lambda peak: peak.get("flops", 0.0))
+            peaks[precision] = {key: best[key] for key in ("flops", "source")} if "flops" in best else None
+    return {precision: peak for precision, peak in peaks.items() if peak}
+
+
+def rows_of(rounds: list[Round], settings: dict, peaks: dict[str, dict]) -> tuple[Row, ...]:
+    """A Row for each step from the reports of its rounds; of a step that did not run there is one report."""
+    rows, ran = [], []
+    for name in rounds[0]:
+        reports = [round_[name] for round_ in rounds if name in round_]
+        broken = next((report for report in reports if report["status"] != "ok"), None)
+        if broken:
+            rows.append(Row(name, broken["status"], broken["reason"], STEPS[name]))
+            continue
+        for report in reports:
+            report["tokens_per_s"] = statistics.median(_speeds(report, settings))
+        ran.append(name)
+        rows.append(_row(reports, rounds, settings, peaks, ran))
+    return tuple(rows)
+
+
+def _row(reports: list[Report], rounds: list[Round], settings: dict, peaks: dict, ran: list[str]) -> Row:
+    """Of the last of `ran`, the steps so far that did run."""
+    name, precision = ran[-1], reports[0]["precision"]
+    speeds = [speed for report in reports for speed in _speeds(report, settings)]
+    middle = statistics.median(speeds)
+    flops = BACKWARD_TOO * matmul_flops_per_token(GPTConfig(**settings["config"]), settings["context_length"])
+    checks = [compare(report, rounds[0][ran[0]]) for report in reports]
+    agrees, words = next((check for check in checks if not check[0]), checks[0])
+    return Row(
+        name,
+        "ok",
+        "",
+        STEPS[name],
+        precision=precision,
+        batch_size=reports[0]["batch_size"],
+        tokens_per_s=middle,
+        slowest=min(speeds),
+        fastest=max(speeds),
+        peak_bytes=round(statistics.median(report["peak_bytes"] for report in reports)),
+        compile_s=max((report["compile_s"] for report in reports), key=lambda seconds: seconds or 0.0),
+        share_of_peak=flops * middle / peaks[precision]["flops"] if precision in peaks else None,
+        times_before=ratio(name, "tokens_per_s", ran[-2], rounds)["median"] if len(ran) > 1 else None,
+        times_first=ratio(name, "tokens_per_s", ran[0], rounds)["median"],
+        agrees=agrees,
+        check="the first" if len(ran) == 1 else words,
+        losses=tuple(reports[0]["losses"]),
+    )
+
+
+def _speeds(report: Report, settings: dict) -> list[float]:
+    """Tokens/s of each timed update."""
+    return [report["batch_size"] * settings["context_length"] / seconds for seconds in report["seconds"]]
+
+
+def compare(found: Report, first: Report) -> tuple[bool, str]:
+    """(whether they agree, the same in words) of two reports, each with precision, losses and grad_norms."""
+    allowed = [max(pair) for pair in zip(*(TOLERANCES[report["precision"]] for report in (found, first)), strict=True)]
+    off = [_farthest(found[key], first[key]) for key in ("losses", "grad_norms")]
+    words = f"losses to {off[0]:.0e}, gradients to {off[1]:.0e}"
+    if all(o <= limit for o, limit in zip(off, allowed, strict=True)):  # not where a loss is NaN
+        return True, words
+    return False, f"DIFFERS: {words}; allowed {allowed[0]:.0e} and {allowed[1]:.0e}"
+
+
+def _farthest(values: Sequence[float], expected: Sequence[float]) -> float:
+    """The largest deviation as a share; infinite where one is NaN or the numbers of values differ."""
+    if len(values) != len(expected):
+        return float("inf")
+    shares = [abs(value / right - 1) if right else abs(value) for value, right in zip(values, expected, strict=True)]
+    return max((share if share == share else float("inf") for share in shares), default=float("inf"))

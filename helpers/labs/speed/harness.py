@@ -1,0 +1,139 @@
+"""The benchmarks' harness: jobs in fresh processes, interleaved in rounds, compared within a round; a table, a record.
+
+A job is a function, named "module:function", and its arguments. The function runs in a process of its own and returns a
+dict of numbers; it raises `Skip` where the machine lacks something.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import site
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).resolve().parents[3]  # the folder that `helpers` lies in
+MAX_REASON = 300  # characters
+WORKER = "helpers.labs.speed.worker"
+
+Report = dict  # {"status": "ok", ...numbers} or {"status": "skipped" or "failed", "reason": ...}
+Round = dict[str, Report]  # name of a variant -> its report
+
+
+class Skip(Exception):
+    """What the machine lacks for a job, in words."""
+
+
+def run_rounds(
+    function: str,
+    jobs: dict[str, dict],
+    n_rounds: int,
+    threads: int,
+    environment: dict[str, str] | None = None,
+    tell: Callable[[str], None] | None = None,
+) -> list[Round]:
+    """A B C, A B C: what disturbs the machine for a while disturbs all variants alike.
+
+    function     "module:function", run for each job
+    jobs         variant -> the function's arguments, which must survive JSON
+    threads      of the CPU, in each process
+    environment  variables besides those that all processes get
+    tell         called with a line before each process starts; None: silence
+    """
+    rounds = []
+    for number in range(1, n_rounds + 1):
+        rounds.append({})
+        for name, job in jobs.items():
+            if tell:
+                tell(f"round {number} of {n_rounds}: {name}")
+            rounds[-1][name] = run(function, job, threads, environment)
+    return rounds
+
+
+def run(function: str, job: dict, threads: int, environment: dict[str, str] | None = None) -> Report:
+    """The report of a fresh process; a process that broke is reported as failed, with its last line."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", WORKER, function, json.dumps(job)],
+        env=os.environ | _search_path() | _settings(threads) | (environment or {}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1].replace(str(ROOT), ".").replace(sys.prefix, "")
+        return {"status": "failed", "reason": f"{last[:MAX_REASON]} (exit code {done.returncode})"}
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _search_path() -> dict[str, str]:
+    """Where a process finds `helpers`, which may be a folder beside the notebooks; an installed one it finds itself."""
+    installed = [*site.getsitepackages(), site.getusersitepackages()]
+    if str(ROOT) in map(os.path.realpath, installed):
+        return {}
+    return {"PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])}
+
+
+def _settings(threads: int) -> dict[str, str]:
+    count = str(threads)
+    names = {"COURSE_THREADS": count, "OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count}
+    return names | {"OMP_WAIT_POLICY": "PASSIVE", "HF_HUB_OFFLINE": "1"}
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out; the CPU's allocator says so in words only."""
+    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    return known or any(words in str(error) for words in ("allocate memory", "not enough memory", "out of memory"))
+
+
+def problem(name: str, rounds: Sequence[Round]) -> Report | None:
+    """The first report of a variant that is not "ok"; None: all are."""
+    return next((round_[name] for round_ in rounds if round_[name]["status"] != "ok"), None)
+
+
+def median(name: str, key: str, rounds: Sequence[Round]) -> float:
+    """Of one number of a variant, over the rounds."""
+    return statistics.median(round_[name][key] for round_ in rounds)
+
+
+def ratio(name: str, key: str, baseline: str, rounds: Sequence[Round]) -> dict[str, float] | None:
+    """{"median", "min", "max"} over the rounds of the variant's number over the baseline's in the same round.
+
+    None: no round has both.
+    """
+    values = [
+        round_[name][key] / round_[baseline][key]
+        for round_ in rounds
+        if key in round_.get(name, {}) and round_.get(baseline, {}).get(key)
+    ]
+    return {"median": statistics.median(values), "min": min(values), "max": max(values)} if values else None
+
+
+def spread(found: dict[str, float] | None) -> str:
+    """A ratio for a table: "2.03 (1.98 to 2.10)"."""
+    return "-" if found is None else f"{found['median']:.2f} ({found['min']:.2f} to {found['max']:.2f})"
+
+
+def text_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Columns side by side, each as wide as its cells; an empty end of a row leaves room for what stands before it."""
+    lines = [list(map(str, line)) for line in (columns, *rows)]
+    for line in lines:
+        while line[-1] == "":
+            line.pop()
+    widths = [0] * len(columns)
+    for line in lines:
+        for i, cell in enumerate(line[:-1]):
+            widths[i] = max(widths[i], len(cell))
+    return "\n".join("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=False)).rstrip() for line in lines)
+
+
+def write_json(path: str | Path, content: dict) -> Path:
+    """Store a record; folders that lack are made."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    return path

@@ -1,0 +1,106 @@
+"""A copy of a model whose weights lie so that one token at a time reads them fast: writing is waiting for memory."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from helpers.gpt import GPT
+
+MIN_SIZE = 2**16  # numbers in a matrix that is worth a second thread
+FIRST_FAST_ROWS = (2, 13)  # the torch that this was measured with; before it nothing is known
+
+
+def for_reading(model: GPT, dtype: torch.dtype = torch.float32) -> GPT:
+    """A copy in evaluation mode, for `generate` and its like only: its weights are laid out for products of few rows.
+
+    dtype   of weights and activations; bfloat16 halves what a token has to read, and rounds to 8 bits
+    return  a model with the same calls. Its head is a copy of its own even where the model's is tied, and it can
+            neither be trained nor saved
+
+    Writing one token multiplies each weight by a single number and is as fast as weights arrive from memory. On a CPU
+    a large float32 matrix is cut into one piece per thread of torch's at this moment (MKL gives a single row to one
+    thread), as (in, out) where it is wider than deep. A bfloat16 one is read row by row, or in the blocks that oneDNN
+    likes; without its bfloat16 instructions, and on a GPU, only the type changes.
+    """
+    reader = copy.deepcopy(model).to(dtype).eval().requires_grad_(False)
+    if reader.token_embedding.weight.device.type == "cpu":
+        for module in list(reader.modules()):
+            for name, part in module.named_children():
+                if isinstance(part, nn.Linear):
+                    setattr(module, name, _laid_out(part))
+    return reader
+
+
+def _laid_out(linear: nn.Linear) -> nn.Module:
+    weight, bias = linear.weight.detach(), linear.bias
+    if weight.dtype == torch.bfloat16 and _has_blocks():
+        return (_RowLinear if _reads_rows() else _BlockedLinear)(weight, bias)
+    if weight.dtype == torch.float32 and weight.numel() >= MIN_SIZE:
+        return _CutLinear(weight, bias, torch.get_num_threads())
+    return linear
+
+
+def _has_blocks() -> bool:
+    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+def _reads_rows() -> bool:
+    """Whether torch's own product of a bfloat16 row is known to be fast here."""
+    major, minor = (int(part) for part in torch.__version__.split(".")[:2])
+    return (major, minor) >= FIRST_FAST_ROWS and torch.backends.mkldnn.enabled
+
+
+class _CutLinear(nn.Module):
+    """A linear layer whose outputs are computed in equal pieces side by side, one for each thread.
+
+    pieces  (n, in, out / n); by column in memory, which MKL reads up to twice as fast, where there are more outputs
+            than inputs. Outputs are filled up with zeros to a multiple of n
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, n_pieces: int) -> None:
+        super().__init__()
+        self.n_outputs, n_inputs = weight.shape
+        missing = -self.n_outputs % n_pieces
+        rows = F.pad(weight, (0, 0, 0, missing)).view(n_pieces, -1, n_inputs)
+        by_column = self.n_outputs >= n_inputs
+        self.pieces = rows.transpose(1, 2).contiguous() if by_column else rows.contiguous().transpose(1, 2)
+        self.bias = None if bias is None else F.pad(bias.detach(), (0, missing)).view(n_pieces, 1, -1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = x.reshape(-1, x.shape[-1]).expand(len(self.pieces), -1, -1)  # (n, rows, in)
+        pieces = torch.bmm(rows, self.pieces) if self.bias is None else torch.baddbmm(self.bias, rows, self.pieces)
+        whole = pieces.transpose(0, 1).reshape(rows.shape[1], -1)[:, : self.n_outputs]  # (rows, out)
+        return whole.reshape(*x.shape[:-1], self.n_outputs)
+
+
+class _RowLinear(nn.Module):
+    """A linear layer that leaves oneDNN out for a single row: torch's own bfloat16 product reads weights faster."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        super().__init__()
+        self.weight, self.bias = weight.contiguous(), bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.numel() > x.shape[-1]:
+            return F.linear(x, self.weight, self.bias)
+        torch.backends.mkldnn.enabled = False  # for the whole process: another thread's products meanwhile are slower
+        try:
+            return F.linear(x, self.weight, self.bias)
+        finally:
+            torch.backends.mkldnn.enabled = True
+
+
+class _BlockedLinear(nn.Module):
+    """A linear layer whose matrix oneDNN has put into its blocks once, where a plain one is read in the wrong order."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        super().__init__()
+        self.blocks = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), 1)  # laid out for one row
+        self.bias = bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.ops.mkldnn._linear_pointwise(x, self.blocks, self.bias, "none", [], "")

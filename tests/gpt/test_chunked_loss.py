@@ -1,0 +1,203 @@
+"""The loss without all its scores: cross-entropy and its gradients in every layout, small memory, no stray column."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from helpers.gpt import IGNORED_TARGET, loss_from_hidden
+
+WIDEST = 112  # numbers to which 101 scores are filled up: a multiple of the longest vector's 16
+
+
+def hidden_case(shape=(2, 5), C=3, V=11, masked=True, seed=0):
+    """hidden (B, T, C), head_weight (V, C), targets (B, T), some of them masked."""
+    generator = torch.Generator().manual_seed(seed)
+    hidden = torch.randn(*shape, C, generator=generator, requires_grad=True)
+    weight = torch.randn(V, C, generator=generator, requires_grad=True)
+    targets = torch.randint(V, shape, generator=generator)
+    if masked:
+        targets[0, 1::2] = IGNORED_TARGET
+    return hidden, weight, targets
+
+
+def from_logits(hidden, weight, targets, reduction="mean"):
+    return F.cross_entropy((hidden @ weight.T).flatten(0, 1).float(), targets.flatten(), reduction=reduction)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("chunk_tokens", [1, 3, 5, 10, 999])
+@pytest.mark.parametrize("masked", [False, True])
+def test_is_cross_entropy_with_its_gradients(reduction, chunk_tokens, masked):
+    hidden, weight, targets = hidden_case(masked=masked)
+    value = loss_from_hidden(hidden, weight, targets, reduction=reduction, chunk_tokens=chunk_tokens)
+    expected = from_logits(hidden, weight, targets, reduction)
+    torch.testing.assert_close(value, expected)
+    # times 7: as a loss scale, or a part of a larger loss
+    got, wanted = (torch.autograd.grad(7 * x, (hidden, weight)) for x in (value, expected))
+    torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("precision", "within"), [("float32", 1e-5), ("bfloat16", 2e-2)])
+def test_parts_that_do_not_divide(precision, within):
+    """A CPU scores 16 rows at a time and adds gradients of 2,048 tokens at a time: here 33 rows and 2,053 tokens."""
+    hidden, weight, targets = hidden_case((1, 33), V=2053)
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+        value = loss_from_hidden(hidden, weight, targets)
+    expected = from_logits(hidden, weight, targets)
+    got, wanted = (torch.autograd.grad(x, (hidden, weight)) for x in (value, expected))
+    torch.testing.assert_close(value, expected, rtol=within, atol=within)
+    torch.testing.assert_close(got, wanted, rtol=within, atol=within)
+
+
+@pytest.mark.parametrize("vocab_size", [97, 101, 1009, 4099])  # no multiples of 16: rows of scores are filled up
+def test_what_fills_a_row_up_never_reaches_a_gradient(vocab_size):
+    """On processors with AMX, oneDNN reads those columns too in bfloat16, and 0 * NaN is NaN."""
+    hidden, weight, targets = hidden_case((4, 32), C=64, V=vocab_size)
+    for n_rows in range(1, 9):  # memory that was just given back holds NaN, which the next buffer must not keep
+        poison = [torch.full((16 * n_rows, math.ceil(vocab_size / 16) * 16), math.nan, dtype=torch.bfloat16)] * 4
+        del poison
+        with torch.autocast("cpu", torch.bfloat16):
+            value = loss_from_hidden(hidden, weight, targets, chunk_tokens=16 * n_rows)
+        for gradient in torch.autograd.grad(value, (hidden, weight)):
+            assert gradient.isfinite().all()
+
+
+class Allocations(TorchDispatchMode):
+    """Counts the uninitialised buffers of two dimensions that are made inside the block."""
+
+    uninitialised = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.uninitialised += function in (torch.ops.aten.new_empty.default, torch.ops.aten.empty.memory_format)
+        return function(*args, **(kwargs or {}))
+
+
+def test_the_buffer_of_scores_is_of_zeros():
+    hidden, weight, targets = hidden_case((4, 8), V=101)
+    with Allocations() as seen:
+        loss_from_hidden(hidden, weight, targets)
+    assert not seen.uninitialised
+
+
+def test_by_hand():
+    hidden, weight = torch.tensor([[[1.0], [2.0]]]).log(), torch.tensor([[0.0], [1.0]])  # odds 1 : 1, then 1 : 2
+    value = loss_from_hidden(hidden, weight, torch.tensor([[0, 1]]))
+    assert value.item() == pytest.approx((math.log(2) + math.log(1.5)) / 2)
+
+
+def test_of_large_scores_and_of_masked_nonsense():
+    hidden = torch.tensor([[[0.0], [1e4], [math.nan]]], requires_grad=True)
+    targets = torch.tensor([[0, 1, IGNORED_TARGET]])
+    value = loss_from_hidden(hidden, torch.tensor([[1.0], [-1.0]]), targets, reduction="sum")
+    value.backward()
+    assert value.item() == pytest.approx(math.log(2) + 2e4)
+    assert hidden.grad[0, :2, 0].tolist() == [-1.0, 2.0]
+
+
+@pytest.mark.parametrize("only", ["hidden", "weight"])
+def test_only_one_gradient_is_wanted(only):
+    hidden, weight, targets = hidden_case()
+    (weight if only == "hidden" else hidden).requires_grad_(False)
+    loss_from_hidden(hidden, weight, targets, chunk_tokens=3).backward()
+    got = (hidden.grad, weight.grad)
+    hidden.grad = weight.grad = None
+    from_logits(hidden, weight, targets).backward()
+    for a, b in zip(got, (hidden.grad, weight.grad), strict=True):
+        assert (a is None) == (b is None)
+        if a is not None:
+            torch.testing.assert_close(a, b)
+
+
+def test_twice_in_one_graph_and_backward_once_each():
+    hidden, weight, targets = hidden_case()
+    both = loss_from_hidden(hidden, weight, targets) + 3 * loss_from_hidden(hidden * 2, weight, targets)
+    both.backward(retain_graph=True)
+    got = (hidden.grad, weight.grad)
+    hidden.grad = weight.grad = None
+    (from_logits(hidden, weight, targets) + 3 * from_logits(hidden * 2, weight, targets)).backward()
+    torch.testing.assert_close(got, (hidden.grad, weight.grad))
+    with pytest.raises(RuntimeError, match="call it again"):
+        both.backward()
+
+
+def test_of_a_matrix_that_is_also_the_embedding():
+    _, weight, targets = hidden_case(C=3)
+    ids = torch.arange(10).view(2, 5)
+    gradients = []
+    for function in (loss_from_hidden, from_logits):
+        weight.grad = None
+        function(torch.tanh(weight[ids]), weight, targets).backward()
+        gradients.append(weight.grad)
+    torch.testing.assert_close(*gradients)
+
+
+def test_under_bfloat16_autocast():
+    hidden, weight, targets = hidden_case((3, 7), C=5, V=13)
+    gradients, values = [], []
+    for function in (loss_from_hidden, from_logits):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            value = function(hidden, weight, targets)
+        values.append(value)
+        gradients.append(torch.autograd.grad(value, (hidden, weight)))
+        assert value.dtype == torch.float32
+    torch.testing.assert_close(values[0], values[1], rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=5e-2, atol=5e-3)
+    assert values[0].item() != from_logits(hidden, weight, targets).item()
+
+
+class LargestTensor(TorchDispatchMode):
+    """The most numbers that any operation inside the block has put out at once."""
+
+    largest = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        out = function(*args, **(kwargs or {}))
+        for tensor in out if isinstance(out, tuple | list) else (out,):
+            if isinstance(tensor, torch.Tensor):
+                self.largest = max(self.largest, tensor.numel())
+        return out
+
+
+def test_never_holds_all_scores():
+    hidden, weight, targets = hidden_case((4, 25), C=3, V=101)
+    for function, most in ((loss_from_hidden, 7 * WIDEST), (from_logits, 100 * 101)):
+        with LargestTensor() as seen:
+            arguments = {"chunk_tokens": 7} if function is loss_from_hidden else {}
+            function(hidden, weight, targets, **arguments).backward()
+        assert seen.largest == most
+    with torch.no_grad():
+        value = loss_from_hidden(hidden, weight, targets)
+        torch.testing.assert_close(value, from_logits(hidden, weight, targets))
+    assert not value.requires_grad
+
+
+def test_with_nothing_scored():
+    hidden, weight, targets = hidden_case()
+    nothing = torch.full_like(targets, IGNORED_TARGET)
+    assert loss_from_hidden(hidden, weight, nothing).isnan()
+    total = loss_from_hidden(hidden, weight, nothing, reduction="sum")
+    total.backward()
+    assert total == 0 and not hidden.grad.any() and not weight.grad.any()
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"hidden": torch.zeros(5, 3)}, r"hidden \(B, T, C\)"),
+        ({"head_weight": torch.zeros(11, 2)}, r"\(11, 2\)"),
+        ({"targets": torch.zeros(2, 4, dtype=torch.int64)}, r"\(2, 4\)"),
+        ({"targets": torch.full((2, 5), 11)}, r"\[0, 11\), got 11"),
+        ({"targets": torch.full((2, 5), -1)}, "got -1"),
+        ({"reduction": "none"}, "'none'"),
+        ({"chunk_tokens": 0}, "chunk_tokens >= 1"),
+    ],
+)
+def test_refuses(changes, says):
+    hidden, weight, targets = hidden_case()
+    with pytest.raises(ValueError, match=says):
+        loss_from_hidden(**{"hidden": hidden, "head_weight": weight, "targets": targets} | changes)

@@ -1,0 +1,220 @@
+"""The probabilities of the next token: by hand, against a slow oracle, against transformers, at the exact limits."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from helpers.gpt import keep_min_p, keep_top_k, keep_top_p, next_probs, penalise_repetition
+
+LOGITS = torch.tensor([4.0, 3.0, 2.0, 1.0]).log()  # probabilities 0.4, 0.3, 0.2, 0.1
+
+
+def probs(**settings) -> list[float]:
+    return [round(p, 6) for p in next_probs(LOGITS, **settings).tolist()]
+
+
+def test_by_hand():
+    assert probs() == [0.4, 0.3, 0.2, 0.1]
+    assert probs(temperature=0.5) == [round(p / 30, 6) for p in (16, 9, 4, 1)]  # squares, normalised
+    assert probs(top_k=2) == [round(4 / 7, 6), round(3 / 7, 6), 0, 0]
+    assert probs(top_p=0.71) == [round(4 / 9, 6), round(3 / 9, 6), round(2 / 9, 6), 0]
+    assert probs(top_p=0.39) == [1, 0, 0, 0]
+    assert probs(min_p=0.51) == [round(4 / 7, 6), round(3 / 7, 6), 0, 0]
+    assert probs(min_p=1.0) == [1, 0, 0, 0]
+
+
+def test_each_filter_measures_what_the_one_before_left():
+    # 0.4 and 0.3 become 4/7 and 3/7: 0.57 of the mass is 4/7, though of all four it would have been two tokens
+    assert probs(top_k=2, top_p=0.57) == [1, 0, 0, 0]
+    assert probs(top_p=0.57) == [round(4 / 7, 6), round(3 / 7, 6), 0, 0]
+    assert probs(top_p=0.71, min_p=0.7) == [round(4 / 7, 6), round(3 / 7, 6), 0, 0]
+
+
+def test_the_order_matters_for_top_p_and_min_p_and_not_for_top_k():
+    hot = {"temperature": 4.0}
+    for k in (1, 2, 3, 4):
+        assert probs(top_k=k, **hot) == probs(top_k=k, filters_first=False, **hot)
+    # at temperature 4 the four are nearly alike, so that 0.71 of the mass takes three of them and 0.51 of the best all
+    assert probs(top_p=0.69, **hot)[2:] == [0, 0] and probs(top_p=0.69, filters_first=False, **hot)[2] > 0
+    assert probs(min_p=0.51, **hot)[2:] == [0, 0] and all(probs(min_p=0.51, filters_first=False, **hot))
+
+
+@pytest.mark.parametrize("filters_first", [True, False])
+def test_limits_are_exact(filters_first):
+    order = {"filters_first": filters_first}
+    assert probs(temperature=0, **order) == [1, 0, 0, 0] == probs(temperature=1e-300, **order)
+    assert probs(temperature=math.inf, **order) == [0.25] * 4 == probs(temperature=1e300, **order)
+    assert probs(temperature=math.inf, top_k=2, **order) == [0.5, 0.5, 0, 0]
+    assert probs(temperature=0, top_k=3, top_p=0.9, min_p=0.1, **order) == [1, 0, 0, 0]
+    assert probs(top_k=4, top_p=1, min_p=1e-300, **order) == [0.4, 0.3, 0.2, 0.1]
+    # uniform among the kept, and the kept are the limit's: with the temperature first, half of four equals is two
+    kept = [0.5, 0.5, 0, 0] if filters_first else [round(1 / 3, 6)] * 3 + [0]
+    assert probs(temperature=math.inf, top_p=0.7 if filters_first else 0.75, **order) == kept
+    assert next_probs(torch.tensor([1.0, 7.0, 7.0, 7.0]), temperature=0, **order).tolist() == [0, 1, 0, 0]
+
+
+def test_equals_go_by_id():
+    equal = torch.zeros(2, 7)
+    assert keep_top_k(equal, 3).tolist() == [[True] * 3 + [False] * 4] * 2
+    assert keep_top_p(equal, 3 / 7).tolist() == [[True] * 3 + [False] * 4] * 2
+    assert keep_min_p(equal, 1.0).all()
+    some = torch.tensor([1.0, 2.0, 1.0, 3.0, 1.0])
+    assert keep_top_k(some, 3).tolist() == [True, True, False, True, False]
+    assert keep_top_p(some.double(), 0.7).tolist() == keep_top_k(some, 2).tolist()
+
+
+def oracle(logits: list[float], temperature, top_k, top_p, min_p, filters_first) -> list[float]:
+    """Token by token over a sorted list."""
+
+    def softmax(pairs, T):
+        top = max(z for _, z in pairs)
+        weights = [(i, math.exp((z - top) / T)) for i, z in pairs]
+        total = sum(w for _, w in weights)
+        return {i: w / total for i, w in weights}
+
+    T = 1.0 if filters_first else temperature
+    kept = sorted(enumerate(logits), key=lambda pair: (-pair[1], pair[0]))
+    kept = kept[: top_k or len(kept)]
+    if top_p is not None:
+        p, total, some = softmax(kept, T), 0.0, []
+        for pair in kept:
+            if total < top_p:
+                some.append(pair)
+            total += p[pair[0]]
+        kept = some
+    if min_p is not None:
+        p = softmax(kept, T)
+        kept = [pair for pair in kept if p[pair[0]] >= min_p * max(p.values())]
+    final = softmax(kept, temperature)
+    return [final.get(i, 0.0) for i in range(len(logits))]
+
+
+@given(
+    logits=st.lists(st.integers(-80, 80), min_size=1, max_size=13, unique=True),
+    temperature=st.floats(0.05, 20),
+    top_k=st.none() | st.integers(1, 13),
+    top_p=st.none() | st.floats(0.01, 0.99),
+    min_p=st.none() | st.floats(0.01, 0.99),
+    filters_first=st.booleans(),
+)
+def test_equals_a_slow_oracle(logits, temperature, top_k, top_p, min_p, filters_first):
+    scores = [z / 8 for z in logits]
+    top_k = top_k and min(top_k, len(scores))
+    settings = dict(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, filters_first=filters_first)
+    got = next_probs(torch.tensor(scores, dtype=torch.float64), **settings)
+    assert got.tolist() == pytest.approx(oracle(scores, **settings), abs=1e-9)
+
+
+@pytest.mark.parametrize("penalty", [1.0, 1.3, 0.8])
+@pytest.mark.parametrize(
+    "settings", [{"temperature": 0.7}, {"top_k": 11}, {"top_p": 0.8}, {"min_p": 0.2}, {"top_k": 29, "top_p": 0.6}]
+)
+def test_equals_transformers_with_the_temperature_first(settings, penalty):
+    from transformers.generation import logits_process as theirs
+
+    torch.manual_seed(0)
+    logits, ids = 3 * torch.randn(5, 53), torch.randint(53, (5, 17))
+    settings = {"temperature": 1.9} | settings
+    steps = [
+        theirs.RepetitionPenaltyLogitsProcessor(penalty),
+        theirs.TemperatureLogitsWarper(settings["temperature"]),
+    ]
+    if "top_k" in settings:
+        steps.append(theirs.TopKLogitsWarper(settings["top_k"]))
+    if "top_p" in settings:
+        steps.append(theirs.TopPLogitsWarper(settings["top_p"]))
+    if "min_p" in settings:
+        steps.append(theirs.MinPLogitsWarper(settings["min_p"]))
+    scores = logits
+    for step in steps:
+        scores = step(ids, scores)
+    seen = torch.zeros(5, 53, dtype=torch.bool).scatter(1, ids, True)
+    got = next_probs(logits, seen, repetition_penalty=penalty, filters_first=False, **settings)
+    torch.testing.assert_close(got, torch.softmax(scores, -1))
+
+
+def test_the_penalty_by_hand():
+    logits, seen = torch.tensor([2.0, -2.0, 2.0, -2.0]), torch.tensor([True, True, False, False])
+    assert penalise_repetition(logits, seen, 2.0).tolist() == [1.0, -4.0, 2.0, -2.0]
+    # adding a constant to all scores changes no probability, and yet changes what the penalty does
+    shifted = next_probs(logits + 10, seen, repetition_penalty=2.0)
+    assert not torch.allclose(shifted, next_probs(logits, seen, repetition_penalty=2.0))
+
+
+def test_keeps_shapes_and_forbidden_tokens_and_half_precision():
+    torch.manual_seed(0)
+    logits = torch.randn(2, 3, 11)
+    logits[..., 4] = -math.inf
+    for settings in ({}, {"top_k": 11}, {"top_p": 0.99}, {"min_p": 0.01}, {"temperature": math.inf, "top_k": 11}):
+        for filters_first in (True, False):
+            got = next_probs(logits, filters_first=filters_first, **settings)
+            assert got.shape == logits.shape and got[..., 4].eq(0).all()
+            torch.testing.assert_close(got.sum(-1), torch.ones(2, 3))
+    assert next_probs(logits.bfloat16(), top_p=0.5).dtype == torch.float32
+    rows = next_probs(logits, top_k=3, top_p=0.8, min_p=0.3, temperature=0.6)
+    each = [next_probs(row, top_k=3, top_p=0.8, min_p=0.3, temperature=0.6) for row in logits.flatten(0, 1)]
+    torch.testing.assert_close(rows.flatten(0, 1), torch.stack(each))
+
+
+def test_a_top_p_of_1_keeps_also_what_rounding_would_lose():
+    assert keep_top_p(torch.tensor([0.0, *[-60.0] * 9]), 1).all()
+
+
+def test_large_vocabulary_sums_to_the_last_token():
+    torch.manual_seed(0)
+    logits = torch.randn(50257)
+    kept = next_probs(logits, top_p=0.9) > 0
+    p = torch.softmax(logits.double(), -1)
+    assert p[kept].sum() >= 0.9 and p[kept].sum() - p[kept].min() < 0.9
+    assert p[kept].min() >= p[~kept].max()
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"temperature": -0.1}, r"temperature must be in \[0, inf\], got -0.1"),
+        ({"temperature": math.nan}, "temperature .* got nan"),
+        ({"temperature": "hot"}, "got 'hot'"),
+        ({"temperature": True}, "got True"),
+        ({"top_k": 0}, r"top_k .* \[1, V\]"),
+        ({"top_k": 2.5}, "whole number"),
+        ({"top_k": True}, "got True"),
+        ({"top_k": 5}, r"top_k must be in \[1, 4\].* got 5"),
+        ({"top_p": 0}, r"top_p must be in \(0, 1\].* got 0"),
+        ({"top_p": 1.01}, "got 1.01"),
+        ({"top_p": math.nan}, "got nan"),
+        ({"min_p": 0.0}, r"min_p must be in \(0, 1\]"),
+        ({"min_p": -1}, "min_p"),
+        ({"repetition_penalty": 0}, "positive"),
+        ({"repetition_penalty": math.inf}, "finite"),
+        ({"repetition_penalty": 1.2}, "needs `seen`"),
+        ({"topk": 3}, "no sampling parameter named topk; there are temperature, top_k, top_p, min_p, "),
+    ],
+)
+def test_refuses_settings(settings, says):
+    with pytest.raises(ValueError, match=says):
+        next_probs(LOGITS, **settings)
+
+
+@pytest.mark.parametrize(
+    ("logits", "seen", "says"),
+    [
+        (torch.tensor([1, 2]), None, "floating-point"),
+        ([1.0, 2.0], None, r"logits as a tensor \(\.\.\., V\), got list: torch\.tensor"),
+        (torch.zeros(2), [True, False], "`seen` as a tensor .* got list"),
+        (torch.zeros(3, 0), None, "floating-point"),
+        (torch.tensor([1.0, math.nan]), None, "a score is nan"),
+        (torch.tensor([1.0, math.inf]), None, "a score is inf"),
+        (torch.tensor([[1.0, 2.0], [-math.inf, -math.inf]]), None, "every token of a row is forbidden"),
+        (torch.zeros(3), torch.zeros(2, dtype=torch.bool), r"shape \(3,\)"),
+        (torch.zeros(3), torch.zeros(3), "bool"),
+    ],
+)
+def test_refuses_logits(logits, seen, says):
+    with pytest.raises(ValueError, match=says):
+        next_probs(logits, seen)

@@ -1,0 +1,101 @@
+"""What ranks send, against rings walked step by step and numbers by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from helpers.labs import budget
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3, 7])
+def test_a_ring_walked_step_by_step(world_size):
+    """Rank 0 passes every part but one on, twice, in float32."""
+    parts = [21 / world_size] * world_size
+    sent = sum(4 * parts[(step + turn) % world_size] for turn in range(2) for step in range(world_size - 1))
+    assert budget.all_reduce_bytes(21, world_size) == pytest.approx(sent)
+
+
+def test_all_reduce_by_hand():
+    assert budget.all_reduce_bytes(100, 1) == 0
+    assert budget.all_reduce_bytes(100, 2) == 400  # half of it there, half of it back
+    assert 2 * 400 * 0.99 < budget.all_reduce_bytes(100, 1000) < 2 * 400
+
+
+def test_interconnects_in_bytes():
+    """Nominal figures of one direction, in bytes a second."""
+    expected = {
+        "NVLink, H100": 450e9,
+        "NVLink, A100": 300e9,
+        "PCIe 4.0 x16": 31.5e9,
+        "InfiniBand 100 Gb/s": 12.5e9,
+        "Ethernet 10 Gb/s": 1.25e9,
+        "Ethernet 1 Gb/s": 0.125e9,
+    }
+    assert {name: link.bytes_per_s for name, link in budget.INTERCONNECTS.items()} == pytest.approx(expected, rel=1e-3)
+
+
+def test_scaling_by_hand():
+    """1,000 parameters over two ranks are 4,000 bytes; 300 tokens at 100 a second are 3 seconds."""
+    slow = budget.scaling(1000, 300, 100, 2, budget.Interconnect("slow", 1000, "here"))
+    assert (slow.compute_seconds, slow.communication_seconds) == pytest.approx((3, 4))
+    assert slow.efficiency == pytest.approx(3 / 7)
+    assert budget.scaling(10**8, 1024, 1e4, 1, "Ethernet 1 Gb/s").efficiency == 1, "one rank waits for nobody"
+
+
+def test_more_tokens_or_a_faster_interconnect_scale_better():
+    links = sorted(budget.INTERCONNECTS.values(), key=lambda link: link.bytes_per_s)
+    by_link = [budget.scaling(124_439_808, 8192, 1e5, 8, link).efficiency for link in links]
+    assert by_link == sorted(by_link) and 0 < by_link[0] < 0.05 and 0.9 < by_link[-1] < 1
+    by_tokens = [budget.scaling(124_439_808, n, 1e5, 8, links[0]).efficiency for n in (2**10, 2**14, 2**18)]
+    assert by_tokens == sorted(by_tokens)
+
+
+def test_bytes_per_rank_are_those_of_the_paper():
+    """Rajbhandari et al. 2020, figure 1: 7.5 billion parameters on 64 ranks, 120 GB against 1.9 GB."""
+    assert budget.bytes_per_rank(7_500_000_000, 64) == budget.RankBytes(120_000_000_000, 1_875_000_000)
+    assert budget.bytes_per_rank(10, 4) == budget.RankBytes(160, 48)  # a shard of three
+    assert budget.bytes_per_rank(10, 4, gathered_params=5) == budget.RankBytes(160, 48 + 40)
+    assert budget.bytes_per_rank(10, 1, gathered_params=5) == budget.RankBytes(160, 160)
+
+
+def test_when_memory_demands_sharding():
+    assert budget.replicated_limit(1600) == 100 and budget.replicated_limit(1599) == 99
+    assert budget.ranks_needed(100, 1600) == 1 and budget.ranks_needed(101, 1600) == 2
+    assert budget.ranks_needed(100, 1600, gathered_params=50) == 1  # it fits whole, and nothing is gathered
+    for gathered in (0, 50):
+        n = budget.ranks_needed(1000, 1600, gathered)
+        held = [budget.bytes_per_rank(1000, k, gathered).sharded for k in (n - 1, n)]
+        assert held[1] <= 1600 < held[0]
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 2.5, True])
+def test_sizes_are_whole(wrong):
+    for name in ("n_params", "world_size"):
+        for function in (budget.all_reduce_bytes, budget.bytes_per_rank):
+            with pytest.raises(ValueError, match=f"{name} must be a whole number of at least 1, got {wrong}"):
+                function(**{"n_params": 3, "world_size": 2, name: wrong})
+    with pytest.raises(ValueError, match="tokens_per_step"):
+        budget.scaling(1, wrong, 1, 2, "PCIe 4.0 x16")
+    with pytest.raises(ValueError, match="available_bytes"):
+        budget.replicated_limit(wrong)
+
+
+@pytest.mark.parametrize("wrong", [-1, math.inf, math.nan])
+def test_speeds_are_amounts(wrong):
+    with pytest.raises(ValueError, match="bytes_per_s must be a finite number above 0"):
+        budget.Interconnect("none", wrong, "nowhere")
+    with pytest.raises(ValueError, match="tokens_per_s"):
+        budget.scaling(1, 1, wrong, 2, "PCIe 4.0 x16")
+
+
+def test_other_refusals():
+    with pytest.raises(ValueError, match="no interconnect named 'string'; there are NVLink, H100"):
+        budget.scaling(1, 1, 1, 2, "string")
+    with pytest.raises(ValueError, match="gathered_params must be at most n_params = 3, got 4"):
+        budget.bytes_per_rank(3, 2, gathered_params=4)
+    with pytest.raises(ValueError, match="gathered_params must be a whole number of at least 0, got -1"):
+        budget.bytes_per_rank(3, 2, gathered_params=-1)
+    with pytest.raises(ValueError, match="no number of GPUs is enough"):
+        budget.ranks_needed(1000, 800, gathered_params=99)

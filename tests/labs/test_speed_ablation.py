@@ -1,0 +1,269 @@
+"""The harness and the ablation on it: rounds, changes that are kept or left out, ratios, the record, the command."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from helpers.gpt import GPTConfig, preset
+from helpers.labs import budget, speed
+
+TINY = GPTConfig(vocab_size=101, context_length=16, emb_dim=21, n_heads=3, n_layers=2, drop_rate=0.3)
+PEAK = 1e9
+LATER = ("fused-adamw", "chunked-loss")
+MEMORY = {"status": "failed", "reason": "out of memory: much", "out_of_memory": True}
+
+
+class Processes:
+    """Stands in for fresh processes: remembers the jobs, and answers as a test says for a step and a round."""
+
+    def __init__(self) -> None:
+        self.answers, self.seconds, self.jobs, self.asked = {}, {}, [], []
+
+    def __call__(self, command: list[str], env: dict, **rest):
+        function, job = command[-2], json.loads(command[-1])
+        assert int(env["COURSE_THREADS"]) >= 1
+        if function.endswith("cpu_peak"):
+            self.asked.append(job["precision"])
+            return self.done({"status": "ok", "flops": PEAK * len(self.asked), "source": "measured"})
+        assert "TORCHINDUCTOR_CACHE_DIR" in env
+        name = job["changes"][-1]
+        turn = sum(done == name for done, _ in self.jobs)
+        self.jobs.append((name, job))
+        rounds = self.seconds.get(name, [[1.0, 2.0, 4.0]])
+        usual = {
+            "status": "ok", "machine": {"chip": "A chip", "torch": "7"}, "precision": "float32",
+            "seconds": rounds[turn % len(rounds)], "batch_size": job["timed_batch_size"],
+            "compile_s": 9.0 if "compile" in job["changes"] else None, "peak_bytes": 2**20, "losses": [4.0],
+            "grad_norms": [1.0],
+        }  # fmt: skip
+        return self.done(self.answers.get(name, usual))
+
+    @staticmethod
+    def done(report: dict):
+        class Done:
+            returncode, stdout, stderr = 0, json.dumps(report) + "\n", ""
+
+        return Done
+
+
+@pytest.fixture
+def processes(monkeypatch) -> Processes:
+    stand_in = Processes()
+    monkeypatch.setattr("subprocess.run", stand_in)
+    return stand_in
+
+
+def ablate(**changes) -> speed.Record:
+    return speed.ablate(TINY, **{"batch_size": 2, "context_length": 8, "device": "cpu"} | changes)
+
+
+def row(record: speed.Record, name: str) -> speed.Row:
+    return next(row for row in record.rows if row.name == name)
+
+
+# --- The harness ---
+
+
+def test_a_process_reports_skips_and_breaks():
+    found = speed.run("helpers.labs.speed.peaks:cpu_peak", {"precision": "float32", "size": 8}, threads=1)
+    assert found["status"] == "ok" and found["flops"] > 0
+    assert (found["machine"]["torch"], found["machine"]["threads"]) == (torch.__version__, 1)
+    found = speed.run("helpers.labs.speed.update:require", {"changes": ["tf32"], "device": "cpu"}, threads=1)
+    assert (found["status"], found["reason"].split(":")[0]) == ("skipped", "no TF32")
+    found = speed.run("helpers.labs.speed.peaks:cpu_peak", {"precision": "float3"}, threads=1)
+    assert found["status"] == "failed" and "AttributeError" in found["reason"] and "exit code 1" in found["reason"]
+    found = speed.run("torch:empty", {"size": [2**60]}, threads=1)
+    assert found["status"] == "failed" and found["out_of_memory"] and found["reason"].startswith("out of memory")
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory. Tried"), MemoryError()])
+def test_memory_that_ran_out_is_told_from_other_errors(error):
+    assert speed.harness.out_of_memory(error)
+    assert not speed.harness.out_of_memory(RuntimeError("illegal memory access"))
+
+
+def test_rounds_are_interleaved_and_ratios_paired_within_them(monkeypatch):
+    """The machine is twice as fast in the second round: the ratio of each round is 3, 3 and 4, whatever the medians."""
+    order, lines = [], []
+    speeds = iter([10, 30, 20, 60, 10, 40])
+
+    def run(function, job, threads, environment):
+        order.append(job["n"])
+        return {"status": "ok", "speed": next(speeds)}
+
+    monkeypatch.setattr(speed.harness, "run", run)
+    rounds = speed.run_rounds("a:b", {"slow": {"n": 1}, "fast": {"n": 2}}, 3, 7, tell=lines.append)
+    assert order == [1, 2] * 3 and lines[2] == "round 2 of 3: slow"
+    assert speed.harness.ratio("fast", "speed", "slow", rounds) == {"median": 3, "min": 3, "max": 4}
+    assert speed.harness.median("fast", "speed", rounds) == 40
+    assert speed.harness.spread(speed.harness.ratio("fast", "speed", "slow", rounds)) == "3.00 (3.00 to 4.00)"
+    rounds[1]["fast"] = MEMORY
+    assert speed.harness.problem("fast", rounds) == MEMORY and speed.harness.problem("slow", rounds) is None
+    assert speed.harness.ratio("fast", "speed", "other", rounds) is None
+
+
+def test_a_table_is_as_wide_as_its_cells():
+    text = speed.text_table(["a", "b", "c"], [["long", 1, 2], ["x", "a reason that goes on", ""]])
+    assert text.splitlines() == ["a     b  c", "long  1  2", "x     a reason that goes on"]
+
+
+# --- The ablation ---
+
+
+def test_two_real_steps():
+    record = ablate(steps=["chunked-loss", "float32"], updates=2, threads=1, measure_peaks=False)
+    assert [(r.name, r.status, r.agrees) for r in record.rows] == [
+        ("float32", "ok", True), ("chunked-loss", "ok", True),
+    ]  # fmt: skip
+    assert record.rows[1].times_first == record.rows[1].times_before > 0
+    assert all(r.share_of_peak is None and r.peak_bytes > 0 for r in record.rows) and not record.peaks
+    assert record.machine["torch"] == torch.__version__ and record.machine["threads"] == 1
+    assert record.settings["config"]["drop_rate"] == 0
+
+
+def test_ratios_and_peaks(processes):
+    """Twice as fast a machine in the second round: the ratio of each round is 2 and 4, whatever the medians."""
+    processes.seconds = {"float32": [[8.0, 8.0], [4.0, 4.0]], "half": [[4.0, 4.0], [1.0, 1.0]]}
+    record = ablate(steps=["float32", "half"], rounds=2, updates=2)
+    assert [name for name, _ in processes.jobs] == ["float32", "half"] * 2
+    half = row(record, "half")
+    assert (half.times_before, half.times_first) == (3.0, 3.0)
+    assert (half.tokens_per_s, half.slowest, half.fastest) == ((4 + 16) / 2, 4.0, 16.0)
+    assert record.peaks["float32"]["flops"] == 2 * PEAK, "the best of two"
+    assert half.share_of_peak == pytest.approx(3 * budget.matmul_flops_per_token(TINY, 8) * 10 / (2 * PEAK))
+
+
+def test_each_change_is_kept_and_the_batch_grows_last(processes):
+    ablate()
+    n_steps = len(speed.in_order(None, "cpu"))
+    assert [len(job["changes"]) for _, job in processes.jobs] == list(range(1, n_steps + 1))
+    assert [job["timed_batch_size"] for _, job in processes.jobs] == [2] * (n_steps - 1) + [4]
+    ablate(steps=["larger-batch"], larger_batch=7)
+    assert processes.jobs[-1][1]["timed_batch_size"] == 7 and processes.jobs[-1][1]["batch_size"] == 2
+
+
+@pytest.mark.parametrize(
+    ("report", "kept"),
+    [
+        ({"status": "skipped", "reason": "no bfloat16 instructions"}, False),
+        ({"status": "failed", "reason": "Error: broken (exit code 1)"}, False),
+        (MEMORY, True),
+    ],
+)
+def test_a_step_that_did_not_run_is_reported_and_not_tried_again(report, kept, processes):
+    processes.answers = {"half": report}
+    record = ablate(steps=["float32", "half", *LATER], rounds=2)
+    assert [name for name, _ in processes.jobs].count("half") == 1
+    assert all(("half" in job["changes"]) == kept for name, job in processes.jobs if name in LATER)
+    half = row(record, "half")
+    assert (half.status, half.reason, half.tokens_per_s) == (report["status"], report["reason"], None)
+    assert report["reason"] in str(record) and report["reason"] in record.cells()[1]
+    assert row(record, "fused-adamw").times_before == 1.0, "beside the step before it that ran"
+    assert len(record.measured) == 3
+
+
+def test_a_first_step_without_memory_leaves_the_next_as_the_first(processes):
+    processes.answers = {"float32": MEMORY}
+    half = row(ablate(steps=["float32", "half"]), "half")
+    assert half.check == "the first" and half.times_before is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"batch_size": 0}, "batch_size must be a whole number of at least 1, got 0"),
+        ({"context_length": 17}, "17 exceeds"),
+        ({"updates": 0}, "updates"),
+        ({"warmup": -1}, "warmup must be a whole number of at least 0"),
+        ({"rounds": 1.5}, "rounds"),
+        ({"threads": 0}, "threads"),
+        ({"larger_batch": 0}, "larger_batch"),
+        ({"steps": ["fast"]}, "'fast'"),
+        ({"device": "mps"}, "cpu or cuda"),
+    ],
+)
+def test_ablate_refuses(changes, says, processes):
+    with pytest.raises(ValueError, match=says):
+        ablate(**changes)
+    assert not processes.jobs
+
+
+# --- The record and the command ---
+
+
+def test_a_record_is_written_and_read(processes, tmp_path):
+    processes.answers = {"compile": {"status": "skipped", "reason": "no C++ compiler (g++)"}}
+    record = ablate(steps=["float32", "half", "compile"])
+    path = record.write(tmp_path / "folder" / "record.json")
+    assert speed.Record.read(path) == record
+    text = path.read_text(encoding="utf-8")
+    assert str(tmp_path) not in text and "no C++ compiler" in text
+    assert record.label == f"A chip, {record.machine['threads']} threads"
+    assert all(len(cells) == len(speed.COLUMNS) for cells in record.cells())
+    with pytest.raises(FileNotFoundError):
+        speed.Record.read(tmp_path / "other.json")
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda c: [], "of the kind"),
+        (lambda c: c | {"kind": "memory"}, "of the kind"),
+        (lambda c: {k: v for k, v in c.items() if k != "machine"}, "machine"),
+        (lambda c: c | {"rows": [c["rows"][0] | {"speed": 1}]}, "speed"),
+        (lambda c: c | {"rows": [c["rows"][0] | {"tokens_per_s": None}]}, "is damaged"),
+        (lambda c: c | {"settings": {}}, "config"),
+    ],
+)
+def test_foreign_and_damaged_files_are_refused(damage, says, processes, tmp_path):
+    path = ablate(steps=["float32"]).write(tmp_path / "record.json")
+    path.write_text(json.dumps(damage(json.loads(path.read_text(encoding="utf-8")))), encoding="utf-8")
+    with pytest.raises(ValueError, match=says):
+        speed.Record.read(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"step,tokens"])
+def test_what_is_no_json_is_refused(content, tmp_path):
+    (tmp_path / "record.json").write_bytes(content)
+    with pytest.raises(ValueError, match=r"record\.json is no JSON"):
+        speed.Record.read(tmp_path / "record.json")
+
+
+def test_the_course_s_record_is_read():
+    path = Path(__file__).parents[2] / "notebooks" / "data" / "ablation_cpu.json"
+    record = speed.Record.read(path)
+    assert [row.name for row in record.measured] == list(speed.in_order(None, "cpu"))
+    assert all(row.agrees for row in record.rows)
+
+
+def test_the_command_prints_a_table_and_writes_the_record(processes, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    arguments = ["--preset", "course-small", "--device", "cpu", "--context-length", "64", "--rounds", "1"]
+    assert speed.main(arguments) == 0
+    record = speed.Record.read("ablation_cpu.json")
+    shown = capsys.readouterr()
+    assert str(record) in shown.out and "larger-batch" in shown.err
+    assert record.settings["config"] == replace(preset("course-small"), drop_rate=0.0).__dict__
+    assert row(record, "compile").compile_s == 9.0
+
+
+def test_the_command_fails_where_a_step_differs(processes, tmp_path, capsys):
+    processes.answers["half"] = {
+        "status": "ok", "precision": "float32", "seconds": [1.0], "batch_size": 4, "compile_s": None, "peak_bytes": 1,
+        "losses": [5.0], "grad_norms": [1.0],
+    }  # fmt: skip
+    arguments = ["--preset", "course-small", "--device", "cpu", "--steps", "float32", "half"]
+    assert speed.main([*arguments, "--output", str(tmp_path / "record.json")]) == 1
+    assert "DIFFERS" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("wrong", [["--batch-size", "0"], ["--steps", "fast"], ["--context-length", "9999"]])
+def test_the_command_line_refuses(wrong, processes, capsys):
+    with pytest.raises(SystemExit):
+        speed.main(["--device", "cpu", *wrong])
+    assert "error" in capsys.readouterr().err and not processes.jobs
