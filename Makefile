@@ -1,17 +1,20 @@
 # The course in two commands: `make lab` to study, `make test` to check. `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help lab test test-unit test-notebooks test-processors test-live test-browser drill bench pretrained lint format notebooks \
+.PHONY: help lab test test-unit test-notebooks test-processors test-avx2 test-live test-colab colab test-browser drill bench pretrained lint format notebooks \
 	stamp hooks clean
 
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+COLAB_BIN := .venv-colab/bin
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 CELL_TIMEOUT := 120
 BROWSER_TESTS ?= tests/browser
 LAB_ARGS ?=
 # Notebooks run without a network: what asks for one is sent to a port where nobody answers
 NO_NETWORK := HF_HUB_OFFLINE=1 http_proxy=http://127.0.0.1:9 https_proxy=http://127.0.0.1:9 no_proxy=127.0.0.1,localhost
+# A processor that has AVX2 and nothing newer
+AVX2 := MKL_ENABLE_INSTRUCTIONS=AVX2 ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 PIP_ARGS ?=
 
@@ -23,9 +26,9 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 \
 	&& { echo $$p; break; }; done)
 
-# An environment that was moved, or whose Python is gone, is made anew
+# An environment that was cut short or moved, or whose Python is gone, is made anew
 ifneq ($(wildcard $(STAMP)),)
-ifneq ($(shell $(BIN)/python -c "print(1)" 2>/dev/null),1)
+ifneq ($(shell test ! -e $(VENV)/.unfinished && $(BIN)/python -c "import pip; print(1)" 2>/dev/null),1)
 .PHONY: $(STAMP)
 endif
 endif
@@ -34,10 +37,12 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
 lab: $(STAMP) ## install what is missing and open the notebooks in JupyterLab
-	-@$(BIN)/python -m jupyter trust $(NOTEBOOKS) >/dev/null
+	@test -w "$$HOME" || { echo "$$HOME, where Jupyter keeps its settings, cannot be written: HOME=/some/folder make lab"; exit 1; }
+	-@$(BIN)/python tools/notebooks.py trust
 	$(BIN)/python -m jupyterlab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks $(AS_ROOT) $(LAB_ARGS)
 
-test: test-unit test-notebooks ## unit tests, then every notebook re-run and compared with its stored outputs
+test: $(STAMP) ## unit tests, then every notebook re-run and compared with its stored outputs
+	@failed=0; $(MAKE) test-unit || failed=1; $(MAKE) test-notebooks || failed=1; exit $$failed
 
 test-unit: $(STAMP)
 	$(BIN)/python -m pytest tests
@@ -46,12 +51,24 @@ test-notebooks: $(STAMP)
 	$(NO_NETWORK) $(BIN)/python -m pytest -p tests.nbval_tolerance --nbval --nbval-current-env --nbval-cell-timeout=$(CELL_TIMEOUT) \
 		--nbval-sanitize-with tests/nbval_sanitize.cfg --durations=5 $(NOTEBOOKS)
 
-test-processors: $(STAMP) ## the notebooks' stored outputs against other instruction sets and thread counts
-	ATEN_CPU_CAPABILITY=default $(MAKE) test-notebooks
-	ATEN_CPU_CAPABILITY=avx2 $(MAKE) test-notebooks
-	MKL_ENABLE_INSTRUCTIONS=AVX2 ONEDNN_MAX_CPU_ISA=AVX2 $(MAKE) test-notebooks
-	COURSE_THREADS=1 $(MAKE) test-notebooks
-	COURSE_THREADS=2 $(MAKE) test-notebooks
+test-processors: $(STAMP) ## unit tests and notebooks as other processors and thread counts compute them
+	$(AVX2) $(MAKE) test
+	ATEN_CPU_CAPABILITY=default $(MAKE) test
+	COURSE_THREADS=1 $(MAKE) test
+	COURSE_THREADS=2 $(MAKE) test
+
+test-avx2: $(STAMP) ## the short form of it: what is computed with floats, and two notebooks, without AVX-512 and AMX
+	$(AVX2) $(BIN)/python -m pytest tests/gpt tests/labs/test_pretrain_sharded.py
+	$(AVX2) $(MAKE) test-notebooks NOTEBOOKS='notebooks/02_the_loss_in_six_steps.ipynb notebooks/04_the_training_loop.ipynb'
+
+colab: $(STAMP) ## one zip for Colab: upload it there or to Drive
+	$(BIN)/python -m tools.colab
+
+test-colab: $(STAMP) ## first cells and all notebooks with Colab's versions (3 GB, once): make test-colab PYTHON=python3.12
+	$(BIN)/python -m tools.colab --out build/pretraining-a-gpt.zip
+	test -x $(COLAB_BIN)/python || $(PYTHON) -m venv .venv-colab
+	$(COLAB_BIN)/python -m pip install --quiet -r tests/colab/requirements.txt
+	COURSE_ZIP=$(CURDIR)/build/pretraining-a-gpt.zip $(COLAB_BIN)/python -m pytest -c tests/colab/pytest.ini tests/colab
 
 test-live: $(STAMP) ## as in a class: run each notebook, then its predictions and its plan's cells again in the same kernel
 	$(NO_NETWORK) $(BIN)/python -m tools.again $(NOTEBOOKS)
@@ -98,8 +115,4 @@ $(STAMP): requirements.txt pyproject.toml helpers/lab.py
 		echo "Install one (python.org; Debian and Ubuntu: apt install python3 python3-venv; macOS: brew install python),"; \
 		echo "or name it: make lab PYTHON=/path/to/python3.12"; exit 1; }
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and "%s is Python %d.%d; this course needs 3.11 or newer: make lab PYTHON=/path/to/python3.12" % (sys.executable, v[0], v[1]))'
-	@test -x $(BIN)/python && $(BIN)/python -c '' || { rm -rf $(VENV); $(PYTHON) -m venv $(VENV); }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -r requirements.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@$(BIN)/python -m helpers.lab >/dev/null
-	@touch $(STAMP)
+	@$(PYTHON) tools/install.py $(VENV) $(STAMP) $(PIP_ARGS)

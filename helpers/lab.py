@@ -32,7 +32,10 @@ def settings() -> dict[str, dict]:
     """File below the environment's folder -> what has to stand in it."""
     return {
         SERVER: {"ServerApp": {"kernel_websocket_connection_class": "helpers.lab.PromptConnection"}},
-        LAB: {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}},
+        LAB: {
+            "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
+            "@jupyterlab/notebook-extension:tracker": {"showHiddenCellsButton": True},  # opens a figure's folded code
+        },
     }
 
 
@@ -61,11 +64,10 @@ def _merged(path: Path, new: dict[str, dict]) -> dict:
 
 
 def main() -> None:
-    environment = Path(sys.prefix)
-    if sys.prefix == sys.base_prefix and not (environment / "conda-meta").is_dir():
-        raise SystemExit(f"{environment} is the machine's own Python: activate the environment of the course first")
+    if sys.prefix == sys.base_prefix and not Path(sys.prefix, "conda-meta").is_dir():
+        raise SystemExit(f"{sys.prefix} is the machine's own Python: activate the environment of the course first")
     try:
-        written = write_settings(environment)
+        written = write_settings(Path(sys.prefix))
     except ValueError as error:
         raise SystemExit(str(error)) from None
     print("JupyterLab's settings for the course:", *written, sep="\n  ")

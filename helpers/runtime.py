@@ -25,7 +25,7 @@ class Lab:
     """What the notebook runs on.
 
     device      where tensors live
-    precision   dtype of the matrix products under autocast: float32, bfloat16 or float16
+    precision   dtype of the matmuls under autocast: float32, bfloat16 or float16
     grad_scaler whether gradients need a scaler (float16 only)
     model       name of the preset that this machine can train in class time
     seed        what Python, numpy and torch were seeded with
@@ -43,8 +43,8 @@ class Lab:
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else f"{self.threads} threads"
         precision = str(self.precision).removeprefix("torch.")
         python = ".".join(map(str, sys.version_info[:3]))
-        where = f"{self.device.type} ({name}) · {precision}"
-        return f"{where} · model {self.model} · torch {torch.__version__} · Python {python}"
+        versions = f"torch {torch.__version__} · Python {python}"
+        return f"{self.device.type} ({name}) · {precision} · model {self.model} · {versions}"
 
 
 def start(seed: int = 0) -> Lab:
@@ -62,6 +62,8 @@ def start(seed: int = 0) -> Lab:
     torch.manual_seed(seed)
     threads = _threads()
     torch.set_num_threads(threads)
+    if torch.get_num_threads() != threads:
+        raise RuntimeError(f"torch keeps {torch.get_num_threads()} threads, expected {threads}: restart the kernel")
     device = pick_device()
     precision = pick_precision(device)
     model = "book-124m" if device.type == "cuda" else "course-small"
@@ -74,20 +76,19 @@ def threads_in_use() -> int:
 
 
 def pick_device() -> torch.device:
-    """CUDA where there is a card, otherwise the CPU (Apple's MPS is left to whoever asks for it)."""
+    """CUDA where there is a GPU, otherwise the CPU (Apple's MPS is left to whoever asks for it)."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def pick_precision(device: torch.device) -> torch.dtype:
-    """bfloat16 from compute capability 8.0, float16 on older cards (a T4 is 7.5), float32 on a CPU."""
+    """bfloat16 from compute capability 8.0, float16 on older GPUs (a T4 is 7.5), float32 on a CPU."""
     if device.type != "cuda":
         return torch.float32
-    capable = torch.cuda.get_device_capability(device) >= MIN_BF16_CAPABILITY
-    return torch.bfloat16 if capable else torch.float16
+    return torch.bfloat16 if torch.cuda.get_device_capability(device) >= MIN_BF16_CAPABILITY else torch.float16
 
 
 def memory_bytes(device: torch.device) -> int | None:
-    """All the memory that the device has, in use or not: a card's own, else the machine's; None where it is not known.
+    """All the memory that the device has, in use or not: a GPU's own, else the machine's; None where it is not known.
 
     What a container is allowed of the machine's is not looked at.
     """

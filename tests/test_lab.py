@@ -28,6 +28,7 @@ def test_both_files_are_written_where_jupyter_looks(tmp_path: Path):
         "kernel_websocket_connection_class": "helpers.lab.PromptConnection"
     }
     assert json.loads(overrides.read_text())[NEWS] == {"fetchNews": "false", "checkForUpdates": False}
+    assert json.loads(overrides.read_text())["@jupyterlab/notebook-extension:tracker"]["showHiddenCellsButton"] is True
     asked = "from jupyter_core.paths import ENV_CONFIG_PATH as c, ENV_JUPYTER_PATH as d; print(c[0]); print(d[0])"
     answer = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
     config, data = answer.stdout.splitlines()

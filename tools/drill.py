@@ -36,7 +36,7 @@ PLAN = {
     "save_every": 2,
 }
 N_WORDS = 1500
-UNFINISHED = (".writing-", ".replaced-", ".unfinished")
+UNFINISHED = (".unfinished", ".replaced")
 WEIGHTS = ("model/model.safetensors", "best/model.safetensors")
 MAX_SECONDS = 120  # of one process
 POLL_SECONDS = 0.0005

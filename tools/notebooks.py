@@ -3,6 +3,7 @@
     python tools/notebooks.py stamp [--check]
     python tools/notebooks.py run [NOTEBOOK ...]
     python tools/notebooks.py tidy [--check] [NOTEBOOK ...]
+    python tools/notebooks.py trust
 
 The repository's address stands once, in pyproject.toml under [project.urls]; `stamp` carries it everywhere else.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import subprocess
 import sys
 import time
 import tomllib
@@ -27,6 +29,8 @@ NOTEBOOKS = ROOT / "notebooks"
 CELL_TIMEOUT_S = 120
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 KEPT_CELL_METADATA = {"tags", "jupyter"}
+FOLDED = "hide-input"  # the tag; what JupyterLab folds by is `source_hidden`
+MAX_OPEN_LINES = 12  # of the code of a figure: more would push the figure off a laptop's screen
 Change = Callable[[nbformat.NotebookNode, Path], None]
 BADGE_ID = "badge"
 SETUP_ID = "setup"
@@ -36,18 +40,25 @@ BADGE = (
     "[Open in Colab]({colab}) · [lecture notes](../lecture_notes/{stem}.md), "
     "also [online]({blob}/lecture_notes/{stem}.md) · prose CC BY 4.0, code MIT"
 )
+NO_ADDRESS = "-address-not-set-"  # no account can bear a name that begins with a hyphen
+# The course may lie here, above (a laptop), below (an unpacked zip), on a mounted Drive, or be installed
 SETUP = """\
-import importlib.util, pathlib, subprocess, sys
+import glob, importlib.util as find, os, shutil, sys
 
-address = "git+{address}"  # from pyproject.toml, by `make stamp`
-sys.path[:0] = [str(p) for p in pathlib.Path.cwd().parents if (p / "helpers" / "runtime.py").exists()][:1]
-if importlib.util.find_spec("helpers") is None and "google.colab" in sys.modules:
-    subprocess.check_call([sys.executable, "-m", "pip", "install", "-q", address])
-from helpers import runtime  # not found? Start Jupyter with `make lab` in the course's folder
-
-lab = runtime.start(seed=0)
-assert runtime.threads_in_use() == lab.threads, "torch was already busy with other threads: restart the kernel"
-print(lab)"""
+near = ["", "../", "../../", "*/", "drive/MyDrive/", "drive/MyDrive/*/", "drive/MyDrive/*/*/"]
+if not os.path.isdir("pretraining-a-gpt"):
+    _ = [shutil.unpack_archive(p) for d in near for p in glob.glob(d + "pretraining-a-gpt.zip")]
+{download}found = [os.path.abspath(p) for d in near for p in glob.glob(d + "helpers/runtime.py")]
+sys.path[:0] = [os.path.dirname(os.path.dirname(p)) for p in found[:1]]
+if not found and getattr(find.find_spec("helpers"), "submodule_search_locations", None) is None:
+    sys.exit("The course's `helpers` is not here, or a helpers.py of your own hides it: rename that.\\nOn Colab upload "
+             "pretraining-a-gpt.zip (`make colab` makes it)\\nor mount a Drive with it; else `make lab`.\\nThen again.")
+from helpers import runtime
+print(lab := runtime.start(seed=0))"""
+DOWNLOAD = """\
+if not find.find_spec("helpers") and not any(glob.glob(d + "helpers/runtime.py") for d in near):
+    os.system("git clone -q --depth 1 {address} pretraining-a-gpt")
+"""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -58,7 +69,10 @@ def main(arguments: list[str] | None = None) -> int:
     tidy_parser = commands.add_parser("tidy")
     tidy_parser.add_argument("--check", action="store_true")
     tidy_parser.add_argument("files", nargs="*", type=Path)
+    commands.add_parser("trust")
     options = parser.parse_args(arguments)
+    if options.command == "trust":
+        return trust(as_committed())
     if options.command == "run":
         return run(options.files or every_notebook())
     if options.command == "stamp":
@@ -96,18 +110,27 @@ def stamp(notebook: nbformat.NotebookNode, path: Path) -> None:
             raise ValueError(f"{path.name} needs a cell with the id {wanted!r}; it has {', '.join(cells)}")
     blob = f"{repository()}/blob/main"
     cells[BADGE_ID].source = BADGE.format(colab=colab_address(path), blob=blob, stem=path.stem)
-    cells[SETUP_ID].source = SETUP.format(address=repository())
+    download = "" if NO_ADDRESS in repository() else DOWNLOAD.format(address=repository())
+    cells[SETUP_ID].source = SETUP.format(download=download)
     cells[SETUP_ID].metadata["tags"] = ["nbval-ignore-output"]
 
 
 def tidy(notebook: nbformat.NotebookNode, path: Path) -> None:
-    """Drop what editors leave behind (times, widget state, folders); keep tags, ids, outputs and counts."""
+    """Fold a figure's long code; drop what editors leave behind (times, widget state, folders); keep all else."""
     notebook.metadata = nbformat.from_dict({"kernelspec": KERNELSPEC, "language_info": {"name": "python"}})
     for cell in notebook.cells:
         cell.metadata = nbformat.from_dict({k: v for k, v in cell.metadata.items() if k in KEPT_CELL_METADATA})
+        if is_long_figure(cell):
+            cell.metadata["jupyter"] = {"source_hidden": True}
+            cell.metadata["tags"] = sorted({*cell.metadata.get("tags", []), FOLDED})
         for output in cell.get("outputs", []):
             if output.output_type == "error":
                 output.traceback = [without_folders(line) for line in output.traceback]
+
+
+def is_long_figure(cell: nbformat.NotebookNode) -> bool:
+    """Whether the cell does nothing but draw, as its id says, and takes more lines than stay open."""
+    return "figure" in cell["id"] and cell.cell_type == "code" and len(cell.source.splitlines()) > MAX_OPEN_LINES
 
 
 def without_folders(line: str) -> str:
@@ -144,6 +167,20 @@ def stamp_readme(only_check: bool) -> bool:
         if not only_check:
             readme.write_text(after, encoding="utf-8")
     return after != before
+
+
+def as_committed() -> list[Path]:
+    """The course's notebooks that are as git has them: scripts in the outputs of any other may be anybody's."""
+    git = ["git", "-C", str(ROOT)]
+    known = subprocess.run([*git, "ls-files", "notebooks"], capture_output=True, text=True).stdout.split()
+    changed = subprocess.run([*git, "diff", "--name-only", "HEAD", "--", "notebooks"], capture_output=True, text=True)
+    return [ROOT / name for name in known if name.endswith(".ipynb") and name not in changed.stdout.split()]
+
+
+def trust(paths: list[Path]) -> int:
+    """Let JupyterLab show the stored outputs of `paths` with their scripts; a card works after a run in any case."""
+    command = [sys.executable, "-m", "jupyter", "trust", *map(str, paths)]
+    return subprocess.run(command, capture_output=True).returncode if paths else 0
 
 
 def run(paths: list[Path]) -> int:

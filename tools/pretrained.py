@@ -22,7 +22,7 @@ import torch
 from helpers import runtime
 from helpers.gpt import GPT, GPTConfig, LossReport, bits_per_byte, data, generate, perplexity, tokenizer, train
 from helpers.labs import pretrain, pretrained
-from helpers.storage import checkpoint
+from helpers.storage import checkpoint, open_ids
 from tools import corpus
 
 PLAN = pretrained.FOLDER / "plan.json"
@@ -83,7 +83,7 @@ def card(model: GPT, saved: checkpoint.SavedModel, texts: Path, run: Path, out: 
     training, held_out = (sizes["totals"][split] for split in corpus.SPLITS)
     config = model.config
     T = config.context_length
-    ids = torch.from_numpy(data.open_ids(run / "ids" / "validation.npy").astype("int64"))
+    ids = torch.from_numpy(open_ids(run / "ids" / "validation.npy").astype("int64"))
     return TEMPLATE.read_text(encoding="utf-8").format(
         n_params=model.n_params,
         n_bytes=(out / "model" / "model.safetensors").stat().st_size,

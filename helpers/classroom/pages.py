@@ -13,6 +13,7 @@ CARD = f"{FONT} background-color: #ffffff; color: #16191d; padding: 10px 14px; m
 SHADE = (0, 114, 178)  # Okabe and Ito's blue, as in the figures
 DARKEST = 0.62  # share of SHADE at the top of the scale: dark text on it keeps a contrast of 4.5
 LINE_BREAK = "<br>"
+DOLLAR = "<span>$</span>"  # alone in an element it opens no formula: MathJax looks within a piece of text
 SHOWN_DIGITS = 1  # decimals of the numbers in a shaded text
 
 
@@ -44,7 +45,7 @@ def text_heatmap(
     tokens  N pieces of text in order, spaces and line breaks as they are
     values  N finite numbers, or None for a token that has none (the first one has no prediction); rounded to one
             decimal before they are shaded, so that another machine's last digits change no colour
-    label   what the numbers are ("surprise"), unit theirs ("nats")
+    label   what the numbers are ("surprisal"), unit theirs ("nats")
     vmin    the number that stays white, vmax the darkest one; None: the smallest and the largest given
     return  an object that a notebook shows; styles are inline, so that a sanitiser leaves them alone
 
@@ -66,16 +67,15 @@ def text_heatmap(
     body = "".join(_token(t, v, low, high, label, unit) for t, v in zip(tokens, values, strict=True))
     steps = [low + (high - low) * i / 4 for i in range(5)]
     legend = " ".join(f'<span style="{_shade(v, low, high)}; padding: 1px 8px">{v:.1f}</span>' for v in steps)
-    name, measure = html.escape(label), html.escape(unit)
     markup = (
-        f'<div style="{CARD}"><div style="{FONT}">{name} in {measure}: {legend}</div>'
+        f'<div style="{CARD}"><div style="{FONT}">{escaped(label)} in {escaped(unit)}: {legend}</div>'
         f'<div style="{FONT} line-height: 2.3; margin-top: 8px">{body}</div></div>'
     )
     return Html(markup, f"{len(tokens)} tokens shaded by {label}, {min(known):.1f} to {max(known):.1f} {unit}")
 
 
 def _token(token: str, value: float | None, low: float, high: float, label: str, unit: str) -> str:
-    shown = html.escape(token).replace("\n", f"↵{LINE_BREAK}").replace("\t", "⇥")
+    shown = escaped(token).replace("\n", f"↵{LINE_BREAK}").replace("\t", "⇥")
     shown = shown.replace(" ", "\u00b7") if not token.strip(" ") else shown
     if value is None:
         return f"<span>{shown}</span>"
@@ -110,26 +110,43 @@ def table(rows: Sequence[Sequence[object]], columns: Sequence[str], caption: str
             )
     right = [bool(rows) and all(_is_number(row[j]) for row in rows) for j in range(len(columns))]
     head = "".join(_cell("th", name, right[j], "600", "#5b6470") for j, name in enumerate(columns))
-    body = "".join(
-        "<tr>" + "".join(_cell("td", _number(x), right[j], "400", "#d5dae0") for j, x in enumerate(row)) + "</tr>"
-        for row in rows
-    )
-    title = (
-        f'<caption style="{FONT} color: #16191d; text-align: left; padding: 0 0 6px">{html.escape(caption)}</caption>'
-    )
+    shown = [[readable(cell, zeros=True) for cell in row] for row in rows]
+    cells = ("".join(_cell("td", cell, right[j], "400", "#d5dae0") for j, cell in enumerate(row)) for row in shown)
+    style = f"{FONT} color: #16191d; text-align: left; padding: 0 0 6px"
     markup = (
         f'<div style="{CARD}"><table style="border-collapse: collapse; margin: 0; color: #16191d">'
-        f"{title if caption else ''}"
-        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        + (f'<caption style="{style}">{escaped(caption)}</caption>' if caption else "")
+        + f"<thead><tr>{head}</tr></thead><tbody>{''.join(f'<tr>{row}</tr>' for row in cells)}</tbody></table></div>"
     )
-    lines = ["  ".join(map(str, columns)), *("  ".join(_number(x) for x in row) for row in rows)]
-    return Html(markup, "\n".join([caption, *lines] if caption else lines))
+    lines = [caption] * bool(caption) + ["  ".join(line) for line in [columns, *shown]]
+    return Html(markup, "\n".join(lines))
+
+
+def escaped(text: str) -> str:
+    """HTML that shows `text` as it is: no tag, no entity, and between two dollar signs no formula."""
+    return html.escape(text).replace("$", DOLLAR)
+
+
+def readable(value: object, zeros: bool = False) -> str:
+    """A float with 4 significant digits (whole from 1,000 on), an int with separators, yes or no, a word as it is.
+
+    zeros  whether zeros at the end of a float stay, as a column of a table wants them
+    """
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if not isinstance(value, Real):
+        return str(value)
+    if isinstance(value, Integral):
+        return f"{value:,}"
+    if abs(float(f"{value:.4g}")) >= 1000:  # as it will be rounded
+        return f"{value:,.0f}"
+    return f"{float(value):{'#' if zeros else ''}.4g}" if value else "0"
 
 
 def _cell(tag: str, content: str, right: bool, weight: str, line: str) -> str:
     style = f"{FONT} font-weight: {weight}; text-align: {'right' if right else 'left'}; padding: 4px 14px 4px 4px; "
     style += f"background-color: #ffffff; border-bottom: 1px solid {line}"
-    return f'<{tag} style="{style}">{html.escape(content)}</{tag}>'
+    return f'<{tag} style="{style}">{escaped(content)}</{tag}>'
 
 
 def _is_number(cell: object) -> bool:
@@ -141,13 +158,3 @@ def _is_number(cell: object) -> bool:
             return False
         return True
     return isinstance(cell, Real) and not isinstance(cell, bool)
-
-
-def _number(cell: object) -> str:
-    if isinstance(cell, bool) or not isinstance(cell, Real):
-        return str(cell)
-    if isinstance(cell, Integral):
-        return f"{cell:,}"
-    if abs(float(f"{cell:.4g}")) >= 1000:  # as it will be rounded
-        return f"{cell:,.0f}"
-    return f"{cell:#.4g}" if abs(cell) >= 1e-4 else f"{cell:.3e}" if cell else "0"

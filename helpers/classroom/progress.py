@@ -37,8 +37,7 @@ def bar(records: Iterable[Record], n_steps: int, done: int = 0) -> Iterator[Reco
     with tqdm(total=n_steps, initial=done, unit="step", disable=not watched(), dynamic_ncols=True) as progress:
         losses: dict[str, str] = {}
         for record in records:
-            name = "loss" if isinstance(record, Update) else "validation"
-            losses[name] = f"{record.loss_nats:.3f}"
+            losses["loss" if isinstance(record, Update) else "validation"] = f"{record.loss_nats:.3f}"
             progress.set_postfix(losses, refresh=False)
             progress.update(isinstance(record, Update))
             yield record
@@ -49,7 +48,7 @@ def live(
 ) -> Iterator[Record]:
     """`bar`, and in a notebook the curves as they grow; when the run is over they go, for a figure that stays.
 
-    references  name -> loss in nats, drawn as lines: ln V, the entropy of the language
+    references  name -> loss in nats, drawn as lines: ln V, the entropy rate of the language
     the rest    as for `bar`
     """
     seen: list[Record] = []
@@ -72,12 +71,8 @@ def loss_figure(records: Iterable[Record], title: str, references: dict[str, flo
     """
     training, validation = curves(records)
     series = {"training, this batch": training, "validation": validation}
-    ax = plots.lines(
-        {name: curve for name, curve in series.items() if curve.steps},
-        title=title,
-        xlabel="updates made",
-        ylabel="loss in nats per token",
-    )
+    known = {name: curve for name, curve in series.items() if curve.steps}
+    ax = plots.lines(known, title=title, xlabel="updates made", ylabel="loss in nats per token")
     for name, value in (references or {}).items():
         plots.reference_line(ax, value, name)
     return ax

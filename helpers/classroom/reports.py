@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from numbers import Integral, Real
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from helpers.classroom.pages import readable
 from helpers.gpt import Record, Update
 from helpers.labs import metrics
+from helpers.labs.metrics import markdown_table, markdown_text
+from helpers.storage import write_aside
 
+ASSET = Path(__file__).parents[1] / "assets" / "weekly_report.json"
 FILE_NAME = "weekly_report.md"
 FIGURE_DPI = 150
 MARK = "**To write:**"
@@ -36,50 +40,10 @@ class Heading(NamedTuple):
     asks: str
 
 
-HEADINGS = (
-    Heading(
-        "concepts",
-        "Explicação de conceitos importantes do exercício feito",
-        "The exercise's important concepts, explained",
-        "two or three concepts in words of your own, each with the number of this run that shows it",
-    ),
-    Heading(
-        "correctness",
-        "Técnicas para garantir que a implementação está correta",
-        "How you made sure that the implementation is right",
-        "which checks you made before the long run, what each would have caught, and what it gave",
-    ),
-    Heading(
-        "tricks",
-        "Truques de código que funcionaram",
-        "Tricks of code that worked",
-        "a few lines of code that saved time or memory, and how much",
-    ),
-    Heading(
-        "problems",
-        "Problemas e soluções no desenvolvimento",
-        "Problems and their solutions",
-        "what went wrong, how you noticed, and what mended it",
-    ),
-    Heading(
-        "results",
-        "Resultados interessantes/inesperados",
-        "Interesting or unexpected results",
-        "what you expected of each number here, what came, and why",
-    ),
-    Heading(
-        "basic_question",
-        'Uma dúvida "básica" que você ou os colegas possam ter',
-        'A "basic" question that you or others may have',
-        "a question that you would not dare to ask, and what you know of its answer",
-    ),
-    Heading(
-        "advanced_topic",
-        'Um tópico "avançado" para discutirmos',
-        'An "advanced" topic to discuss',
-        "a question that this run raises and does not answer, and the experiment that would",
-    ),
-)
+@cache
+def headings() -> tuple[Heading, ...]:
+    """The class's seven, in order."""
+    return tuple(Heading(**heading) for heading in json.loads(ASSET.read_text(encoding="utf-8")))
 
 
 def write(
@@ -95,16 +59,16 @@ def write(
     figures: Sequence[tuple[Axes | Figure, str]] = (),
     overwrite: bool = False,
 ) -> Path:
-    """Write the report and its figures, whole or not at all, and return the path of the Markdown file.
+    """Write the report and its figures, and return the path of the Markdown file.
 
     folder     made if it is missing; the folder above it must be there
-    sections   your own words in Markdown, by the keys of HEADINGS ("concepts", "correctness", ...). A section without
+    sections   your own words in Markdown, by the keys of `headings` ("concepts", "correctness", ...). A section without
                words gets a line that says what to write
-    checks     what was checked and what it gave, for "correctness": {"loss on 100 texts by heart": 0.02, ...}
+    checks     what was checked and what it gave, for "correctness": {"loss on 100 memorised texts": 0.02, ...}
     settings   of the run, for "results"; {"model": "opt-125m", "learning rate": 3e-4, ...}
     records    a run's records by its name, for a table of losses with a row for each evaluation
     results    perplexities by name, each of which comes with its protocol card
-    samples    texts that the model wrote, by their prompts
+    samples    texts that the model generated, by their prompts
     figures    (axes or figure, alternative text), saved as PNG beside the report
     overwrite  True replaces the report that is there, your changes in it too
 
@@ -118,24 +82,29 @@ def write(
     _check(path, title, sections, overwrite)
     pictures = [_picture(number, drawn, alt) for number, (drawn, alt) in enumerate(figures, 1)]
     shown = [
-        ("Settings", _table(("setting", "value"), list((settings or {}).items()))),
+        ("Settings", _table(("setting", "value"), (settings or {}).items())),
         ("Losses", _table(LOSS_COLUMNS, [row for run in (records or {}).items() for row in _losses(*run)])),
         *((f"Perplexity: {name}", result.card()) for name, result in (results or {}).items()),
         *((f"Sample {i}", _sample(*pair)) for i, pair in enumerate((samples or {}).items(), 1)),
         ("Figures", "\n\n".join(picture.markdown for picture in pictures)),
     ]
     measured = {
-        "correctness": _table(("check", "result"), list((checks or {}).items())),
-        "results": "\n\n".join(f"### {_one_line(name)}\n\n{body}" for name, body in shown if body),
+        "correctness": _table(("check", "result"), (checks or {}).items()),
+        "results": "\n\n".join(f"### {markdown_text(name)}\n\n{body}" for name, body in shown if body),
     }
-    _save(path, _text(title, sections, measured), pictures)
+    path.parent.mkdir(exist_ok=True)
+    for picture in pictures:
+        with write_aside(path.parent / picture.name) as file:
+            file.write(picture.png)
+    with write_aside(path) as file:
+        file.write(_text(title, sections, measured).encode())
     return path
 
 
 def _check(path: Path, title: str, sections: Mapping[str, str], overwrite: bool) -> None:
     if not title.strip():
         raise ValueError("expected a title for the report, got none")
-    known = [heading.key for heading in HEADINGS]
+    known = [heading.key for heading in headings()]
     unknown = sorted(set(sections) - set(known))
     if unknown:
         raise ValueError(f"no section {', '.join(unknown)}; there are {', '.join(known)}")
@@ -159,12 +128,12 @@ def _picture(number: int, drawn: Axes | Figure, alt: str) -> _Picture:
     figure.savefig(file, format="png", dpi=FIGURE_DPI, facecolor="white", metadata={"Software": None})
     png = file.getvalue()
     name = f"figure_{number}_{hashlib.sha256(png).hexdigest()[:8]}.png"
-    return _Picture(name, png, f"![{_escaped(alt, '[]')}]({name})")
+    return _Picture(name, png, f"![{markdown_text(alt)}]({name})")
 
 
 def _text(title: str, sections: Mapping[str, str], measured: Mapping[str, str]) -> str:
-    parts = [f"# {_one_line(title)}"]
-    for number, heading in enumerate(HEADINGS, 1):
+    parts = [f"# {markdown_text(title)}"]
+    for number, heading in enumerate(headings(), 1):
         parts.append(f"## {number}. {heading.portuguese}\n\n*{heading.english}*")
         own = sections.get(heading.key, "").strip()
         parts += [own or f"> {MARK} {heading.asks}.", measured.get(heading.key, "")]
@@ -176,7 +145,7 @@ def _losses(name: str, records: Iterable[Record]) -> list[tuple[object, ...]]:
     rows: list[tuple[object, ...]] = []
     nats, n_tokens, before = 0.0, 0, None
     for record in records:
-        if before is None:  # a run that is gone on with does not say how large its first batch is: left out
+        if before is None:  # a resumed run does not say how large its first batch is: left out
             before = 0 if record.step == 0 else record.n_tokens
         last = record
         if isinstance(record, Update):
@@ -192,20 +161,10 @@ def _losses(name: str, records: Iterable[Record]) -> list[tuple[object, ...]]:
     return rows
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A Markdown table, or nothing where there is no row."""
-    lines = [columns, ["---"] * len(columns), *([_shown(cell) for cell in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) if rows else ""
-
-
-def _shown(cell: object) -> str:
-    if isinstance(cell, bool):
-        return "yes" if cell else "no"
-    if isinstance(cell, Integral):
-        return f"{int(cell):,}"
-    if isinstance(cell, Real):
-        return f"{float(cell):,.0f}" if abs(cell) >= 1000 else f"{float(cell):.4g}"
-    return _escaped(str(cell), "|")
+    shown = [[readable(cell) for cell in row] for row in rows]
+    return markdown_table(columns, shown) if shown else ""
 
 
 def _sample(prompt: str, text: str) -> str:
@@ -213,44 +172,3 @@ def _sample(prompt: str, text: str) -> str:
     longest = max((len(run) for run in re.findall("`+", prompt + text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"Prompt:\n\n{fence}text\n{prompt}\n{fence}\n\nThe model:\n\n{fence}text\n{text}\n{fence}"
-
-
-def _escaped(text: str, special: str) -> str:
-    """One line in which each character of `special`, and the backslash, stands for itself."""
-    return "".join(f"\\{c}" if c in special + "\\" else c for c in _one_line(text))
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
-
-
-def _save(path: Path, text: str, pictures: Sequence[_Picture]) -> None:
-    """Figures first, then the report under its name; where that fails, what was added is taken away again."""
-    made_folder = not path.parent.exists()
-    path.parent.mkdir(exist_ok=True)
-    added: list[Path] = []
-    try:
-        for picture in pictures:
-            file = path.parent / picture.name
-            if not file.exists():
-                added.append(file)
-                _write_whole(file, picture.png)
-        _write_whole(path, text.encode())
-    except BaseException:
-        for file in added:
-            file.unlink(missing_ok=True)
-        if made_folder:
-            path.parent.rmdir()
-        raise
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
-    try:
-        with open(unfinished, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)

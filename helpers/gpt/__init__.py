@@ -22,11 +22,9 @@ from helpers.gpt.data import (
     Windows,
     cut,
     join,
-    open_ids,
     rows_of,
     scoring_batches,
     split_by_text,
-    write_ids,
 )
 from helpers.gpt.decode import generate, stream, stream_text
 from helpers.gpt.loss import (
@@ -49,6 +47,7 @@ from helpers.gpt.model import (
     evaluating,
     positions_in,
 )
+from helpers.gpt.records import PRECISIONS, Evaluation, Record, TrainConfig, Update
 from helpers.gpt.sampling import (
     SamplingParams,
     keep_min_p,
@@ -60,15 +59,9 @@ from helpers.gpt.sampling import (
 from helpers.gpt.schedule import Schedule
 from helpers.gpt.tokenizer import END_OF_TEXT, gpt2, token_labels
 from helpers.gpt.train import (
-    PRECISIONS,
     Curve,
-    Evaluation,
     NonFiniteError,
-    Record,
-    TrainConfig,
     Trainer,
-    Update,
-    Workers,
     curves,
     evaluate,
     make_optimizer,
@@ -105,7 +98,6 @@ __all__ = [
     "TransformerBlock",
     "Update",
     "Windows",
-    "Workers",
     "bits_per_byte",
     "check_ids",
     "config",
@@ -128,7 +120,6 @@ __all__ = [
     "model",
     "next_probs",
     "next_token_loss",
-    "open_ids",
     "penalise_repetition",
     "perplexity",
     "positions_in",
@@ -147,5 +138,4 @@ __all__ = [
     "token_weighted_loss",
     "tokenizer",
     "train",
-    "write_ids",
 ]

@@ -17,11 +17,10 @@ import torch
 from torch import Tensor
 
 from helpers.gpt.config import IGNORED_TARGET
-from helpers.gpt.id_file import open_ids, write_ids
 from helpers.gpt.rows import Batch, Rows, SegmentedBatch, rows_of
 
 __all__ = ["Batch", "Batches", "Rows", "SegmentedBatch", "Windows", "cut", "join", "rows_of", "scoring_batches"]
-__all__ += ["open_ids", "split_by_text", "write_ids"]
+__all__ += ["split_by_text"]
 
 
 def split_by_text(

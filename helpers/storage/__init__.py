@@ -1,5 +1,8 @@
 """Runs and weights on disk: a checkpoint that is verified before it is believed, published weights in and out."""
 
 from helpers.storage import checkpoint, weights
+from helpers.storage.errors import StorageError
+from helpers.storage.files import write_aside
+from helpers.storage.ids import open_ids, write_ids
 
-__all__ = ["checkpoint", "weights"]
+__all__ = ["StorageError", "checkpoint", "open_ids", "weights", "write_aside", "write_ids"]

@@ -7,13 +7,12 @@ import pytest
 import torch
 
 from helpers.classroom import CHECKS, NOT_ATTEMPTED, RIGHT, WRONG, Mistake, check, register, reveal, verdict
-from helpers.classroom.exercises.grader import one_number
 
 
 @pytest.mark.parametrize(
     ("guess", "measured", "says"),
     [
-        (None, 10.8249, "no prediction"),
+        (None, 10.8249, "measured: 10.82 nats\n"),
         (10.5, 10.8249, "within 5%"),
         (21.6498, 10.8249, "2 times too high"),
         (1, 10.0, "10 times too low"),
@@ -23,7 +22,7 @@ from helpers.classroom.exercises.grader import one_number
         (3, np.float32(3.0), "within"),
         ("Vera", "vera ", "right"),
         ("Tito", "Vera", "not this time"),
-        (True, True, "you said yes: right"),
+        (True, True, "measured: yes nats · you said yes: right"),
         (True, False, "measured: no"),
         (True, np.bool_(True), "you said yes: right"),
         (-5, -10.82, "off by 5.82"),
@@ -57,17 +56,23 @@ def test_reveal_takes_only_the_words_that_are_offered(capsys):
     assert capsys.readouterr().out.count("measured: rises") == 2
 
 
+def test_a_comma_is_told_of_the_decimal_point():
+    with pytest.raises(ValueError, match=r"the pair \(4, 5\): .* decimal point is a point, my_guess = 4\.5"):
+        reveal((4, 5), 4.5)  # what 4,5 is in Python
+
+
 def test_a_refused_guess_is_told_the_unit():
     with pytest.raises(ValueError, match=r"should be a number \(nats\) or None, got 'ten'"):
         reveal("ten", 1.0, "nats")
 
 
 @pytest.mark.parametrize(
-    ("value", "shown"), [(50257, "50,257"), (3e11, "3e+11"), (0.00002, "2e-05"), (0, "0"), (7.716, "7.716")]
+    ("value", "shown"),
+    [(50257, "50,257"), (10.0, "10"), (12345.6, "12,346"), (2e-05, "2e-05"), (0, "0"), ("a word", "a word")],
 )
 def test_numbers_are_readable(capsys, value, shown):
     reveal(None, value)
-    assert capsys.readouterr().out.startswith(f"measured: {shown} ·")
+    assert capsys.readouterr().out == f"measured: {shown}\n"
 
 
 @pytest.fixture
@@ -118,10 +123,10 @@ def test_unknown_and_repeated_names(double):
 
 @pytest.mark.parametrize("number", [3, 3.0, torch.tensor(3.0), torch.tensor([3]), np.float32(3), np.array([3.0])])
 def test_one_number_may_come_in_any_dress(number):
-    assert one_number(number, "case") == 3.0
+    assert verdict("e1-months", lambda *_: number).startswith(f"{WRONG}. 300,000,000,000 tokens"), "refused as wrong"
+    assert "got 3. " in verdict("e1-months", lambda *_: number)
 
 
-@pytest.mark.parametrize("other", [None, True, "3", [3.0], torch.ones(2), np.ones(2), torch.tensor(True)])
+@pytest.mark.parametrize("other", [True, "3", [3.0], torch.ones(2), np.ones(2), torch.tensor(True)])
 def test_what_is_not_one_number(other):
-    with pytest.raises(Mistake, match="case: expected one number, got"):
-        one_number(other, "case")
+    assert "expected one number, got" in verdict("e1-months", lambda *_: other)

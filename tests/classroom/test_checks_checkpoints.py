@@ -118,12 +118,10 @@ MISTAKES = [
     ("c1-bytes", lambda n, optimizer: 4 * n, "remember"),
     ("c1-bytes", lambda n, optimizer: 12 * n, "SGD"),
     ("c1-bytes", lambda n, optimizer: 2 * n * NUMBERS_HELD[optimizer], "AdamW"),
-    ("c1-bytes", lambda n, optimizer: 4 * n * (NUMBERS_HELD[optimizer] - 1), "AdamW"),
     ("c1-bytes", lambda n, optimizer: 8 * n if optimizer == "AdamW" else 4 * n, "AdamW"),
     ("c1-next-batch", lambda n, B, T, per_epoch: (0, n // (B * T)), "same epoch"),
     ("c1-next-batch", lambda n, B, T, per_epoch: divmod(n // B, per_epoch), "64 tokens"),
     ("c1-next-batch", lambda n, B, T, per_epoch: divmod(n // (B * T) + 1, per_epoch), "0 tokens"),
-    ("c1-next-batch", lambda n, B, T, per_epoch: divmod(max(n // (B * T) - 1, 0), per_epoch), "64 tokens"),
     ("c1-next-batch", lambda n, B, T, per_epoch: n // (B * T), "(epoch, place)"),
     ("c1-next-batch", lambda n, B, T, per_epoch: list(divmod(n // (B * T), per_epoch))[::-1], "64 tokens"),
     ("c2-atomic-write", naive, "Under which name"),
@@ -131,7 +129,6 @@ MISTAKES = [
     ("c2-atomic-write", lambda path, blocks: write_beside(path, blocks, flush=False), "flush"),
     ("c2-atomic-write", lambda path, blocks: write_beside(path, blocks, clean=False), "still there"),
     ("c2-atomic-write", lambda path, blocks: write_beside(path, blocks, swallow=True), "as if nothing"),
-    ("c2-atomic-write", lambda path, blocks: write_beside(path, list(blocks)[:-1]), "in memory"),
     ("c2-atomic-write", collected, "in memory"),
     ("c2-atomic-write", removes_first, "Under which name"),
     ("c2-atomic-write", copies, "without os.replace"),
@@ -155,10 +152,7 @@ MISTAKES = [
     ("c2-go-on-from", not_one_refused, "raised ValueError"),
 ]
 
-
-test_right_answers_and_stubs, test_planted_mistakes, test_three_mistakes_at_least = exercises.tests_of(
-    RIGHT_ANSWERS, MISTAKES
-)
+test_checks = exercises.test_of(RIGHT_ANSWERS, MISTAKES)
 
 
 def test_a_list_is_as_good_as_a_tuple():

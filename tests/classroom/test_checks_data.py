@@ -87,7 +87,6 @@ RIGHT_ANSWERS = {
 }  # fmt: skip
 
 MISTAKES = [
-    ("d1-plan", lambda *a: plan(*a, touched=0), "windows"),
     ("d1-plan", lambda *a: plan(*a, touched=0), "one window touch"),
     ("d1-plan", lambda *a: plan(*a, ceil=False), "last batch that is not full"),
     ("d1-plan", lambda *a: plan(*a, first=1), "count the first id"),
@@ -96,7 +95,6 @@ MISTAKES = [
     ("d1-plan", lambda n, T, stride, B, last: plan(n, T, stride, B, not last), "batches"),
     ("d2-shared-targets", lambda a, b, T: len(set(a) & set(b)) / len(b), "half a step"),
     ("d2-shared-targets", lambda a, b, T: shared(b, a, T), "expected"),
-    ("d2-shared-targets", lambda a, b, T: shared(a, b, T - 1) if T > 1 else 0, "expected"),
     ("d2-shared-targets", lambda a, b, T: float(any(abs(x - y) <= T for x in a for y in b)), "expected"),
     (
         "d2-shared-targets",
@@ -109,30 +107,23 @@ MISTAKES = [
     ("d2-no-copies", lambda a, b: [squeezed(t) for t in no_copies(a, b)], "as they were"),
     ("d2-no-copies", lambda a, b: [t for t in a if not any(squeezed(v) in squeezed(t) for v in b)], "And more"),
     ("d2-no-copies", emptied, "return a new one"),
-    ("d2-no-copies", lambda a, b: no_copies(a, b, lambda t: squeezed(t).encode("ascii", "ignore")[:3]), "expected"),
     ("d3-paired-bar", unpaired, "half-width"),
     ("d3-paired-bar", ragged, "blocks of 3"),
     ("d3-paired-bar", lambda a, b, block: paired(a, b, 1), "blocks of 2"),
     ("d3-paired-bar", lambda a, b, block: paired(b, a, block), "difference A - B"),
-    ("d3-paired-bar", lambda a, b, block: paired(a, b, block, scale=1), "half-width"),
     ("d3-paired-bar", lambda a, b, block: paired(a, b, block, n=lambda d: len(a)), "blocks of 2"),
     ("d3-paired-bar", lambda a, b, block: paired(a, b, block, scale=1), "times 1.96"),
     ("d3-paired-bar", lambda a, b, block: paired(a, b, block, scale=2 * 1.96), "to one side"),
     ("d3-paired-bar", lambda a, b, block: paired(a, b, block, n=lambda d: len(d) ** 2 / (len(d) - 1)), "n - 1"),
-    ("d3-paired-bar", lambda a, b, block: paired(b, a, block), "token by token"),
     ("d3-paired-bar", lambda a, b, block: paired(a, b, block)[0], "expected 2 numbers"),
     ("d4-floor", lambda P: rows_entropy(P).mean(), "a word that stays"),
     ("d4-floor", lambda P: torch.linalg.matrix_power(P, 999)[0] @ rows_entropy(P), "settle"),
-    ("d4-floor", lambda P: torch.linalg.matrix_power(P, 1000)[0] @ rows_entropy(P), "settle"),
     ("d4-floor", lambda P: -(shares(P) @ (P * P.log()).sum(1)), "0 ln 0"),
     ("d4-floor", lambda P: torch.special.entr(shares(P)).sum(), "expected"),
     ("d4-floor", lambda P: shares(P) @ rows_entropy(P) / math.log(2), "nats"),
 ]
 
-
-test_right_answers_and_stubs, test_planted_mistakes, test_three_mistakes_at_least = exercises.tests_of(
-    RIGHT_ANSWERS, MISTAKES
-)
+test_checks = exercises.test_of(RIGHT_ANSWERS, MISTAKES)
 
 
 def test_powers_of_the_matrix_are_enough_where_nothing_goes_there_and_back_with_a_choice():

@@ -100,11 +100,6 @@ def sees_one(choose, prompt, n_new, context_length, end_id):
     return written(choose, prompt, n_new, 1, end_id)
 
 
-def in_front(choose, prompt, *rest):
-    whole = written(choose, prompt, *rest)
-    return whole[len(prompt) :] + prompt
-
-
 def adds_one(choose, prompt, n_new, context_length, end_id):
     text = written(choose, prompt, n_new, context_length, end_id)
     return [*text[:-1], text[-1] + 1]
@@ -165,18 +160,16 @@ MISTAKES = [
     ("g1-temperature", lambda s, T: temperature_of(s, T, limits=False), "ZeroDivisionError"),
     ("g1-temperature", lambda s, T: temperature_of(s, T, refuse=False), "turn the order around"),
     ("g1-temperature", lambda s, T: temperature_of(s, T)[:-1], "a list of 5 probabilities, got 4 of them"),
-    ("g1-temperature", lambda s, T: temperature_of(s, T)[0], "a list of 5 probabilities, got 0."),
     ("g1-temperature", refuses_infinity, "temperature inf: your function raised ValueError: x"),
     ("g1-temperature", nothing, "temperature 1.0: your function returned None: is there a `return`?"),
-    ("g1-temperature", fails_below_zero, "temperature -1.0: expected ValueError, got IndexError"),
+    ("g1-temperature", fails_below_zero, "temperature -1.0: expected a ValueError, got IndexError"),
     ("g1-temperature", all_of_the_best, "the first of the best"),
     ("g2-top-k", at_least_kth, "Exactly k stay"),
     ("g2-top-k", lambda s, k: kept_k(s[::-1], k)[::-1], "lower id"),
-    ("g2-top-k", lambda s, k: [x > sorted(s)[-k] for x in s], "Exactly k stay"),
     ("g2-top-k", lambda s, k: sorted(s)[-k:], "order of the ids"),
     ("g2-top-k", nothing, "k = 2: your function returned None"),
     ("g2-top-p", lambda q, p: kept_p(q, p, crossing=False), "reaches p"),
-    ("g2-top-p", lambda q, p: kept_p(q, p, strict=True), "the one after it"),
+    ("g2-top-p", lambda q, p: kept_p(q, p, strict=True), "the next one"),
     ("g2-top-p", lambda q, p: kept_p(q, p, ranked=False), "From the likeliest down"),
     ("g2-top-p", lambda q, p: sorted(kept_p(q, p), reverse=True), "order of the ids"),
     ("g4-loop", lambda *a: written(*a, copy=False), "changed the caller's"),
@@ -186,18 +179,14 @@ MISTAKES = [
     ("g4-loop", looks_at_the_prompt, "ends nothing"),
     ("g4-loop", asks_before_it_writes, "ends nothing"),
     ("g4-loop", only_new, "The prompt belongs to the text"),
-    ("g4-loop", in_front, "The prompt belongs to the text"),
     ("g4-loop", counts_the_prompt, "n_new counts the new ids only"),
     ("g4-loop", one_too_many, "n_new counts the new ids only"),
     ("g4-loop", sees_the_beginning, "the *last* context_length ids"),
     ("g4-loop", sees_the_prompt, "the *last* context_length ids of the text so far, [1, 2, 3]; it was given [1, 2]"),
-    ("g4-loop", sees_one, "the *last* context_length ids"),
     ("g4-loop", adds_one, "what `choose` returned"),
     ("g4-loop", nothing, "5 new tokens, context 100, end 99: your function returned None"),
     ("g4-loop", lambda *a: tuple(written(*a)), "as a list"),
     ("g4-loop", cuts_afterwards, "calls of the model"),
-    ("g4-cached-step", lambda *a: step(*a, root=lambda n, D: n**0.5), "token 2 of 7: expected"),
-    ("g4-cached-step", lambda *a: step(*a, root=lambda n, D: 1.0), "token 2 of 7: expected"),
     ("g4-cached-step", lambda *a: step(*a, root=lambda n, D: D), "token 2 of 7: expected"),
     ("g4-cached-step", lambda *a: step(*a, root=lambda n, D: n**0.5), "head size"),
     ("g4-cached-step", lambda *a: step(*a, store="after"), "sees itself"),
@@ -206,10 +195,7 @@ MISTAKES = [
     ("g4-cached-step", lambda *a: step(*a)[None], "expected a tensor (3,)"),
 ]
 
-
-test_right_answers_and_stubs, test_planted_mistakes, test_three_mistakes_at_least = exercises.tests_of(
-    RIGHT_ANSWERS, MISTAKES
-)
+test_checks = exercises.test_of(RIGHT_ANSWERS, MISTAKES)
 
 
 @pytest.mark.parametrize("answer", [only_new, counts_the_prompt, sees_the_beginning, sees_one, adds_one, nothing])

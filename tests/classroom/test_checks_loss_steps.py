@@ -56,50 +56,37 @@ MISTAKES = [
     ("l1-two-views", lambda ids, B: (ids[:-1].view(B, -1), ids[:-1].view(B, -1)), "targets should be"),
     ("l1-two-views", lambda ids, B: (ids[:-1].view(B, -1).clone(), ids[1:].view(B, -1)), "a view of token_ids"),
     ("l1-two-views", lambda ids, B: (ids[1:].view(B, -1), ids[:-1].view(B, -1)), "inputs should be"),
-    ("l1-two-views", lambda ids, B: (ids[:-1].view(-1, B).T, ids[1:].view(-1, B).T), "inputs should be"),
     ("l1-two-views", lambda ids, B: (ids[:-1].view(B, -1)[:, :-1], ids[:-1].view(B, -1)[:, 1:]), "in all"),
-    ("l1-two-views", lambda ids, B: (ids[:-1].view(-1, B), ids[1:].view(-1, B)), "Is B the number of rows"),
-    ("l1-two-views", lambda ids, B: None, "expected two tensors (inputs, targets), got NoneType"),
-    ("l1-two-views", lambda ids, B: (ids[:-1].tolist(), ids[1:].tolist()), "got list, list"),
+    ("l1-two-views", lambda ids, B: (ids[:-1].view(-1, B), ids[1:].view(-1, B)), "Is B the number of sequences"),
+    ("l1-two-views", lambda ids, B: None, "returned None"),
+    ("l1-two-views", lambda ids, B: (ids[:-1].tolist(), ids[1:].tolist()), "got list"),
     ("l1-two-views", lambda ids, B: ids, "expected two tensors"),
-    ("l1-two-views", lambda ids, B: torch.stack([ids[:-1], ids[1:]]).view(2, B, -1), "a view of token_ids"),
     ("l4-stable-loss", lambda z, y: F.cross_entropy(z, y), "cross_entropy does it all"),
     ("l4-stable-loss", lambda z, y: -masked_mean(z, y, lambda z, y: z.log_softmax(-1)[:, 0]), "log_softmax does it"),
-    ("l4-stable-loss", lambda z, y: masked_mean(z, y, through_probabilities), "500 below"),
     ("l4-stable-loss", lambda z, y: masked_mean(z, y, through_probabilities), "Did p become 0"),
-    ("l4-stable-loss", lambda z, y: masked_mean(z, y, one_maximum_for_all), "one row far below"),
     ("l4-stable-loss", lambda z, y: masked_mean(z, y, one_maximum_for_all), "of a row become 0"),
     ("l4-stable-loss", lambda z, y: masked_mean(z, y, unshifted), "subtract from each row first"),
     ("l4-stable-loss", lambda z, y: masked_mean(z, y, unshifted_probabilities), "subtract from each row first"),
     ("l4-stable-loss", lambda z, y: masked_mean(z, y, without_the_maximum), "never below 0"),
     ("l4-stable-loss", lambda z, y: masked_mean(z, y) * (y != -100).float().mean(), "a masked target"),
     ("l4-stable-loss", lambda z, y: stable(z, y.clamp(min=0)).mean(), "a masked target"),
-    ("l4-stable-loss", lambda z, y: -masked_mean(z, y), "never below 0"),
     ("l4-stable-loss", lambda z, y: stable(z[y != -100], y[y != -100]), "one number"),
     ("l5-text-perplexity", lambda batches: math.exp(sum(b.mean() for b in batches) / len(batches)), "in a short batch"),
     ("l5-text-perplexity", lambda batches: torch.cat(batches).exp().mean(), "exponential come last"),
-    ("l5-text-perplexity", lambda batches: torch.cat(batches).mean(), "expected perplexity"),
-    ("l5-text-perplexity", lambda batches: math.exp(torch.cat(batches[:-1]).mean()), "expected perplexity"),
-    ("l5-text-perplexity", lambda batches: None, "one number"),
+    ("l5-text-perplexity", lambda batches: torch.cat(batches).mean(), "as perplexity"),
+    ("l5-text-perplexity", lambda batches: math.exp(torch.cat(batches[:-1]).mean()), "as perplexity"),
     ("l5-bits-per-byte", lambda nats, n, text: nats * n / math.log(2) / len(text), "letters or bytes"),
     ("l5-bits-per-byte", lambda nats, n, text: nats * n / len(text.encode()), "Nats or bits"),
     ("l5-bits-per-byte", lambda nats, n, text: nats / math.log(2) / len(text.encode()), "in all"),
     ("l5-bits-per-byte", lambda nats, n, text: nats * n * math.log(2) / len(text.encode()), "Nats or bits"),
     ("l6-overconfidence", lambda p, y: hit_rate(p, y) - p.amax(-1).mean(), "expected +0.4"),
-    (
-        "l6-overconfidence",
-        lambda p, y: p.gather(-1, y[:, None]).mean() - hit_rate(p, y),
-        "favourite",
-    ),
-    ("l6-overconfidence", lambda p, y: p.amax(-1).mean() - p.gather(-1, y[:, None]).mean(), "favourite"),
+    ("l6-overconfidence", lambda p, y: p.gather(-1, y[:, None]).mean() - hit_rate(p, y), "top-1"),
+    ("l6-overconfidence", lambda p, y: p.amax(-1).mean() - p.gather(-1, y[:, None]).mean(), "top-1"),
     ("l6-overconfidence", lambda p, y: p.amax(-1).mean(), "how often"),
     ("l6-overconfidence", lambda p, y: abs(p.amax(-1).mean() - hit_rate(p, y)), "expected -0.4"),
 ]
 
-
-test_right_answers_and_stubs, test_planted_mistakes, test_three_mistakes_at_least = exercises.tests_of(
-    RIGHT_ANSWERS, MISTAKES
-)
+test_checks = exercises.test_of(RIGHT_ANSWERS, MISTAKES)
 
 
 def test_forgotten_mask_is_caught():

@@ -96,13 +96,11 @@ MISTAKES = [
     ("w1-three-matrices", lambda s: s.T.reshape(len(s), 3, len(s)).unbind(1), "other queries"),
     ("w1-three-matrices", lambda s: [matrices(s)[i] for i in (1, 0, 2)], "other queries"),
     ("w1-three-matrices", lambda s: matrices(s)[:2], "expected three matrices"),
-    ("w1-three-matrices", lambda s: s.T, "got one tensor (15, 5)"),
-    ("w1-three-matrices", lambda s: s.sum(), "got one tensor ()"),
-    ("w1-three-matrices", lambda s: list(s), "got 5 of [(15,), (15,)"),
-    ("w1-three-matrices", lambda s: None, "got NoneType"),
-    ("w1-three-matrices", lambda s: s.reshape(3, len(s), len(s)), "other queries"),
+    ("w1-three-matrices", lambda s: s.T, "got 15 of [(5,), (5,)"),
+    ("w1-three-matrices", lambda s: s.sum(), "got 1 of [()]"),
+    ("w1-three-matrices", lambda s: None, "returned None"),
     ("w1-account", lambda e, f: accounted(f, e), "nothing is there"),
-    ("w1-account", lambda e, f: (*accounted(e, f)[:2], []), "the other way"),
+    ("w1-account", lambda e, f: (*accounted(e, f)[:2], []), "a matrix is transposed"),
     ("w1-account", lambda e, f: ([n for n in e if n not in f], *accounted(e, f)[1:]), "Sorted names"),
     ("w1-account", lambda e, f: (*accounted(e, f)[:2], sorted(n for n in e if f.get(n) != e[n])), "no shape"),
     ("w1-account", lambda e, f: accounted(e, f)[0], "expected three lists"),
@@ -133,6 +131,4 @@ def test_one_tensor_of_three_matrices_is_three_matrices():
     assert as_one == f"{RIGHT}."
 
 
-test_right_answers_and_stubs, test_planted_mistakes, test_three_mistakes_at_least = exercises.tests_of(
-    RIGHT_ANSWERS, MISTAKES
-)
+test_checks = exercises.test_of(RIGHT_ANSWERS, MISTAKES)

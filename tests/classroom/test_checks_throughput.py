@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import math
-
-import pytest
-
 from helpers.classroom import RIGHT, verdict
-from helpers.classroom.exercises.nb09 import _rounds
 from helpers.gpt import GPTConfig
 from helpers.labs import budget
 from tests import exercises
@@ -52,21 +47,20 @@ RIGHT_ANSWERS = {
 }
 
 MISTAKES = [
-    ("x1-flops", lambda *a: flops(*a, times=2, attention=4), "way forward"),
-    ("x1-flops", lambda C, n, V, T: T * flops(C, n, V, T), "of a row of T"),
-    ("x1-flops", lambda *a: flops(*a, head=2), "reading a row|Reading a row"),
-    ("x1-flops", lambda *a: flops(*a, attention=4), "passed on the way back"),
+    ("x1-flops", lambda *a: flops(*a, times=2, attention=4), "forward pass"),
+    ("x1-flops", lambda C, n, V, T: T * flops(C, n, V, T), "of a sequence of T"),
+    ("x1-flops", lambda *a: flops(*a, head=2), "Reading a row"),
+    ("x1-flops", lambda *a: flops(*a, attention=4), "the backward pass, too"),
     ("x1-flops", lambda C, n, V, T: flops(C, n, V, T, attention=0) + 12 * T * C, "in every block"),
     ("x1-flops", lambda *a: flops(*a, attention=0), "attention itself"),
     ("x1-flops", lambda *a: flops(*a, head=0), "scored against all V"),
     ("x1-flops", lambda *a: flops(*a, matrices=9), "expected"),
     ("x1-flops", lambda *a: flops(*a, times=3, attention=6), "two FLOPs"),
-    ("x1-flops", lambda C, n, V, T: 6 * (12 * n * C * C + V * C + T * C), "expected"),
     ("x2-memory", lambda *a: memory(*a, per_parameter=4), "their gradients"),
     ("x2-memory", lambda *a: memory(*a, per_parameter=12), "moments beside"),
     ("x2-memory", lambda *a: memory(*a, per_score=4), "Not only the logits"),
     ("x2-memory", lambda *a: memory(*a, per_score=8), "and not two"),
-    ("x2-memory", lambda n, B, T, V: memory(n, 1, T, V), "Every row"),
+    ("x2-memory", lambda n, B, T, V: memory(n, 1, T, V), "Every sequence"),
     ("x2-memory", lambda *a: memory(*a) / 2**30, "Bytes, please"),
     ("x2-memory", lambda n, B, T, V: 4 * n + 3 * B * T * V, "each has 4"),
     ("x2-micro-batch", lambda *a: micro_batch(*a, divides=False), "does not divide"),
@@ -76,7 +70,7 @@ MISTAKES = [
     ("x2-micro-batch", lambda batch, peak, room: room // peak(1), "fit"),
     ("x2-micro-batch", lambda batch, peak, room: 1, "every"),
     ("x2-micro-batch", lambda batch, peak, room: batch, "more than there is room"),
-    ("x3-bill", lambda *a: bill(*a, flops=2), "forward 2, back 4"),
+    ("x3-bill", lambda *a: bill(*a, flops=2), "forward 2, backward 4"),
     ("x3-bill", lambda *a: bill(*a, second=60), "hour has 3,600"),
     ("x3-bill", lambda n, d, share, peak, price: bill(n, d, share / 100, peak, price), "between 0 and 1"),
     ("x3-bill", lambda *a: bill(*a, second=1), "price per hour"),
@@ -91,10 +85,7 @@ MISTAKES = [
     ("x4-ring", lambda n, k, speed, latency: ring(n, k, speed, 0), "latency of each round"),
 ]
 
-
-test_right_answers_and_stubs, test_planted_mistakes, test_three_mistakes_at_least = exercises.tests_of(
-    RIGHT_ANSWERS, MISTAKES
-)
+test_checks = exercises.test_of(RIGHT_ANSWERS, MISTAKES)
 
 
 def test_the_plain_formulas_pass_too_so_that_their_variants_above_fail_for_their_fault_alone():
@@ -107,14 +98,3 @@ def test_memory_by_hand_is_what_the_helper_has_for_the_same_parts():
     parts = budget.memory(config, 5, chunked_loss=False)
     held = parts.weights_bytes + parts.gradients_bytes + parts.moments_bytes + parts.logits_bytes
     assert held == memory(budget.parameter_count(config)["total"], 5, 7, 101)
-
-
-@pytest.mark.parametrize(("n_workers", "rounds"), [(1, 0), (2, 2), (3, 4), (8, 14)])
-def test_a_ring_that_is_played_takes_as_many_rounds_as_the_formula_says(n_workers, rounds):
-    assert _rounds(n_workers) == rounds == 2 * (n_workers - 1)
-
-
-def test_a_tensor_of_one_number_counts_as_an_answer():
-    torch = pytest.importorskip("torch")
-    assert verdict("x3-bill", lambda *a: torch.tensor(bill(*a), dtype=torch.float64)) == f"{RIGHT}."
-    assert math.isclose(bill(1, 600, 1, 1, 2), 2.0)

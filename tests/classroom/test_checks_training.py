@@ -104,16 +104,6 @@ def changes_what_it_was_given(model, token_ids, vocab_size):
     return answer
 
 
-def changes_in_place(model, token_ids, vocab_size):
-    """Never finds a leak: before and after are the same tensor's scores, and what came in is spoilt."""
-    for place in range(1, token_ids.shape[1]):
-        changed = token_ids
-        changed[:, place] = (changed[:, place] + 1) % vocab_size
-        if not torch.allclose(model(changed)[:, :place], model(token_ids)[:, :place]):
-            return True
-    return False
-
-
 def corrects_the_means_themselves(w, gradients, lr, beta1, beta2, eps, weight_decay):
     m = v = 0.0
     for t, g in enumerate(gradients, start=1):
@@ -147,7 +137,7 @@ MISTAKES = [
     ("t2-accumulate", lambda m, b: accumulate(m, b, mean_of_means=True), "count the same"),
     ("t2-accumulate", lambda m, b: accumulate(m, b, clear=False), "was in .grad before"),
     ("t2-accumulate", lambda m, b: accumulate(m, b, skip_mask=False), "masked targets"),
-    ("t2-accumulate", lambda m, b: accumulate(m, b, divide=False), "times as long"),
+    ("t2-accumulate", lambda m, b: accumulate(m, b, divide=False), "times as much"),
     ("t2-accumulate", lambda m, b: accumulate(m, b, step=True), "weights have changed"),
     ("t2-accumulate", lambda m, b: accumulate(m, b[-1:]), "equal size"),
     ("t2-accumulate", lambda m, b: m.zero_grad(), "no gradient at all"),
@@ -156,34 +146,27 @@ MISTAKES = [
     ("t3-cosine-rate", lambda *a: rate(*a, first=0), "update 0 already moves"),
     ("t3-cosine-rate", lambda *a: rate(*a, last=0), "the floor"),
     ("t3-cosine-rate", lambda *a: rate(*a, hold=False), "stays where it was"),
-    ("t3-cosine-rate", lambda *a: rate(*a, hold=False), "expected 0, got"),
     ("t3-cosine-rate", lambda *a: rate(*a, through=True), "warm-up 0, peak 1, floor 0: your function raised ZeroDiv"),
     ("t3-cosine-rate", lambda *a: rate(*a, full_turn=True), "the floor"),
     ("t3-cosine-rate", lambda step, peak, floor, n, w: rate(step, peak, 0, n, w), "floor 1"),
-    ("t3-cosine-rate", lambda *a: None, "one number"),
-    ("t5-sees-the-future", first_position_only, "mask is off by one|neighbour|last token"),
+    ("t5-sees-the-future", first_position_only, "last token"),
     ("t5-sees-the-future", last_token_only, "first position only"),
     ("t5-sees-the-future", lambda m, x, v: writes_one_token(m, x, v, 0), "already 0"),
     ("t5-sees-the-future", lambda m, x, v: writes_one_token(m, x, v, v - 1), "already 6"),
-    ("t5-sees-the-future", own_place_too, "at the place that you changed"),
+    ("t5-sees-the-future", own_place_too, "at the position that you changed"),
     ("t5-sees-the-future", changes_what_it_was_given, "Change a copy"),
-    ("t5-sees-the-future", changes_in_place, "Change a copy"),
     ("t5-sees-the-future", lambda *a: True, "expected False"),
     ("t5-sees-the-future", lambda *a: False, "without a mask"),
-    ("t5-sees-the-future", lambda *a: None, "got None"),
+    ("t5-sees-the-future", lambda *a: None, "returned None"),
     ("t3-adamw", lambda *a: adamw(*a, corrected=False), "started at 0"),
     ("t3-adamw", corrects_the_means_themselves, "anew at each step"),
     ("t3-adamw", lambda *a: adamw(*a, l2=True), "stays out of the means"),
     ("t3-adamw", lambda *a: adamw(*a, inside=True), "outside the root"),
     ("t3-adamw", lambda *a: adamw(*a, late=True), "the weight before the step"),
-    ("t3-adamw", lambda *a: a[0] / 0, "one step: your function raised ZeroDivisionError"),
-    ("t3-adamw", lambda *a: None, "one number"),
+    ("t3-adamw", lambda *a: a[0] / 0, "decay 0.0: your function raised ZeroDivisionError"),
 ]
 
-
-test_right_answers_and_stubs, test_planted_mistakes, test_three_mistakes_at_least = exercises.tests_of(
-    RIGHT_ANSWERS, MISTAKES
-)
+test_checks = exercises.test_of(RIGHT_ANSWERS, MISTAKES)
 
 
 def test_scores_that_are_thrown_away_are_no_activations_kept():

@@ -11,13 +11,13 @@ from helpers.classroom import pages
 
 
 def test_every_token_shows_its_number_and_its_shade() -> None:
-    markup = pages.text_heatmap(["a", " b", "c"], [None, 1.0, 3.0], label="surprise", unit="nats")._repr_html_()
+    markup = pages.text_heatmap(["a", " b", "c"], [None, 1.0, 3.0], label="surprisal", unit="nats")._repr_html_()
     assert [float(x) for x in re.findall(r"<sup[^>]*>([\d.]+)</sup>", markup)] == [1.0, 3.0]
-    assert 'title="&#x27; b&#x27;: surprise 1.0 nats"' in markup
+    assert 'title="&#x27; b&#x27;: surprisal 1.0 nats"' in markup
     white, dark = re.findall(r'nats" style="background-color: (#\w{6})', markup)
     assert white == "#ffffff" and dark == "#61a8cf"  # 255 + (0 - 255) * 0.62 = 97 = 0x61, and so on
-    assert "surprise in nats:" in markup and "<span>a</span>" in markup
-    nearly = pages.text_heatmap(["a", " b", "c"], [None, 1.04, 2.96], label="surprise", unit="nats")._repr_html_()
+    assert "surprisal in nats:" in markup and "<span>a</span>" in markup
+    nearly = pages.text_heatmap(["a", " b", "c"], [None, 1.04, 2.96], label="surprisal", unit="nats")._repr_html_()
     assert nearly == markup, "what is shown alike is shaded alike"
 
 
@@ -34,6 +34,19 @@ def test_text_is_escaped_and_line_breaks_show() -> None:
     assert "<script>" not in markup and "&lt;script&gt;" in markup and "&lt;l&gt; in &amp;" in markup
     assert re.search(r"↵<sup[^>]*>2.0</sup></span><br>", markup) and ">·<sup" in markup
     assert "<style" not in markup and "class=" not in markup
+
+
+def test_dollars_are_no_mathematics() -> None:
+    """MathJax takes what stands between two dollar signs of one piece of text for a formula: each is on its own."""
+    made = [
+        pages.table([("from $31 to $135",)], ["$ and $"], "$1 or $2"),
+        pages.text_heatmap(["$5", " to $7"], [None, 1.0], label="$l$", unit="$"),
+    ]
+    for shown in made:
+        pieces = re.findall(r">([^<]*)", shown._repr_html_())
+        assert max(piece.count("$") for piece in pieces) == 1
+        assert all(piece == "$" for piece in pieces if "$" in piece)
+    assert "from $31 to $135" in repr(made[0]), "plain text stays plain"
 
 
 @pytest.mark.parametrize(

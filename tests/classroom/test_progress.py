@@ -111,14 +111,6 @@ def test_the_live_figure_is_one_display_and_empty_at_the_end(notebook):
     assert not plt.get_fignums()
 
 
-def test_the_live_figure_says_how_many_updates_were_made(notebook, monkeypatch):
-    titles = []
-    drawn = progress.loss_figure
-    monkeypatch.setattr(progress, "loss_figure", lambda r, title, refs: titles.append(title) or drawn(r, title, refs))
-    list(progress.live(RECORDS, 3))
-    assert titles == [f"After {n} updates" for n in (0, 1, 2, 3, 3)]
-
-
 def test_the_live_figure_is_redrawn_now_and_then_only(notebook, monkeypatch):
     clock = iter([0.5, 100.0, 100.2, 100.4, 100.9, 101.3, 101.6])
     monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: next(clock)))

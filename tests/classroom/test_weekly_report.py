@@ -33,7 +33,7 @@ def update(step: int, n_tokens: int, loss: float) -> Update:
 def sections_of(text: str) -> dict[str, str]:
     """The body of each section by its key."""
     bodies = re.split(r"^## \d\. ", text, flags=re.MULTILINE)[1:]
-    return {heading.key: body for heading, body in zip(reports.HEADINGS, bodies, strict=True)}
+    return {heading.key: body for heading, body in zip(reports.headings(), bodies, strict=True)}
 
 
 def test_an_empty_report_says_what_to_write(tmp_path):
@@ -50,7 +50,7 @@ def test_an_empty_report_says_what_to_write(tmp_path):
         'Uma dúvida "básica" que você ou os colegas possam ter',
         'Um tópico "avançado" para discutirmos',
     ]
-    for heading, body in zip(reports.HEADINGS, sections_of(text).values(), strict=True):
+    for heading, body in zip(reports.headings(), sections_of(text).values(), strict=True):
         assert body.rstrip().split("\n\n") == [
             heading.portuguese,
             f"*{heading.english}*",
@@ -73,7 +73,7 @@ def test_measured_things_stand_where_they_belong(tmp_path, ax):
     path = reports.write(
         tmp_path / "a",
         title="t",
-        checks={"loss on 100 texts": 0.02134, "weights | finite": True},
+        checks={"loss on 100 texts": 0.02134, "weights | finite": True, "ends with </s>": "*no*, $1 to $2"},
         settings={"model": "opt-125m", "steps": 12_000, "learning rate": 3e-4},
         results={"continued": RESULT},
         samples={"Era uma vez": "um ```gato`` \n# alto"},
@@ -81,6 +81,7 @@ def test_measured_things_stand_where_they_belong(tmp_path, ax):
     )
     sections = sections_of(path.read_text(encoding="utf-8"))
     checks = "| check | result |\n| --- | --- |\n| loss on 100 texts | 0.02134 |\n| weights \\| finite | yes |\n"
+    checks += "| ends with \\</s> | \\*no\\*, \\$1 to \\$2 |\n"
     assert checks in sections["correctness"]
     results = sections["results"]
     assert "| model | opt-125m |\n| steps | 12,000 |\n| learning rate | 0.0003 |\n" in results
@@ -135,30 +136,15 @@ def test_a_report_that_is_there_is_kept_unless_told(tmp_path, ax):
     )
 
 
-@pytest.mark.parametrize("fails_at", range(3))
-def test_whole_or_not_at_all(tmp_path, ax, monkeypatch, fails_at):
-    """Whichever file's renaming fails, a new report leaves nothing, and an old one stays as it was, figures too."""
-    old = reports.write(tmp_path / "old", title="first", figures=[(ax, "alt")])
-    before = {file.name: file.read_bytes() for file in old.parent.iterdir()}
+def test_an_old_report_stays_until_the_new_one_is_whole(tmp_path, ax, monkeypatch):
+    old = reports.write(tmp_path / "a", title="first", figures=[(ax, "alt")])
+    before = old.read_bytes()
     other = plt.figure().add_subplot()
-    n_calls, replace = 0, os.replace
-
-    def failing(source, target):
-        nonlocal n_calls
-        n_calls += 1
-        if n_calls == fails_at + 1:
-            raise OSError("the disk is full")
-        replace(source, target)
-
-    monkeypatch.setattr(reports.os, "replace", failing)
-    figures = [(ax, "alt"), (other, "a"), (other.figure, "b")]  # the old report has the first already
-    for folder, first in ((tmp_path / "new", -1), (tmp_path / "old", 0)):
-        n_calls = first
-        with pytest.raises(OSError, match="the disk is full"):
-            reports.write(folder, title="second", figures=figures, overwrite=True)
+    monkeypatch.setattr(os, "fsync", lambda file: (_ for _ in ()).throw(OSError("the disk is full")))
+    with pytest.raises(OSError, match="the disk is full"):
+        reports.write(tmp_path / "a", title="second", figures=[(other, "a")], overwrite=True)
     plt.close(other.figure)
-    assert not (tmp_path / "new").exists()
-    assert {file.name: file.read_bytes() for file in old.parent.iterdir()} == before
+    assert old.read_bytes() == before and len(os.listdir(old.parent)) == 2
 
 
 def test_refuses_before_anything_is_written(tmp_path, ax):

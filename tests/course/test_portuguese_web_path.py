@@ -20,7 +20,7 @@ import transformers
 from tokenizers import ByteLevelBPETokenizer
 
 from helpers.labs import texts
-from helpers.storage import checkpoint, weights
+from helpers.storage import checkpoint, open_ids, weights
 
 NOTEBOOK = Path(__file__).resolve().parents[2] / "notebooks" / "08_portuguese.ipynb"
 V = 701
@@ -167,6 +167,6 @@ def test_every_cell_works_and_the_report_is_written(run, tmp_path):
     text = "«Não há pão , disse o avô .» 漢\n\n  – I 'm here"
     ids = names["encode"](text)
     assert names["write_out"](ids) == text and names["write_out"]([2, *ids, 2]) == text
-    assert list(names["data"].open_ids(names["files"]["validation"])).count(2) == 17
+    assert list(open_ids(names["files"]["validation"])).count(2) == 17
     report = (tmp_path / "opt-125m-wikipedia-pt" / "week").rglob("*.md")
     assert "wikipedia-pt" in next(report).read_text(encoding="utf-8")

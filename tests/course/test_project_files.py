@@ -116,7 +116,23 @@ def test_no_python_at_all_is_said(tmp_path):
 
 def test_ci_calls_make_test_and_make_lint():
     script = (ROOT / ".ci" / "run").read_text()
-    assert "\nmake test\n" in script and "\nmake lint\n" in script
+    assert "\nmake test\n" in script and "\nmake lint\n" in script and "\nmake test-avx2\n" in script
+
+
+@pytest.mark.parametrize(("fails", "status"), [("", 0), ("pytest tests", 2), ("--nbval", 2)])
+def test_notebooks_are_run_where_a_unit_test_failed_too(tmp_path, fails, status):
+    """With a python that only writes down what it is asked, and fails where it is told to."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "stamp").touch()
+    pretend = tmp_path / "bin" / "python"
+    fail = f'case "$*" in *"{fails or "nothing"}"*) exit 1;; esac'
+    pretend.write_text(f'#!/bin/sh\necho "$*" >> {tmp_path}/asked\n{fail}\n')
+    pretend.chmod(0o755)
+    command = ["make", "-o", str(tmp_path / "stamp"), f"VENV={tmp_path}", f"STAMP={tmp_path / 'stamp'}", "test"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    asked = (tmp_path / "asked").read_text()
+    assert "-m pytest tests\n" in asked and "--nbval " in asked
+    assert done.returncode == status, done.stdout + done.stderr
 
 
 def test_badges_and_first_cells_carry_the_address_of_pyproject():

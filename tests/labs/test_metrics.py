@@ -109,16 +109,14 @@ def test_bootstrap_edges():
 
 
 def test_overlap_by_hand():
-    assert metrics.longest_overlap([9, 1, 2, 3, 8], [1, 2, 4, 1, 2, 3]) == metrics.Overlap(3, 1, 3)
+    assert metrics.longest_overlap([9, 1, 2, 3, 8], [1, 2, 4, 1, 2, 3]) == (3, 1, 3)
     assert (
         metrics.longest_overlap([1, 2], [3, 4])
         == metrics.longest_overlap([], [3])
         == metrics.longest_overlap([3], [])
-        == metrics.Overlap(0, 0, 0)
+        == (0, 0, 0)
     )
-    assert metrics.longest_overlap([5, 6, 0, 7, 8], [7, 8, 1, 5, 6, 2, 5, 6]) == metrics.Overlap(
-        2, 0, 3
-    )  # the first of equals
+    assert metrics.longest_overlap([5, 6, 0, 7, 8], [7, 8, 1, 5, 6, 2, 5, 6]) == (2, 0, 3)  # the first of equals
 
 
 @given(st.lists(st.integers(0, 3), max_size=12), st.lists(st.integers(0, 3), max_size=14))
@@ -131,13 +129,13 @@ def test_overlap_against_brute_force(text, source):
         if text[i : i + n] == source[j : j + n]
     ]
     n, i, j = max(runs, default=(0, 0, 0))
-    assert metrics.longest_overlap(text, source) == metrics.Overlap(n, -i, -j)
-    assert metrics.longest_overlap(torch.tensor(text), np.array(source)) == metrics.Overlap(n, -i, -j)
+    assert metrics.longest_overlap(text, source) == (n, -i, -j)
+    assert metrics.longest_overlap(torch.tensor(text), np.array(source)) == (n, -i, -j)
 
 
 def test_overlap_of_large_ids_in_a_long_text():
     source = torch.randint(40_000, 60_000, (200_000,), generator=torch.Generator().manual_seed(0))  # surrogates too
-    assert metrics.longest_overlap(source[123_456:123_956], source) == metrics.Overlap(500, 0, 123_456)
+    assert metrics.longest_overlap(source[123_456:123_956], source) == (500, 0, 123_456)
     for wrong in (-1, 1_114_112, 2**70):
         with pytest.raises(ValueError, match="1,114,112"):
             metrics.longest_overlap([wrong], [1])

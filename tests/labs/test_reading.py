@@ -1,4 +1,4 @@
-"""A model laid out for reading: the same scores and texts, the original untouched, the layouts that a CPU reads fast."""
+"""A model laid out for reading: the same scores and texts, the original untouched, layouts that a CPU reads fast."""
 
 from __future__ import annotations
 

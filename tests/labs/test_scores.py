@@ -32,10 +32,8 @@ def test_bleu_counts_over_the_corpus_not_by_sentence():
     assert scores.bleu(hypotheses, references) == pytest.approx(100 * math.prod(counts) ** 0.25)
 
 
-def test_chrf():
-    assert scores.chrf(["o gato"], ["o gato"]) == pytest.approx(100)
-    assert 0 < scores.chrf(["gatos"], ["gato"]) < 100 and scores.bleu(["gatos"], ["gato"]) == pytest.approx(0)
-    assert scores.chrf(["xyz"], ["gato"]) == pytest.approx(0)
+def test_bleu_of_texts_under_four_words_is_zero_as_its_docstring_says():
+    assert scores.bleu(["o gato dorme"], ["o gato dorme"]) == 0
 
 
 def f1_of(shared: int, hypothesis: int, reference: int) -> float:
@@ -50,20 +48,14 @@ def longest_common(a: list[str], b: list[str]) -> int:
     return max(longest_common(a[:-1], b), longest_common(a, b[:-1]))
 
 
-def n_shared(a: list[str], b: list[str], n: int) -> tuple[int, int, int]:
-    grams = [Counter(tuple(x[i : i + n]) for i in range(len(x) - n + 1)) for x in (a, b)]
-    return (grams[0] & grams[1]).total(), grams[0].total(), grams[1].total()
-
-
 @settings(deadline=None)  # the first example imports rouge-score
 @given(SENTENCES, SENTENCES.filter(len))
 def test_rouge_against_brute_force(hypothesis, reference):
     texts = " ".join(hypothesis), " ".join(reference)
-    for n, function in ((1, scores.rouge_1), (2, scores.rouge_2)):
-        shared, n_hypothesis, n_reference = n_shared(hypothesis, reference, n)
-        assert function(*texts) == pytest.approx(f1_of(shared, n_hypothesis, n_reference))
-        assert function(*texts, measure="recall") == pytest.approx(shared / max(n_reference, 1))
-        assert function(*texts, measure="precision") == pytest.approx(shared / max(n_hypothesis, 1))
+    shared = (Counter(hypothesis) & Counter(reference)).total()
+    assert scores.rouge_1(*texts) == pytest.approx(f1_of(shared, len(hypothesis), len(reference)))
+    assert scores.rouge_1(*texts, measure="recall") == pytest.approx(shared / len(reference))
+    assert scores.rouge_1(*texts, measure="precision") == pytest.approx(shared / max(len(hypothesis), 1))
     longest = longest_common(hypothesis, reference)
     assert scores.rouge_l(*texts) == pytest.approx(f1_of(longest, len(hypothesis), len(reference)))
 
@@ -74,8 +66,7 @@ def test_the_accent_trap():
     assert scores.words("Não é o avô?") == ["não", "é", "o", "avô"]
     assert scores.rouge_l("avô", "avó", keep_accents=False) == 1 and scores.rouge_l("avô", "avó") == 0
     assert scores.rouge_1("é", "é", keep_accents=False) == 0 and scores.rouge_1("é", "é") == 1
-    assert scores.rouge_2("não é", "não, nã", keep_accents=False) > scores.rouge_2("não é", "não, nã") == 0
-    for function in (scores.rouge_1, scores.rouge_2, scores.rouge_l):  # no accents, no difference
+    for function in (scores.rouge_1, scores.rouge_l):  # no accents, no difference
         assert function("the cat sat", "the cat ran", keep_accents=False) == function("the cat sat", "the cat ran")
 
 
@@ -85,16 +76,20 @@ def test_words_are_composed_and_of_any_script():
     assert scores.words("... — !") == []
 
 
+def test_marks_belong_to_words():
+    """Two words of Hindi that differ in a vowel sign alone, and a letter whose accent has no composed form."""
+    assert scores.words("की का") == ["की", "का"] and scores.rouge_1("की", "का") == 0
+    assert scores.words("m̃ba m") == ["m̃ba", "m"] and scores.rouge_l("m̃", "m") == 0
+
+
 def test_refuses():
     for hypotheses, references in (([], []), (["a"], []), (["a"], ["a", "b"])):
-        for function in (scores.bleu, scores.chrf):
-            with pytest.raises(ValueError, match="as many references"):
-                function(hypotheses, references)
-    with pytest.raises(ValueError, match="two lists of texts"):
-        scores.bleu("a", ["a"])
-    with pytest.raises(ValueError, match="two lists of texts"):
-        scores.chrf(["a"], "a")
-    for function in (scores.rouge_1, scores.rouge_2, scores.rouge_l):
+        with pytest.raises(ValueError, match="as many references"):
+            scores.bleu(hypotheses, references)
+    for hypotheses, references in (("a", ["a"]), (["a"], "a")):
+        with pytest.raises(ValueError, match="two lists of texts"):
+            scores.bleu(hypotheses, references)
+    for function in (scores.rouge_1, scores.rouge_l):
         with pytest.raises(ValueError, match="at least one word"):
             function("a", " ?!")
         with pytest.raises(ValueError, match="measure must be one of f1, precision, recall, got 'f2'"):

@@ -48,7 +48,8 @@ class Victim:
         self.model(torch.randn(5, 3)).square().sum().backward()
         self.optimizer.step()
         rng = checkpoint.capture_rng("cpu")
-        state = checkpoint.RunState(7, self.model.state_dict(), self.optimizer.state_dict(), rng=rng, data={"at": 11})
+        state = checkpoint.RunState(7, self.model.state_dict(), self.optimizer.state_dict(), rng=rng)
+        state.data, state.extra = {"at": 11}, {"best": 1.5}
         self.path = checkpoint.save(folder / "run", state)
         self.good = self.contents()
         self.optimizer.step()  # its moments are in `state` too
@@ -138,9 +139,9 @@ def test_more_than_a_thousand_damaged_checkpoints(victim):
             made["truncated"] += 1
     for name in TENSOR_FILES:
         for _ in range(60):
-            victim.refuses({name: swapped(rng, victim.good[name])}, sign=True, kind=checkpoint.Damaged)
+            victim.refuses({name: swapped(rng, victim.good[name])}, kind=checkpoint.Damaged)
             victim.refuses({name: misshapen(rng, victim.good[name])}, sign=True, kind=checkpoint.Damaged)
-            made["swapped, signed"] += 1
+            made["swapped"] += 1
             made["misshapen, signed"] += 1
     for first in FILES:
         for second in FILES:
@@ -148,7 +149,7 @@ def test_more_than_a_thousand_damaged_checkpoints(victim):
                 exchanged = {first: victim.good[second], second: victim.good[first]}
                 victim.refuses(exchanged)
                 made["exchanged"] += 1
-                if "SHA256SUMS" not in exchanged:
+                if "state.json" in exchanged and "SHA256SUMS" not in exchanged:
                     victim.refuses(exchanged, sign=True)
                     made["exchanged, signed"] += 1
     for data in pickles(victim.canary).values():
@@ -180,18 +181,18 @@ def swapped(rng: random.Random, data: bytes) -> bytes:
 
 
 def misshapen(rng: random.Random, data: bytes) -> bytes:
-    """A shape, a dtype or a place that is not the tensor's, in a header that is otherwise in order."""
+    """A shape, a dtype or a place that does not fit the bytes, in a header that is otherwise in order."""
     header, values = split(data)
     entry = header[rng.choice([name for name in header if name != "__metadata__"])]
     change = rng.choice(["shape", "dtype", "place", "more"])
     if change == "dtype":
-        entry["dtype"] = "I32"
+        entry["dtype"] = rng.choice(["F64", "F4", "no such"])
     elif change == "place":
         entry["data_offsets"] = [entry["data_offsets"][0], entry["data_offsets"][1] + rng.choice([-4, 4, 2**60])]
     elif change == "more":
         entry["shape"] = [2**40, 2**40]
     else:
-        entry["shape"] = [*entry["shape"], 1]
+        entry["shape"] = [*entry["shape"], 2]
     return joined(header, values)
 
 
@@ -218,7 +219,6 @@ def test_truncated_and_perhaps_continued_with_something_else(victim, name, at, t
     st.binary(max_size=200) | st.integers(0, 2**64 - 1).map(lambda n: n.to_bytes(8, "little")),
 )
 @example("model.safetensors", (2**63).to_bytes(8, "little") + b"{}")
-@example("model.safetensors", (2).to_bytes(8, "little") + b"{}")
 @example("model.safetensors", (10**6).to_bytes(8, "little") + b"[" * 10**6)
 def test_any_bytes_in_place_of_tensors_even_when_signed(victim, name, data):
     victim.refuses({name: data}, sign=True)
@@ -263,26 +263,47 @@ def test_a_signed_forgery_of_the_json_is_refused_or_harmless(victim, data):
             (victim.path / name).write_bytes(victim.good[name])
 
 
-@pytest.mark.parametrize("name", TENSOR_FILES)
-def test_files_of_another_checkpoint_are_refused(victim, name):
-    assert "crc32" in victim.refuses({name: victim.other[name]}, sign=True, kind=checkpoint.Damaged)
+def test_files_of_another_checkpoint_are_refused(victim):
+    for name in TENSOR_FILES:
+        assert "sha256" in victim.refuses({name: victim.other[name]}, kind=checkpoint.Damaged)
     assert "holds step 5" in victim.refuses({k: victim.other[k] for k in FILES}, kind=checkpoint.Damaged)
 
 
-def test_a_forged_shape_in_header_and_table_is_stopped_by_restore(victim):
+def test_a_forged_shape_is_stopped_by_restore(victim, tmp_path):
     header, values = split(victim.good["model.safetensors"])
-    document = json.loads(victim.good["state.json"])
     header["2.weight"]["shape"] = [3, 2]
-    row = next(r for r in document["tensors"] if r["name"] == "2.weight")
-    row["shape"] = [3, 2]
-    files = victim.good | {"model.safetensors": joined(header, values), "state.json": json.dumps(document).encode()}
-    files["SHA256SUMS"] = signed(files)
-    forged = victim.folder / "forged"
-    forged.mkdir()
-    for name, data in files.items():
-        (forged / name).write_bytes(data)
+    files = victim.good | {"model.safetensors": joined(header, values)}
+    for name, data in (files | {"SHA256SUMS": signed(files)}).items():
+        (tmp_path / name).write_bytes(data)
     with pytest.raises(ValueError, match=r"2\.weight: expected \(2, 3\) float32, got \(3, 2\) float32"):
-        checkpoint.restore(victim.model, None, checkpoint.load(forged))
+        checkpoint.restore(victim.model, None, checkpoint.load(tmp_path))
+
+
+@pytest.mark.parametrize("name", TENSOR_FILES)
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_weight_or_moment_that_is_no_number_is_refused(victim, name, value):
+    tensors = safetensors.torch.load(victim.good[name])
+    next(t for t in tensors.values() if t.ndim)[0] = value
+    forged = {name: safetensors.torch.save(tensors)}
+    assert "no run can go on" in victim.refuses(forged, sign=True, kind=checkpoint.Damaged)
+
+
+@pytest.mark.parametrize("part", ["data", "rng", "extra", "optimizer", "shared", "versions"])
+@pytest.mark.parametrize("value", [{}, None, [], 3])
+def test_a_signed_state_without_what_the_run_needs_is_refused(victim, tmp_path, part, value):
+    """Such as a checkpoint of another program; `find` passes it over with the reason."""
+    document = json.loads(victim.good["state.json"]) | {part: value}
+    if part in ("optimizer", "shared", "versions") and value in ({}, None):
+        del document[part]
+    path = tmp_path / victim.path.name
+    shutil.copytree(victim.path, path)
+    needs = ["data.at", "rng.torch", "extra.best"]
+    assert checkpoint.find(tmp_path, needs=needs).path == path
+    files = victim.good | {"state.json": json.dumps(document).encode()}
+    for name, data in (files | {"SHA256SUMS": signed(files)}).items():
+        (path / name).write_bytes(data)
+    found = checkpoint.find(tmp_path, needs=needs)
+    assert found.path is None and "state.json" in found.refused[0][1]
 
 
 @pytest.mark.parametrize(
@@ -335,9 +356,9 @@ def test_links_pipes_folders_and_missing_files_are_refused(victim, tmp_path, nam
 def test_the_future_is_refused_as_such(victim):
     document = json.loads(victim.good["state.json"])
     for version, kind, says in [
-        (2, checkpoint.Future, "update the course"),
-        (0, checkpoint.Damaged, "at least 1"),
-        ("1", checkpoint.Damaged, "'1'"),
+        (3, checkpoint.Future, "update the course"),
+        (1, checkpoint.Damaged, "reads no other"),
+        ("2", checkpoint.Damaged, "'2'"),
     ]:
         forged = {"state.json": json.dumps(document | {"version": version}).encode()}
         assert says in victim.refuses(forged, sign=True, kind=kind)
@@ -348,7 +369,9 @@ def test_the_future_is_refused_as_such(victim):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ('{"a": NaN}', "NaN is no JSON"),
+        ('{"a": NaN}', "NaN is no finite number"),
+        ('{"a": -Infinity}', "Infinity is no finite number"),
+        ('{"a": 1e999}', "1e999 is no finite number"),
         ('{"a": 1, "a": 2}', "a key stands twice"),
         ("[]", "expected a JSON object, got list"),
         ("[" * 100_000, "state.json is not the JSON that was written"),
@@ -360,27 +383,20 @@ def test_json_is_read_strictly(victim, text, says):
     assert says in victim.refuses({"state.json": text.encode("latin-1")}, sign=True, kind=checkpoint.Damaged)
 
 
-def test_deep_nesting_is_refused(victim):
-    text = victim.good["state.json"].replace(b'"extra": {}', b'"extra": ' + b'{"a":' * 900 + b"1" + b"}" * 900)
-    victim.refuses(
-        {"state.json": text.replace(b'"a":1', b'"a":' + b"[" * 5000 + b"]" * 5000)}, sign=True, kind=checkpoint.Damaged
-    )
-
-
 def test_what_was_never_ours_is_refused_and_not_opened(tmp_path):
     canary = tmp_path / "canary"
     for data in pickles(canary).values():
         for suffix in ("pt", "bin", "safetensors"):
             target = tmp_path / f"model.{suffix}"
             target.write_bytes(data)
-            with pytest.raises(checkpoint.Foreign, match="could run code"):
+            with pytest.raises(checkpoint.Foreign, match=r"could run code|expected a folder"):
                 checkpoint.load(target)
     folder = tmp_path / "step-00000001"
     folder.mkdir()
     with pytest.raises(checkpoint.Foreign, match="got nothing"):
         checkpoint.load(folder)
     (folder / "pytorch_model.bin").write_bytes(pickles(canary)["torch.save, zip"])
-    with pytest.raises(checkpoint.Foreign, match=r"pytorch_model\.bin could run code and was not opened"):
+    with pytest.raises(checkpoint.Foreign, match=r"got pytorch_model\.bin; none of it was opened"):
         checkpoint.load(folder)
     safetensors.torch.save_file({"w": torch.ones(3)}, folder / "model.safetensors")
     for path in (folder, folder / "model.safetensors"):
@@ -414,7 +430,7 @@ def test_a_header_whose_length_begins_like_a_pickle_is_no_pickle(tmp_path):
 
 
 def test_no_module_of_the_package_can_unpickle():
-    for path in Path(checkpoint.__file__).parent.glob("*.py"):
+    for path in Path(checkpoint.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [a.name for a in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
             names += [node.module] if isinstance(node, ast.ImportFrom) else []

@@ -33,8 +33,17 @@ def test_stamp_writes_the_address_of_pyproject(monkeypatch):
     badge, setup = (c.source for c in notebook.cells)
     assert "(https://colab.research.google.com/github/someone/course/blob/main/notebooks/07_x.ipynb)" in badge
     assert "blob/main/lecture_notes/07_x.md" in badge
-    assert 'address = "git+https://github.com/someone/course"' in setup
+    assert "git clone -q --depth 1 https://github.com/someone/course pretraining-a-gpt" in setup
     compile(setup, "setup", "exec")
+    assert len([line for line in setup.splitlines() if line]) <= 13
+
+
+def test_an_address_that_is_not_set_is_asked_for_nothing(monkeypatch):
+    monkeypatch.setattr(tool, "repository", lambda: f"https://github.com/{tool.NO_ADDRESS}/course")
+    notebook = small_notebook()
+    tool.stamp(notebook, Path("notebooks/07_x.ipynb"))
+    assert "git" not in notebook.cells[1].source and tool.NO_ADDRESS not in notebook.cells[1].source
+    assert len([line for line in notebook.cells[1].source.splitlines() if line]) <= 12
     assert notebook.cells[1].metadata["tags"] == ["nbval-ignore-output"]
 
 
@@ -42,6 +51,16 @@ def test_stamp_refuses_a_notebook_without_its_fixed_cells():
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("x", id="card")])
     with pytest.raises(ValueError, match="'badge'"):
         tool.stamp(notebook, Path("x.ipynb"))
+
+
+@pytest.mark.parametrize(
+    ("cell_id", "n_lines", "folded"), [("a-figure", 13, True), ("a-figure", 12, False), ("a-run", 40, False)]
+)
+def test_tidy_folds_the_long_code_of_figures(cell_id, n_lines, folded):
+    cell = nbformat.v4.new_code_cell("\n".join(["x = 1"] * n_lines), id=cell_id, metadata={"tags": ["kept"]})
+    tool.tidy(nbformat.v4.new_notebook(cells=[cell]), Path("x.ipynb"))
+    assert cell.metadata.get("jupyter", {}).get("source_hidden", False) is folded
+    assert cell.metadata["tags"] == (["hide-input", "kept"] if folded else ["kept"])
 
 
 def test_tidy_keeps_tags_and_drops_the_rest():

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
 import math
-import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
+from unittest.mock import patch
+
+from torch import Tensor
 
 CHECKS: dict[str, Callable[[Callable[..., Any]], None]] = {}
 NOT_ATTEMPTED, RIGHT, WRONG = "not attempted yet", "right", "not yet"
+SLIP = 1e-6  # relative distance from the number that a known slip gives
 
 
 class Mistake(AssertionError):
@@ -17,7 +20,7 @@ class Mistake(AssertionError):
 
 
 def register(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Make a function the check called `name`. It gets the reader's function and raises Mistake at the first fault."""
+    """Make a function the check called `name`. It gets the reader's function and raises Mistake at the first one."""
 
     def keep(function: Callable[..., None]) -> Callable[..., None]:
         if name in CHECKS:
@@ -26,14 +29,6 @@ def register(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
         return function
 
     return keep
-
-
-def load_exercises() -> None:
-    """Import every module of this package, so that each registers its checks: there is one per notebook."""
-    import helpers.classroom.exercises as package
-
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"{package.__name__}.{module.name}")
 
 
 def check(name: str, answer: Callable[..., Any]) -> None:
@@ -49,20 +44,40 @@ def check(name: str, answer: Callable[..., Any]) -> None:
 
 def verdict(name: str, answer: Callable[..., Any]) -> str:
     """What `check` prints after the name. It begins with NOT_ATTEMPTED, RIGHT or WRONG."""
-    load_exercises()
     if name not in CHECKS:
         raise ValueError(f"no exercise named {name!r}; there are {', '.join(sorted(CHECKS))}")
     try:
         CHECKS[name](answer)
-    except NotImplementedError as error:
-        if error.args:  # torch raises it too, for a softmax of integers say; a stub's has no message
-            return f"{WRONG}. Your function raised NotImplementedError: {error}"
-        return f"{NOT_ATTEMPTED}. Fill in the function, then run this cell again."
     except Mistake as mistake:
         return f"{WRONG}. {mistake}"
     except Exception as error:  # whatever the reader's code raises is a finding to show, not a crash of the notebook
+        if _is_stub(error):
+            return f"{NOT_ATTEMPTED}. Fill in the function, then run this cell again."
         return f"{WRONG}. Your function raised {type(error).__name__}: {error}"
     return f"{RIGHT}."
+
+
+def _is_stub(error: Exception) -> bool:
+    """A stub's exception has no message; torch raises NotImplementedError too, for a softmax of integers say."""
+    return isinstance(error, NotImplementedError) and not error.args
+
+
+# what checks share
+
+
+def ask(answer: Callable[..., Any], case: str, *arguments: Any) -> Any:
+    """What the reader's function returns; where it fails, or returns nothing, a Mistake that names the case."""
+    try:
+        got = answer(*arguments)
+    except Mistake:
+        raise
+    except Exception as error:
+        if _is_stub(error):
+            raise
+        raise Mistake(f"{case}: your function raised {type(error).__name__}: {error}") from error
+    if got is None:
+        raise Mistake(f"{case}: your function returned None: is there a `return`?")
+    return got
 
 
 def one_number(got: Any, case: str) -> float:
@@ -72,3 +87,74 @@ def one_number(got: Any, case: str) -> float:
     if isinstance(got, bool) or not isinstance(got, int | float):
         raise Mistake(f"{case}: expected one number, got {got!r}. Does every path of your function return it?")
     return float(got)
+
+
+def expect_number(
+    got: Any,
+    expected: float,
+    case: str,
+    says: str | Callable[[float], str],
+    *,
+    slips: Mapping[str, float] | None = None,
+    unit: str = "",
+    digits: str = ".4f",
+    rel_tol: float = 1e-6,
+    abs_tol: float = 1e-9,
+) -> None:
+    """A Mistake unless `got` is one number, and the expected one.
+
+    says   the thought that leads on, or how to find it from the number that came
+    slips  thoughts that come before it -> the number that this mistake gives in the case at hand
+    """
+    number = one_number(got, case)
+    if math.isclose(number, expected, rel_tol=rel_tol, abs_tol=abs_tol):
+        return
+    known = (thought for thought, slip in (slips or {}).items() if math.isclose(number, slip, rel_tol=SLIP))
+    thought = next(known, None) or (says if isinstance(says, str) else says(number))
+    raise Mistake(f"{case}: expected {expected:{digits}}{unit}, got {number:{digits}}. {thought}")
+
+
+def expect_tensor(got: Any, shape: tuple[int, ...], case: str, says: str) -> None:
+    """A Mistake unless `got` is a tensor of this shape."""
+    if not isinstance(got, Tensor) or got.shape != shape:
+        came = tuple(got.shape) if isinstance(got, Tensor) else type(got).__name__
+        raise Mistake(f"{case}: expected a tensor {shape}, got {came}. {says}")
+
+
+def expect_value_error(answer: Callable[..., Any], case: str, says: str, *arguments: Any) -> str:
+    """The message of the ValueError with which the reader's function refuses; a Mistake if it does not."""
+    try:
+        came = repr(answer(*arguments))
+    except ValueError as error:
+        return str(error)
+    except Exception as error:
+        if _is_stub(error):
+            raise
+        came = f"{type(error).__name__}: {error}"
+    raise Mistake(f"{case}: expected a ValueError, got {came}. {says}")
+
+
+def utf8_length(text: str) -> int:
+    """Bytes of a text, counted from its code points."""
+    return sum(1 + (c > "\x7f") + (c > "\u07ff") + (c > "\uffff") for c in text)
+
+
+@contextmanager
+def locked(functions: Sequence[tuple[object, Sequence[str]]], own: str) -> Iterator[None]:
+    """While this lasts, calling a ready-made function that the exercise asks the reader to write is a Mistake.
+
+    functions  pairs of a module or class and the names of its functions
+    own        what the reader should use instead, for the message
+    """
+
+    def refuse(name: str) -> Callable[..., None]:
+        def stop(*_args: object, **_kwargs: object) -> None:
+            raise Mistake(f"{name} does it all for you; expected your own {own}. What is inside?")
+
+        return stop
+
+    with ExitStack() as stack:
+        for owner, names in functions:
+            for name in names:
+                stack.enter_context(patch.object(owner, name, refuse(name)))
+        yield

@@ -11,8 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from helpers.classroom.exercises.grader import Mistake, one_number, register
-from helpers.classroom.exercises.locked import locked
+from helpers.classroom.exercises.grader import Mistake, ask, expect_number, expect_tensor, locked, register
 
 RELATIVE = 1e-4  # float32 against a float64 oracle
 LARGE = 88.0  # exp of a larger score is more than float32 holds
@@ -22,47 +21,50 @@ LOCKED = tuple((owner, ("softmax", "log_softmax")) for owner in (F, torch, torch
 @register("e1-months")
 def months(answer: Callable[[float, int, int, float], float]) -> None:
     """Count whole steps, then the steps that fit into a month, in exact fractions."""
-    cases = [(300e9, 8, 1024, 500.0), (1e9, 4, 256, 40.0), (7e6, 3, 128, 1250.0)]
-    for n_tokens, batch_size, context_length, step_ms in cases:
-        steps = Fraction(n_tokens) / (batch_size * context_length)
+    for n_tokens, batch_size, T, step_ms in [(300e9, 8, 1024, 500.0), (1e9, 4, 256, 40.0), (7e6, 3, 128, 1250.0)]:
         steps_per_month = Fraction(30 * 24 * 60 * 60 * 1000) / Fraction(step_ms)
-        expected = float(steps / steps_per_month)
-        case = f"{n_tokens:,.0f} tokens, {batch_size} rows of {context_length} tokens a step, {step_ms:g} ms a step"
-        got = one_number(answer(n_tokens, batch_size, context_length, step_ms), case)
-        if not math.isclose(got, expected, rel_tol=RELATIVE):
-            raise Mistake(f"{case}: expected {expected:.6g} months of 30 days, got {got:.6g}. {_units(got, expected)}")
+        expected = float(Fraction(n_tokens) / (batch_size * T) / steps_per_month)
+        case = f"{n_tokens:,.0f} tokens, {batch_size} sequences of {T} tokens a step, {step_ms:g} ms a step"
+
+        def says(got: float, expected: float = expected) -> str:
+            if not math.isfinite(got) or got <= 0:
+                return "A time is a number above 0: tokens divided by tokens per second"
+            units = {1000: "milliseconds taken for seconds", 30: "days", 720: "hours", 30 * 86400: "seconds"}
+            for factor, name in (units | {1 / 12: "years"}).items():
+                if math.isclose(got / expected, factor, rel_tol=0.02):
+                    return f"That is {factor:,.3g} times as much: {name}?"
+            return "How many tokens does one step read, and how many steps fit into a second?"
+
+        got = ask(answer, case, n_tokens, batch_size, T, step_ms)
+        expect_number(got, expected, case, says, unit=" months of 30 days", digits=".6g", rel_tol=RELATIVE)
 
 
 @register("e2-greedy")
 def greedy(answer: Callable[[Callable[[Tensor], Tensor], Tensor, int], Tensor]) -> None:
-    """A model that can be run in the head: the favourite after a window is the sum of its ids, modulo V."""
+    """A model that can be run in the head: the top-1 token after a window is the sum of its ids, modulo V."""
     model = _AddingModel(vocab_size=11, context_length=5)
     cases = [([[1, 2]], 1), ([[1, 2]], 3), ([[3, 1, 4], [1, 5, 9]], 2), ([[7]], 0), ([[2, 7, 1, 8]], 13)]
-    for rows, n_new in cases:
-        expected = [_continue(row, n_new, model) for row in rows]
-        token_ids = torch.tensor(rows)
+    for prompts, n_new in cases:
+        token_ids, case = torch.tensor(prompts), f"from {prompts}, {n_new} new tokens"
         try:
             got = answer(model, token_ids, n_new)
         except ValueError as error:
             raise Mistake(
-                f"from {rows}, {n_new} new tokens: the model refused what you gave it ({error}). "
+                f"{case}: the model refused what you gave it ({error}). "
                 "Which tokens may it see once the text has outgrown the context?"
             ) from None
-        case = f"from {rows}, {n_new} new tokens"
-        outgrown = len(rows[0]) + n_new - 1 > model.config.context_length
-        if not isinstance(got, Tensor) or got.shape != (len(rows), len(rows[0]) + n_new):
-            shape = tuple(got.shape) if isinstance(got, Tensor) else type(got).__name__
-            wanted = (len(rows), len(rows[0]) + n_new)
-            thought = "One id per row is appended each time round"
-            if outgrown:
-                thought = "The model sees a window of the text; the text you return keeps every token"
-            raise Mistake(f"{case}: expected the prompt and the new ids, shape {wanted}, got {shape}. {thought}")
+        outgrown = len(prompts[0]) + n_new - 1 > model.config.context_length
+        thought = "The prompt and the new ids: one id per sequence is appended each time round"
+        if outgrown:
+            thought = "The model sees a window of the text; the text you return keeps every token"
+        expect_tensor(got, (len(prompts), len(prompts[0]) + n_new), case, thought)
+        expected = [model.continued(prompt, n_new) for prompt in prompts]
         if got.tolist() != expected:
             thought = "Which row of the logits speaks about what follows?"
             if outgrown:
                 thought = "Which tokens may the model see: are they the last `context_length`?"
             raise Mistake(f"{case}: expected {expected}, got {got.tolist()}. {thought}")
-        if token_ids.tolist() != rows:
+        if token_ids.tolist() != prompts:
             raise Mistake(f"{case}: the prompt that you were given has changed. Make a new tensor: torch.cat")
 
 
@@ -70,41 +72,33 @@ def greedy(answer: Callable[[Callable[[Tensor], Tensor], Tensor, int], Tensor]) 
 def probabilities(answer: Callable[[Tensor, Tensor], Tensor]) -> None:
     """Each probability from differences of scores alone: p_v = 1 / sum over u of exp(s_u - s_v), in plain Python."""
     generator = torch.Generator().manual_seed(5)
+    drawn = torch.randn(3, generator=generator).tolist(), torch.randn(7, 3, generator=generator).tolist()
     cases = [
-        (
-            "the plane of section 3",
-            torch.tensor([2.0, 1.0]),
-            torch.tensor([[1, 1], [0.8, 0.4], [0, 1], [0.5, -1], [-1, 1]]),
-        ),
-        ("C = 3, V = 7, drawn at random", *_random_case(generator, 3, 7, 1.0)),
-        ("scores around 1,000", torch.tensor([1.0, 0.0]), torch.tensor([[1000.0, 1], [1001, 2], [999, -1]])),
-        ("scores around -1,000", torch.tensor([1.0, 0.0]), torch.tensor([[-1000.0, 1], [-1001, 2], [-999, -1]])),
-        ("scores 300, 0 and -300", torch.tensor([1.0, 0.0]), torch.tensor([[300.0, 1], [0, 2], [-300, -1]])),
+        ("the plane of section 3", [2.0, 1], [[1.0, 1], [0.8, 0.4], [0, 1], [0.5, -1], [-1, 1]]),
+        ("C = 3, V = 7, drawn at random", *drawn),
+        ("scores around 1,000", [1.0, 0], [[1000.0, 1], [1001, 2], [999, -1]]),
+        ("scores around -1,000", [1.0, 0], [[-1000.0, 1], [-1001, 2], [-999, -1]]),
+        ("scores 300, 0 and -300", [1.0, 0], [[300.0, 1], [0, 2], [-300, -1]]),
     ]
     for name, hidden, unembedding in cases:
-        scores = [sum(h * w for h, w in zip(hidden.tolist(), row, strict=True)) for row in unembedding.tolist()]
-        expected = [1 / sum(math.exp(min(u - v, 700.0)) for u in scores) for v in scores]
+        scores = [sum(h * w for h, w in zip(hidden, row, strict=True)) for row in unembedding]
+        expected = torch.tensor([1 / sum(math.exp(min(u - v, 700.0)) for u in scores) for v in scores])
         with locked(LOCKED, "exp and sum"):
-            got = answer(hidden, unembedding)
-        if not isinstance(got, Tensor) or got.shape != (len(scores),):
-            shape = tuple(got.shape) if isinstance(got, Tensor) else type(got).__name__
-            raise Mistake(f"{name}: expected one probability per token, shape ({len(scores)},), got {shape}")
+            got = ask(answer, name, torch.tensor(hidden), torch.tensor(unembedding))
+        expect_tensor(got, (len(scores),), name, "It is one probability per token")
         if not got.isfinite().all():
             raise Mistake(
-                f"{name}: got {_list(got)}. float32 ends near exp(88), and 0 / 0 is not a number. "
+                f"{name}: got {_list(got)}. float32 ends near exp(88), and 0 / 0 is NaN. "
                 "What may you subtract from every score, so that none is above 0 and the result stays the same?"
             )
         if abs(float(got.sum()) - 1) > RELATIVE:
-            raise Mistake(
-                f"{name}: they should sum to 1, got {float(got.sum()):.4f}. Over which tokens does the sum run?"
-            )
-        if not all(
-            math.isclose(g, e, rel_tol=RELATIVE, abs_tol=1e-6) for g, e in zip(got.tolist(), expected, strict=True)
-        ):
+            found = f"they should sum to 1, got {float(got.sum()):.4f}"
+            raise Mistake(f"{name}: {found}. Over which tokens does the sum run?")
+        if not torch.allclose(got.float(), expected, rtol=RELATIVE, atol=1e-6):
             thought = "A score is the dot product of the hidden state with a token's row, its length included"
             if max(map(abs, scores)) > LARGE:
                 thought = "Softmax looks at differences of scores: do all of them survive what you do to large scores?"
-            raise Mistake(f"{name}: expected {_list(torch.tensor(expected))}, got {_list(got)}. {thought}")
+            raise Mistake(f"{name}: expected {_list(expected)}, got {_list(got)}. {thought}")
 
 
 @register("e4-entropy")
@@ -112,16 +106,16 @@ def entropy_nats(answer: Callable[[Tensor], float]) -> None:
     """Split off one outcome after the other: H = H(p, 1 - p) + (1 - p) times the entropy of what is left."""
     cases = [[0.5, 0.5], [0.25] * 4, [0.5, 0.25, 0.125, 0.125], [0.7, 0.2, 0.1], [0.5, 0.0, 0.5], [1.0, 0.0, 0.0]]
     for probs in cases:
-        expected = _entropy_by_splitting(probs)
-        got = one_number(answer(torch.tensor(probs)), f"p = {probs}")
-        if math.isnan(got):
-            raise Mistake(
-                f"p = {probs}: expected {expected:.4f} nats, got nan. What is 0 · ln 0 for someone who never doubts?"
-            )
-        if abs(got - expected) > 1e-5:
-            bits = expected and abs(got - expected / math.log(2)) < 1e-4
-            hint = "Those are bits: which logarithm has the nat?" if bits else "It is -p ln p, summed over the tokens"
-            raise Mistake(f"p = {probs}: expected {expected:.4f} nats, got {got:.4f}. {hint}")
+        expected, case = _entropy_by_splitting(probs), f"p = {probs}"
+
+        def says(got: float, expected: float = expected) -> str:
+            if math.isnan(got):
+                return "What is 0 · ln 0 for someone who never doubts?"
+            if expected and math.isclose(got, expected / math.log(2), abs_tol=1e-4):
+                return "Those are bits: which logarithm has the nat?"
+            return "It is -p ln p, summed over the tokens"
+
+        expect_number(ask(answer, case, torch.tensor(probs)), expected, case, says, unit=" nats", abs_tol=1e-5)
 
 
 class _AddingModel:
@@ -133,19 +127,15 @@ class _AddingModel:
     def __call__(self, token_ids: Tensor) -> Tensor:
         if token_ids.shape[1] > self.config.context_length:
             raise ValueError(f"{token_ids.shape[1]} tokens do not fit the context of {self.config.context_length}")
-        favourite = token_ids.cumsum(1) % self.config.vocab_size
-        return F.one_hot(favourite, self.config.vocab_size).float()
+        top = token_ids.cumsum(1) % self.config.vocab_size
+        return F.one_hot(top, self.config.vocab_size).float()
 
-
-def _continue(row: list[int], n_new: int, model: _AddingModel) -> list[int]:
-    ids = list(row)
-    for _ in range(n_new):
-        ids.append(sum(ids[-model.config.context_length :]) % model.config.vocab_size)
-    return ids
-
-
-def _random_case(generator: torch.Generator, C: int, V: int, std: float) -> tuple[Tensor, Tensor]:
-    return torch.randn(C, generator=generator) * std, torch.randn(V, C, generator=generator) * std
+    def continued(self, prompt: list[int], n_new: int) -> list[int]:
+        """The same in plain Python: the prompt and what greedy decoding adds to it."""
+        text = list(prompt)
+        for _ in range(n_new):
+            text.append(sum(text[-self.config.context_length :]) % self.config.vocab_size)
+        return text
 
 
 def _entropy_by_splitting(probs: list[float]) -> float:
@@ -154,16 +144,6 @@ def _entropy_by_splitting(probs: list[float]) -> float:
         return 0.0 if rest == 0 else _entropy_by_splitting(probs[1:])
     binary = -first * math.log(first) - (1 - first) * math.log1p(-first)
     return binary + rest * _entropy_by_splitting([p / rest for p in probs[1:]])
-
-
-def _units(got: float, expected: float) -> str:
-    if not math.isfinite(got) or got <= 0:
-        return "A time is a number above 0: tokens divided by tokens per second"
-    slips = {1000: "milliseconds taken for seconds", 30: "days", 720: "hours", 30 * 86400: "seconds", 1 / 12: "years"}
-    for factor, name in slips.items():
-        if math.isclose(got / expected, factor, rel_tol=0.02):
-            return f"That is {factor:,.3g} times as much: {name}?"
-    return "How many tokens does one step read, and how many steps fit into a second?"
 
 
 def _list(values: Tensor) -> str:

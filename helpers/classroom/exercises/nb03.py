@@ -12,14 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from helpers.classroom.exercises.grader import Mistake, one_number, register
+from helpers.classroom.exercises.grader import Mistake, ask, expect_number, register
 
 NINETEEN_IN_TWENTY = 1.96  # standard errors to each side
 
 
 @register("d1-plan")
 def plan(answer: Callable[[int, int, int, int, bool], tuple[int, int, int]]) -> None:
-    """The windows are laid out one by one, dealt into batches, and the ids that nobody asked for are what is left."""
+    """The windows are laid out one by one, dealt into batches, and the ids that no window has as target are counted."""
     hints = {
         "windows": "How many ids does one window touch, and where is the last one that still fits?",
         "batches": "Is a last batch that is not full kept?",
@@ -28,15 +28,14 @@ def plan(answer: Callable[[int, int, int, int, bool], tuple[int, int, int]]) -> 
     cases = [(9, 4, 4, 2, True), (10, 4, 4, 1, True), (23, 4, 2, 3, False), (23, 4, 5, 3, True), (40, 5, 9, 2, False)]
     cases += [(6, 5, 1, 4, False), (6, 5, 1, 4, True), (100, 7, 7, 5, True)]
     for n_ids, T, stride, batch_size, drop_last in cases:
-        starts = [place for place in range(0, n_ids, stride) if place + T < n_ids]
-        asked = {start + 1 + k for start in starts for k in range(T)}
+        starts = [start for start in range(0, n_ids, stride) if start + T < n_ids]
+        targets = {start + 1 + k for start in starts for k in range(T)}
         dealt = [starts[i : i + batch_size] for i in range(0, len(starts), batch_size)]
         kept = [batch for batch in dealt if len(batch) == batch_size or not drop_last]
-        case = f"{n_ids} ids, T={T}, stride={stride}, {batch_size} rows, drop_last={drop_last}"
-        got = _numbers(answer(n_ids, T, stride, batch_size, drop_last), 3, case)
-        for name, expected, number in zip(hints, (len(starts), len(kept), n_ids - len(asked)), got, strict=True):
-            if number != expected:
-                raise Mistake(f"{case}: expected {expected} {name}, got {number:g}. {hints[name]}")
+        case = f"{n_ids} ids, T={T}, stride={stride}, {batch_size} sequences a batch, drop_last={drop_last}"
+        got = _several(ask(answer, case, n_ids, T, stride, batch_size, drop_last), 3, case)
+        for name, expected, number in zip(hints, (len(starts), len(kept), n_ids - len(targets)), got, strict=True):
+            expect_number(number, expected, case, hints[name], unit=f" {name}", digits="g")
 
 
 @register("d2-shared-targets")
@@ -48,19 +47,15 @@ def shared_targets(answer: Callable[[Sequence[int], Sequence[int], int], float])
         "neighbours that only touch": ([0, 8], [4], 4),
         "one id apart": ([10], [11], 5),
         "two validation windows, one on top of the other": ([0], [2, 3], 4),
-        "many training windows over one place": ([0, 1, 2, 3], [2, 20], 4),
+        "many training windows over one position": ([0, 1, 2, 3], [2, 20], 4),
     }
     for name, (train_starts, val_starts, T) in cases.items():
-        places = [start + k for start in val_starts for k in range(1, T + 1)]
-        hits = [any(start < place <= start + T for start in train_starts) for place in places]
-        expected = Fraction(sum(hits), len(hits))
-        got = one_number(answer(train_starts, val_starts, T), name)
-        if not math.isclose(got, expected, abs_tol=1e-6):
-            raise Mistake(
-                f"{name}: training windows start at {train_starts}, validation windows at {val_starts}, T={T}: "
-                f"expected {sum(hits)} of {len(hits)} validation targets, {float(expected):.4f}, got {got:.4f}. "
-                "Which places of the text are targets of a window that starts at s, and what do you divide by?"
-            )
+        positions = [start + k for start in val_starts for k in range(1, T + 1)]
+        hits = [any(start < position <= start + T for start in train_starts) for position in positions]
+        case = f"{name}: training windows start at {train_starts}, validation windows at {val_starts}, T={T}"
+        thought = "Which positions are targets of a window that starts at s, and what do you divide by?"
+        thought += f" Here {sum(hits)} of {len(hits)} validation targets are shared"
+        expect_number(ask(answer, case, train_starts, val_starts, T), sum(hits) / len(hits), case, thought)
 
 
 @register("d2-no-copies")
@@ -77,11 +72,11 @@ def no_copies(answer: Callable[[list[str], list[str]], list[str]]) -> None:
     for training, validation in cases:
         judged = [_words(text) for text in validation]
         expected = [text for text in training if _words(text) not in judged]
-        given = list(training)
-        got = answer(given, list(validation))
+        given, case = list(training), f"training {training}, validation {validation}"
+        got = ask(answer, case, given, list(validation))
         if not isinstance(got, list) or got != expected:
             raise Mistake(
-                f"training {training}, validation {validation}: expected {expected}, got {got}. "
+                f"{case}: expected {expected}, got {got}. "
                 "Which differences between two texts should count, and are the kept texts as they were, in order?"
             )
         if given != training:
@@ -106,12 +101,11 @@ def paired_bar(answer: Callable[[Tensor, Tensor, int], tuple[float, float]]) -> 
         differences = [Fraction(x - y, 8) for x, y in zip(a, b, strict=True)]
         whole = range(0, len(differences) - block + 1, block)
         means = [sum(differences[i : i + block]) / block for i in whole]
-        expected = float(sum(means) / len(means)), _bar(means)
+        bar = NINETEEN_IN_TWENTY * math.sqrt(statistics.variance(means) / len(means))
         case = f"losses of A {[x / 8 for x in a]}, of B {[x / 8 for x in b]}, blocks of {block}"
-        got = _numbers(answer(torch.tensor(a) / 8, torch.tensor(b) / 8, block), 2, case)
-        for name, wanted, number in zip(hints, expected, got, strict=True):
-            if not math.isclose(number, wanted, rel_tol=1e-4, abs_tol=1e-6):
-                raise Mistake(f"{case}: expected a {name} of {wanted:.4f}, got {number:.4f}. {hints[name]}")
+        got = _several(ask(answer, case, torch.tensor(a) / 8, torch.tensor(b) / 8, block), 2, case)
+        for name, expected, number in zip(hints, (float(sum(means) / len(means)), bar), got, strict=True):
+            expect_number(number, expected, f"{case}, {name}", hints[name], rel_tol=1e-4, abs_tol=1e-6)
 
 
 @register("d4-floor")
@@ -126,24 +120,19 @@ def floor(answer: Callable[[Tensor], float]) -> None:
     cases.append(("there and back, with a choice", there_and_back, [0.5, 0.45, 0.05]))
     for name, rows, shares in cases:
         expected = -sum(s * p * math.log(p) for s, row in zip(shares, rows, strict=True) for p in row if p)
-        got = one_number(answer(torch.tensor(rows, dtype=torch.float64)), name)
-        if not math.isclose(got, expected, rel_tol=1e-4, abs_tol=1e-6):
-            raise Mistake(
-                f"{name}: rows {rows}: expected {expected:.5f} nats, got {got:.5f}. "
-                "How often does each word come in a long text, and what is 0 ln 0?"
-                + (" Do your shares settle, or do they go there and back too?" if name.startswith("there") else "")
-            )
+        thought = "How often does each word come in a long text, and what is 0 ln 0?"
+        if name.startswith("there"):
+            thought += " Do your shares settle, or do they go there and back too?"
+        case = f"{name}: rows {rows}"
+        got = ask(answer, case, torch.tensor(rows, dtype=torch.float64))
+        expect_number(got, expected, case, thought, unit=" nats", digits=".5f", rel_tol=1e-4, abs_tol=1e-6)
 
 
 def _words(text: str) -> list[str]:
     return re.findall(r"\S+", text.casefold())
 
 
-def _bar(means: list[Fraction]) -> float:
-    return NINETEEN_IN_TWENTY * math.sqrt(statistics.variance(means) / len(means))
-
-
-def _numbers(got: Any, n: int, case: str) -> list[float]:
+def _several(got: Any, n: int, case: str) -> Sequence[Any]:
     if not isinstance(got, tuple | list) or len(got) != n:
         raise Mistake(f"{case}: expected {n} numbers, got {got!r}. Does your function return all of them, in order?")
-    return [one_number(value, case) for value in got]
+    return got

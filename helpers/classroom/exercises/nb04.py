@@ -7,13 +7,12 @@ from collections import Counter
 from collections.abc import Callable
 from fractions import Fraction
 from itertools import product
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from helpers.classroom.exercises.grader import Mistake, one_number, register
+from helpers.classroom.exercises.grader import Mistake, ask, expect_number, register
 
 MASKED = -100
 Pair = tuple[Tensor, Tensor]
@@ -37,7 +36,7 @@ def accumulate(answer: Callable[[nn.Module, list[Pair]], None]) -> None:
             raise Mistake(f"{name}: the weights have changed; expected a gradient and no update")
         if max(model.seen) > max(len(inputs) * len(inputs[0]) for inputs, _ in rows):
             raise Mistake(f"{name}: {max(model.seen)} tokens went through the model at once: one micro-batch at a time")
-        if model.kept_waiting:
+        if model.kept_graphs:
             raise Mistake(
                 f"{name}: a micro-batch went through the model before the one before it had its backward(). All "
                 "micro-batches' activations are still in memory: call backward() inside the loop"
@@ -47,25 +46,27 @@ def accumulate(answer: Callable[[nn.Module, list[Pair]], None]) -> None:
 
 @register("t3-cosine-rate")
 def cosine_rate(answer: Callable[[int, float, float, int, int], float]) -> None:
-    """The same curve from the square of a cosine: (1 + cos 2x) / 2 = cos(x)**2, with the way done as a fraction."""
+    """The same curve from the square of a cosine: (1 + cos 2x) / 2 = cos(x)**2, the progress as a fraction."""
     for peak, floor, n_steps, warmup_steps in ((1.0, 0.0, 11, 0), (4.0, 1.0, 9, 3), (3e-4, 3e-5, 101, 20)):
         for step in [*range(n_steps), n_steps + 5]:
             case = f"step {step} of {n_steps}, warm-up {warmup_steps}, peak {peak:g}, floor {floor:g}"
-            got = one_number(_answer_of(answer, case, step, peak, floor, n_steps, warmup_steps), f"step {step}")
+            says = "The first update after the warm-up uses the peak, the last one of all the floor"
             if step < warmup_steps:
                 expected = peak * float(Fraction(step + 1, warmup_steps))
+                says = "In the warm-up, update 0 already moves, and the last one uses the peak"
             else:
                 done = min(Fraction(step - warmup_steps, n_steps - 1 - warmup_steps), Fraction(1))
-                turned = 0 if done == 1 else math.cos(float(done) * math.pi / 2)  # in floats cos(pi / 2) is 6e-17
-                expected = floor + (peak - floor) * turned**2
-            if not math.isclose(got, expected, rel_tol=1e-6, abs_tol=peak * 1e-9):
-                place = _place_in_schedule(step, n_steps, warmup_steps)
-                raise Mistake(f"{case}: expected {expected:.6g}, got {got:.6g}. {place}")
+                cosine = 0 if done == 1 else math.cos(float(done) * math.pi / 2)  # in floats cos(pi / 2) is 6e-17
+                expected = floor + (peak - floor) * cosine**2
+            if step >= n_steps:
+                says = "After the last update the rate stays where it was"
+            got = ask(answer, case, step, peak, floor, n_steps, warmup_steps)
+            expect_number(got, expected, case, says, digits=".6g", abs_tol=peak * 1e-9)
 
 
 @register("t5-sees-the-future")
 def sees_the_future(answer: Callable[[Callable[[Tensor], Tensor], Tensor, int], bool]) -> None:
-    """Models whose scores are a sum over the places that a matrix lets each position see, so that leaks are planted."""
+    """Models whose scores are a sum over the positions that a matrix lets each position see, so leaks are known."""
     T, V = 5, 7
     causal = torch.ones(T, T).tril()
     models = {
@@ -82,17 +83,17 @@ def sees_the_future(answer: Callable[[Callable[[Tensor], Tensor], Tensor, int], 
     texts |= {f", each token already {i}": torch.full((2, T), i) for i in range(V)}  # whoever writes an i changes none
     for (name, sees), (where, token_ids) in product(models.items(), texts.items()):
         given = token_ids.clone()
-        got = answer(_Seeing(sees, V), given, V)
+        got = ask(answer, name + where, _Seeing(sees, V), given, V)
         if not torch.equal(given, token_ids):
             raise Mistake(f"{name}: the token_ids that you were given have changed. Change a copy: token_ids.clone()")
         leaks = bool(sees.triu(1).any())
         if not isinstance(got, bool | torch.Tensor) or bool(got) != leaks:
-            raise Mistake(
-                f"{name}{where}: expected {leaks}, got {got!r}. "
-                + ("Is your new token another one, whatever stood there?" if leaks and where else
-                   "Which later token did you change, and which earlier score did you look at?" if leaks else
-                   "A score may change at the place that you changed, and after it")
-            )  # fmt: skip
+            thought = "A score may change at the position that you changed, and after it"
+            if leaks:
+                thought = "Which later token did you change, and which earlier score did you look at?"
+            if leaks and where:
+                thought = "Is your new token another one, whatever stood there?"
+            raise Mistake(f"{name}{where}: expected {leaks}, got {got!r}. {thought}")
 
 
 @register("t3-adamw")
@@ -117,22 +118,11 @@ def adamw(answer: Callable[..., float]) -> None:
         for gradient in gradients:
             weight.grad = torch.tensor(gradient, dtype=torch.float64)
             optimizer.step()
-        got = one_number(_answer_of(answer, name, w, list(gradients), lr, beta1, beta2, eps, weight_decay), name)
-        if not math.isclose(got, weight.item(), rel_tol=1e-9, abs_tol=1e-12):
-            raise Mistake(
-                f"{name}: w = {w}, gradients {gradients}, lr {lr}, betas {beta1} and {beta2}, eps {eps}, decay "
-                f"{weight_decay}: expected {weight.item():.8f}, got {got:.8f}. {hints.get(name, anew)}"
-            )
-
-
-def _answer_of(answer: Callable[..., Any], case: str, *arguments: Any) -> Any:
-    """The reader's answer; what it raises is told with the case, but for the stub's exception."""
-    try:
-        return answer(*arguments)
-    except (NotImplementedError, Mistake):
-        raise
-    except Exception as error:  # whatever the reader's code raises is a finding, and more so with its arguments
-        raise Mistake(f"{case}: your function raised {type(error).__name__}: {error}") from error
+        case = f"{name}: w = {w}, gradients {gradients}, lr {lr}, betas {beta1} and {beta2}, eps {eps}, "
+        case += f"decay {weight_decay}"
+        got = ask(answer, case, w, list(gradients), lr, beta1, beta2, eps, weight_decay)
+        thought = hints.get(name, anew)
+        expect_number(got, weight.item(), case, thought, digits=".8f", rel_tol=1e-9, abs_tol=1e-12)
 
 
 class _Bigram(nn.Module):
@@ -143,14 +133,14 @@ class _Bigram(nn.Module):
         values = [[((3 * a + 5 * b) % 7) / 4 for b in range(vocab_size)] for a in range(vocab_size)]
         self.table = nn.Parameter(torch.tensor(values))
         self.seen: list[int] = [0]
-        self.kept_waiting = False  # whether a backward came after the forward of a later micro-batch
+        self.kept_graphs = False  # whether a backward came after the forward of a later micro-batch
 
     def forward(self, token_ids: Tensor) -> Tensor:
         self.seen.append(token_ids.numel())
         scores, n_seen = self.table[token_ids], len(self.seen)
 
         def backward_comes(_gradient: Tensor) -> None:
-            self.kept_waiting |= len(self.seen) > n_seen
+            self.kept_graphs |= len(self.seen) > n_seen
 
         if scores.requires_grad:
             scores.register_hook(backward_comes)
@@ -165,12 +155,13 @@ def _counted_gradient(table: Tensor, rows: list[tuple[list, list]]) -> list[list
         for a, b in zip(row, wanted, strict=True)
         if b != MASKED
     )
-    V, n_scored = len(table), sum(pairs.values())
     gradient = []
-    for a in range(V):
-        powers = [math.exp(score) for score in table[a].tolist()]
-        came = sum(pairs[a, b] for b in range(V))
-        gradient.append([(came * powers[b] / sum(powers) - pairs[a, b]) / n_scored for b in range(V)])
+    for a, scores in enumerate(table.tolist()):
+        powers = [math.exp(score) for score in scores]
+        counts = [pairs[a, b] for b in range(len(scores))]
+        gradient.append(
+            [(sum(counts) * e / sum(powers) - n) / pairs.total() for e, n in zip(powers, counts, strict=True)]
+        )
     return gradient
 
 
@@ -184,13 +175,13 @@ def _compare(name: str, got: Tensor | None, expected: list[list[float]]) -> None
         raise Mistake(f"{name}: what was in .grad before is still in it. When do you clear it?")
     ratio = float(got.norm() / wanted.norm())
     raise Mistake(
-        f"{name}: expected a gradient of length {float(wanted.norm()):.4f}, got {float(got.norm()):.4f} "
-        f"({ratio:.3g} times as long). Does each scored token count the same, in whichever micro-batch it is?"
+        f"{name}: expected a gradient norm of {float(wanted.norm()):.4f}, got {float(got.norm()):.4f} "
+        f"({ratio:.3g} times as much). Does each scored token count the same, in whichever micro-batch it is?"
     )
 
 
 class _Seeing:
-    """Position t adds up the tokens of all places s with sees[t, s] > 0: (B, T) -> (B, T, V)."""
+    """Position t adds up the tokens of all positions s with sees[t, s] > 0: (B, T) -> (B, T, V)."""
 
     def __init__(self, sees: Tensor, vocab_size: int) -> None:
         self.sees, self.vocab_size = sees, vocab_size
@@ -202,15 +193,7 @@ class _Seeing:
         return self.sees[:T, :T] @ F.one_hot(token_ids, self.vocab_size).float()  # (T, T) @ (B, T, V)
 
 
-def _with(sees: Tensor, position: int, place: int) -> Tensor:
+def _with(sees: Tensor, position: int, other: int) -> Tensor:
     changed = sees.clone()
-    changed[position, place] = 1.0
+    changed[position, other] = 1.0
     return changed
-
-
-def _place_in_schedule(step: int, n_steps: int, warmup_steps: int) -> str:
-    if step < warmup_steps:
-        return "In the warm-up, update 0 already moves, and the last one uses the peak"
-    if step >= n_steps:
-        return "After the last update the rate stays where it was"
-    return "The first update after the warm-up uses the peak, the last one of all the floor"

@@ -11,13 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from helpers.classroom.exercises.grader import Mistake, register
+from helpers.classroom.exercises.grader import Mistake, ask, expect_tensor, expect_value_error, register
 
 CLOSE = 1e-6
-END_BELONGS = (
-    "The end token belongs to the text and is its last one; it ends the text as soon as it is written, and an end "
-    "token in the prompt ends nothing"
-)
 Write = Callable[[Callable[[list[int]], int], list[int], int, int, int], list[int]]
 
 
@@ -25,35 +21,22 @@ Write = Callable[[Callable[[list[int]], int], list[int], int, int, int], list[in
 def at_temperature(answer: Callable[[list[float], float], list[float]]) -> None:
     """Each probability from the odds against all others, 1 / sum of exp((other - own) / T); the limits by hand."""
     scores = [2.0, -1.0, 0.5, 2.0, -3.0]
-    for temperature in (1.0, 0.5, 2.0, 7.0):
-        _compare_probs(answer, scores, temperature, _from_odds(scores, temperature))
-    _compare_probs(answer, [1000.0, 999.0, -1000.0], 1.0, _from_odds([1000.0, 999.0, -1000.0], 1.0))
-    _compare_probs(answer, [1.0, -2.0, 0.5], 1e-4, [1.0, 0.0, 0.0])
-    _compare_probs(answer, [-1.0, 2.0, 2.0], 0.0, [0.0, 1.0, 0.0])
-    _compare_probs(answer, [-1.0, 2.0, 0.0, 5.0], math.inf, [0.25] * 4)
+    cases = [(scores, T, _from_odds(scores, T)) for T in (1.0, 0.5, 2.0, 7.0)]
+    cases.append(([1000.0, 999.0, -1000.0], 1.0, _from_odds([1000.0, 999.0, -1000.0], 1.0)))
+    cases.append(([1.0, -2.0, 0.5], 1e-4, [1.0, 0.0, 0.0]))
+    cases.append(([-1.0, 2.0, 2.0], 0.0, [0.0, 1.0, 0.0]))
+    cases.append(([-1.0, 2.0, 0.0, 5.0], math.inf, [0.25] * 4))
+    for scores, temperature, expected in cases:
+        case = f"scores {scores}, temperature {temperature}"
+        got = ask(answer, case, list(scores), temperature)
+        if not hasattr(got, "__len__") or len(got) != len(expected):
+            n = f"{len(got)} of them" if hasattr(got, "__len__") else got
+            raise Mistake(f"{case}: expected a list of {len(expected)} probabilities, got {n}")
+        if not all(abs(float(a) - b) < CLOSE for a, b in zip(got, expected, strict=True)):  # NaN is not close either
+            thought = "What is divided, and before which step? At 0 the first of the best has it all, at inf all have "
+            raise Mistake(f"{case}: expected {_rounded(expected)}, got {_rounded(got)}. {thought}the same")
     for temperature, harm in ((-1.0, "turn the order around"), (math.nan, "make every probability NaN")):
-        try:
-            got = answer([1.0, 2.0], temperature)
-        except ValueError:
-            continue
-        except Exception as error:
-            got = f"{type(error).__name__}: {error}"
-        raise Mistake(f"temperature {temperature}: expected ValueError, got {got}. It would {harm}")
-
-
-def _ask(answer: Callable[..., Any], case: str, *arguments: Any) -> Any:
-    """What the reader's function returns; a Mistake that names the case where it fails or returns nothing."""
-    try:
-        got = answer(*arguments)
-    except Mistake:
-        raise
-    except Exception as error:
-        if isinstance(error, NotImplementedError) and not error.args:  # the stub's
-            raise
-        raise Mistake(f"{case}: your function raised {type(error).__name__}: {error}") from error
-    if got is None:
-        raise Mistake(f"{case}: your function returned None: is there a `return`?")
-    return got
+        expect_value_error(answer, f"temperature {temperature}", f"It would {harm}", [1.0, 2.0], temperature)
 
 
 def _from_odds(scores: Sequence[float], temperature: float) -> list[float]:
@@ -63,19 +46,6 @@ def _from_odds(scores: Sequence[float], temperature: float) -> list[float]:
     return [1 / sum(odds((other - own) / temperature) for other in scores) for own in scores]
 
 
-def _compare_probs(answer: Callable, scores: list[float], temperature: float, expected: list[float]) -> None:
-    case = f"scores {scores}, temperature {temperature}"
-    got = _ask(answer, case, list(scores), temperature)
-    if not hasattr(got, "__len__") or len(got) != len(expected):
-        n = f"{len(got)} of them" if hasattr(got, "__len__") else got
-        raise Mistake(f"{case}: expected a list of {len(expected)} probabilities, got {n}")
-    if not all(abs(float(a) - b) < CLOSE for a, b in zip(got, expected, strict=True)):  # NaN is not close either
-        raise Mistake(
-            f"{case}: expected {_rounded(expected)}, got {_rounded(got)}. "
-            "What is divided, and before which step? At 0 the first of the best has it all, at inf all have the same"
-        )
-
-
 def _rounded(numbers: Sequence[float]) -> list[float]:
     return [round(float(x), 4) for x in numbers]
 
@@ -83,44 +53,23 @@ def _rounded(numbers: Sequence[float]) -> list[float]:
 @register("g2-top-k")
 def exactly_k(answer: Callable[[list[float], int], list[bool]]) -> None:
     """A token stays if fewer than k tokens stand before it: higher ones, and equal ones with a lower id."""
-    for scores, k in (
-        ([0.5, 3.0, -1.0, 2.0], 2),
-        ([1.0, 1.0, 1.0, 1.0, 1.0], 3),
-        ([0.0, 2.0, 5.0, 2.0, 2.0], 2),
-        ([-4.0, -2.0, -3.0], 1),
-        ([0.0, 1.0], 2),
-    ):
+    cases = [([0.5, 3.0, -1.0, 2.0], 2), ([1.0] * 5, 3), ([0.0, 2.0, 5.0, 2.0, 2.0], 2), ([-4.0, -2.0, -3.0], 1)]
+    for scores, k in [*cases, ([0.0, 1.0], 2)]:
         expected = []
         for i, score in enumerate(scores):
             before = sum(other > score or (other == score and j < i) for j, other in enumerate(scores))
             expected.append(before < k)
-        case = f"scores {scores}, k = {k}"
-        _compare_kept(
-            case,
-            _ask(answer, case, list(scores), k),
-            expected,
-            "Exactly k stay, also where scores are equal: the lower id comes first",
-        )
+        thought = "Exactly k stay, also where scores are equal: the lower id comes first"
+        _compare_kept(answer, f"scores {scores}, k = {k}", (scores, k), expected, thought)
 
 
 @register("g2-top-p")
 def fewest_that_reach(answer: Callable[[list[float], float], list[bool]]) -> None:
     """Every group of tokens is tried: the smallest whose probabilities reach p, and of those the likeliest one."""
-    for probs, p in (
-        ([0.5, 0.25, 0.125, 0.125], 0.7),
-        ([0.125, 0.5, 0.125, 0.25], 0.8),
-        ([0.125, 0.5, 0.125, 0.25], 0.75),
-        ([0.0625, 0.875, 0.0625], 0.5),
-        ([0.25, 0.25, 0.25, 0.25], 0.5),
-        ([0.25, 0.5, 0.25], 1.0),
-    ):
-        case = f"probabilities {probs}, p = {p}"
-        _compare_kept(
-            case,
-            _ask(answer, case, list(probs), p),
-            _smallest_group(probs, p),
-            "From the likeliest down: does the one with which the sum reaches p still belong, and the one after it?",
-        )
+    cases = [([0.5, 0.25, 0.125, 0.125], 0.7), ([0.125, 0.5, 0.125, 0.25], 0.8), ([0.125, 0.5, 0.125, 0.25], 0.75)]
+    for probs, p in [*cases, ([0.0625, 0.875, 0.0625], 0.5), ([0.25] * 4, 0.5), ([0.25, 0.5, 0.25], 1.0)]:
+        thought = "From the likeliest down: does the one with which the sum reaches p still belong, and the next one?"
+        _compare_kept(answer, f"probabilities {probs}, p = {p}", (probs, p), _smallest_group(probs, p), thought)
 
 
 def _smallest_group(probs: Sequence[float], p: float) -> list[bool]:
@@ -132,7 +81,10 @@ def _smallest_group(probs: Sequence[float], p: float) -> list[bool]:
     raise AssertionError("the cases' probabilities sum to 1")
 
 
-def _compare_kept(case: str, got: Any, expected: list[bool], thought: str) -> None:
+def _compare_kept(
+    answer: Callable, case: str, asked: tuple[list[float], float], expected: list[bool], thought: str
+) -> None:
+    got = ask(answer, case, list(asked[0]), asked[1])
     if not isinstance(got, list) or [bool(x) for x in got] != expected:
         raise Mistake(f"{case}: expected {expected} in the order of the ids, got {got}. {thought}")
 
@@ -140,15 +92,8 @@ def _compare_kept(case: str, got: Any, expected: list[bool], thought: str) -> No
 @register("g4-loop")
 def loop(answer: Write) -> None:
     """The next id is always the sum of the ids that the model is given, modulo 10, so that the text is known."""
-    for prompt, n_new, context_length, end_id in (
-        ([1, 2], 5, 100, 99),
-        ([1, 2, 3], 8, 2, 99),
-        ([7, 4], 8, 2, 6),
-        ([3, 5], 6, 4, 3),
-        ([5, 3], 6, 4, 3),
-        ([5], 4, 3, 0),
-        ([4, 4], 0, 3, 9),
-    ):
+    cases = [([1, 2], 5, 100, 99), ([1, 2, 3], 8, 2, 99), ([7, 4], 8, 2, 6), ([3, 5], 6, 4, 3), ([5, 3], 6, 4, 3)]
+    for prompt, n_new, context_length, end_id in [*cases, ([5], 4, 3, 0), ([4, 4], 0, 3, 9)]:
         given, calls = list(prompt), []
 
         def choose(ids: list[int], calls: list = calls) -> int:
@@ -157,7 +102,7 @@ def loop(answer: Write) -> None:
 
         expected, windows = _walk(prompt, n_new, context_length, end_id)
         case = f"prompt {prompt}, {n_new} new tokens, context {context_length}, end {end_id}"
-        got = _ask(answer, case, choose, given, n_new, context_length, end_id)
+        got = ask(answer, case, choose, given, n_new, context_length, end_id)
         if given != prompt:
             raise Mistake(f"{case}: your function changed the caller's prompt to {given}. Work on a copy")
         if any(len(ids) > context_length for ids in calls):
@@ -178,7 +123,10 @@ def _what_is_wrong(
         if saw != window:
             return f"The model must see the *last* context_length ids of the text so far, {window}; it was given {saw}"
     if end_id in expected and got != expected:
-        return END_BELONGS
+        return (
+            "The end token belongs to the text and is its last one; it ends the text as soon as it is generated, and "
+            "an end token in the prompt ends nothing"
+        )
     if len(got) != len(expected):
         return "n_new counts the new ids only, and none of them is left out"
     if got != expected:
@@ -209,14 +157,12 @@ def cached_step(answer: Callable[[dict[str, list[Tensor]], Tensor, Tensor, Tenso
         cache: dict[str, list[Tensor]] = {"keys": [], "values": []}
         for t in range(T):
             case = f"D = {D}, token {t + 1} of {T}"
-            got = _ask(answer, case, cache, queries[t].clone(), keys[t].clone(), values[t].clone())
-            if not isinstance(got, Tensor) or got.shape != (D,):
-                raise Mistake(f"{case}: expected a tensor ({D},), got {getattr(got, 'shape', got)}")
-            if (len(cache["keys"]), len(cache["values"])) != (t + 1, t + 1):
-                raise Mistake(
-                    f"{case}: the cache should then hold {t + 1} keys and values, it holds "
-                    f"{len(cache['keys'])} and {len(cache['values'])}"
-                )
+            got = ask(answer, case, cache, queries[t].clone(), keys[t].clone(), values[t].clone())
+            expect_tensor(got, (D,), case, "It is a mean of values, of which each has D numbers")
+            held = len(cache["keys"]), len(cache["values"])
+            if held != (t + 1, t + 1):
+                found = f"it holds {held[0]} and {held[1]}"
+                raise Mistake(f"{case}: the cache should then hold {t + 1} keys and values, {found}")
             if not torch.allclose(got, expected[t], atol=1e-5):
                 raise Mistake(
                     f"{case}: expected {_rounded(expected[t].tolist())}, got {_rounded(got.tolist())}. A token sees "

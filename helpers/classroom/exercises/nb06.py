@@ -1,4 +1,4 @@
-"""The checks of notebook 06: bytes of a checkpoint, the next batch, an atomic writer, sums, where to go on from."""
+"""The checks of notebook 06: bytes of a checkpoint, the next batch, an atomic writer, checksums, where to resume."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import torch
 
-from helpers.classroom.exercises.grader import Mistake, one_number, register
+from helpers.classroom.exercises.grader import Mistake, ask, expect_number, expect_value_error, register
 
 OLD, BLOCKS = b"the old checkpoint, good to the last byte", (b"the new one: ", b"weights, ", b"moments, ", b"the rest")
 NAME = "state.bin"
@@ -28,14 +28,10 @@ _OPTIMIZERS = {
 def checkpoint_bytes(answer: Callable[[int, str], float]) -> None:
     """Let a real optimizer of torch make one step on that many numbers, and count the tensors that it then holds."""
     for n_params, optimizer in ((60, "AdamW"), (1003, "AdamW"), (60, "SGD"), (700, "SGD with momentum")):
-        expected = _held_bytes(n_params, optimizer)
         case = f"{n_params:,} parameters, {optimizer}"
-        got = one_number(answer(n_params, optimizer), case)
-        if got != expected:
-            raise Mistake(
-                f"{case}: expected {expected:,} bytes, got {got:,.0f}. How many numbers does it remember for "
-                "each weight, and how many bytes has a float32?"
-            )
+        thought = "How many numbers does it remember for each weight, and how many bytes has a float32?"
+        got = ask(answer, case, n_params, optimizer)
+        expect_number(got, _held_bytes(n_params, optimizer), case, thought, unit=" bytes", digits=",.0f", rel_tol=0)
 
 
 def _held_bytes(n_params: int, optimizer: str) -> int:
@@ -43,8 +39,8 @@ def _held_bytes(n_params: int, optimizer: str) -> int:
     made = _OPTIMIZERS[optimizer]([weights])
     weights.grad = torch.ones(n_params)
     made.step()
-    held = [weights, *(value for value in made.state[weights].values() if isinstance(value, torch.Tensor))]
-    return sum(tensor.nbytes for tensor in held if tensor.numel() > 1)  # AdamW's count of steps is a tensor too
+    held = [weights, *made.state[weights].values()]  # AdamW's count of steps is a tensor too
+    return sum(x.nbytes for x in held if isinstance(x, torch.Tensor) and x.numel() > 1)
 
 
 @register("c1-next-batch")
@@ -52,17 +48,18 @@ def next_batch(answer: Callable[[int, int, int, int], tuple[int, int]]) -> None:
     """Walk through the run, batch by batch, until so many tokens have been seen."""
     cases = [(0, 4, 8, 5), (64, 4, 8, 5), (160, 4, 8, 5), (7 * 96, 8, 12, 3), (11 * 30, 3, 10, 11), (13 * 14, 2, 7, 1)]
     for n_tokens, batch_size, context_length, n_batches in cases:
-        epoch = place = seen = 0
+        epoch = index = seen = 0
         while seen < n_tokens:
             seen += batch_size * context_length
-            place += 1
-            if place == n_batches:
-                epoch, place = epoch + 1, 0
-        got = answer(n_tokens, batch_size, context_length, n_batches)
-        if not isinstance(got, list | tuple) or tuple(got) != (epoch, place):
+            index += 1
+            if index == n_batches:
+                epoch, index = epoch + 1, 0
+        case = f"{n_tokens} tokens seen in batches of {batch_size} sequences of {context_length}, {n_batches} batches "
+        case += "an epoch"
+        got = ask(answer, case, n_tokens, batch_size, context_length, n_batches)
+        if not isinstance(got, list | tuple) or tuple(got) != (epoch, index):
             raise Mistake(
-                f"{n_tokens} tokens seen in batches of {batch_size} rows of {context_length}, {n_batches} batches an "
-                f"epoch: expected {(epoch, place)} as (epoch, place), both counted from 0, got {got}. "
+                f"{case}: expected {(epoch, index)} as (epoch, place), both counted from 0, got {got}. "
                 "How many batches are done, and is the next one still in the same epoch?"
             )
 
@@ -76,12 +73,10 @@ def atomic_write(answer: Callable[[Path, Iterator[bytes]], Any]) -> None:
 
 
 def _write_and_watch(answer: Callable, standing: bytes | None) -> None:
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        path, calls = _target(folder, standing), []
-        _listen(stack, calls)
+    with tempfile.TemporaryDirectory() as folder, _calls_noted() as calls:
+        path = _target(folder, standing)
         answer(path, _watched(path, standing))
-        written = path.read_bytes() if path.exists() else None
-        if written != b"".join(BLOCKS):
+        if (written := _content(path)) != b"".join(BLOCKS):
             raise Mistake(f"four blocks of {sum(map(len, BLOCKS))} bytes in all: the file holds {written!r}")
         _require_alone(path, "after the last block")
         if "rename" not in calls:
@@ -100,16 +95,16 @@ def _interrupt(answer: Callable, standing: bytes | None) -> None:
         path = _target(folder, standing)
         try:
             answer(path, _breaking())
+            raise Mistake("the power failed in the middle and your function returned as if nothing had happened")
         except InterruptedError:
             pass
-        else:
-            raise Mistake("the power failed in the middle and your function returned as if nothing had happened")
-        found = path.read_bytes() if path.exists() else None
-        if found != standing:
-            raise Mistake(
-                f"the power failed in the middle: under the name should stand {standing!r}, there is {found!r}"
-            )
+        if (found := _content(path)) != standing:
+            raise Mistake(f"the power failed in the middle: the name should hold {standing!r}, it holds {found!r}")
         _require_alone(path, "after an error in the middle")
+
+
+def _content(path: Path) -> bytes | None:
+    return path.read_bytes() if path.exists() else None
 
 
 def _target(folder: str, standing: bytes | None) -> Path:
@@ -122,8 +117,7 @@ def _target(folder: str, standing: bytes | None) -> Path:
 def _watched(path: Path, standing: bytes | None) -> Iterator[bytes]:
     for i, block in enumerate(BLOCKS):
         yield block
-        found = path.read_bytes() if path.exists() else None
-        if found != standing:
+        if (found := _content(path)) != standing:
             raise Mistake(
                 f"after block {i + 1} of {len(BLOCKS)} a reader finds {found!r} under the name, and should still find "
                 f"{standing!r}. Under which name do you write?"
@@ -140,9 +134,10 @@ def _breaking() -> Iterator[bytes]:
     raise InterruptedError("the power failed")
 
 
-def _listen(stack: ExitStack, calls: list) -> None:
-    """Note each fsync, by the bytes that the file then has, and each rename."""
-    real = {name: getattr(os, name) for name in ("fsync", "replace", "rename")}
+@contextmanager
+def _calls_noted() -> Iterator[list]:
+    """The list of each fsync from now on, by the bytes that the file then has, and of each rename."""
+    real, calls = {name: getattr(os, name) for name in ("fsync", "replace", "rename")}, []
 
     def fsync(file: Any) -> None:
         descriptor = file if isinstance(file, int) else file.fileno()
@@ -152,45 +147,43 @@ def _listen(stack: ExitStack, calls: list) -> None:
     def rename(name: str) -> Callable:
         return lambda *names, **options: (calls.append("rename"), real[name](*names, **options))[1]
 
-    stack.enter_context(patch.object(os, "fsync", fsync))
-    for name in ("replace", "rename"):
-        stack.enter_context(patch.object(os, name, rename(name)))
+    with patch.multiple(os, fsync=fsync, replace=rename("replace"), rename=rename("rename")):
+        yield calls
 
 
 def _require_alone(path: Path, when: str) -> None:
-    others = sorted(entry for entry in os.listdir(path.parent) if entry != path.name)
-    if others:
+    if others := set(os.listdir(path.parent)) - {path.name}:
         raise Mistake(f"{when} {len(others)} temporary file is still there. Who removes it?")
 
 
 @register("c2-check-sums")
 def wrong_files(answer: Callable[[Path], list[str]]) -> None:
     """Folders in which it is known beforehand what was done to which file."""
-    cases = {
-        "nothing was touched": [],
-        "one bit flipped": ["model.bin"],
-        "the end cut off": ["rest.json"],
-        "a file deleted": ["optimizer.bin"],
-        "two files swapped": ["model.bin", "optimizer.bin"],
-        "one deleted, one altered": ["model.bin", "rest.json"],
+    cases: dict[str, tuple[list[str], Callable[[Path], Any]]] = {
+        "nothing was touched": ([], lambda folder: None),
+        "one bit flipped": (["model.bin"], lambda folder: _flip_last_bit(folder / "model.bin")),
+        "the end cut off": (["rest.json"], lambda folder: (folder / "rest.json").write_bytes(b'{"step": 30')),
+        "a file deleted": (["optimizer.bin"], lambda folder: (folder / "optimizer.bin").unlink()),
+        "two files swapped": (["model.bin", "optimizer.bin"], _swap),
+        "one deleted, one altered": (["model.bin", "rest.json"], _delete_and_flip),
     }
-    for case, expected in cases.items():
+    for case, (expected, damage) in cases.items():
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            _summed_folder(folder)
-            _DAMAGE[case](folder)
+            _folder_with_sums(folder)
+            damage(folder)
             try:
                 got = answer(folder)
             except FileNotFoundError:
                 raise Mistake(f"{case}: a missing file is a finding to report, not a crash") from None
         if not isinstance(got, list) or sorted(map(str, got)) != expected:
             raise Mistake(
-                f"{case}: expected the names {expected}, got {got}. Compare the sum of every byte of each "
+                f"{case}: expected the names {expected}, got {got}. Compare the checksum of every byte of each "
                 "file with its line"
             )
 
 
-def _summed_folder(folder: Path) -> None:
+def _folder_with_sums(folder: Path) -> None:
     # as many bytes in both files, and larger than a block of any size that one is tempted to read
     contents = {"model.bin": b"w" * 200_000, "optimizer.bin": b"m" * 200_000, "rest.json": b'{"step": 30}\n'}
     lines = []
@@ -211,14 +204,9 @@ def _swap(folder: Path) -> None:
     (folder / "aside").rename(folder / "optimizer.bin")
 
 
-_DAMAGE: dict[str, Callable[[Path], Any]] = {
-    "nothing was touched": lambda folder: None,
-    "one bit flipped": lambda folder: _flip_last_bit(folder / "model.bin"),
-    "the end cut off": lambda folder: (folder / "rest.json").write_bytes(b'{"step": 30'),
-    "a file deleted": lambda folder: (folder / "optimizer.bin").unlink(),
-    "two files swapped": _swap,
-    "one deleted, one altered": lambda folder: ((folder / "rest.json").unlink(), _flip_last_bit(folder / "model.bin")),
-}
+def _delete_and_flip(folder: Path) -> None:
+    (folder / "rest.json").unlink()
+    _flip_last_bit(folder / "model.bin")
 
 
 @register("c2-go-on-from")
@@ -242,17 +230,8 @@ def go_on_from(answer: Callable[[list[tuple[str, int, str | None]]], tuple[str, 
                 f"{candidates}: expected {expected}, got {got}. The newest good one; of two equally new ones that in "
                 "'out', which is nearer; None only where there is nothing at all"
             )
-    _require_refusal(answer, [("out", 20, "truncated"), ("drive", 10, "a pickle")])
-
-
-def _require_refusal(answer: Callable, candidates: list[tuple[str, int, str]]) -> None:
-    try:
-        got = answer(list(candidates))
-    except ValueError as error:
-        if not all(reason in str(error) for _, _, reason in candidates):
-            raise Mistake(f"{candidates}: you refuse, and the reasons should be read in it: got {error}") from None
-        return
-    raise Mistake(
-        f"{candidates}: expected ValueError, got {got}. To begin anew over a run that somebody may still rescue is the "
-        "one thing that a program must not decide alone"
-    )
+    candidates = [("out", 20, "truncated"), ("drive", 10, "a pickle")]
+    thought = "To begin anew over a run that somebody may still rescue is the one thing that a program must not decide"
+    refusal = expect_value_error(answer, str(candidates), f"{thought} alone", list(candidates))
+    if not all(reason in refusal for _, _, reason in candidates):
+        raise Mistake(f"{candidates}: you refuse, and the reasons should be read in it: got {refusal}")

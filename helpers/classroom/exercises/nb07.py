@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from helpers.classroom.exercises.grader import Mistake, register
+from helpers.classroom.exercises.grader import Mistake, ask, expect_tensor, register
 
 CLOSE = 1e-5
 Shapes = dict[str, tuple[int, ...]]
@@ -23,10 +22,12 @@ def three_matrices(answer: Callable[[Tensor], Sequence[Tensor]]) -> None:
     for C in (5, 2, 1):
         stored = torch.randn(C, 3 * C, generator=generator)
         x = torch.randn(4, C, generator=generator)
-        got = answer(stored.clone())
-        parts = tuple(got) if isinstance(got, list | tuple | Tensor) and not _is_scalar(got) else ()
+        got = ask(answer, f"C = {C}", stored.clone())
+        parts = tuple(got) if isinstance(got, list | tuple) or (isinstance(got, Tensor) and got.dim()) else (got,)
         if [getattr(part, "shape", None) for part in parts] != [(C, C)] * 3:
-            raise Mistake(f"C = {C}: expected three matrices ({C}, {C}), got {_shapes(got)}. Which axis has 3 C?")
+            shapes = [tuple(part.shape) if isinstance(part, Tensor) else type(part).__name__ for part in parts[:4]]
+            found = f"got {len(parts)} of {shapes}. Which axis has 3 C?"
+            raise Mistake(f"C = {C}: expected three matrices ({C}, {C}), {found}")
         for i, (matrix, name) in enumerate(zip(parts, ("queries", "keys", "values"), strict=True)):
             wanted = torch.stack([x @ stored[:, i * C + j] for j in range(C)], dim=1)
             if not torch.allclose(torch.nn.functional.linear(x, matrix), wanted, atol=CLOSE):
@@ -36,37 +37,20 @@ def three_matrices(answer: Callable[[Tensor], Sequence[Tensor]]) -> None:
                 )
 
 
-def _is_scalar(got: Any) -> bool:
-    return isinstance(got, Tensor) and got.dim() == 0
-
-
-def _shapes(got: Any) -> str:
-    """Shapes, never the numbers: an answer may be large."""
-    if isinstance(got, Tensor):
-        return f"one tensor {tuple(got.shape)}"
-    if isinstance(got, list | tuple):
-        return f"{len(got)} of {[tuple(m.shape) if isinstance(m, Tensor) else type(m).__name__ for m in got[:4]]}"
-    return type(got).__name__
-
-
 @register("w1-account")
 def account(answer: Callable[[Shapes, Shapes], tuple[list[str], list[str], list[str]]]) -> None:
     """Small files written out by hand, with what is wrong with each."""
-    a, b, c, d = (
-        ("wte.weight", (7, 3)),
-        ("h.0.ln_1.bias", (3,)),
-        ("h.0.attn.c_attn.weight", (3, 9)),
-        ("ln_f.bias", (3,)),
-    )
-    turned = ("h.0.attn.c_attn.weight", (9, 3))
+    a, b = ("wte.weight", (7, 3)), ("h.0.ln_1.bias", (3,))
+    c, d = ("h.0.attn.c_attn.weight", (3, 9)), ("ln_f.bias", (3,))
+    transposed = ("h.0.attn.c_attn.weight", (9, 3))
     for what, expected, found, verdict in (
         ("all as expected", [a, b, c], [c, a, b], ([], [], [])),
         ("nothing is there", [a, b], [], (["h.0.ln_1.bias", "wte.weight"], [], [])),
         ("too much is there", [a], [d, a, b], ([], ["h.0.ln_1.bias", "ln_f.bias"], [])),
-        ("a matrix lies the other way", [a, c], [a, turned], ([], [], ["h.0.attn.c_attn.weight"])),
-        ("all at once", [c, b, a], [turned, d, a], (["h.0.ln_1.bias"], ["ln_f.bias"], ["h.0.attn.c_attn.weight"])),
+        ("a matrix is transposed", [a, c], [a, transposed], ([], [], ["h.0.attn.c_attn.weight"])),
+        ("all at once", [c, b, a], [transposed, d, a], (["h.0.ln_1.bias"], ["ln_f.bias"], ["h.0.attn.c_attn.weight"])),
     ):
-        got = answer(dict(expected), dict(found))
+        got = ask(answer, what, dict(expected), dict(found))
         if not isinstance(got, list | tuple) or len(got) != 3:
             raise Mistake(f"{what}: expected three lists (missing, extra, misshapen), got {got!r}")
         if tuple(list(names) for names in got) != verdict:
@@ -78,11 +62,11 @@ def account(answer: Callable[[Shapes, Shapes], tuple[list[str], list[str], list[
 
 @register("w2-first-wrong")
 def first_wrong(answer: Callable[[Sequence[Tensor], Sequence[Tensor], float], int | None]) -> None:
-    """Streams whose first fault was put where we say. The close ones are sums of powers of two: exact."""
-    for what, tolerance, size, faults, expected in (
+    """Streams that first differ where we say. The close ones are sums of powers of two: exact."""
+    for what, tolerance, size, differences, expected in (
         ("equal streams", 1e-4, 1.0, {}, None),
         ("differences below the tolerance", 1e-4, 1.0, {1: 4e-5, 3: -4e-5}, None),
-        ("one number is off from stage 2 on", 1e-4, 1.0, {2: 0.5, 3: 0.25, 4: 0.125}, 2),
+        ("one number is off from layer output 2 on", 1e-4, 1.0, {2: 0.5, 3: 0.25, 4: 0.125}, 2),
         ("the embeddings differ", 1e-4, 1.0, {0: 1.0, 4: 1.0}, 0),
         ("one number is too small", 1e-4, 1.0, {3: -2.0}, 3),
         ("one number is off by a little", 1e-4, 1.0, {1: 3e-4, 4: 1.0}, 1),
@@ -93,19 +77,19 @@ def first_wrong(answer: Callable[[Sequence[Tensor], Sequence[Tensor], float], in
     ):
         right = [torch.full((2, 3), size * i) for i in range(5)]
         suspect = [x.clone() for x in right]
-        for stage, by in faults.items():
-            suspect[stage][1, 2] += by
+        for i, by in differences.items():
+            suspect[i][1, 2] += by
         got = answer([x.clone() for x in right], suspect, tolerance)
         if got != expected or isinstance(got, bool):
             raise Mistake(
-                f"{what}: expected {expected}, got {got!r}. The largest absolute difference of a stage decides, "
-                "however large the numbers are, and a comparison with NaN is never true"
+                f"{what}: expected {expected}, got {got!r}. The largest absolute difference of a layer's output "
+                "decides, however large the numbers are, and a comparison with NaN is never true"
             )
 
 
 @register("w2-diagnose")
 def diagnose(answer: Callable[[Weights, Weights, int], str]) -> None:
-    """Weights in which one of the faults was planted, or none, or two, or one that has no name."""
+    """Weights in which one of the bugs was injected, or none, or two, or one that has no name."""
     generator = torch.Generator().manual_seed(11)
     H, D = 5, 2  # H is not 3, the number of parts: else head by head, read backwards, would be the same
     C = H * D
@@ -113,20 +97,20 @@ def diagnose(answer: Callable[[Weights, Weights, int], str]) -> None:
     rows = torch.arange(3 * C)
     swapped = qkv[torch.cat([rows[C : 2 * C], rows[:C], rows[2 * C :]])]
     by_head = qkv[torch.tensor([(h * 3 + part) * D + d for part in range(3) for h in range(H) for d in range(D)])]
-    for what, faulty_qkv, faulty_out, expected in (
+    for what, wrong_qkv, wrong_out, expected in (
         ("nothing was changed", qkv, out_proj, "none"),
         ("queries and keys were swapped", swapped, out_proj, "swapped"),
         ("out_proj was transposed", qkv, out_proj.T, "transposed"),
         ("the file was read head by head", by_head, out_proj, "by head"),
         ("keys and values were swapped", torch.cat([qkv[:C], qkv[2 * C :], qkv[C : 2 * C]]), out_proj, "unknown"),
-        ("two faults at once", swapped, out_proj.T, "unknown"),
+        ("two bugs at once", swapped, out_proj.T, "unknown"),
         ("out_proj was negated", qkv, -out_proj, "unknown"),
     ):
-        suspect = {"qkv": faulty_qkv.clone(), "out_proj": faulty_out.clone()}
-        got = answer({"qkv": qkv.clone(), "out_proj": out_proj.clone()}, suspect, H)
+        suspect = {"qkv": wrong_qkv.clone(), "out_proj": wrong_out.clone()}
+        got = ask(answer, what, {"qkv": qkv.clone(), "out_proj": out_proj.clone()}, suspect, H)
         if got != expected:
             raise Mistake(
-                f"{what}: expected {expected!r}, got {got!r}. Plant each fault in the right weights and compare; all "
+                f"{what}: expected {expected!r}, got {got!r}. Inject each bug into the right weights and compare; all "
                 "of qkv and all of out_proj must agree"
             )
 
@@ -138,9 +122,8 @@ def grow(answer: Callable[[Tensor, int], Tensor]) -> None:
     for V, C, n_new in ((7, 3, 2), (5, 4, 11), (1, 3, 1), (4, 2, 0)):
         table = torch.randn(V, C, generator=generator)
         given, case = table.clone(), f"{V} rows of {C}, {n_new} new ones"
-        got = answer(given, n_new)
-        if not isinstance(got, Tensor) or got.shape != (V + n_new, C):
-            raise Mistake(f"{case}: expected a tensor ({V + n_new}, {C}), got {getattr(got, 'shape', got)}")
+        got = ask(answer, case, given, n_new)
+        expect_tensor(got, (V + n_new, C), case, "The old rows, and the new ones after them")
         if not torch.equal(given, table):
             raise Mistake(f"{case}: your function changed the caller's table. Make a new one")
         if not torch.equal(got[:V], table):

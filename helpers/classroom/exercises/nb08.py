@@ -7,13 +7,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from itertools import pairwise
-from typing import Any
 
-from helpers.classroom.exercises.grader import Mistake, one_number, register
-from helpers.classroom.exercises.slips import thought
+from helpers.classroom.exercises.grader import Mistake, ask, expect_number, register, utf8_length
 
-UTF8_LIMITS = ((0x80, 1), (0x800, 2), (0x10000, 3))  # code points below it take so many bytes; all others 4
-REPORTED = {  # what a report states, for a loss in nats and a share of places that are no padding
+REPORTED = {  # what a report states, for a loss in nats and a non-padding fraction
     "none": lambda nats, share: math.exp(nats),
     "padding": lambda nats, share: math.exp(nats * share),
     "power of two": lambda nats, share: math.pow(2, nats),
@@ -24,48 +21,35 @@ REPORTED = {  # what a report states, for a loss in nats and a share of places t
 @register("p1-bits")
 def bits(answer: Callable[[float, int, str], float]) -> None:
     """Bytes are counted from the code points, and bits as a power of two that gives the perplexity back."""
-    cases = [
-        (16.0, 6, "Não há água."),
-        (2.0, 10, "ten bytes."),
-        (9.0, 4, "avó"),
-        (31.5, 7, "não, não"),
-        (1.0, 3, "é só"),
-    ]
-    for perplexity, n_tokens, text in cases:
-        n_bytes = sum(_utf8_length(character) for character in text)
+    cases = [(16.0, 6, "Não há água."), (2.0, 10, "ten bytes."), (9.0, 4, "avó"), (31.5, 7, "não, não")]
+    for perplexity, n_tokens, text in [*cases, (1.0, 3, "é só")]:
+        n_bytes = utf8_length(text)
         expected = math.log2(perplexity) * n_tokens / n_bytes
         case = f"perplexity {perplexity:g} over {n_tokens} tokens of {text!r}"
-        got = one_number(answer(perplexity, n_tokens, text), case)
-        if not math.isclose(got, expected, rel_tol=1e-6, abs_tol=1e-9):
-            slips = {
-                f"Bytes, not characters: {n_bytes} and {len(text)}": expected * n_bytes / len(text),
-                "That is nats per byte: a bit is ln 2 nats": expected * math.log(2),
-                "Of the whole text, not of one token: each of the n_tokens has its bits": expected / n_tokens,
-                "A perplexity is no loss yet: take its logarithm": perplexity * n_tokens / n_bytes,
-                "Per byte: which of the two numbers is divided by the other?": expected * (n_bytes / n_tokens) ** 2,
-                "Per byte, not per bit": expected / 8,
-            }
-            general = f"How many bits has the whole text, and how many bytes in UTF-8? ({len(text)} characters)"
-            raise Mistake(
-                f"{case}: expected {expected:.4f} bits per byte, got {got:.4f}. {thought(got, slips, general)}"
-            )
+        slips = {
+            f"Bytes, not characters: {n_bytes} and {len(text)}": expected * n_bytes / len(text),
+            "That is nats per byte: a bit is ln 2 nats": expected * math.log(2),
+            "Of the whole text, not of one token: each of the n_tokens has its bits": expected / n_tokens,
+            "A perplexity is no loss yet: take its logarithm": perplexity * n_tokens / n_bytes,
+            "Per byte: which of the two numbers is divided by the other?": expected * (n_bytes / n_tokens) ** 2,
+            "Per byte, not per bit": expected / 8,
+        }
+        says = f"How many bits has the whole text, and how many bytes in UTF-8? ({len(text)} characters)"
+        got = ask(answer, case, perplexity, n_tokens, text)
+        expect_number(got, expected, case, says, slips=slips, unit=" bits per byte")
 
 
 @register("p2-useful-share")
 def useful_share(answer: Callable[[Sequence[int], int, str], float]) -> None:
-    """Every place of every row is laid out and looked at."""
-    cases = [([4], 4), ([3], 8), ([1, 9], 4), ([8, 8, 8], 8), ([5, 2, 17], 6), ([100, 1], 7)]
-    for lengths, T in cases:
+    """Every position of every row is laid out and looked at."""
+    for lengths, T in [([4], 4), ([3], 8), ([1, 9], 4), ([8, 8, 8], 8), ([5, 2, 17], 6), ([100, 1], 7)]:
         for how in ("truncate", "pad"):
             rows = [row for length in lengths for row in _rows(length, T, how)]
             expected = Fraction(sum(map(sum, rows)), len(rows) * T)
-            case = f"documents of {list(lengths)} ids and an end each, T={T}, {how}"
-            got = one_number(answer(list(lengths), T, how), case)
-            if not math.isclose(got, expected, rel_tol=1e-6):
-                raise Mistake(
-                    f"{case}: expected {expected} = {float(expected):.4f}, got {got:.4f}. "
-                    f"{_about_rows(got, lengths, T, how)}"
-                )
+            case = f"documents of {list(lengths)} ids and an end each, T={T}, {how}, which is {expected}"
+            got = ask(answer, case, list(lengths), T, how)
+            says = "How many targets has a document, its end included, and how many rows does it take?"
+            expect_number(got, float(expected), case, says, slips=_slips_about_rows(lengths, T, how))
 
 
 @register("p2-pack")
@@ -85,7 +69,10 @@ def pack(answer: Callable[[list[list[int]], int, int], list[tuple[list[int], lis
             taken = [queue.popleft() for _ in range(T)]
             expected.append((taken, [*taken[1:], queue[0]]))
         case = f"documents {documents}, T={T}, end_id={end_id}"
-        got = [_row(row, case) for row in _list(answer([list(d) for d in documents], T, end_id), case)]
+        got = ask(answer, case, [list(d) for d in documents], T, end_id)
+        if not isinstance(got, list) or not all(isinstance(row, tuple | list) and len(row) == 2 for row in got):
+            raise Mistake(f"{case}: expected a list of rows, each (inputs, targets), got {got!r}")
+        got = [(list(inputs), list(targets)) for inputs, targets in got]
         if got != expected:
             raise Mistake(f"{case}: expected the rows {expected}, got {got}. {_about_packed(got, T, end_id)}")
 
@@ -93,33 +80,24 @@ def pack(answer: Callable[[list[list[int]], int, int], list[tuple[list[int], lis
 @register("p3-halves")
 def halves(answer: Callable[[Sequence[float], Sequence[int]], float]) -> None:
     """Probabilities of the parts are multiplied, and the root of as many tokens is taken."""
-    cases = [
-        ([2.0, 8.0], [3, 1]),
-        ([2.0, 8.0], [1, 1]),
-        ([10.0], [7]),
-        ([5.0, 5.0, 5.0], [1, 2, 9]),
-        ([100.0, 1.0], [1, 9]),
-    ]
+    cases = [([2.0, 8.0], [3, 1]), ([2.0, 8.0], [1, 1]), ([10.0], [7]), ([5.0] * 3, [1, 2, 9]), ([100.0, 1.0], [1, 9])]
     for perplexities, counts in cases:
         inverse = math.prod(p**n for p, n in zip(perplexities, counts, strict=True))
         expected = inverse ** (1 / sum(counts))
         case = f"perplexities {perplexities} over {counts} tokens"
-        got = one_number(answer(list(perplexities), list(counts)), case)
-        if not math.isclose(got, expected, rel_tol=1e-6):
-            weighted = sum(p * n for p, n in zip(perplexities, counts, strict=True)) / sum(counts)
-            no_average = "A mean of perplexities is no perplexity: what is it that may be averaged?"
-            slips = {
-                no_average: sum(perplexities) / len(perplexities),
-                no_average + " (It does weigh by tokens, as yours does)": weighted,
-                "How much does each part weigh? A part of many tokens counts more": math.prod(perplexities)
-                ** (1 / len(perplexities)),
-                "That is the loss in nats: which step makes a perplexity of it?": math.log(expected),
-                "One base for both: exp undoes log, and 2 to the power undoes log2": math.exp(math.log2(expected)),
-            }
-            general = "Which quantity may be averaged, and how much does each part weigh?"
-            raise Mistake(
-                f"{case}: expected {expected:.4f} for the whole, got {got:.4f}. {thought(got, slips, general)}"
-            )
+        weighted = sum(p * n for p, n in zip(perplexities, counts, strict=True)) / sum(counts)
+        unweighted = math.prod(perplexities) ** (1 / len(perplexities))
+        no_average = "A mean of perplexities is no perplexity: what is it that may be averaged?"
+        slips = {
+            no_average: sum(perplexities) / len(perplexities),
+            no_average + " (It does weigh by tokens, as yours does)": weighted,
+            "How much does each part weigh? A part of many tokens counts more": unweighted,
+            "That is the loss in nats: which step makes a perplexity of it?": math.log(expected),
+            "One base for both: exp undoes log, and 2 to the power undoes log2": math.exp(math.log2(expected)),
+        }
+        says = "Which quantity may be averaged, and how much does each part weigh?"
+        got = ask(answer, case, list(perplexities), list(counts))
+        expect_number(got, expected, case, says, slips=slips, unit=" for the whole")
 
 
 @register("p3-suspect")
@@ -129,7 +107,7 @@ def suspect(answer: Callable[[float, float, float], str]) -> None:
         for mistake, formula in REPORTED.items():
             for noise in (0.98, 1.02):
                 reported = formula(nats, share) * noise
-                case = f"{nats} nats a token, useful share {share}, reported {reported:.3f}"
+                case = f"{nats} nats a token, non-padding fraction {share}, reported {reported:.3f}"
                 got = answer(nats, share, reported)
                 if got not in REPORTED:
                     raise Mistake(f"{case}: expected one of {', '.join(map(repr, REPORTED))}, got {got!r}")
@@ -141,48 +119,39 @@ def suspect(answer: Callable[[float, float, float], str]) -> None:
                     )
 
 
-def _utf8_length(character: str) -> int:
-    return next((n for limit, n in UTF8_LIMITS if ord(character) < limit), 4)
-
-
 def _rows(length: int, T: int, how: str) -> list[list[bool]]:
     """Rows of one document of `length` ids and an end: True where a target is scored."""
-    places = [True] * length  # every id but the first is a target, and so is the end
+    scored = [True] * length  # every id but the first is a target, and so is the end
     if how == "truncate":
-        places = places[:T]
-    rows = [places[i : i + T] for i in range(0, len(places), T)]
+        scored = scored[:T]
+    rows = [scored[i : i + T] for i in range(0, len(scored), T)]
     return [row + [False] * (T - len(row)) for row in rows]
 
 
-def _about_rows(got: float, lengths: Sequence[int], T: int, how: str) -> str:
-    """The thought that leads on from a wrong useful share."""
+def _slips_about_rows(lengths: Sequence[int], T: int, how: str) -> dict[str, float]:
+    """Thoughts that lead on from a wrong non-padding fraction, and the number that each mistake gives."""
 
     def share(targets: Sequence[int], rows: int) -> float:
         return sum(targets) / (rows * T)
 
-    kept = [min(n, T) for n in lengths] if how == "truncate" else list(lengths)
-    needed = [-(-n // T) for n in kept]
-    other = [-(-n // T) for n in lengths] if how == "truncate" else [1] * len(lengths)
-    with_end = [min(n + 1, T) for n in lengths] if how == "truncate" else [n + 1 for n in lengths]
-    slips = {
-        "Add up targets and places over all documents, and divide once": math.fsum(
-            n / (T * rows) for n, rows in zip(kept, needed, strict=True)
-        )
-        / len(kept),
-        "A share is between 0 and 1": 100 * share(kept, sum(needed)),
-        "The first id of a document is no target: n ids and an end make n targets": share(
-            with_end, sum(-(-n // T) for n in with_end)
-        ),
-        "The end is a target too: n ids and an end make n targets": share([n - 1 for n in kept], sum(needed)),
-        "What is a full row followed by? Round up: n / T rows, not one more": share(
-            kept, sum(n // T + 1 for n in kept)
-        ),
-        'With "pad" a long document takes several rows; with "truncate" at most T of its ids are targets': (
-            share(lengths, len(lengths))
-        ),
-        'Does `how` change what you do? "truncate" gives each document one row': share(lengths, sum(other)),
+    def needed(targets: Sequence[int]) -> int:
+        return sum(-(-n // T) for n in targets)
+
+    truncated = how == "truncate"
+    kept = [min(n, T) for n in lengths] if truncated else list(lengths)
+    with_end = [min(n + 1, T) for n in lengths] if truncated else [n + 1 for n in lengths]
+    by_document = sum(share([n], needed([n])) for n in kept) / len(kept)
+    several = 'With "pad" a long document takes several rows; with "truncate" at most T of its ids are targets'
+    either = 'Does `how` change what you do? "truncate" gives each document one row'
+    return {
+        "Add up targets and positions over all documents, and divide once": by_document,
+        "A share is between 0 and 1": 100 * share(kept, needed(kept)),
+        "The first id of a document is no target: n ids and an end make n targets": share(with_end, needed(with_end)),
+        "The end is a target too: n ids and an end make n targets": share([n - 1 for n in kept], needed(kept)),
+        "When is a row full? Round up: n / T rows, not one more": share(kept, sum(n // T + 1 for n in kept)),
+        several: share(lengths, len(lengths)),
+        either: share(lengths, needed(lengths) if truncated else len(lengths)),
     }
-    return thought(got, slips, "How many targets has a document, its end included, and how many rows does it take?")
 
 
 def _about_packed(got: list[tuple[list[int], list[int]]], T: int, end_id: int) -> str:
@@ -196,15 +165,3 @@ def _about_packed(got: list[tuple[list[int], list[int]]], T: int, end_id: int) -
     if any(a[1][-1] != b[0][0] for a, b in pairwise(got)):
         return "The next row begins where the last one's inputs end: its first input is the last target of that row"
     return "How many rows does the stream fill, every document's end included? Only the last target of each must exist"
-
-
-def _list(got: Any, case: str) -> list:
-    if not isinstance(got, list):
-        raise Mistake(f"{case}: expected a list of rows, got {got!r}. Does your function return it?")
-    return got
-
-
-def _row(got: Any, case: str) -> tuple[list[int], list[int]]:
-    if not isinstance(got, tuple | list) or len(got) != 2:
-        raise Mistake(f"{case}: each row should be (inputs, targets), got {got!r}. Does it have both?")
-    return list(got[0]), list(got[1])

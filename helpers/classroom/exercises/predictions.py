@@ -1,9 +1,11 @@
-"""Reveal: the measured value beside the reader's prediction, which may be missing."""
+"""Reveal: the measured value, and beside it the reader's prediction where there is one."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+
+from helpers.classroom.pages import readable
 
 CLOSE = 0.05  # relative distance that counts as a hit
 FEW = 100  # whole numbers below are a count or a place, where what lies between is said, not a ratio
@@ -12,7 +14,7 @@ FEW = 100  # whole numbers below are a count or a place, where what lies between
 def reveal(
     guess: float | str | bool | None, measured: float | str | bool, unit: str = "", *, one_of: Sequence[str] = ()
 ) -> None:
-    """Print what was measured, and how far off the prediction was; without a prediction, invite one for the next time.
+    """Print what was measured; after a prediction also how far off it was.
 
     guess     what the reader committed to: a number, a word, True or False, or None
     measured  the result, of the same kind; an int is a count or a place
@@ -21,49 +23,50 @@ def reveal(
 
     ValueError: the guess is of another kind than the result, or none of the words offered.
     """
-    offered = [word.lower() for word in one_of]
-    if offered and isinstance(guess, str) and guess.strip().lower() not in offered:
-        raise ValueError(f"my_guess should be one of {', '.join(map(repr, one_of))}, or None, got {guess!r}")
     if not isinstance(measured, str | bool):
         plain = measured.item() if hasattr(measured, "item") else measured  # a tensor or a number of numpy
         measured = plain if isinstance(plain, bool | int) else float(plain)
-    print(_message(guess, measured, f" {unit}" if unit else ""))
+    _check(guess, measured, unit, one_of)
+    unit = f" {unit}" if unit else ""
+    line = f"measured: {readable(measured)}{unit}"
+    if guess is not None:
+        told = "" if isinstance(guess, str | bool) else unit
+        line += f" · you said {readable(guess)}{told}: {_distance(guess, measured)}"
+    print(line)
 
 
-def _message(guess: float | str | bool | None, measured: float | str | bool, unit: str) -> str:
-    result = f"measured: {_readable(measured)}{unit}"
+def _check(guess: object, measured: object, unit: str, one_of: Sequence[str]) -> None:
     if guess is None:
-        return f"{result} · no prediction this time: set my_guess above and run both cells again"
+        return
+    if isinstance(guess, tuple) and len(guess) == 2 and all(isinstance(part, int) for part in guess):
+        whole, decimals = guess
+        raise ValueError(
+            f"my_guess should be one number or None, got the pair {guess}: in Python the decimal point is a point, "
+            f"my_guess = {whole}.{decimals}"
+        )
+    if isinstance(measured, bool):
+        kind, fits = "True or False", isinstance(guess, bool)
+    elif isinstance(measured, str):
+        offered = [word.lower() for word in one_of]
+        kind = f"one of {', '.join(map(repr, one_of))}," if offered else f"a word such as {measured!r}"
+        fits = isinstance(guess, str) and (not offered or guess.strip().lower() in offered)
+    else:
+        kind = f"a number ({unit})" if unit else "a number"
+        fits = isinstance(guess, int | float) and not isinstance(guess, bool)
+    if not fits:
+        raise ValueError(f"my_guess should be {kind} or None, got {guess!r}")
+
+
+def _distance(guess: float | str | bool, measured: float | str | bool) -> str:
+    if isinstance(measured, str):
+        guess, measured = guess.strip().lower(), measured.strip().lower()
     if isinstance(measured, str | bool):
-        if type(guess) is not type(measured):
-            raise ValueError(f"my_guess should be {_kind(measured)} or None, got {guess!r}")
-        hit = guess.strip().lower() == measured.strip().lower() if isinstance(measured, str) else guess == measured
-        return f"{result} · you said {_readable(guess)}: {'right' if hit else 'not this time. Why?'}"
-    if isinstance(guess, bool) or not isinstance(guess, int | float):
-        raise ValueError(f"my_guess should be a number{unit and f' ({unit.strip()})'} or None, got {guess!r}")
-    return f"{result} · you said {_readable(float(guess))}{unit}: {_distance(float(guess), measured)}"
-
-
-def _distance(guess: float, measured: float) -> str:
+        return "right" if guess == measured else "not this time. Why?"
     if math.isclose(guess, measured, rel_tol=CLOSE):
         return f"within {CLOSE:.0%}. Well seen"
     if isinstance(measured, int) and measured < FEW and guess == int(guess):
-        return f"{_readable(abs(guess - measured))} too {'high' if guess > measured else 'low'}"
+        return f"{abs(int(guess) - measured)} too {'high' if guess > measured else 'low'}"
     if measured <= 0 or guess <= 0:
-        return f"off by {_readable(abs(guess - measured))}"
+        return f"off by {readable(float(abs(guess - measured)))}"
     ratio = guess / measured
-    return f"{_readable(ratio)} times too high" if ratio > 1 else f"{_readable(1 / ratio)} times too low"
-
-
-def _readable(value: float | str | bool) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if value and not 1e-3 <= abs(value) < 1e6:
-        return f"{value:.3g}"
-    return f"{value:,.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
-
-
-def _kind(measured: str | bool) -> str:
-    return "True or False" if isinstance(measured, bool) else f"a word such as {measured!r}"
+    return f"{readable(ratio)} times too high" if ratio > 1 else f"{readable(1 / ratio)} times too low"

@@ -1,14 +1,17 @@
-"""Numbers beyond the loss: calibration, accuracy, error bars, what a written text is like, and a result's protocol."""
+"""Numbers beyond the loss: calibration, accuracy, error bars, what a generated text is like, a result's protocol."""
 
-from helpers.labs.metrics._calibration import Calibration, accuracy, calibration
-from helpers.labs.metrics._interval import Interval, block_bootstrap
-from helpers.labs.metrics._protocol import Protocol, Result, compare
-from helpers.labs.metrics._written_text import Overlap, distinct_n, longest_overlap, mean_log_likelihood, repetition
+from helpers.labs.metrics.numbers import (
+    accuracy,
+    block_bootstrap,
+    calibration,
+    distinct_n,
+    longest_overlap,
+    mean_log_likelihood,
+    repetition,
+)
+from helpers.labs.metrics.protocol import Protocol, Result, compare, markdown_table, markdown_text
 
 __all__ = [
-    "Calibration",
-    "Interval",
-    "Overlap",
     "Protocol",
     "Result",
     "accuracy",
@@ -17,6 +20,8 @@ __all__ = [
     "compare",
     "distinct_n",
     "longest_overlap",
+    "markdown_table",
+    "markdown_text",
     "mean_log_likelihood",
     "repetition",
 ]

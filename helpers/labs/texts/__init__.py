@@ -1,17 +1,7 @@
 """What the course reads: its own story and documents, and a toy language whose entropy is known exactly."""
 
-from helpers.labs.texts._lexicons import LEXICONS, toy_language
-from helpers.labs.texts._story import ASSETS, STORY_FILES, Document, documents, story
-from helpers.labs.texts._toy import END_OF_TEXT, ToyLanguage
+from helpers.labs.texts.grammar import Lexicon, lexicon, toy_language
+from helpers.labs.texts.language import ToyLanguage
+from helpers.labs.texts.stories import Document, documents, story
 
-__all__ = [
-    "ASSETS",
-    "END_OF_TEXT",
-    "LEXICONS",
-    "STORY_FILES",
-    "Document",
-    "ToyLanguage",
-    "documents",
-    "story",
-    "toy_language",
-]
+__all__ = ["Document", "Lexicon", "ToyLanguage", "documents", "lexicon", "story", "toy_language"]

@@ -2,17 +2,16 @@
 
 A checkpoint is a folder, `step-00001200/`, with four files that other tools read too:
     model.safetensors      the weights; a matrix that two layers share is stored once
-    optimizer.safetensors  the tensors of the optimizer's state
-    state.json             all the rest, and a table of the tensors: file, name, dtype, shape, crc32
+    optimizer.safetensors  the tensors of the optimizer's state, "0.exp_avg" and so on
+    state.json             all the rest
     SHA256SUMS             the other three, as `sha256sum -c SHA256SUMS` reads them; written last
 """
 
-from helpers.storage.checkpoint._errors import CheckpointError, Damaged, Foreign, Future, StorageError
-from helpers.storage.checkpoint._model_folder import SavedModel, load_model, save_model
-from helpers.storage.checkpoint._restore import restore
-from helpers.storage.checkpoint._rng import capture_rng, restore_rng
-from helpers.storage.checkpoint._state import RunState, current_versions
-from helpers.storage.checkpoint._store import Found, describe, find, load, save, verify
+from helpers.storage.checkpoint.model import SavedModel, load_model, save_model
+from helpers.storage.checkpoint.restore import check_fit, restore
+from helpers.storage.checkpoint.rng import capture_rng, restore_rng
+from helpers.storage.checkpoint.run import Found, RunState, describe, find, load, save, verify
+from helpers.storage.errors import CheckpointError, Damaged, Foreign, Future, StorageError
 
 __all__ = [
     "CheckpointError",
@@ -24,7 +23,7 @@ __all__ = [
     "SavedModel",
     "StorageError",
     "capture_rng",
-    "current_versions",
+    "check_fit",
     "describe",
     "find",
     "load",

@@ -1,0 +1,188 @@
+"""Numbers beyond the loss: calibration and accuracy, an error bar, and what a generated text is like."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from helpers.gpt import GPT, evaluating, token_losses
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Predictions grouped by confidence: `accuracy` equal to `confidence` in every group is perfect calibration.
+
+    confidence  (n,) mean probability of the top-1 token, per group
+    accuracy    (n,) share of that group whose top-1 token was right
+    n_tokens    (n,) predictions in the group
+    error       expected calibration error: mean |accuracy - confidence|, weighted by n_tokens
+    """
+
+    confidence: Tensor
+    accuracy: Tensor
+    n_tokens: Tensor
+    error: float
+
+
+def calibration(probs: Tensor, targets: Tensor, n_bins: int = 10) -> Calibration:
+    """Group predictions into `n_bins` equal ranges of confidence, each with its lower end; empty ones are left out.
+
+    probs    (N, V), rows sum to 1
+    targets  (N,) ids in [0, V)
+
+    ValueError: shapes that do not belong together, no prediction, values outside their range, or fewer than one bin.
+    Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", section 2.
+    """
+    if probs.ndim != 2 or targets.shape != probs.shape[:1] or not len(targets):
+        raise ValueError(f"expected probs (N, V) and targets (N,), got {tuple(probs.shape)} and {tuple(targets.shape)}")
+    if n_bins < 1:
+        raise ValueError(f"n_bins must be at least 1, got {n_bins}")
+    probs, targets = probs.detach().cpu(), targets.cpu()
+    if not ((probs >= 0) & (probs <= 1)).all():
+        raise ValueError(f"probs must be in [0, 1], got {probs.min():.3g} to {probs.max():.3g}: take the softmax first")
+    if int(targets.min()) < 0 or int(targets.max()) >= probs.shape[1]:
+        raise ValueError(f"targets must be in [0, {probs.shape[1]}), got {int(targets.min())} to {int(targets.max())}")
+    confidence, top = probs.max(-1)
+    bins = (confidence * n_bins).long().clamp(max=n_bins - 1)
+    n_tokens = bins.bincount(minlength=n_bins)
+    sums = torch.zeros(2, n_bins, dtype=torch.float64)
+    sums.index_add_(1, bins, torch.stack([confidence.double(), (top == targets).double()]))
+    kept = n_tokens > 0
+    mean_confidence, accuracy = sums[:, kept] / n_tokens[kept]
+    error = float(((accuracy - mean_confidence).abs() * n_tokens[kept]).sum() / len(targets))
+    return Calibration(mean_confidence, accuracy, n_tokens[kept], error)
+
+
+def accuracy(logits: Tensor, targets: Tensor) -> float:
+    """Share of targets that were the top-1 token: logits (..., V), targets (...) -> a number in [0, 1].
+
+    ValueError: shapes that do not belong together, or no target.
+    """
+    if targets.shape != logits.shape[:-1] or not targets.numel():
+        raise ValueError(
+            f"expected logits (..., V) and targets (...), got {tuple(logits.shape)} and {tuple(targets.shape)}"
+        )
+    return (logits.argmax(-1) == targets).double().mean().item()
+
+
+class Interval(NamedTuple):
+    """A mean and its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def block_bootstrap(values: Tensor, block: int, n_resamples: int = 2000, seed: int = 0) -> Interval:
+    """The mean of a series whose neighbours are alike, with its 95 % interval: blocks are drawn, not single values.
+
+    values  (N,) in reading order, such as the surprisal of each token
+    block   neighbours that are drawn together; 1 takes them to be independent. It should be longer than the
+            correlation reaches and much shorter than N: a single block of N says nothing, and its interval is empty
+    seed    of the draws alone
+
+    ValueError: not one series, blocks that are shorter than 1 or longer than the series, or no resample.
+    Source: Kuensch 1989, "The Jackknife and the Bootstrap for General Stationary Observations".
+    """
+    if values.ndim != 1 or not 1 <= block <= len(values) or n_resamples < 1:
+        raise ValueError(
+            f"expected values (N,), 1 <= block <= N and n_resamples >= 1, "
+            f"got {tuple(values.shape)}, {block} and {n_resamples}"
+        )
+    values = values.detach().cpu().double()
+    sums = torch.cat([values.new_zeros(1), values.cumsum(0)])
+    N, n_starts = len(values), len(values) - block + 1
+    lengths = torch.full((-(-N // block),), block)
+    lengths[-1] -= lengths.sum() - N  # a resample is as long as the series, or its mean would vary less
+    generator = torch.Generator().manual_seed(seed)
+    means = values.new_empty(n_resamples)
+    for i in range(n_resamples):  # one by one: all at once could take gigabytes
+        starts = torch.randint(n_starts, lengths.shape, generator=generator)
+        means[i] = (sums[starts + lengths] - sums[starts]).sum() / N
+    low, high = means.quantile(means.new_tensor([0.025, 0.975])).tolist()
+    return Interval(values.mean().item(), low, high)
+
+
+def distinct_n(texts: Sequence[Sequence[int]], n: int) -> float:
+    """Diversity: different n-grams among all n-grams of all texts, in (0, 1]; 1 means that nothing is said twice.
+
+    texts  token ids of each; n-grams never reach from one text into the next
+
+    It falls with the number of tokens whatever the writer: compare texts of equal total length.
+    ValueError: n below 1, or no text with n tokens.
+    Source: Li et al. 2016, "A Diversity-Promoting Objective Function", section 5.
+    """
+    if n < 1:
+        raise ValueError(f"n must be at least 1, got {n}")
+    grams = [tuple(map(int, text[i : i + n])) for text in texts for i in range(len(text) - n + 1)]
+    if not grams:
+        raise ValueError(f"no text has {n} tokens: got lengths {[len(text) for text in texts][:8]}")
+    return len(set(grams)) / len(grams)
+
+
+def repetition(token_ids: Sequence[int], window: int = 128) -> float:
+    """Share of tokens that already stand among the `window` before them, in [0, 1). Text by people repeats too.
+
+    ValueError: no token, or a window below 1.
+    Source: Welleck et al. 2020, "Neural Text Generation with Unlikelihood Training", section 6 (rep/l).
+    """
+    if not len(token_ids) or window < 1:
+        raise ValueError(f"expected at least one token and a window >= 1, got {len(token_ids)} and {window}")
+    ids = [int(i) for i in token_ids]
+    return sum(token in ids[max(0, i - window) : i] for i, token in enumerate(ids)) / len(ids)
+
+
+@torch.no_grad()
+def mean_log_likelihood(model: GPT, token_ids: Tensor, n_prompt: int = 1) -> float:
+    """Mean ln p, in nats per token, that the model gives to a text after its prompt: what its loss is, negated.
+
+    token_ids  (T,) on the model's device; beyond the context each token is read with at least half a context before it
+    n_prompt   in [1, T): tokens at the beginning that are read and not scored
+
+    ValueError: another shape, nothing to score, or an id outside [0, V).
+    """
+    if token_ids.ndim != 1 or not 1 <= n_prompt < len(token_ids):
+        raise ValueError(f"expected token_ids (T,) and n_prompt in [1, T), got {tuple(token_ids.shape)} and {n_prompt}")
+    context, total = model.config.context_length, 0.0
+    with evaluating(model):
+        first = n_prompt
+        while first < len(token_ids):
+            seen = first if first < context else max(1, context // 2)
+            window = token_ids[first - seen : first - seen + context + 1]
+            losses = token_losses(model(window[None, :-1]), window[None, 1:])[0, seen - 1 :]
+            total -= losses.double().sum().item()
+            first += len(losses)
+    return total / (len(token_ids) - n_prompt)
+
+
+class Overlap(NamedTuple):
+    """A run of ids that two texts share: `length` of them, from `start` in the one and `source_start` in the other."""
+
+    length: int
+    start: int
+    source_start: int
+
+
+def longest_overlap(token_ids: Sequence[int], source: Sequence[int]) -> Overlap:
+    """The longest verbatim overlap of two texts: how much of a generated one is regurgitated from the training text.
+
+    token_ids  what was generated; source  what was read in training
+    return     Overlap; of length 0 where they share nothing. The first of several equally long ones, in both
+
+    ValueError: an id outside [0, 1,114,112).
+    Source: Carlini et al. 2021, "Extracting Training Data from Large Language Models", for the question.
+    """
+    try:  # one character per id: Python finds text in text fast
+        text, read = ("".join(map(chr, map(int, ids))) for ids in (token_ids, source))
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"ids must be in [0, {sys.maxunicode + 1:,}): {error}") from error
+    length = start = 0
+    for i in range(len(text)):
+        while i + length < len(text) and text[i : i + length + 1] in read:  # only a longer one is of interest
+            start, length = i, length + 1
+    return Overlap(length, start, read.find(text[start : start + length]))

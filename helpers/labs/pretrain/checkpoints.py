@@ -1,0 +1,151 @@
+"""The folders of a run: one that only one run may use at a time, and those that its checkpoints go to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+from helpers.labs.pretrain.log import Console
+from helpers.labs.pretrain.plan import changes_to, differences
+from helpers.storage import StorageError, checkpoint
+
+try:
+    import fcntl
+except ImportError:  # Windows: nothing guards there
+    fcntl = None
+
+CHECKPOINTS, IDS, LOG, BEST, FINAL, LOCK = "checkpoints", "ids", "log.jsonl", "best", "model", ".lock"
+NEEDS = ("config.train", "data.n_tokens", "rng.ranks", "extra.best_loss")  # of a checkpoint to go on from
+
+
+@contextmanager
+def locked(out: Path, also: Path | None = None) -> Iterator[None]:
+    """The run's folders, made where they are missing, for this process alone; a killed process leaves them free.
+
+    Their parents are not made: a drive that has gone must not come back as a folder.
+
+    ValueError: `out` cannot be made or written, or another run is using one of them.
+    """
+    with ExitStack() as files:
+        try:
+            out.mkdir(exist_ok=True)
+            _hold(files.enter_context(open(out / LOCK, "a+")), "--out", out)
+        except OSError as error:
+            parent = out.absolute().parent
+            if not parent.exists():
+                raise ValueError(
+                    f"--out: {out} cannot be made, {parent} is not there: mount the drive, or make that folder first"
+                ) from error
+            raise ValueError(f"--out: {out} cannot be written ({error.strerror}): choose another folder") from error
+        if also:
+            with suppress(OSError):  # warned of where checkpoints are looked for and saved
+                also.mkdir(exist_ok=True)
+                _hold(files.enter_context(open(also / LOCK, "a+")), "--also", also)
+        yield
+
+
+def _hold(file: IO, option: str, folder: Path) -> None:
+    try:
+        if fcntl:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise ValueError(
+            f"{option}: another run is writing to {folder}: wait for it, stop it, or choose another folder"
+        ) from error
+    except OSError:
+        pass  # a network drive that knows no locks
+
+
+class Checkpoints:
+    """Where a run's checkpoints are. A folder that fails is warned of, and the others do its work.
+
+    out   of the run; its checkpoints are in a folder inside
+    also  a second folder, or None; its parent must be there, which tells a drive that has gone
+    """
+
+    def __init__(self, out: Path, also: Path | None, console: Console) -> None:
+        self.folders = [out / CHECKPOINTS, *([also] if also else [])]
+        self.console = console
+        self._configs: dict[Path, dict[str, Any]] = {}  # of the newest good checkpoint of each folder that has one
+        self._ours: set[Path] = set()  # folders that were seen to hold this run's checkpoints, or none
+
+    def newest(self, must: bool) -> checkpoint.Found | None:
+        """The newest good checkpoint of all folders; None where none was ever made, as far as can be seen.
+
+        ValueError: there are checkpoints and none is good; none can be reached; there is none and `must`.
+        """
+        newest, n_refused, unreachable = None, 0, []
+        for folder in self.folders:
+            try:
+                found = checkpoint.find(folder, needs=NEEDS)
+            except StorageError as error:
+                unreachable.append(folder)
+                self.console.warn(f"{error}. Looking on without it")
+                continue
+            for path, reason in found.refused:
+                self.console.warn(f"{path} is passed over: {reason}")
+            n_refused += len(found.refused)
+            if found.state:
+                self._configs[folder] = found.state.config
+            if found.state and (newest is None or found.state.step > newest.state.step):
+                newest = found
+        if newest is None:
+            self._require_beginning(must, n_refused, unreachable)
+        return newest
+
+    def _require_beginning(self, must: bool, n_refused: int, unreachable: list[Path]) -> None:
+        """ValueError: a run must not begin anew here."""
+        names = ", ".join(map(str, self.folders))
+        if len(unreachable) == len(self.folders):
+            raise ValueError(f"no folder for checkpoints can be reached: {names}. Mount the drive, or choose another")
+        if n_refused:
+            raise ValueError(
+                f"no good checkpoint under {names} to go on from, {n_refused} refused: "
+                "put a good copy there, or remove the folder to begin anew"
+            )
+        if must:
+            raise ValueError(f"--resume must: no checkpoint under {names} to go on from")
+        if unreachable:
+            where = ", ".join(map(str, unreachable))
+            self.console.warn(f"the run begins anew, and {where} may hold its checkpoints: if so, stop it and mount")
+
+    def require_ours(self, config: dict[str, Any], any_precision: bool) -> None:
+        """ValueError: the newest checkpoint of a folder is of another run than `config`, and would be pushed out.
+
+        any_precision  the run may have been in another one there
+        """
+        for folder, there in self._configs.items():
+            if other := differences(there, config, any_precision):
+                raise ValueError(
+                    f"{folder} is of another run; what differs: {'; '.join(other)}. Choose another folder, or that "
+                    f"run's settings: {changes_to(there, config) or 'its texts'}"
+                )
+            self._ours.add(folder)
+
+    def save(self, state: checkpoint.RunState, keep: int) -> bool:
+        """Save to every folder; whether at least one has it now."""
+        kept = False
+        for folder in self.folders:
+            try:
+                self._look_first(folder, state.config)
+                checkpoint.save(folder, state, keep=keep)
+                kept = True
+            except StorageError as error:
+                here = False
+                with suppress(checkpoint.CheckpointError):  # the error may be about older ones
+                    checkpoint.verify(folder / f"step-{state.step:08d}")
+                    here = kept = True
+                what = "was saved, but with trouble" if here else f"was not saved to {folder}"
+                self.console.warn(f"step {state.step} {what}: {error}. Training goes on", str(folder))
+        return kept
+
+    def _look_first(self, folder: Path, config: dict[str, Any]) -> None:
+        """StorageError: since the run began, a drive or another run has brought checkpoints of another one."""
+        if folder in self._ours:
+            return
+        found = checkpoint.find(folder)
+        if found.state and (other := differences(found.state.config, config, any_precision=True)):
+            raise StorageError(f"it holds checkpoints of another run ({'; '.join(other)})")
+        self._ours.add(folder)

@@ -1,0 +1,134 @@
+"""What a run says on the terminal, and its log: one JSON object a line, kept in step with its checkpoints."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any
+
+from tqdm import tqdm
+
+from helpers.gpt import Evaluation, Record, Update
+from helpers.storage import write_aside
+
+KINDS = {"update": Update, "evaluation": Evaluation}
+
+
+class Console:
+    """Progress on standard output, warnings on standard error, from rank 0 alone.
+
+    Warnings with a topic are kept, so that they are not lost above a long run's output.
+    """
+
+    def __init__(self, rank: int = 0) -> None:
+        self.rank = rank
+        self._kept: dict[str, list[str]] = {}
+
+    def say(self, text: str) -> None:
+        self._print(text, sys.stdout)
+
+    def complain(self, text: str) -> None:
+        self._print(text, sys.stderr)
+
+    def warn(self, text: str, topic: str | None = None) -> None:
+        if topic:
+            self._kept.setdefault(topic, []).append(text)
+        self.complain(f"warning: {text}")
+
+    def warn_again(self) -> None:
+        """The last warning of each topic once more, with how many there were."""
+        for texts in self._kept.values():
+            times = f" ({len(texts)} times, this is the last)" if len(texts) > 1 else ""
+            self.complain(f"warning, again{times}: {texts[-1]}")
+        self._kept.clear()
+
+    def _print(self, text: str, stream: IO[str]) -> None:
+        if self.rank == 0:
+            with tqdm.external_write_mode(file=stream):  # a progress bar steps aside
+                print(text, file=stream, flush=True)
+
+
+class Log:
+    """Appends to log.jsonl. Lines that cannot be written, because a drive has gone, are kept until it is back.
+
+    step  the checkpoint that the run goes on from; what stands in the file of a later time is dropped
+
+    ValueError: the file cannot be written now.
+    """
+
+    def __init__(self, path: Path, step: int, console: Console) -> None:
+        self.path, self.console = path, console
+        try:
+            kept = rewind(path, step)
+            self._size = path.stat().st_size
+        except OSError as error:
+            raise ValueError(f"--out: {path} cannot be written ({error}): choose another folder") from error
+        self.seconds = kept[-1]["seconds"] if kept else 0.0  # that the run had taken until then
+        self._waiting, self._failing = b"", False
+        n_updates = sum(line["kind"] == "update" for line in kept)
+        if n_updates < step:
+            console.warn(f"{path.name} knows {n_updates} of {step} updates: it was lost, or belongs to another folder")
+
+    def write(self, record: Record, seconds: float) -> None:
+        """Append a record, with the seconds that the run has taken so far, resumptions added up."""
+        kind = next(name for name, cls in KINDS.items() if isinstance(record, cls))
+        values = {key: value for key, value in asdict(record).items() if value is not None and value is not False}
+        self._waiting += json.dumps({"kind": kind, **values, "seconds": round(seconds, 2)}).encode("ascii") + b"\n"
+        try:
+            with self._open() as file:  # anew for each record: a file that was deleted is noticed
+                file.truncate(min(self._size, file.seek(0, os.SEEK_END)))  # half a line of an attempt that failed
+                self._size = file.seek(0, os.SEEK_END)
+                file.write(self._waiting)
+                file.flush()
+            self._size, self._waiting, self._failing = self._size + len(self._waiting), b"", False
+        except OSError as error:
+            if not self._failing:
+                self.console.warn(f"{self.path} cannot be written ({error.strerror}). Training goes on", "log")
+            self._failing = True
+
+    def _open(self) -> IO[bytes]:
+        try:
+            return open(self.path, "r+b")
+        except FileNotFoundError:
+            file = open(self.path, "x+b")  # noqa: SIM115, the caller's
+            self.console.warn(f"{self.path} was gone with the lines before this one; a new one is begun", "log")
+            return file
+
+    def sync(self) -> None:
+        """Wait until the disk has it: a checkpoint must not be younger than the log."""
+        with suppress(OSError), open(self.path, "r+b") as file:
+            os.fsync(file.fileno())
+
+
+def rewind(path: Path, step: int) -> list[dict[str, Any]]:
+    """Drop what the run did after the checkpoint of `step`, and return the lines that stay; 0 empties the log."""
+    kept = [line for line in read_lines(path) if line["step"] < step]
+    with write_aside(path) as file:
+        file.writelines(json.dumps(line).encode() + b"\n" for line in kept)
+    return kept
+
+
+def read_lines(path: str | Path) -> Iterator[dict[str, Any]]:
+    """The lines of a log; one that was cut off by a kill ends it."""
+    if not Path(path).exists():
+        return
+    with open(path, encoding="utf-8", errors="replace") as file:
+        for line in file:
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError:
+                return
+
+
+def read_log(path: str | Path) -> list[Record]:
+    """The records of a run's log, as the loop yielded them."""
+    records = []
+    for line in read_lines(path):
+        kind, _ = KINDS[line.pop("kind")], line.pop("seconds", None)
+        records.append(kind(**line))
+    return records

@@ -1,0 +1,195 @@
+"""What a run consists of: a model, training settings and a few numbers, from a preset or a file, with changes; and what
+memory it will take."""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from helpers import runtime
+from helpers.gpt import PRESETS, GPTConfig, TrainConfig, preset
+from helpers.labs import budget
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that decides how a run goes, its texts aside: two runs of one plan are the same run.
+
+    model       GPTConfig
+    train       TrainConfig
+    batch_size  sequences of a batch, over all ranks
+    seed        of weights, order and dropout
+    shift       windows start at another place in each epoch
+    save_every  updates between checkpoints
+    keep        good checkpoints that stay
+    gradient_checkpointing  as `GPT` has it: changes what a run takes, and no weight
+
+    ValueError: sizes below 1 or not whole, and whatever its parts refuse.
+    """
+
+    model: GPTConfig
+    train: TrainConfig
+    batch_size: int = 8
+    seed: int = 0
+    shift: bool = True
+    save_every: int = 200
+    keep: int = 2
+    gradient_checkpointing: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "save_every", "keep"):
+            value = getattr(self, name)
+            if not _is_whole(value) or value < 1:
+                raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+        for name in ("n_steps", "warmup_steps", "micro_batch_size", "eval_every"):
+            value = getattr(self.train, name)
+            if value is not None and not _is_whole(value):
+                raise ValueError(f"{name} must be a whole number, got {value!r}")
+        for name in ("shift", "gradient_checkpointing"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} must be true or false, got {getattr(self, name)!r}")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain numbers and words, as JSON keeps them."""
+        return json.loads(json.dumps(asdict(self)))
+
+    def identity(self) -> dict[str, Any]:
+        """`as_dict` without what may change between two parts of one run."""
+        return {name: value for name, value in self.as_dict().items() if name != "gradient_checkpointing"}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Plan:
+        """The plan that `as_dict` came from; fields that are left out have their defaults.
+
+        ValueError: a field that there is not (the message lists those there are), or a value that is refused.
+        """
+        known = {"model": GPTConfig, "train": TrainConfig}
+        _require_known(values, cls, "a plan")
+        for name, kind in known.items():
+            if not isinstance(values.get(name, {}), dict):
+                raise ValueError(f"{name} should be an object with fields, got {values[name]!r}")
+            _require_known(values.get(name, {}), kind, name)
+        try:
+            parts = {name: kind(**values.get(name, {})) for name, kind in known.items()}
+            return cls(**{**values, **parts})
+        except TypeError as error:
+            raise ValueError(f"the plan does not fit: {error}") from error
+
+
+# name of a field -> part of the plan that has it
+FIELDS = {f.name: part for part, kind in (("model", GPTConfig), ("train", TrainConfig)) for f in fields(kind)}
+FIELDS |= {f.name: "" for f in fields(Plan) if f.name not in ("model", "train")}
+
+
+def read_plan(source: str, changes: list[str], defaults: dict[str, Any]) -> Plan:
+    """The plan named by `--config`, with each "field=value" of `changes` applied.
+
+    source    name of a model preset, or path of a JSON file with the fields of Plan
+    defaults  fields of TrainConfig for what neither says
+
+    ValueError: no such preset or file, no JSON, an unknown field, a value of the wrong kind.
+    """
+    values = _values_of(source)
+    for part, given in (("model", {}), ("train", defaults)):
+        if isinstance(values.setdefault(part, {}), dict):  # else from_dict says what is wrong
+            values[part] = given | values[part]
+    for change in changes:
+        name, equals, text = change.partition("=")
+        if not equals or name not in FIELDS:
+            raise ValueError(f"--set takes field=value, a field being one of {', '.join(FIELDS)}; got {change!r}")
+        place = values[FIELDS[name]] if FIELDS[name] else values
+        if isinstance(place, dict):
+            place[name] = _value(text)
+    return Plan.from_dict(values)
+
+
+def leaves_open(source: str, changes: list[str], name: str) -> bool:
+    """Whether neither the plan nor the changes, which `read_plan` has taken, say the field `name` of TrainConfig."""
+    return name not in _values_of(source).get("train", {}) and name not in [c.partition("=")[0] for c in changes]
+
+
+def changes_to(one: dict[str, Any], other: dict[str, Any]) -> str:
+    """The options that turn plan `other` into `one`, both as dicts: "--set precision=float16 seed=1"; "" for none."""
+    given: list[str] = []
+    for name, part in FIELDS.items():
+        there, here = (values.get(part, {}) if part else values for values in (one, other))
+        if name in there and there[name] != here.get(name):
+            given.append(shlex.quote(f"{name}={_text(there[name])}"))
+    return " ".join(["--set", *given]) if given else ""
+
+
+def differences(one: dict[str, Any], other: dict[str, Any], any_precision: bool = False, prefix: str = "") -> list[str]:
+    """Lines that name every field in which two plans, as dicts, differ: "model.emb_dim: 160 there, 128 here"."""
+    found = []
+    for name in sorted(one.keys() | other.keys()):
+        a, b = one.get(name), other.get(name)
+        if isinstance(a, dict) and isinstance(b, dict):
+            found += differences(a, b, any_precision, f"{prefix}{name}.")
+        elif a != b and not (any_precision and name == "precision"):
+            found.append(f"{prefix}{name}: {a!r} there, {b!r} here")
+    return found
+
+
+def forecast(plan: Plan, device: torch.device, world_size: int = 1) -> budget.Fit | None:
+    """The predicted peak of one rank's updates beside what its device has; None: on a device without a prediction.
+
+    world_size  each rank takes its share of the batch, and on a CPU its share of the machine's memory
+    """
+    room = runtime.memory_bytes(device)
+    if device.type not in budget.DEVICES or room is None:
+        return None
+    share = math.ceil(plan.batch_size / world_size)
+    predicted = budget.memory(
+        plan.model,
+        min(plan.train.micro_batch_size or share, share),
+        precision=plan.train.precision,
+        gradient_checkpointing=plan.gradient_checkpointing,
+        device=device.type,
+    )
+    return budget.fits(predicted, room if device.type == "cuda" else room // world_size)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _values_of(source: str) -> dict[str, Any]:
+    return {"model": asdict(preset(source)), "train": {}} if source in PRESETS else _read_json(source)
+
+
+def _read_json(path: str) -> dict[str, Any]:
+    try:
+        values = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(
+            f"--config: {path!r} is neither a preset ({', '.join(PRESETS)}) nor a file that can be read ({error})"
+        ) from error
+    except ValueError as error:  # also where it is no UTF-8
+        raise ValueError(f"--config: {path} is not JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"--config: {path} should hold one object, got a {type(values).__name__}")
+    return values
+
+
+def _require_known(values: dict[str, Any], kind: type, what: str) -> None:
+    names = [f.name for f in fields(kind)]
+    unknown = sorted(set(values) - set(names))
+    if unknown:
+        raise ValueError(f"{what} has no field {', '.join(unknown)}; it has {', '.join(names)}")
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return {"None": None, "True": True, "False": False}.get(text, text)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))

@@ -1,0 +1,85 @@
+"""Weights alone, to be passed on: a folder with model.safetensors, config.json and SHA256SUMS."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from helpers.storage.checkpoint import folder as folders
+from helpers.storage.checkpoint.folder import COURSE, Kind
+from helpers.storage.errors import Damaged, Foreign, storage
+
+WEIGHTS_FILE = "model.safetensors"
+MODEL = Kind(f"{COURSE}/model", "config.json", (WEIGHTS_FILE,))
+
+
+@dataclass
+class SavedModel:
+    """Weights, the config that builds the model they fit, and what was said of them."""
+
+    model: dict[str, Tensor]
+    config: dict
+    extra: dict = field(default_factory=dict)
+    versions: dict = field(default_factory=dict)
+
+
+def save_model(
+    folder: str | Path,
+    model_state: dict[str, Tensor],
+    config: dict,
+    extra: dict | None = None,
+    dtype: torch.dtype | None = None,
+) -> Path:
+    """Write weights with the care of a checkpoint: whole or not at all, with sums; shared matrices once.
+
+    folder       of the model, replaced if it is one; or the path of model.safetensors in it. The parent must exist
+    model_state  `model.state_dict()`
+    config       JSON dict that builds the model
+    extra        JSON dict: data, tokens seen, validation loss
+    dtype        torch.dtype in which floating-point tensors are stored, such as torch.bfloat16; None: their own
+    return       the folder
+
+    ValueError: a value that cannot be stored, or a dtype that is not of floating point.
+    Foreign: the folder holds other files; nothing has been written. StorageError: as `save`.
+    """
+    if dtype is not None and not dtype.is_floating_point:
+        raise ValueError(f"dtype must be of floating point, such as torch.bfloat16, got {dtype}")
+    folder = _folder(folder)
+    stored, shared = folders.stored_once(model_state)
+    raw = folders.to_json(MODEL, {"config": config, "extra": extra or {}, "shared": shared})
+    tensors = {name: t.to(dtype) if dtype and t.is_floating_point() else t for name, t in stored.items()}
+    with storage(f"preparing for {folder.name}", folder.parent):
+        if os.path.lexists(folder) and not folders.holds_only_ours(folder, MODEL):
+            raise Foreign(f"{folder} holds something else than a model of this course: choose a folder of its own")
+        folders.recover(folder.parent, re.compile(re.escape(folder.name)), load_model)
+    folders.write(folder, MODEL, raw, {WEIGHTS_FILE: tensors})
+    return folder
+
+
+def load_model(folder: str | Path, device: str | torch.device = "cpu") -> SavedModel:
+    """Weights that `save_model` wrote, every byte verified, in the precision they are stored in.
+
+    folder   of the model, or the path of model.safetensors in it
+    device   where the tensors go
+    return   SavedModel; `restore(model, None, saved, same_dtype=False)` puts it into a model
+
+    Damaged, Foreign, Future, StorageError: as `load`.
+    """
+    path = folders.in_place_or_former(_folder(folder))
+    document, tensors = folders.read(path, MODEL)
+    stored = {name: tensor.to(device) for name, tensor in tensors[WEIGHTS_FILE].items()}
+    try:
+        said = {name: dict(document[name]) for name in ("config", "extra", "versions")}
+        return SavedModel(folders.with_shared(stored, document["shared"]), **said)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise Damaged(f"{MODEL.json_name} in {path} is not as it was written: {error!r}") from error
+
+
+def _folder(path: str | Path) -> Path:
+    path = Path(path)
+    return path.parent if path.name == WEIGHTS_FILE else path

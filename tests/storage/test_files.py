@@ -1,0 +1,50 @@
+"""A file or a folder that is written aside: whole under its name, or as it was."""
+
+import errno
+import os
+
+import pytest
+
+from helpers.storage import StorageError, write_aside
+
+
+def test_a_file_appears_whole_and_flushed(tmp_path, monkeypatch):
+    path, synced, fsync = tmp_path / "plan.json", [], os.fsync
+    path.write_bytes(b"old")
+    (tmp_path / ".plan.json.unfinished").symlink_to(tmp_path / "elsewhere")  # a leftover is removed, not followed
+
+    def remembering(descriptor: int) -> None:
+        synced.append((os.fstat(descriptor).st_size, path.read_bytes()))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", remembering)
+    with write_aside(path) as file:
+        file.write(b"new!")
+        assert path.read_bytes() == b"old"
+    assert synced[0] == (4, b"old") and synced[1][1] == b"new!"  # the file before its renaming, the folder after it
+    assert path.read_bytes() == b"new!" and [p.name for p in tmp_path.iterdir()] == ["plan.json"]
+
+
+@pytest.mark.parametrize("failing", ["block", "fsync", "replace"])
+def test_a_failure_leaves_the_old_file_and_nothing_half_written(tmp_path, monkeypatch, failing):
+    path = tmp_path / "plan.json"
+    path.write_bytes(b"old")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    if failing != "block":
+        monkeypatch.setattr(os, failing, full)
+    with pytest.raises(StorageError, match=r"writing plan.json failed .No space.*make room"), write_aside(path) as file:
+        file.write(b"half")
+        if failing == "block":
+            full()
+    assert path.read_bytes() == b"old" and [p.name for p in tmp_path.iterdir()] == ["plan.json"]
+
+
+def test_errors_of_the_block_and_a_parent_that_has_gone(tmp_path):
+    with pytest.raises(KeyError), write_aside(tmp_path / "a"):
+        raise KeyError("mine")
+    with pytest.raises(OSError, match="mount the drive again"), write_aside(tmp_path / "gone" / "a"):
+        pass
+    assert not list(tmp_path.iterdir())

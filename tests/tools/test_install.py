@@ -1,0 +1,107 @@
+"""`make` on odd days, with nothing to install: interrupted, twice at once, without network, room or permission."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tools import install
+
+SCRIPT = Path(install.__file__)
+
+
+@pytest.fixture
+def course(tmp_path, monkeypatch) -> Path:
+    """A folder that looks like the course: no package to install, and settings that are written in no time."""
+    for folder in ("tools", "helpers"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "tools" / "install.py").write_text(SCRIPT.read_text(encoding="utf-8"), encoding="utf-8")
+    for name in ("requirements.txt", "pyproject.toml", "helpers/__init__.py"):
+        (tmp_path / name).touch()
+    (tmp_path / "helpers" / "lab.py").write_text("open('settings', 'a').write('x')\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def command(*pip_arguments: str) -> list[str]:
+    return [sys.executable, "tools/install.py", ".venv", ".venv/.installed", *pip_arguments]
+
+
+def run(*pip_arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(command(*pip_arguments), capture_output=True, text=True, timeout=300)
+
+
+def is_whole(course: Path) -> bool:
+    finds = [course / ".venv/bin/python", "-c", "import helpers, pip; print(helpers.__file__)"]
+    found = subprocess.run(finds, capture_output=True, text=True, cwd="/")
+    return (
+        found.stdout.strip() == str(course / "helpers" / "__init__.py") and not (course / ".venv/.unfinished").exists()
+    )
+
+
+def test_it_installs_once_mends_what_is_cut_short_and_follows_what_is_newer(course):
+    assert run().returncode == 0 and is_whole(course)
+    stamp = (course / ".venv/.installed").stat().st_mtime_ns
+    assert run().returncode == 0 and (course / ".venv/.installed").stat().st_mtime_ns == stamp
+    (course / "requirements.txt").touch()
+    assert run().returncode == 0 and (course / "settings").read_text() == "xx"
+    (course / ".venv" / install.MARK).touch()  # cut short while it was followed
+    (course / ".venv/half").touch()
+    assert run().returncode == 0 and is_whole(course) and not (course / ".venv/half").exists()
+    (course / ".venv/bin/python").unlink()
+    assert run().returncode == 0 and is_whole(course)
+
+
+def test_killed_at_any_moment_and_called_again(course):
+    for seconds in (0.05, 0.4, 1.5, 3.0):
+        process = subprocess.Popen(command(), stderr=subprocess.DEVNULL, start_new_session=True)
+        time.sleep(seconds)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert run().returncode == 0 and is_whole(course)
+
+
+def test_a_second_call_waits_and_says_so(course):
+    first = subprocess.Popen(command())
+    deadline = time.monotonic() + 60
+    while not (course / ".venv" / install.MARK).exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    second = run()
+    assert first.wait() == second.returncode == 0 and "waiting for it" in second.stderr
+    assert (course / "settings").read_text() == "x"
+
+
+def test_without_a_network_one_line_says_so(course, monkeypatch):
+    (course / "requirements.txt").write_text("no-such-package==1.0\n")
+    for name in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_CONSTRAINT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    done = run("--index-url", "http://127.0.0.1:9/simple")
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "needs a network" in done.stderr
+    (course / "requirements.txt").write_text("")
+    assert run().returncode == 0 and is_whole(course)
+
+
+def test_a_full_disk_and_a_folder_that_cannot_be_written_are_said(course, monkeypatch, capsys):
+    for number, words in ((errno.ENOSPC, "no room left"), (errno.EROFS, "VENV=")):
+
+        def refuse(*_: object, number: int = number) -> None:
+            raise OSError(number, os.strerror(number), ".venv")
+
+        monkeypatch.setattr(install, "install", refuse)
+        assert install.main([".venv", ".venv/.installed"]) == 1
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1 and words in said
+
+
+def test_a_package_that_does_not_install_names_the_step(course):
+    (course / "requirements.txt").write_text("not a requirement ==\n")
+    done = run("--no-index")
+    assert done.returncode == 1 and done.stderr.startswith("pip ended with 1: ") and done.stderr.count("\n") == 1

@@ -1,0 +1,59 @@
+"""Pack the course for Colab: one zip with `helpers`, the notebooks and what they read; upload it, or keep it on Drive.
+
+    python -m tools.colab [--out dist/pretraining-a-gpt.zip]
+
+A notebook's first cell finds the zip beside it or on a mounted Drive, unpacks it, and puts it on Python's path. The
+packages that notebook 08 scores with, and Colab lacks, lie in it as installed; all else Colab has.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from tools.notebooks import ROOT
+
+NAME = "pretraining-a-gpt"
+EXTRAS = ("sacrebleu", "rouge-score", "portalocker", "colorama")  # pure Python; pinned in requirements.txt
+FOLDERS = ("notebooks", "lecture_notes")
+LEFT_OUT = shutil.ignore_patterns(".ipynb_checkpoints", "images")
+
+
+def pins() -> list[str]:
+    """The lines of requirements.txt for EXTRAS. ValueError: one is not pinned there."""
+    lines = {line.split("==")[0]: line for line in (ROOT / "requirements.txt").read_text(encoding="utf-8").split()}
+    missing = [name for name in EXTRAS if name not in lines]
+    if missing:
+        raise ValueError(f"requirements.txt should pin {', '.join(missing)}")
+    return [lines[name] for name in EXTRAS]
+
+
+def pack(out: Path) -> Path:
+    """Write the zip aside, then to `out`; the installed package brings its own data. CalledProcessError: pip failed."""
+    with tempfile.TemporaryDirectory() as aside:
+        course = Path(aside, "zipped", NAME)
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", "--no-deps"]
+        subprocess.run([*pip, "--no-build-isolation", "--target", course, str(ROOT)], check=True, cwd=aside)
+        subprocess.run([*pip, "--target", course, *pins()], check=True, cwd=aside)
+        for folder in FOLDERS:
+            shutil.copytree(ROOT / folder, course / folder, ignore=LEFT_OUT)
+        packed = shutil.make_archive(str(Path(aside, NAME)), "zip", course.parent)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(packed, out)
+    return out
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=ROOT / "dist" / f"{NAME}.zip")
+    out = pack(parser.parse_args(arguments).out)
+    print(f"{out}: {out.stat().st_size / 1e6:.0f} MB. Upload it to Colab's files or to Drive, then open any notebook")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
