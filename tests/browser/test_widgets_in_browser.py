@@ -36,7 +36,15 @@ def numbers() -> dict:
 def stepper_card() -> Card:
     config, attributes = numbers(), 'data-arrows="step" data-fed="yes"'
     template = _stepper._template()
-    return Card("stepper", "Six steps", template, {"step": 1}, config, _stepper.stepper_state, "t", "s", attributes)
+    return Card(
+        kind="stepper",
+        title="Six steps",
+        template=template,
+        values={"step": 1},
+        config=config,
+        compute=_stepper.stepper_state,
+        attributes=attributes,
+    )
 
 
 def card(kind: str) -> Card:

@@ -1,7 +1,7 @@
-"""The frame of a widget: its whole first state as HTML, and a script that afterwards rewrites texts and attributes.
+"""The frame of a card: a sentence and a table as HTML, and a script that draws all the rest where it runs.
 
 The script finds its card by id, because front ends differ in where they run it. Where a sanitiser takes scripts and
-styles away, the title and the sentence remain: all else is `hidden`, which only the style undoes.
+styles away, the title, the sentence and the table remain.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import html
 import json
 import re
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -27,59 +27,63 @@ _COUNTERS: dict[str, count[int]] = defaultdict(lambda: count(1))
 _NOT_NEEDED = re.compile(r"^\s*//.*\n|\s+//\s.*$|^ +", re.MULTILINE)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Card:
     """A widget on the page. Displaying it gives it the next id of its kind, so every run from the top has the same ids.
 
     kind      names the script beside this file and begins the id
     title     heading
-    template  HTML with elements that carry data-key (written to) and data-in (read from); %CARD% is replaced by the id
+    sentence  what the card says first, in a line: under its title, and in plain text
     values    what the inputs say at first
-    config    plain JSON that the arithmetic needs besides
-    compute   (values, config) -> State; the script of the same name does the same in the page
-    text      one line that stands for the card in plain text
-    still     what a reader is told where no script runs
+    config    plain JSON that the script needs besides: numbers from `gpt` and `labs`
+    table     rows of cells, the first of them the head: what a reader sees where no script runs
+    still     what such a reader is told
     attributes  more attributes of the outermost element
-    plain     HTML in place of the body where styles are taken away; the kind's style has to hide `cw-plain`
+
+    The script brings two functions of JSON. `view(id, values, config)` returns the body as HTML, with elements that
+    carry data-key (written to) and data-in (read from). `compute(values, config)` returns what is written into them.
     """
 
     kind: str
     title: str
-    template: str
+    sentence: str = ""
     values: dict[str, float]
     config: dict[str, object]
-    compute: Callable[[dict[str, float], dict], State] = field(repr=False)
-    text: str
+    table: Sequence[Sequence[str]] = ()
     still: str = "Run this cell to move the sliders."
     attributes: str = ""
+    # Of cards whose first picture Python still draws:
+    template: str = ""
+    compute: Callable[[dict[str, float], dict], State] | None = field(default=None, repr=False)
+    text: str = ""
     plain: str = ""
 
     def __repr__(self) -> str:
-        return self.text
+        return self.text or f"{self.title} · {self.sentence}"
 
     def _repr_html_(self) -> str:
         return self.markup(next_id(self.kind))
 
     def markup(self, card_id: str) -> str:
         """The card as HTML under the given id."""
-        state = self.compute(self.values, self.config)
-        body = fill(self.template, {k: v for k, v in state.items() if k != "summary"})
-        config = html.escape(json.dumps(self.config, ensure_ascii=False, separators=(",", ":")))
+        sentence, body, arguments = self.sentence, '<div class="cw-body"></div>', "compute, view"
+        if self.compute:
+            state = self.compute(self.values, self.config)
+            sentence = state.pop("summary")
+            body, arguments = f'<div class="cw-body" hidden="hidden">{fill(self.template, state)}</div>', "compute"
         page = (
-            f'<section class="cw" id="{_ID}" data-config="{config}" {self.attributes}'
+            f'<div class="cw" role="region" id="{_ID}" data-config="{_json(self.config)}"'
+            f' data-values="{_json(self.values)}" {self.attributes}'
             f' aria-label="{html.escape(self.title)}" style="{PLAIN_STYLE}"><style>{_style(self.kind)}</style>'
             f'<p class="cw-title"><b>{html.escape(self.title)}</b></p>'
-            f'<p data-key="summary" aria-live="polite">{html.escape(state["summary"] or "")}</p>'
+            f'<p data-key="summary" aria-live="polite">{html.escape(sentence)}</p>'
             f'<p class="cw-still cw-note"><i>{html.escape(self.still)}</i></p>'
-            f'{self._plain_part()}<div class="cw-body" hidden="hidden">{body}</div>'
+            f'<div class="cw-plain">{self.plain or _table(self.table)}</div>{body}'
             f'<script>(() => {{\n"use strict";\n{_script("runtime")}{_script(self.kind)}'
-            f'start("{_ID}", compute);\n}})();</script>'
-            "</section>"
+            f'start("{_ID}", {arguments});\n}})();</script>'
+            "</div>"
         )
         return page.replace(_ID, card_id)
-
-    def _plain_part(self) -> str:
-        return f'<div class="cw-plain">{self.plain}</div>' if self.plain else ""
 
 
 def next_id(kind: str) -> str:
@@ -149,3 +153,17 @@ def _style(kind: str) -> str:
 
 def _script(name: str) -> str:
     return _NOT_NEEDED.sub("", (ASSETS / f"{name}.js").read_text(encoding="utf-8"))
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    if not rows:
+        return ""
+    head, *body = (
+        "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row)
+        for row, tag in zip(rows, ["th", *["td"] * len(rows)], strict=False)
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(f'<tr>{row}</tr>' for row in body)}</tbody></table>"
+
+
+def _json(numbers: object) -> str:
+    return html.escape(json.dumps(numbers, ensure_ascii=False, separators=(",", ":")))

@@ -38,7 +38,15 @@ def cost(n_tokens: float = 300e9, tokens_per_s: float = 15_000) -> Card:
     config = {"tokens": _scale(n_tokens, TOKENS), "rate": _scale(tokens_per_s, RATE)}
     values = {"tokens": config["tokens"][1], "rate": config["rate"][1]}
     text = f"cost widget: {_taken(n_tokens, tokens_per_s)}"
-    return Card("cost", "How long does pretraining take?", _template(config), values, config, cost_state, text)
+    return Card(
+        kind="cost",
+        title="How long does pretraining take?",
+        template=_template(config),
+        values=values,
+        config=config,
+        compute=cost_state,
+        text=text,
+    )
 
 
 def cost_state(values: dict[str, float], config: dict) -> State:

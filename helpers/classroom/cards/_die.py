@@ -24,7 +24,15 @@ def perplexity_die(faces: int = 6) -> Card:
         raise ValueError(f"faces must be a whole number in [{MIN_FACES}, {MAX_FACES}], got {faces!r}")
     values = {"faces": faces, "rolled": 1} | _weights(FAIR)
     text = f"die widget: a fair die with {faces} faces has perplexity {faces:.1f}"
-    return Card("die", "As unsure as a fair die with how many faces?", _template(values), values, {}, die_state, text)
+    return Card(
+        kind="die",
+        title="As unsure as a fair die with how many faces?",
+        template=_template(values),
+        values=values,
+        config={},
+        compute=die_state,
+        text=text,
+    )
 
 
 def die_state(values: dict[str, float], config: dict) -> State:

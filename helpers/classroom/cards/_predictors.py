@@ -90,7 +90,15 @@ def unsure_or_wrong(vocab_size: int = 50257, loss_nats: float = 4.0, confidence:
     config = {"V": vocab_size}
     text = f"predictors widget: {predictors_state(values, config)['summary']}"
     title = "Same loss: unsure, or confidently wrong?"
-    return Card("predictors", title, _template(values, config), values, config, predictors_state, text)
+    return Card(
+        kind="predictors",
+        title=title,
+        template=_template(values, config),
+        values=values,
+        config=config,
+        compute=predictors_state,
+        text=text,
+    )
 
 
 def predictors_state(values: dict[str, float], config: dict) -> State:

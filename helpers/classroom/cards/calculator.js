@@ -1,36 +1,20 @@
 // The twin of calculator_state in helpers/classroom/cards/_cost_state.py.
-const HOUR = 3600, DAY = 86400, AXIS = [60, 1000 * 365 * DAY].map(Math.log10);
-const count = (n) => { // readable_count
-  for (const [name, size] of [["trillion", 1e12], ["billion", 1e9], ["million", 1e6]]) {
-    const amount = n / size;
-    if (amount >= 1000) return `${fixed(amount, 0)} ${name}`;
-    if (amount >= 0.9995) {
-      const text = fixed(amount, amount < 9.995 ? 2 : amount < 99.95 ? 1 : 0);
-      return `${text.includes(".") ? text.replace(/\.?0+$/, "") : text} ${name}`;
-    }
-  }
-  return fixed(n, 0);
-};
-const amount = (x) => x >= 100 || x === Math.trunc(x) ? count(x) : x >= 0.01 ? fixed(x, 2) : "< 0.01";
-const time = (hours) => { // readable_time
-  const seconds = hours * HOUR;
-  const units = [["years", 365 * DAY], ["months", 30 * DAY], ["days", DAY], ["hours", HOUR], ["minutes", 60], ["seconds", 1]];
-  const [name, size] = units.find(([, size]) => seconds >= size) || units[5];
-  return `${fixed(seconds / size, seconds / size >= 10 ? 0 : 1)} ${name}`;
-};
+const AXIS = [60, 1000 * 365 * DAY].map(Math.log10);
+const amount = (x) => x >= 100 || x === Math.trunc(x) ? readableCount(x) : x >= 0.01 ? fixed(x, 2) : "< 0.01";
+const time = (hours) => readableTime(hours * HOUR);
 const place = (seconds) => 100 * clamp((Math.log10(seconds) - AXIS[0]) / (AXIS[1] - AXIS[0]), 0, 1);
 const left = (percent) => `left:${fixed(percent, 2)}%`;
 const compute = (values, config) => {
   const [tokens, rate, price, watts, there, budget] = Object.entries(config.stops).map(([name, stops]) => stops[values[name]]);
-  const money = (x) => `${config.currency} ${x < 1e6 ? fixed(x, 2) : count(x)}`;
+  const money = (x) => `${config.currency} ${x < 1e6 ? fixed(x, 2) : readableCount(x)}`;
   const hours = tokens / rate / HOUR, cost = hours * price, kwh = watts === null ? null : hours * watts / 1000;
   const paid = budget === null || !price ? Infinity : budget / price, late = hours > there, dear = hours > paid;
   const ok = !late && !dear, sessions = Math.max(1, Math.ceil(hours / there));
   const tokensIn = (h) => rate * h * HOUR, speedIn = (h) => tokens / (h * HOUR);
   const energy = kwh === null ? "power not known" : `${amount(kwh)} kWh`;
   const texts = {
-    tokens: `${count(tokens)} tokens`, rate: `${count(rate)} tokens/s`, price: price ? `${money(price)} an hour` : "free",
-    watts: watts === null ? "not known" : `${count(watts)} W`, hours: time(there), money: budget === null ? "no limit" : money(budget),
+    tokens: `${readableCount(tokens)} tokens`, rate: `${readableCount(rate)} tokens/s`, price: price ? `${money(price)} an hour` : "free",
+    watts: watts === null ? "not known" : `${readableCount(watts)} W`, hours: time(there), money: budget === null ? "no limit" : money(budget),
   };
   const verdict = late && dear ? "Too long and too expensive" : late ? "Too long" : dear ? "Too expensive" : "It fits";
   const tightest = Math.min(there, paid);

@@ -1,16 +1,6 @@
 // The twin of memory_state in helpers/classroom/cards/_memory_calculator.py. The memory itself comes as coefficients of
 // 1, T, B T, B T^2 and min(B T, chunk), made by Python for every model and every setting of the switches.
 const PHASES = ["forward", "backward", "optimizer step", "evaluation"], EVALUATION = 3;
-const digits3 = (x) => { // Python's f"{x:.3g}" for x in [1, 100)
-  const text = fixed(x, x < 9.995 ? 2 : 1);
-  return text.replace(/\.?0+$/, "");
-};
-const size = (n) => {
-  for (const [name, unit] of [["TiB", 2 ** 40], ["GiB", 2 ** 30], ["MiB", 2 ** 20], ["KiB", 2 ** 10]]) {
-    if (n >= unit) return `${n >= 100 * unit ? fixed(n / unit, 0) : digits3(n / unit)} ${name}`;
-  }
-  return `${fixed(n, 0)} bytes`;
-};
 let last = null; // the config whose forms are taken apart
 const settings = (config) => {
   if (!last || last.config !== config) {
@@ -69,7 +59,7 @@ const together = (run, room, config) => {
   return [];
 };
 const enough = (ok, run, room, peak, config) => {
-  if (ok) return `✓ Nothing has to change: ${size(room - peak)} stay free.`;
+  if (ok) return `✓ Nothing has to change: ${readableBytes(room - peak)} stay free.`;
   const made = together(run, room, config);
   return made.length ? `✗ Change, the cheapest first: ${made.join(", then ")}. That is enough.`
     : "✗ Not even all of them together are enough: shorter rows, a smaller model, or a larger card.";
@@ -82,15 +72,15 @@ const compute = (values, config) => {
     chunked: values.chunked % 2, kept: config.kept[values.kept],
   };
   const room = config.bytes[values.room], card = config.rooms[values.room], { widest, phase, slack, peak } = predict(run, config);
-  const ok = peak <= room, there = size(room), scale = Math.max(room, peak), at = 100 * room / scale;
+  const ok = peak <= room, there = readableBytes(room), scale = Math.max(room, peak), at = 100 * room / scale;
   const rows = `${fixed(run.B, 0)} row${run.B > 1 ? "s" : ""}`, T = `${fixed(run.T, 0)} tokens`;
   const texts = { rows, tokens: T + (run.T < asked ? ", its longest" : ""), kept: run.kept ? `${fixed(run.kept, 0)} tokens` : "none kept" };
   const left = `left:${fixed(at, 2)}%`;
   const state = {
     "summary": `${config.models[run.model]}, ${rows} of ${T}: ${ok ? "fits" : "does not fit"}, `
-      + `${size(peak)} of ${there} (${card}). Peak: ${PHASES[phase]}.`,
+      + `${readableBytes(peak)} of ${there} (${card}). Peak: ${PHASES[phase]}.`,
     "frame@class": ok ? "mc-card mc-ok" : "mc-card mc-bad", "sign": ok ? "✓" : "✗",
-    "verdict": ok ? "It fits" : "It does not fit", "peak": size(peak), "peak@data-bytes": `${peak}`,
+    "verdict": ok ? "It fits" : "It does not fit", "peak": readableBytes(peak), "peak@data-bytes": `${peak}`,
     "of": `of ${there} on ${card}`, "limit@style": left, "beyond@style": left, "limit_text": `${card}: ${there}`,
     "limit_text@style": at > 50 ? `right:${fixed(100 - at, 2)}%` : left, "at_peak": `at the peak: ${PHASES[phase]}`,
     "enough": enough(ok, run, room, peak, config),
@@ -99,18 +89,18 @@ const compute = (values, config) => {
   for (const name of ["fused", "gradient_checkpointing", "chunked"]) state[`${name}@aria-pressed`] = run[name] ? "true" : "false";
   PHASES.forEach((_, i) => {
     const parts = widest[i] ? [...widest[i].parts, slack] : [0, 0, 0, 0, 0, 0, 0];
-    state[`size${i}`] = widest[i] ? size(widest[i].n + slack) : "–";
+    state[`size${i}`] = widest[i] ? readableBytes(widest[i].n + slack) : "–";
     state[`phase${i}@class`] = i === phase ? "mc-phase mc-peak" : "mc-phase";
     parts.forEach((n, j) => {
       state[`s${i}${j}@style`] = `width:${fixed(100 * n / scale, 2)}%`;
-      if (i === phase) state[`part${j}`] = size(n);
+      if (i === phase) state[`part${j}`] = readableBytes(n);
     });
   });
   CHANGES.forEach((change, k) => {
     const changed = change(run, room, config), after = predict(changed, config).peak, helps = after < peak;
     state[`change${k}@class`] = helps ? null : "mc-none";
     const fewer = changed.B < run.B ? `, ${changed.B} row${changed.B > 1 ? "s" : ""}` : "";
-    state[`alone${k}`] = helps ? size(after) : "–";
+    state[`alone${k}`] = helps ? readableBytes(after) : "–";
     state[`alone${k}@data-bytes`] = helps ? `${after}` : null;
     state[`then${k}`] = helps ? (after <= room ? "✓ fits" : "✗ not enough") + fewer : "no effect";
   });
