@@ -99,7 +99,7 @@ const view = (id, { loss, confidence }, config) => {
     `<tr><td>${label}</td><td data-key="a_${key}"></td><td data-key="b_${key}"></td></tr>`);
   return `<div class="cw-cols"><div class="cw-left cw-table">${slider(id, "loss", "mean loss", loss, least, most, LOSS_STEP)}
 ${slider(id, "confidence", "the betting one puts on its token", confidence, low, high, CONFIDENCE_STEP)}
-<table><thead><tr><th></th><th><span style="color:#0072b2">●</span> uncertain</th>
-<th><span style="color:#d55e00">■</span> betting</th></tr></thead><tbody>${rows.join("")}</tbody></table></div>
+<table><thead><tr><th></th><th><span style="color:#0072b2">●</span>&nbsp;uncertain</th>
+<th><span style="color:#d55e00">■</span>&nbsp;betting</th></tr></thead><tbody>${rows.join("")}</tbody></table></div>
 <div class="cw-right">${picture(config)}</div></div>`;
 };
