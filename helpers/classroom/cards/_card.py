@@ -15,9 +15,6 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
-import ipywidgets
-from IPython.display import display
-
 State = dict[str, str | None]  # "key" -> text; "key@attribute" -> its value, None where the attribute is absent
 
 ASSETS = Path(__file__).parent
@@ -89,19 +86,6 @@ class Card:
 def next_id(kind: str) -> str:
     """`kind-1`, `kind-2`, …: counted, never random, so that stored and new outputs are equal."""
     return f"{kind}-{next(_COUNTERS[kind])}"
-
-
-def display_above(card: Card, card_id: str, parts: list[ipywidgets.Widget], css: str, text: str) -> None:
-    """The card under its id and, in the same cell, the widgets through which it speaks with the kernel.
-
-    css   class of the box around the widgets
-    text  what stands for them where no widget can be shown
-    """
-    display({"text/html": card.markup(card_id), "text/plain": repr(card)}, raw=True)
-    panel = ipywidgets.VBox(parts)
-    panel.add_class(css)
-    view = {"version_major": 2, "version_minor": 0, "model_id": panel.model_id}
-    display({"application/vnd.jupyter.widget-view+json": view, "text/plain": text}, raw=True)
 
 
 def fill(template: str, state: State) -> str:
