@@ -158,7 +158,7 @@ const view = (id, values, { sliders, names }) => {
     <tr><th class="cw-mark">filter</th><th class="cw-name">token</th><th><span data-key="axis"></span><small>rescaled</small></th>
     <th class="cw-own">model<small>at T = 1</small></th><th class="cw-p">now<small>exactly</small></th>
     <th class="cw-f"><span data-key="draws"></span><small>share ± error</small></th></tr></thead><tbody>
-    ${names.map(row).join("")}<tr data-key="others"><th scope="row" colspan="3" data-key="other"></th>
+    ${names.map(row).join("")}<tr data-key="others"><td></td><th scope="row" colspan="2" data-key="other"></th>
     <td class="cw-own" data-key="other_own"></td><td class="cw-p" data-key="other_p"></td><td data-key="other_f"></td></tr>
     </tbody></table><p class="cw-note">The scale of the bars follows the longest. The black mark on a bar is how often the
     token was drawn, ± the standard error √(p(1 − p)/n).</p><p class="cw-note" data-key="note"></p>

@@ -123,7 +123,8 @@ const view = (id, values, c) => {
   const rows = [...Array(TAKEN + 1).keys()], act = (text, what, key) =>
     `<button type="button" data-do="${what}"${key ? ` data-key="${key}"` : ""}>${text}</button>`;
   const columnOf = (_, i) => `<div class="tr-col" role="group" data-key="c${i}"><b data-key="h${i}"></b>
-    <svg viewBox="0 0 ${EDGE} ${ROW * rows.length}" width="${EDGE}" height="${ROW * rows.length}" aria-hidden="true">
+    <svg viewBox="0 0 ${EDGE} ${ROW * rows.length}" width="${EDGE}" height="${ROW * rows.length}"
+    preserveAspectRatio="none" aria-hidden="true">
     ${[5, 4, 3, 2, 1, 0, TAKEN].map((j) => `<path data-key="e${i}${j}"/>`).join("")}</svg>
     ${rows.map((j) => `<button type="button" data-key="b${i}${j}" data-branch="${i}${j}"${j ? ' tabindex="-1"' : ""}>`
       + `<span data-key="t${i}${j}"></span><span data-key="p${i}${j}"></span></button>`).join("")}</div>`;
