@@ -56,13 +56,15 @@ const nearest = (card, selector) => {
   }
   return null;
 };
+const PATIENCE = 5000; // ms until a card says that the kernel does not answer
+const SILENT = "The kernel does not answer: it is busy, or it was restarted. If it was restarted, run this cell again.";
 const start = (id, compute, view, tries = 600) => {
   // A restarted kernel counts from 1 again, so an older output may still carry this id: take the one not yet alive.
   const root = [...document.querySelectorAll(`[id="${id}"]`)].find((e) => !e.dataset.live);
   if (!root) return tries && setTimeout(start, 100, id, compute, view, tries - 1);
   root.dataset.live = "yes";
   let config = JSON.parse(root.dataset.config);
-  if (view) root.querySelector(".cw-body").innerHTML = view(id, JSON.parse(root.dataset.values), config);
+  root.querySelector(".cw-body").innerHTML = view(id, JSON.parse(root.dataset.values), config);
   const inputs = {}, parts = {}, shown = {};
   root.querySelectorAll("[data-in]").forEach((e) => { inputs[e.dataset.in] = e; });
   root.querySelectorAll("[data-key]").forEach((e) => { parts[e.dataset.key] = e; });
@@ -98,24 +100,29 @@ const start = (id, compute, view, tries = 600) => {
     const direction = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (direction && root.dataset.arrows && event.target.type !== "range") add({ [root.dataset.arrows]: direction });
   });
-  if (root.dataset.fed) { // new numbers from the kernel come in a hidden element that some other output holds
+  const set = (numbers) => {
+    config = numbers;
+    root.dataset.config = JSON.stringify(numbers);
+    draw();
+  };
+  draw();
+  // A card that changes its own numbers; it may return what hears the kernel, and is false where another card is meant.
+  const hear = compute.attach?.(root, { get: () => config, set }) || ((message) => set({ ...config, ...message }));
+  if (root.dataset.fed) { // what the kernel says comes in a hidden element below the card: KernelCard in _kernel.py
+    let told = "", timer = 0;
     const look = () => {
-      const feed = nearest(root, `[data-feed~="${id}"]`);
-      if (!feed || feed.dataset.config === root.dataset.config) return;
-      root.dataset.config = feed.dataset.config;
-      config = JSON.parse(feed.dataset.config);
-      draw();
+      const feed = nearest(root, `[data-feed~="${id}"]`), asked = timer;
+      if (!feed || feed.dataset.config === told) return;
+      told = feed.dataset.config;
+      if (hear(JSON.parse(told)) !== false) clearTimeout(asked);
     };
     new MutationObserver(look).observe(document.body, { childList: true, subtree: true });
     look();
-  }
-  draw();
-  if (compute.attach) { // a card that changes its own numbers
-    const set = (numbers) => {
-      config = numbers;
-      root.dataset.config = JSON.stringify(numbers);
-      draw();
-    };
-    compute.attach(root, { get: () => config, set });
+    // data-fed names the event upon which the text of a line below the card goes to the kernel.
+    document.addEventListener(root.dataset.fed, (event) => {
+      if (!nearest(root, `.cw-of-${id}`)?.contains(event.target)) return;
+      clearTimeout(timer);
+      timer = setTimeout(() => set({ ...config, error: SILENT }), PATIENCE);
+    }, true);
   }
 };
