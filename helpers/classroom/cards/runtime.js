@@ -18,7 +18,6 @@ const escaped = (text) => text.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};
 const readableCount = (n) => {
   for (const [name, size] of [["trillion", 1e12], ["billion", 1e9], ["million", 1e6]]) {
     const amount = n / size;
-    if (amount >= 999.5) return `${fixed(amount, 0)} ${name}`;
     if (amount >= 0.9995) return `${significant(amount, 3)} ${name}`;
   }
   return fixed(n, 0);
