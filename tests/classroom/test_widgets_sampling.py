@@ -167,7 +167,9 @@ def test_frequency_stands_beside_the_probability_with_its_error() -> None:
     assert state["p0"] == state["own0"] == f"{100 * p:.2f} %"
     assert state["f0"].endswith(f"± {100 * math.sqrt(p * (1 - p) / 500):.1f} %") and state["draws"] == "500 draws"
     assert again["f0"] != state["f0"] and again["p0"] == state["p0"]
-    assert sum(float(state[f"f{i}"].split()[0]) for i in range(9)) == pytest.approx(100) and state["others@hidden"] == ""
+    assert (
+        sum(float(state[f"f{i}"].split()[0]) for i in range(9)) == pytest.approx(100) and state["others@hidden"] == ""
+    )
 
 
 def test_the_sentences_say_what_is_true(rows: dict) -> None:
@@ -208,7 +210,11 @@ def test_names_come_from_a_list_a_function_or_a_tokenizer() -> None:
 @pytest.mark.parametrize("V", [2, 9, 10, 50, 50257, 200_000])
 def test_sliders_offer_the_limits_and_round_numbers(V: int) -> None:
     stops = {name: stops for name, _, stops in cards.sampling(torch.zeros(V)).config["sliders"]}
-    assert stops["top_k"][0] == 1 and stops["top_k"][:-1] == sorted(set(stops["top_k"][:-1])) and max(stops["top_k"][:-1]) < V
+    assert (
+        stops["top_k"][0] == 1
+        and stops["top_k"][:-1] == sorted(set(stops["top_k"][:-1]))
+        and max(stops["top_k"][:-1]) < V
+    )
     assert stops["temperature"][0] == 0 and stops["temperature"][-2:] == [5.0, "Infinity"]
     assert all(None in stops[name] for name in ("top_k", "top_p", "min_p")), "each filter can be off"
 

@@ -10,16 +10,13 @@ import html
 import json
 import re
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-State = dict[str, str | None]  # "key" -> text; "key@attribute" -> its value, None where the attribute is absent
-
 ASSETS = Path(__file__).parent
 PLAIN_STYLE = "background-color: #ffffff; color: #16191d; padding: 14px 20px"
-_ID = "%CARD%"  # stands for the card's own id in a template
 _COUNTERS: dict[str, count[int]] = defaultdict(lambda: count(1))
 _NOT_NEEDED = re.compile(r"^\s*//.*\n|\s+//\s.*$|^ +", re.MULTILINE)
 
@@ -43,91 +40,38 @@ class Card:
 
     kind: str
     title: str
-    sentence: str = ""
+    sentence: str
     values: dict[str, float]
     config: dict[str, object]
     table: Sequence[Sequence[str]] = ()
     still: str = "Run this cell to move the sliders."
     attributes: str = ""
-    # Of cards whose first picture Python still draws:
-    template: str = ""
-    compute: Callable[[dict[str, float], dict], State] | None = field(default=None, repr=False)
-    text: str = ""
-    plain: str = ""
 
     def __repr__(self) -> str:
-        return self.text or f"{self.title} · {self.sentence}"
+        return f"{self.title} · {self.sentence}"
 
     def _repr_html_(self) -> str:
         return self.markup(next_id(self.kind))
 
     def markup(self, card_id: str) -> str:
         """The card as HTML under the given id."""
-        sentence, body, arguments = self.sentence, '<div class="cw-body"></div>', "compute, view"
-        if self.compute:
-            state = self.compute(self.values, self.config)
-            sentence = state.pop("summary")
-            body, arguments = f'<div class="cw-body" hidden="hidden">{fill(self.template, state)}</div>', "compute"
-        page = (
-            f'<div class="cw" role="region" id="{_ID}" data-config="{_json(self.config)}"'
+        return (
+            f'<div class="cw" role="region" id="{card_id}" data-config="{_json(self.config)}"'
             f' data-values="{_json(self.values)}" {self.attributes}'
             f' aria-label="{html.escape(self.title)}" style="{PLAIN_STYLE}"><style>{_style(self.kind)}</style>'
             f'<p class="cw-title"><b>{html.escape(self.title)}</b></p>'
-            f'<p data-key="summary" aria-live="polite">{html.escape(sentence)}</p>'
+            f'<p data-key="summary" aria-live="polite">{html.escape(self.sentence)}</p>'
             f'<p class="cw-still cw-note"><i>{html.escape(self.still)}</i></p>'
-            f'<div class="cw-plain">{self.plain or _table(self.table)}</div>{body}'
+            f'<div class="cw-plain">{_table(self.table)}</div><div class="cw-body"></div>'
             f'<script>(() => {{\n"use strict";\n{_script("runtime")}{_script(self.kind)}'
-            f'start("{_ID}", {arguments});\n}})();</script>'
+            f'start("{card_id}", compute, view);\n}})();</script>'
             "</div>"
         )
-        return page.replace(_ID, card_id)
 
 
 def next_id(kind: str) -> str:
     """`kind-1`, `kind-2`, …: counted, never random, so that stored and new outputs are equal."""
     return f"{kind}-{next(_COUNTERS[kind])}"
-
-
-def fill(template: str, state: State) -> str:
-    """The template with each text and attribute of `state` written into the element that carries its key.
-
-    ValueError: a key without an element.
-    """
-    texts = {k: v for k, v in state.items() if "@" not in k}
-    attributes: dict[str, list[str]] = defaultdict(list)
-    for key, value in state.items():
-        part, _, attribute = key.partition("@")
-        if attribute and value is not None:
-            attributes[part].append(f' {attribute}="{html.escape(value)}"')
-    seen = set()
-
-    def write(match: re.Match[str]) -> str:
-        head, key, tail, end = match.groups()
-        seen.add(key)
-        return f"{head}{tail}{''.join(attributes[key])}{end}{html.escape(texts.get(key) or '', quote=False)}"
-
-    page = re.sub(r'(<[^<>]*?data-key="([^"]+)")([^<>]*?)(/?>)', write, template)
-    missing = {key.partition("@")[0] for key in state} - seen
-    if missing:
-        raise ValueError(f"no element carries data-key {', '.join(sorted(missing))}")
-    return page
-
-
-def slider(name: str, label: str, value: float, low: float, high: float, step: float = 1, key: str = "") -> str:
-    """A labelled range input; what it stands for is written beside the label under the key `name`_text."""
-    text_key = key or f"{name}_text"
-    return (
-        f'<div class="cw-row"><label for="{_ID}-{name}">{html.escape(label)}</label><b data-key="{text_key}"></b></div>'
-        f'<input type="range" id="{_ID}-{name}" data-in="{name}" data-key="{name}_in" min="{low:g}" max="{high:g}" '
-        f'step="{step:g}" value="{value:g}" autocomplete="off">'
-    )
-
-
-def button(text: str, key: str = "", *, set_to: dict | None = None, add: dict | None = None) -> str:
-    """A button that sets inputs to values, or moves them by steps."""
-    what = f" data-set='{json.dumps(set_to)}'" if set_to else f" data-add='{json.dumps(add)}'"
-    name = f' data-key="{key}"' if key else ""
-    return f'<button type="button"{name}{what}>{html.escape(text, quote=False)}</button>'
 
 
 def _style(kind: str) -> str:

@@ -16,7 +16,19 @@ from helpers.gpt import next_probs
 N_SINGLE = 1500  # highest logits that the page gets one by one: among fewer, one kept too many by min-p would show
 UNIT = 1e-6  # nats; in whole numbers of these the page gets how far each lies from the one before
 N_GROUPS = 160  # of the others
-LOWEST = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512)  # ranks from below at which groups end too: there they are far apart
+LOWEST = (
+    0,
+    1,
+    2,
+    4,
+    8,
+    16,
+    32,
+    64,
+    128,
+    256,
+    512,
+)  # ranks from below at which groups end too: there they are far apart
 MIN_VOCAB, MAX_VOCAB = 2, 200_000
 MAX_SHOWN = 40
 NAME_LENGTH = 14  # characters of a token's name that are shown
@@ -93,7 +105,9 @@ def sampling_card(
     """The card of a config of `sampling_config`; `fed`: the event upon which other numbers come from a kernel."""
     every, settings = sliders(config["V"]), {"temperature": 1.0} | settings
     if unknown := set(settings) - {slider.name for slider in every}:
-        raise ValueError(f"the card has no slider for {', '.join(sorted(unknown))}: {[slider.name for slider in every]}")
+        raise ValueError(
+            f"the card has no slider for {', '.join(sorted(unknown))}: {[slider.name for slider in every]}"
+        )
     values = {slider.name: slider.position((settings | {"n_draws": n_draws}).get(slider.name)) for slider in every}
     probs = next_probs(logits.detach().cpu().double(), filters_first=filters_first, **settings)
     best = probs.sort(descending=True).values[: len(config["names"])].tolist()

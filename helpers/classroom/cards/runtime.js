@@ -64,7 +64,7 @@ const start = (id, compute, view, tries = 600) => {
   if (!root) return tries && setTimeout(start, 100, id, compute, view, tries - 1);
   root.dataset.live = "yes";
   let config = JSON.parse(root.dataset.config);
-  if (view) root.querySelector(".cw-body").innerHTML = view(id, JSON.parse(root.dataset.values), config);
+  root.querySelector(".cw-body").innerHTML = view(id, JSON.parse(root.dataset.values), config);
   const inputs = {}, parts = {}, shown = {};
   root.querySelectorAll("[data-in]").forEach((e) => { inputs[e.dataset.in] = e; });
   root.querySelectorAll("[data-key]").forEach((e) => { parts[e.dataset.key] = e; });
