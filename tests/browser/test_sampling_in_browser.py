@@ -105,7 +105,10 @@ def test_it_takes_other_logits_from_the_kernel(page) -> None:
     page.set_content(PAGE.format(card.card().markup("sampling-1")))
     page.wait_for_selector(f"{ROOT}[data-live]")
     page.eval_on_selector(ROOT, SET, {"temperature": 10})
-    other = {**cards.sampling(torch.linspace(-4, 4, 50257), prompt="She said “<b>”").config, "error": "Below: the last."}
+    other = {
+        **cards.sampling(torch.linspace(-4, 4, 50257), prompt="She said “<b>”").config,
+        "error": "Below: the last.",
+    }
     feed = f'<div data-feed="sampling-1" data-config="{html.escape(json.dumps(other))}" hidden></div>'
     page.evaluate("markup => document.body.insertAdjacentHTML('beforeend', markup)", feed)
     page.wait_for_function("() => document.querySelector('[data-key=name0]').textContent === 'id 50256'")
@@ -162,6 +165,8 @@ def test_without_scripts_and_without_styles_there_is_a_table(browser) -> None:
     markup = cards.sampling(LOGITS, WORDS).markup("sampling-1")
     for name, shown in (("no_script", markup), ("sanitised", sanitised(markup))):
         page.set_content(PAGE.format(shown))
-        assert "home" in page.locator("table:visible").text_content() and page.get_by_text("the top-1 token").is_visible()
+        assert (
+            "home" in page.locator("table:visible").text_content() and page.get_by_text("the top-1 token").is_visible()
+        )
         page.screenshot(path=SCREENSHOTS / f"widget_sampling_{name}.png", full_page=True)
     context.close()

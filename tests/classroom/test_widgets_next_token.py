@@ -51,7 +51,9 @@ def test_every_prompt_has_the_scores_of_a_whole_forward_pass(gpt: GPT) -> None:
     for prompt in ("one two three", "one two three four", "one two nine", "a b c d e", "a b c d e f"):
         card.lines[0].value = prompt
         torch.testing.assert_close(card.logits, exactly(gpt, prompt), atol=1e-5, rtol=1e-5)
-    assert n_read[::2] == [1, 1, 3, 5, 5], "every other call is the exact one: only the rest is read, a window that slides is new"
+    assert n_read[::2] == [1, 1, 3, 5, 5], (
+        "every other call is the exact one: only the rest is read, a window that slides is new"
+    )
     assert gpt.training, "left in the mode it was in"
 
 
@@ -102,7 +104,9 @@ def test_an_error_of_the_model_is_shown(table: Tensor) -> None:
     card = cards.next_token(model)
     model.error = RuntimeError("no <memory> left")
     card.lines[0].value = "another"
-    assert told(card)["error"] == "The model failed: RuntimeError: no <memory> left. Below: the last prompt that worked."
+    assert (
+        told(card)["error"] == "The model failed: RuntimeError: no <memory> left. Below: the last prompt that worked."
+    )
     with pytest.raises(ValueError, match=r"50,257 tokens, got scores of shape \(11,\)"):
         cards.next_token(lambda ids: torch.zeros(*ids.shape, 11))
 

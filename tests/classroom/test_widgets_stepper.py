@@ -46,9 +46,7 @@ def test_the_script_goes_through_the_six_steps() -> None:
     assert third["result"] == f"p(' effort' after 'every') = {p:.3e}"
     assert fifth["result"].endswith(f" / 6 = {-steps.loss_nats.item():.4f}".replace("-", "−"))
     loss = steps.loss_nats.item()
-    assert last["result"] == (
-        f"loss {loss:.4f} nats · F.cross_entropy {loss:.4f} · perplexity {perplexity(loss):,.0f}"
-    )
+    assert last["result"] == (f"loss {loss:.4f} nats · F.cross_entropy {loss:.4f} · perplexity {perplexity(loss):,.0f}")
     assert last["step6@aria-pressed"] == "true" and last["r03@hidden"] == "" and last["r02@hidden"] is None
     assert stepper.card().sentence == (
         f"“every effort moves you” and “I really like chocolate”: loss {loss:.2f} nats over 6 targets, "
@@ -65,7 +63,9 @@ def test_sentences_of_different_length_count_every_target_once() -> None:
     stepper = cards.loss_stepper(model, "every effort", "I really like chocolate")
     logs = [float(row[2]) for row in stepper.card().table[1:]]
     state = states(stepper)[5]
-    assert f"F.cross_entropy {-sum(logs) / 4:.2f}" in state["result"] and state["result"].startswith(f"loss {-sum(logs) / 4:.2f}")
+    assert f"F.cross_entropy {-sum(logs) / 4:.2f}" in state["result"] and state["result"].startswith(
+        f"loss {-sum(logs) / 4:.2f}"
+    )
     assert "1 and 3 targets" in state["note"] and "not scored" in state["note"]
 
 
