@@ -1,4 +1,4 @@
-"""The sampling card: its script's probabilities against all V logits in torch, its draws, its texts, what it refuses."""
+"""The sampling card: its script's probabilities against all V logits in torch, draws, texts, what it refuses."""
 
 from __future__ import annotations
 
@@ -30,17 +30,8 @@ OUTCOMES = """(config, grid) => { const groups = groupsOf(config); return grid.m
 
 
 def outcomes(config: dict, grid: list[dict]) -> list[dict]:
-    """What the script makes of a distribution for settings as of `SamplingParams`; the 12 highest tokens' probabilities."""
+    """What the script makes of a distribution for settings of `SamplingParams`; the 12 highest probabilities."""
     return script("sampling").call(OUTCOMES, config, [{"filters_first": True, "temperature": 1.0} | s for s in grid])
-
-
-def positions(card: cards.sampling, **values: int) -> dict:
-    """One setting of the card's inputs."""
-    return card.values | values
-
-
-def last(card: cards.sampling, name: str) -> int:
-    return next(len(stops) - 1 for slider, _, stops in card.config["sliders"] if slider == name)
 
 
 @pytest.fixture(scope="module")
@@ -162,14 +153,13 @@ def test_draws_are_those_of_the_generator_and_have_the_given_shares() -> None:
 
 def test_frequency_stands_beside_the_probability_with_its_error() -> None:
     card = cards.sampling(LOGITS, WORDS, n_draws=500)
-    state, again = script("sampling").states([card.values, positions(card, seed=2)], card.config)
+    state, again = script("sampling").states([card.values, card.values | {"seed": 2}], card.config)
     p = torch.softmax(torch.tensor(LOGITS, dtype=torch.float64), 0)[0].item()
     assert state["p0"] == state["own0"] == f"{100 * p:.2f} %"
     assert state["f0"].endswith(f"± {100 * math.sqrt(p * (1 - p) / 500):.1f} %") and state["draws"] == "500 draws"
     assert again["f0"] != state["f0"] and again["p0"] == state["p0"]
-    assert (
-        sum(float(state[f"f{i}"].split()[0]) for i in range(9)) == pytest.approx(100) and state["others@hidden"] == ""
-    )
+    assert sum(float(state[f"f{i}"].split()[0]) for i in range(9)) == pytest.approx(100)
+    assert state["others@hidden"] == ""
 
 
 def test_the_sentences_say_what_is_true(rows: dict) -> None:
@@ -180,9 +170,8 @@ def test_the_sentences_say_what_is_true(rows: dict) -> None:
     entropy = torch.special.entr(best / best.sum()).sum().item()
     choices = f"entropy {entropy:.2f} nats, as uncertain as {math.exp(entropy):.1f} equal choices."
     assert card.sentence == f"After “The captain of the ship was”, the top-1 token is {name} with {first}; {choices}"
-    state, wide = script("sampling").states(
-        [card.values, positions(card, top_k=last(card, "top_k"), min_p=1)], card.config
-    )
+    off = cards.sampling(rows["model"]).values["top_k"]
+    state, wide = script("sampling").states([card.values, card.values | {"top_k": off, "min_p": 1}], card.config)
     assert state["summary"] == (
         f"After “The captain of the ship was”, 40 of 50,257 tokens are kept, {100 * best.sum():.2f} % of the model’s "
         f"probability. The top-1 token, {name.replace(' ', chr(160))}, now has {first}; {choices}"
@@ -210,11 +199,8 @@ def test_names_come_from_a_list_a_function_or_a_tokenizer() -> None:
 @pytest.mark.parametrize("V", [2, 9, 10, 50, 50257, 200_000])
 def test_sliders_offer_the_limits_and_round_numbers(V: int) -> None:
     stops = {name: stops for name, _, stops in cards.sampling(torch.zeros(V)).config["sliders"]}
-    assert (
-        stops["top_k"][0] == 1
-        and stops["top_k"][:-1] == sorted(set(stops["top_k"][:-1]))
-        and max(stops["top_k"][:-1]) < V
-    )
+    ks = stops["top_k"][:-1]
+    assert ks[0] == 1 and ks == sorted(set(ks)) and ks[-1] < V
     assert stops["temperature"][0] == 0 and stops["temperature"][-2:] == [5.0, "Infinity"]
     assert all(None in stops[name] for name in ("top_k", "top_p", "min_p")), "each filter can be off"
 

@@ -16,19 +16,8 @@ from helpers.gpt import next_probs
 N_SINGLE = 1500  # highest logits that the page gets one by one: among fewer, one kept too many by min-p would show
 UNIT = 1e-6  # nats; in whole numbers of these the page gets how far each lies from the one before
 N_GROUPS = 160  # of the others
-LOWEST = (
-    0,
-    1,
-    2,
-    4,
-    8,
-    16,
-    32,
-    64,
-    128,
-    256,
-    512,
-)  # ranks from below at which groups end too: there they are far apart
+# Ranks from below at which groups end too: there the logits are far apart.
+LOWEST = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 MIN_VOCAB, MAX_VOCAB = 2, 200_000
 MAX_SHOWN = 40
 NAME_LENGTH = 14  # characters of a token's name that are shown
@@ -90,7 +79,7 @@ def sampling(
     n_draws  10 to 10,000, a stop of its slider
     n_shown  rows of the card, 1 to 40: the highest tokens, the others together in one row more
     prompt   the text before, for the card's sentence; may be empty
-    settings temperature, top_k, top_p, min_p as for `gpt.SamplingParams`: where the sliders start, on one of their stops
+    settings temperature, top_k, top_p, min_p as for `gpt.SamplingParams`: where the sliders start, on a stop each
 
     ValueError: not one row of V numbers, NaN or +inf among them, no finite one, another number of names or of rows, or
     a value that is no stop of its slider.
@@ -105,20 +94,19 @@ def sampling_card(
     """The card of a config of `sampling_config`; `fed`: the event upon which other numbers come from a kernel."""
     every, settings = sliders(config["V"]), {"temperature": 1.0} | settings
     if unknown := set(settings) - {slider.name for slider in every}:
-        raise ValueError(
-            f"the card has no slider for {', '.join(sorted(unknown))}: {[slider.name for slider in every]}"
-        )
+        raise ValueError(f"no slider for {', '.join(sorted(unknown))}; there are {[slider.name for slider in every]}")
     values = {slider.name: slider.position((settings | {"n_draws": n_draws}).get(slider.name)) for slider in every}
     probs = next_probs(logits.detach().cpu().double(), filters_first=filters_first, **settings)
     best = probs.sort(descending=True).values[: len(config["names"])].tolist()
     rows = [(name, f"{100 * p:.2f} %") for name, p in zip(config["names"], best, strict=True)]
     entropy = torch.special.entr(probs).sum().item()
+    after = f"After “{config['prompt']}”, the" if config["prompt"] else "The"
     return Card(
         kind="sampling",
         title="What comes next? Temperature and filters",
         sentence=(
-            f"{'After “' + config['prompt'] + '”, the' if config['prompt'] else 'The'} top-1 token is {rows[0][0]} with "
-            f"{rows[0][1]}; entropy {entropy:.2f} nats, as uncertain as {math.exp(entropy):,.1f} equal choices."
+            f"{after} top-1 token is {rows[0][0]} with {rows[0][1]}; entropy {entropy:.2f} nats, as uncertain as "
+            f"{math.exp(entropy):,.1f} equal choices."
         ),
         values=values | {"order": int(not filters_first), "seed": 1},
         config=config | {"sliders": [(s.name, s.label, [_as_json(stop) for stop in s.stops]) for s in every]},

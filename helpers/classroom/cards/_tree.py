@@ -96,9 +96,8 @@ class SamplingTree(KernelCard):
         tops = [(node[1][0], f"{100 * math.exp(-node[3][TEMPERATURES.index(1.0) - 1]):.1f} %") for node in best]
         taken = [(step[1], f"{100 * math.exp(step[2]):.1f} %") for step in steps]
         text = "".join(step[1][1:-1] for step in steps)
-        came = (
-            f" came “{text}”, with probability {math.exp(sum(step[2] for step in steps)):.1e}; next," if steps else ""
-        )
+        p = math.exp(sum(step[2] for step in steps))
+        came = f" came “{text}”, with probability {p:.1e}; next," if steps else ""
         top_k = TOP_KS.index(self.settings["top_k"])
         return Card(
             kind="tree",
@@ -147,10 +146,8 @@ class SamplingTree(KernelCard):
         return self._work_out(path, question)
 
     def _work_out(self, path: Path, question: dict) -> dict:
-        logits, how = (
-            self.tree.logits(path),
-            {"draw": DRAWN, "top1": TOP_1, "rest": REST, "take": CHOSEN}[question["do"]],
-        )
+        logits = self.tree.logits(path)
+        how = {"draw": DRAWN, "top1": TOP_1, "rest": REST, "take": CHOSEN}[question["do"]]
         if how in (DRAWN, REST):
             token_id = draw(logits, question, self.generator, rest=how == REST)
         else:
