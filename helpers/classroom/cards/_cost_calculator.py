@@ -11,8 +11,15 @@ from helpers.labs import budget
 # Tokens per second of GPT-2 124M, context 1,024, on one A100: the first and the last step of a published ablation.
 # Source: Raschka, code repository of Build a Large Language Model (From Scratch), ch05/10.
 A100_SPEEDS = {"A100, first step": 12_525, "A100, last step": 142_156}
-# Lowest and highest number of each slider.
-TOKENS, RATE, PRICE, WATTS, MONEY, HOURS = (1e6, 1e14), (100, 1e9), (0.1, 1000), (10, 1e6), (1, 1e6), (0.5, 8760)
+# Of each control: the argument that it stands for, its lowest and its highest number, and what else it may be.
+CONTROLS = {
+    "tokens": ("n_tokens", 1e6, 1e14),
+    "rate": ("tokens_per_s", 100, 1e9),
+    "price": ("price_per_hour", 0.1, 1000, 0),
+    "watts": ("watts", 10, 1e6, None),
+    "hours": ("hours_available", 0.5, 8760),
+    "money": ("money_available", 1, 1e6, None),
+}
 MAX_SPEEDS, MAX_NAME, MAX_CURRENCY = 4, 24, 6
 
 
@@ -41,47 +48,44 @@ def cost_calculator(
 
     ValueError: a number outside its range, a name longer than 24 characters, or more than four speeds.
     """
-    _within("n_tokens", n_tokens, TOKENS)
-    _within("tokens_per_s", tokens_per_s, RATE)
-    _within("price_per_hour", price_per_hour, PRICE, or_else=0)
-    _within("watts", watts, WATTS, or_else=None)
-    _within("hours_available", hours_available, HOURS)
-    _within("money_available", money_available, MONEY, or_else=None)
+    given = (n_tokens, tokens_per_s, price_per_hour, watts, hours_available, money_available)
+    start = dict(zip(CONTROLS, given, strict=True))
+    for control, value in start.items():
+        _within(value, *CONTROLS[control])
     if not isinstance(currency, str) or not 1 <= len(currency) <= MAX_CURRENCY:
         raise ValueError(f"currency must be 1 to {MAX_CURRENCY} characters, got {currency!r}")
-    named = _named(speeds or {})
-    table = [("speed", "tokens/s", "time")] + [
-        (name, budget.readable_count(speed), budget.readable_time(budget.training_seconds(n_tokens, speed)))
-        for name, speed in ({"chosen speed": tokens_per_s} | named).items()
-    ]
-    start = {
-        "tokens": n_tokens,
-        "rate": tokens_per_s,
-        "price": price_per_hour,
-        "watts": watts,
-        "hours": hours_available,
-        "money": money_available,
-    }
-    limits = {"tokens": TOKENS, "rate": RATE, "price": PRICE, "watts": WATTS, "money": MONEY}
-    taken = budget.cost(n_tokens, tokens_per_s, price_per_hour, watts)
+    return _card(start, currency, _named(speeds or {}))
+
+
+def _card(start: dict, currency: str, named: dict[str, float]) -> Card:
+    limits = {control: limit[1:3] for control, limit in CONTROLS.items()}
+    all_speeds = {"chosen speed": start["rate"]} | named
     return Card(
         kind="calculator",
         title="What will it cost? Time, money, energy",
-        sentence=_sentence(taken, tokens_per_s, hours_available, money_available, currency),
+        sentence=_sentence(start, currency),
         values=start,
         config={"start": start, "limits": limits, "currency": currency, "speeds": named},
-        table=table,
+        table=[
+            ("speed", "tokens/s", "time"),
+            *(
+                (name, budget.readable_count(s), budget.readable_time(budget.training_seconds(start["tokens"], s)))
+                for name, s in all_speeds.items()
+            ),
+        ],
     )
 
 
-def _sentence(taken: budget.Cost, tokens_per_s: float, hours: float, money: float | None, currency: str) -> str:
+def _sentence(start: dict, currency: str) -> str:
     def price(amount: float) -> str:
         return f"{currency} {amount:,.2f}" if amount < 1e6 else f"{currency} {budget.readable_count(amount)}"
 
-    time, available = (budget.readable_time(h * budget.SECONDS_PER_HOUR) for h in (taken.hours, hours))
+    tokens, rate, money = start["tokens"], start["rate"], start["money"]
+    taken = budget.cost(tokens, rate, start["price"], start["watts"])
+    time, available = (budget.readable_time(h * budget.SECONDS_PER_HOUR) for h in (taken.hours, start["hours"]))
     return (
-        f"{budget.readable_count(taken.n_tokens)} tokens at {budget.readable_count(tokens_per_s)} tokens/s take {time} "
-        f"and {price(taken.money)}. Available: {available}{'' if money is None else f' and {price(money)}'}."
+        f"{budget.readable_count(tokens)} tokens at {budget.readable_count(rate)} tokens/s take {time} and "
+        f"{price(taken.money)}. Available: {available}{'' if money is None else f' and {price(money)}'}."
     )
 
 
@@ -91,15 +95,14 @@ def _named(speeds: Mapping[str, float]) -> dict[str, float]:
     for name, speed in speeds.items():
         if not isinstance(name, str) or not 1 <= len(name) <= MAX_NAME:
             raise ValueError(f"a name in speeds must have 1 to {MAX_NAME} characters, got {name!r}")
-        _within(f"speeds[{name!r}]", speed, RATE)
+        _within(speed, f"speeds[{name!r}]", *CONTROLS["rate"][1:])
     return dict(speeds) | {name: speed for name, speed in A100_SPEEDS.items() if name not in speeds}
 
 
-def _within(name: str, value: object, limits: tuple[float, float], **or_else: object) -> None:
-    if value in or_else.values() and not isinstance(value, bool):
+def _within(value: object, name: str, low: float, high: float, *or_else: object) -> None:
+    if value in or_else and not isinstance(value, bool):
         return
-    low, high = limits
     number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if not number or not low <= value <= high:
-        other = "".join(f" or {allowed}" for allowed in or_else.values())
+        other = "".join(f" or {allowed}" for allowed in or_else)
         raise ValueError(f"{name} must be a number in [{low:g}, {high:g}]{other}, got {value!r}")

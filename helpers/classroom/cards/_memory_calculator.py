@@ -68,34 +68,32 @@ def memory_calculator(
     for name, value in switches.items():
         if not isinstance(value, bool):
             raise ValueError(f"{name} must be True or False, got {value!r}")
+    start = {"model": model, "room": room, "precision": precision, "optimizer": optimizer}
+    start |= {"batch": batch_size, "tokens": context_length, "kept": kept_logits_for_evaluation}
+    return _card(start, switches, models, rooms)
+
+
+def _card(start: dict, switches: dict[str, bool], models: dict[str, GPTConfig], rooms: dict[str, int]) -> Card:
     predicted = budget.memory(
-        models[model],
-        batch_size,
-        context_length,
-        precision=precision,
-        optimizer=optimizer,
+        models[start["model"]],
+        start["batch"],
+        start["tokens"],
+        precision=start["precision"],
+        optimizer=start["optimizer"],
         **switches,
-        kept_logits_for_evaluation=kept_logits_for_evaluation,
+        kept_logits_for_evaluation=start["kept"],
         device="cuda",
     )
-    start = {
-        "model": model,
-        "room": room,
-        "precision": precision,
-        "optimizer": optimizer,
-        "batch": batch_size,
-        "tokens": context_length,
-        "kept": kept_logits_for_evaluation,
-    }
-    held_in, sizes = predicted.phases, {name: _sizes(config) for name, config in models.items()}
-    slack = predicted.peak_bytes - max(held_in.values())  # the libraries', the same throughout
+    slack = predicted.peak_bytes - max(predicted.phases.values())  # the libraries', the same throughout
+    held_in = {phase: budget.readable_bytes(held + slack) for phase, held in predicted.phases.items()}
+    sizes = {name: _sizes(config) for name, config in models.items()}
     return Card(
         kind="memory",
         title="Will it fit? Memory of an update on a GPU",
-        sentence=_sentence(predicted, model, batch_size, context_length, room, rooms[room]),
+        sentence=_sentence(predicted, start, rooms[start["room"]]),
         values=start | switches,
         config={"start": start, "models": sizes, "rooms": rooms, "precisions": PRECISIONS, "optimizers": OPTIMIZERS},
-        table=[("phase", "memory"), *((phase, budget.readable_bytes(held + slack)) for phase, held in held_in.items())],
+        table=[("phase", "memory"), *held_in.items()],
     )
 
 
@@ -116,13 +114,11 @@ def _sizes(config: GPTConfig) -> dict[str, int | bool]:
     }
 
 
-def _sentence(predicted: budget.Memory, model: str, batch: int, tokens: int, room: str, n_bytes: int) -> str:
+def _sentence(predicted: budget.Memory, start: dict, n_bytes: int) -> str:
     peak, there = budget.readable_bytes(predicted.peak_bytes), budget.readable_bytes(n_bytes)
     said = "fits" if predicted.peak_bytes <= n_bytes else "does not fit"
-    return (
-        f"{model}, {batch:,} sequence{'s' * (batch > 1)} of {tokens:,} tokens: {said}, {peak} of {there} ({room}). "
-        f"Peak: {predicted.phase}."
-    )
+    sequences = f"{start['batch']:,} sequence{'s' * (start['batch'] > 1)} of {start['tokens']:,} tokens"
+    return f"{start['model']}, {sequences}: {said}, {peak} of {there} ({start['room']}). Peak: {predicted.phase}."
 
 
 def _check(models: dict, rooms: dict, model: str, room: str) -> None:
