@@ -197,15 +197,6 @@ def misshapen(rng: random.Random, data: bytes) -> bytes:
 
 
 @fuzz
-@given(st.sampled_from(FILES), st.integers(0, 2**31), st.binary(max_size=40))
-def test_truncated_and_perhaps_continued_with_something_else(victim, name, at, tail):
-    data = victim.good[name]
-    changed = data[: at % len(data)] + tail
-    if changed != data:
-        victim.refuses({name: changed})
-
-
-@fuzz
 @given(
     st.sampled_from(TENSOR_FILES),
     st.binary(max_size=200) | st.integers(0, 2**64 - 1).map(lambda n: n.to_bytes(8, "little")),
@@ -295,7 +286,7 @@ def test_a_signed_state_without_what_the_run_needs_is_refused(victim, tmp_path, 
     for name, data in (files | {"SHA256SUMS": signed(files)}).items():
         (path / name).write_bytes(data)
     found = checkpoint.find(tmp_path, needs=needs)
-    assert found.path is None and "state.json" in found.refused[0][1]
+    assert found.path is None and "is not as it was written" in found.refused[0][1]
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,10 @@ def _encode(state: RunState) -> tuple[bytes, dict[str, dict[str, Tensor]]]:
     document["optimizer"], moments = None, {}
     if state.optimizer is not None:
         document["optimizer"], moments = _split_optimizer(state.optimizer)
-    return folders.to_json(RUN, document), {MODEL_FILE: weights, OPTIMIZER_FILE: moments}
+    tensors = {MODEL_FILE: weights, OPTIMIZER_FILE: moments}
+    for file, held in tensors.items():
+        _require_finite(file, held)
+    return folders.to_json(RUN, document), tensors
 
 
 def _split_optimizer(optimizer: dict) -> tuple[dict, dict[str, Tensor]]:
@@ -163,17 +166,15 @@ def load(path: str | Path, device: str | torch.device = "cpu", *, needs: Iterabl
     document, tensors = folders.read(path, RUN)
     _check_step(document, path)
     try:
+        for file, held in tensors.items():
+            _require_finite(file, held)
         state = _decode(document, tensors, device)
         for name in needs:
             part, _, key = name.partition(".")
             if key not in getattr(state, part):
                 raise ValueError(f"{name} is missing, and the run needs it to go on")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise Damaged(f"{RUN.json_name} in {path} is not as it was written: {error!r}") from error
-    for file, held in tensors.items():
-        wrong = [name for name, t in held.items() if t.is_floating_point() and not _is_finite(t)]
-        if wrong:
-            raise Damaged(f"{file} in {path}: NaN or infinity in {', '.join(wrong[:5])}: no run can go on from there")
+        raise Damaged(f"{path} is not as it was written: {error!r}") from error
     return state
 
 
@@ -232,9 +233,12 @@ def describe(path: str | Path) -> dict:
     return {"step": document["step"], "bytes": n_bytes, "versions": document.get("versions")}
 
 
-def _is_finite(tensor: Tensor) -> bool:
-    wide = tensor.float() if tensor.element_size() == 1 else tensor  # torch asks no float8
-    return bool(wide.isfinite().all())
+def _require_finite(file: str, tensors: dict[str, Tensor]) -> None:
+    """ValueError: NaN or infinity, from which no run can go on."""
+    for name, tensor in tensors.items():
+        wide = tensor.float() if tensor.element_size() == 1 else tensor  # torch asks no float8
+        if tensor.is_floating_point() and not wide.isfinite().all():
+            raise ValueError(f"{file}: NaN or infinity in {name}: no run can go on from there")
 
 
 def _check_step(document: dict, path: Path) -> None:
