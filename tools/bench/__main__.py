@@ -118,24 +118,20 @@ def agreement(tokens: list[int], expected: list[int]) -> int:
 def memory(options: argparse.Namespace) -> int:
     """Measure the settings whose names hold one of `--settings`; predict again beside what the record has of others."""
     path = options.output or ROOT / "notebooks" / "data" / f"memory_{options.device}.json"
-    known = (
-        json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() and options.settings is not None else []
-    )
-    measured = {row["name"]: row for row in known}
-    machine = speed.machine.facts(options.device) | {"threads": memory_part.THREADS}
+    known = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
+    machine = speed.machine.facts(options.device)
     where = {name: machine[name] for name in ("chip", "torch")} | {"date": datetime.now(UTC).date().isoformat()}
-    rows = []
-    for setting in memory_part.SETTINGS:
-        if options.settings is None or any(word in setting.name for word in options.settings):
+    measured = {row["name"]: {key: row[key] for key in (*MEASURED, *where)} for row in known}
+    words = [""] if options.settings is None else options.settings
+    chosen = [setting for setting in memory_part.SETTINGS if any(word in setting.name for word in words)]
+    for setting in [*chosen, None]:  # the record is written after each, and once where nothing is measured
+        if setting:
             tell(setting.name)
             peaks = [memory_part.peak_of(setting, options.device, how) for how in (memory_part.GIVES_BACK, None)]
-            found = dict(zip(MEASURED, peaks, strict=True)) | where
-        elif setting.name in measured:
-            found = {key: measured[setting.name][key] for key in (*MEASURED, *where)}
-        else:
-            continue
-        rows.append(memory_part.row_of(setting, options.device, found))
-    speed.harness.write_json(path, {"rows": rows})
+            measured[setting.name] = dict(zip(MEASURED, peaks, strict=True)) | where
+        there = [setting for setting in memory_part.SETTINGS if setting.name in measured]
+        rows = [memory_part.row_of(setting, options.device, measured[setting.name]) for setting in there]
+        speed.harness.write_json(path, {"rows": rows})
     print(memory_part.table(rows))
     return 0
 
