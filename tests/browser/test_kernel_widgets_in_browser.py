@@ -12,7 +12,7 @@ import torch
 from helpers.classroom import cards
 from helpers.gpt import gpt2
 from tests.browser import latency
-from tests.browser.conftest import SCREENSHOTS, Lab
+from tests.browser.conftest import SCREENSHOTS, VIEWPORT, Lab
 from tests.browser.looks import SMALLEST_TEXT, STICKING_OUT
 from tests.browser.test_notebooks_in_lab import open_notebook, run_all, write_notebook
 from tests.browser.test_sampling_in_browser import PAGE, agrees
@@ -205,7 +205,9 @@ def test_a_card_says_where_no_kernel_answers(page, kind: str, event: str) -> Non
 RESTART = "() => jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()"
 
 
-def test_after_a_restart_in_lab_each_card_says_so(page, lab: Lab) -> None:
+def test_after_a_restart_in_lab_each_card_says_so(browser, lab: Lab) -> None:
+    context = browser.new_context(viewport=VIEWPORT)  # of its own: ipywidgets throws where a line's kernel is gone
+    page = context.new_page()
     calls = ["cards.next_token(model)", "cards.sampling_tree(model)", "cards.loss_stepper(model)"]
     write_notebook(lab.folder / "trial" / "restart.ipynb", [LOAD, *calls])
     open_notebook(page, lab, "trial/restart.ipynb")
@@ -219,6 +221,7 @@ def test_after_a_restart_in_lab_each_card_says_so(page, lab: Lab) -> None:
         lines.nth(i).press("Enter")
         page.locator(f"#{name} .cw-error:visible", has_text="was restarted, run this cell again").wait_for()
     page.screenshot(path=SCREENSHOTS / "cards_after_a_restart.png")
+    context.close()
 
 
 def test_the_tree_in_lab(page, lab: Lab) -> None:
