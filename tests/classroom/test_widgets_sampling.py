@@ -88,6 +88,7 @@ def test_by_hand() -> None:
     assert probs(temperature=0.5, top_p=0.7, filters_first=False) == [1.0], "16/22 is enough"
     assert probs(temperature=math.inf, top_k=3) == pytest.approx([1 / 3] * 3)
     assert probs(temperature=0.0, top_k=2) == [1.0]
+    assert outcomes(config, [{"temperature": 0.0, "top_k": 2, "filters_first": False}])[0]["n"] == 1
     (kept,) = outcomes(config, [{"top_k": 2}])
     assert kept["modelMass"] == pytest.approx(6 / 8) and kept["n"] == 2 and kept["exact"]
     assert kept["entropy"] == pytest.approx(math.log(3) - 2 / 3 * math.log(2))
