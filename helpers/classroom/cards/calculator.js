@@ -1,6 +1,5 @@
 // A run's time, money and energy beside what is available, and what one number alone would have to be. Sliders go through
 // stops: round steps, and the exact numbers that the card was given.
-const E24 = [10, 11, 12, 13, 15, 16, 18, 20, 22, 24, 27, 30, 33, 36, 39, 43, 47, 51, 56, 62, 68, 75, 82, 91];
 const SESSIONS = [0.5, 1, 2, 3, 4, 6, 8, 12, 24, 48, 72, 168, 336, 720, 2160, 4320, 8760]; // hours
 const roundSteps = ([low, high], exact) => {
   const stops = new Set([low, high, ...exact]);

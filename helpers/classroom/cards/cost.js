@@ -1,7 +1,5 @@
 // Tokens to read over tokens per second, and the speed that one hour needs. Of each slider, config has the powers of ten
 // at its ends and the exact number that it starts from.
-// The preferred numbers E24 (IEC 60063): 24 round steps per factor of ten, nearly even on a log scale.
-const E24 = [10, 11, 12, 13, 15, 16, 18, 20, 22, 24, 27, 30, 33, 36, 39, 43, 47, 51, 56, 62, 68, 75, 82, 91];
 const stepAt = (position, low) => E24[position % 24] * 10 ** (low + Math.floor(position / 24) - 1);
 const positionOf = (value, [low, high]) => { // the nearest step on the log scale
   let best = 0;

@@ -34,6 +34,8 @@ const readableBytes = (n) => {
   }
   return `${fixed(n, 0)} bytes`;
 };
+// The preferred numbers E24 (IEC 60063): 24 round steps per factor of ten, nearly even on a log scale.
+const E24 = [10, 11, 12, 13, 15, 16, 18, 20, 22, 24, 27, 30, 33, 36, 39, 43, 47, 51, 56, 62, 68, 75, 82, 91];
 // A labelled range input; what it stands for is written beside the label under the key `name`_text.
 const slider = (id, name, label, value, low, high, step = 1, key = `${name}_text`) =>
   `<div class="cw-row"><label for="${id}-${name}">${label}</label><b data-key="${key}"></b></div>`
