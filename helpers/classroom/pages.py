@@ -55,15 +55,13 @@ def text_heatmap(
         raise ValueError(
             f"one value per token: got {len(tokens)} tokens and {len(values)} values (None where there is none)"
         )
-    known = [float(v) for v in values if v is not None]
-    if not known or not all(math.isfinite(v) for v in known):
-        raise ValueError(f"expected at least one value and finite ones only, got {known[:8]}")
     values = [None if v is None else round(float(v), SHOWN_DIGITS) for v in values]
     known = [v for v in values if v is not None]
-    low = min(known) if vmin is None else vmin
-    high = max(known) if vmax is None else vmax
+    if not known or not all(math.isfinite(v) for v in known):
+        raise ValueError(f"expected at least one value and finite ones only, got {known[:8]}")
     if vmin is not None and vmax is not None and not vmin < vmax:
         raise ValueError(f"vmin must be below vmax, got {vmin} and {vmax}")
+    low, high = min(known) if vmin is None else vmin, max(known) if vmax is None else vmax
     body = "".join(_token(t, v, low, high, label, unit) for t, v in zip(tokens, values, strict=True))
     steps = [low + (high - low) * i / 4 for i in range(5)]
     legend = " ".join(f'<span style="{_shade(v, low, high)}; padding: 1px 8px">{v:.1f}</span>' for v in steps)

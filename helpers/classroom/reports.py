@@ -17,7 +17,6 @@ from matplotlib.figure import Figure
 from helpers.classroom.pages import readable
 from helpers.gpt import Record, Update
 from helpers.labs import metrics
-from helpers.labs.metrics import markdown_table, markdown_text
 from helpers.storage import write_aside
 
 ASSET = Path(__file__).parents[1] / "assets" / "weekly_report.json"
@@ -90,7 +89,7 @@ def write(
     ]
     measured = {
         "correctness": _table(("check", "result"), (checks or {}).items()),
-        "results": "\n\n".join(f"### {markdown_text(name)}\n\n{body}" for name, body in shown if body),
+        "results": "\n\n".join(f"### {metrics.markdown_text(name)}\n\n{body}" for name, body in shown if body),
     }
     path.parent.mkdir(exist_ok=True)
     for picture in pictures:
@@ -128,11 +127,11 @@ def _picture(number: int, drawn: Axes | Figure, alt: str) -> _Picture:
     figure.savefig(file, format="png", dpi=FIGURE_DPI, facecolor="white", metadata={"Software": None})
     png = file.getvalue()
     name = f"figure_{number}_{hashlib.sha256(png).hexdigest()[:8]}.png"
-    return _Picture(name, png, f"![{markdown_text(alt)}]({name})")
+    return _Picture(name, png, f"![{metrics.markdown_text(alt)}]({name})")
 
 
 def _text(title: str, sections: Mapping[str, str], measured: Mapping[str, str]) -> str:
-    parts = [f"# {markdown_text(title)}"]
+    parts = [f"# {metrics.markdown_text(title)}"]
     for number, heading in enumerate(headings(), 1):
         parts.append(f"## {number}. {heading.portuguese}\n\n*{heading.english}*")
         own = sections.get(heading.key, "").strip()
@@ -164,7 +163,7 @@ def _losses(name: str, records: Iterable[Record]) -> list[tuple[object, ...]]:
 def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A Markdown table, or nothing where there is no row."""
     shown = [[readable(cell) for cell in row] for row in rows]
-    return markdown_table(columns, shown) if shown else ""
+    return metrics.markdown_table(columns, shown) if shown else ""
 
 
 def _sample(prompt: str, text: str) -> str:

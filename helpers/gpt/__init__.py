@@ -47,6 +47,7 @@ from helpers.gpt.model import (
     evaluating,
     positions_in,
 )
+from helpers.gpt.records import PRECISIONS, Evaluation, Record, TrainConfig, Update
 from helpers.gpt.sampling import (
     SamplingParams,
     keep_min_p,
@@ -58,15 +59,9 @@ from helpers.gpt.sampling import (
 from helpers.gpt.schedule import Schedule
 from helpers.gpt.tokenizer import END_OF_TEXT, gpt2, token_labels
 from helpers.gpt.train import (
-    PRECISIONS,
     Curve,
-    Evaluation,
     NonFiniteError,
-    Record,
-    TrainConfig,
     Trainer,
-    Update,
-    Workers,
     curves,
     evaluate,
     make_optimizer,
@@ -103,7 +98,6 @@ __all__ = [
     "TransformerBlock",
     "Update",
     "Windows",
-    "Workers",
     "bits_per_byte",
     "check_ids",
     "config",

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import html
 import json
-import re
 import time
 
 import pytest
 import torch
 
 from helpers.classroom import cards
-from helpers.classroom.cards import _tree, _tree_state
 from helpers.gpt import gpt2
 from tests.browser import latency
 from tests.browser.conftest import SCREENSHOTS, Lab
 from tests.browser.looks import SMALLEST_TEXT, STICKING_OUT
 from tests.browser.test_notebooks_in_lab import open_notebook, run_all, write_notebook
-from tests.browser.test_widgets_in_browser import PAGE, READ, inputs, near
+from tests.browser.test_sampling_in_browser import PAGE, agrees
+from tests.cards import sanitised
+from tests.classroom.scripts import script
 
 pytestmark = pytest.mark.browser
 LIMIT_MS = 400  # for a machine that does much else; the times themselves are printed
@@ -36,9 +36,7 @@ TIMED = """async ([root, watched, act, n]) => {
       (new Function("card", "i", act))(card, i);
     });
     await painted();
-    const feed = document.querySelector("[data-message], [data-ms]");
-    const ms = feed.dataset.ms ?? JSON.parse(feed.dataset.message).ms ?? 0;
-    times.push([performance.now() - begin, Number(ms)]);
+    times.push([performance.now() - begin, JSON.parse(document.querySelector("[data-feed]").dataset.config).ms]);
     await new Promise(r => setTimeout(r, 100));
   }
   return times; }"""
@@ -59,23 +57,17 @@ def timed(page, root: str, watched: str, act: str, name: str) -> latency.Latency
     return latency.summarise(f"{name}: event to picture", (picture for picture, _ in times))
 
 
-def agrees(page, root: str) -> dict:
-    """The page's texts and attributes against the Python twin, at the page's own numbers; returns those."""
-    config, values = json.loads(page.get_attribute(root, "data-config")), inputs(page, root)
-    parts = page.eval_on_selector(root, READ)
-    for key, expected in _tree_state.tree_state(values, config).items():
-        part, _, attribute = key.partition("@")
-        found = parts[part]["attributes"].get(attribute) if attribute else parts[part]["text"]
-        assert found == expected or near(found, expected), f"{key} at {values}: page {found!r}, Python {expected!r}"
-    return config
-
-
-def tree_page(page, n_drawn: int = 3) -> _tree.SamplingTree:
+def tree_page(page, n_drawn: int = 3) -> dict:
+    """A tree in a plain page; returns its first numbers."""
     scores = 3 * torch.randn(7, gpt2().n_vocab, generator=torch.Generator().manual_seed(5))
-    tree = cards.sampling_tree(lambda ids: scores[ids % 7], n_drawn=n_drawn)
-    page.set_content(PAGE.format(tree.card().markup("tree-1")))
+    card = cards.sampling_tree(lambda ids: scores[ids % 7], n_drawn=n_drawn).card()
+    page.set_content(PAGE.format(card.markup("tree-1")))
     page.wait_for_selector("#tree-1[data-live]")
-    return tree
+    return card.config
+
+
+def tree_of(page, root: str = "#tree-1") -> dict:
+    return agrees(page, root)[1]
 
 
 def path_of(config: dict) -> list[int]:
@@ -83,68 +75,68 @@ def path_of(config: dict) -> list[int]:
 
 
 def test_without_a_kernel_the_first_steps_of_the_tree_work(page) -> None:
-    tree = tree_page(page)
-    assert path_of(agrees(page, "#tree-1")) == path_of(tree.first)
+    first = tree_page(page)
+    assert path_of(tree_of(page)) == path_of(first)
     for name in ("temperature", "top_k"):
         handle = page.locator(f"#tree-1 [data-in={name}]")
         for key in ("Home", "ArrowRight", "PageUp", "ArrowUp", "ArrowUp", "End", "ArrowLeft"):
             handle.press(key)
-            agrees(page, "#tree-1")
-    best = tree.first["nodes"][""][0]
+            tree_of(page)
+    best = first["nodes"][""][0]
     page.click("text=Start again")
-    assert path_of(agrees(page, "#tree-1")) == [] and page.is_disabled("text=One step back")
+    assert path_of(tree_of(page)) == [] and page.is_disabled("text=One step back")
     page.click("[data-branch='33']")
-    page.click("text=Take the favourite")
-    config = agrees(page, "#tree-1")
-    assert path_of(config) == [best[3], tree.first["nodes"][str(best[3])][0][0]]
-    assert [step[3] for step in config["path"]] == ["your choice", "favourite"]
+    page.click("text=Take the top-1 token")
+    config = tree_of(page)
+    assert path_of(config) == [best[3], first["nodes"][str(best[3])][0][0]]
+    assert [step[3] for step in config["path"]] == ["your choice", "top-1"]
     page.click("[data-branch='11']")  # a road not taken at the first step
-    assert path_of(agrees(page, "#tree-1")) == [best[1]]
+    assert path_of(tree_of(page)) == [best[1]]
     page.click("[data-branch='35']")
-    config = agrees(page, "#tree-1")
+    config = tree_of(page)
     assert path_of(config) == [best[1]] and config["notice"].startswith("The rest is 50,252 tokens with")
     for _ in range(3):
-        page.click("text=Take the favourite")
-    config = agrees(page, "#tree-1")
+        page.click("text=Take the top-1 token")
+    config = tree_of(page)
     assert (
         len(config["path"]) == 3
         and "run this cell" in config["notice"]
         and "has to be asked" in page.inner_text("#tree-1")
     )
     page.click("text=One step back")
-    assert len(agrees(page, "#tree-1")["path"]) == 2
+    assert len(tree_of(page)["path"]) == 2
     page.locator("#tree-1").screenshot(path=SCREENSHOTS / "tree_no_kernel.png")
 
 
 def test_two_cards_of_one_tree_know_their_own_answers(page) -> None:
     """Both ask at the same moment, in a cell that holds the line of both and what the kernel says to either."""
     tree = cards.sampling_tree(lambda ids: torch.zeros(*ids.shape, gpt2().n_vocab), n_drawn=0)
-    line = '<div class="cw-ask-tree-1 cw-ask-tree-2"><input></div>'
+    lines = "".join(f'<div class="cw-of-tree-{i}"><p class="cw-ask"><input></p></div>' for i in (1, 2))
     page.add_init_script("Date.now = () => 5")
     page.goto("about:blank")
-    page.set_content(PAGE.format("".join(tree.card().markup(f"tree-{i}") for i in (1, 2)) + line))
+    page.set_content(PAGE.format("".join(tree.card().markup(f"tree-{i}") for i in (1, 2)) + lines))
     questions = []
     for i in (1, 2):
         page.wait_for_selector(f"#tree-{i}[data-live]")
         page.click(f"#tree-{i} [data-do=draw]")
-        questions.append(json.loads(page.input_value("[class^=cw-ask] input")))
+        questions.append(json.loads(page.input_value(f".cw-of-tree-{i} input")))
     told = html.escape(json.dumps(tree.answer(questions[1])))
-    feed = f'<div data-tree-feed="tree-1 tree-2" data-message="{told}" hidden></div>'
+    feed = f'<div data-feed="tree-1 tree-2" data-config="{told}" hidden></div>'
     page.evaluate("markup => document.body.insertAdjacentHTML('beforeend', markup)", feed)
     page.wait_for_function("() => JSON.parse(document.querySelector('#tree-2').dataset.config).path.length == 1")
-    assert len(agrees(page, "#tree-1")["path"]) == 0
+    assert len(tree_of(page)["path"]) == 0
 
 
 def test_draws_without_a_kernel_follow_the_branches(page) -> None:
-    tree = tree_page(page, n_drawn=0)
-    probs = _tree_state.branch_probs(tree.first["nodes"][""], 1.0, None)
-    favourites, below = tree.first["nodes"][""][0], 0.0
+    first = tree_page(page, n_drawn=0)
+    probs = script("tree").call("branchProbs", first["nodes"][""], 10, None)
+    best, below = first["nodes"][""][0], 0.0
     for j, p in enumerate(probs):
         page.click("text=Start again", force=True)
         page.evaluate("u => { Math.random = () => u; }", below + p / 2)
         page.click("text=Draw the next token")
-        config = agrees(page, "#tree-1")
-        assert path_of(config) == ([favourites[j]] if j < 5 else [])
+        config = tree_of(page)
+        assert path_of(config) == ([best[j]] if j < 5 else [])
         below += p
     assert config["notice"].startswith("The draw fell on the rest, 50,252 tokens")
 
@@ -165,13 +157,13 @@ def test_the_tree_by_keyboard(page) -> None:
     page.locator("[data-branch='10']").focus()
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
-    config = agrees(page, "#tree-1")
+    config = tree_of(page)
     assert len(config["path"]) == 2 and config["path"][1][3:] == ["your choice", 1]
     snapshot = page.locator("#tree-1").aria_snapshot()
     assert 'group "step 1 · drawn"' in snapshot and "[pressed]" in snapshot and 'slider "temperature"' in snapshot
 
 
-@pytest.mark.parametrize("width", [480, 700, 900, 1280])
+@pytest.mark.parametrize("width", [390, 480, 700, 900, 1280])
 def test_nothing_of_the_tree_sticks_out_and_text_is_large(page, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 720})
     tree_page(page)
@@ -184,25 +176,63 @@ def test_without_scripts_or_styles_the_tree_is_still_told(browser) -> None:
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     markup = cards.sampling_tree(lambda ids: torch.zeros(*ids.shape, gpt2().n_vocab)).card().markup("tree-1")
-    page.set_content(PAGE.format(markup))
-    assert page.is_visible("#tree-1 .tr-tree svg") and page.is_visible(".cw-still") and page.is_hidden(".cw-plain")
-    page.set_content(PAGE.format(re.sub(r"<(style|script)>.*?</\1>", "", markup, flags=re.DOTALL)))
-    assert page.is_visible(".cw-plain") and page.is_hidden(".tr-tree")
+    for shown in (markup, sanitised(markup)):
+        page.set_content(PAGE.format(shown))
+        assert page.get_by_text("the top-1 token is").is_visible() and page.locator("table:visible").count() == 1
     context.close()
 
 
+@pytest.mark.parametrize(("kind", "event"), [("sampling", "input"), ("stepper", "change"), ("tree", "input")])
+def test_a_card_says_where_no_kernel_answers(page, kind: str, event: str) -> None:
+    """A line that nobody hears, as after a restart; the message goes when an answer comes after all."""
+    model = lambda ids: torch.zeros(*ids.shape, gpt2().n_vocab)  # noqa: E731
+    makers = {"sampling": cards.next_token, "stepper": cards.loss_stepper, "tree": cards.sampling_tree}
+    card = makers[kind](model).card()
+    page.clock.install()
+    page.set_content(PAGE.format(f'{card.markup(f"{kind}-1")}<div class="cw-lines cw-of-{kind}-1"><input></div>'))
+    page.wait_for_selector(f"#{kind}-1[data-live]")
+    page.locator(".cw-lines input").dispatch_event(event)
+    page.clock.run_for(4000)
+    assert page.is_hidden(f"#{kind}-1 .cw-error")
+    page.clock.run_for(2000)
+    assert "was restarted, run this cell again" in page.inner_text(f"#{kind}-1 .cw-error")
+    message = {"reset": card.config} if kind == "tree" else card.config
+    feed = f'<div data-feed="{kind}-1" data-config="{html.escape(json.dumps(message))}" hidden></div>'
+    page.evaluate("markup => document.body.insertAdjacentHTML('beforeend', markup)", feed)
+    page.locator(f"#{kind}-1 .cw-error").wait_for(state="hidden")
+
+
+RESTART = "() => jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()"
+
+
+def test_after_a_restart_in_lab_each_card_says_so(page, lab: Lab) -> None:
+    calls = ["cards.next_token(model)", "cards.sampling_tree(model)", "cards.loss_stepper(model)"]
+    write_notebook(lab.folder / "trial" / "restart.ipynb", [LOAD, *calls])
+    open_notebook(page, lab, "trial/restart.ipynb")
+    run_all(page)
+    lines = page.locator(".cw-lines input:visible")
+    lines.nth(3).wait_for()
+    page.evaluate(RESTART)
+    page.wait_for_timeout(2000)
+    for i, name in ((0, "sampling-1"), (1, "tree-1"), (2, "stepper-1")):
+        lines.nth(i).fill("something else")
+        lines.nth(i).press("Enter")
+        page.locator(f"#{name} .cw-error:visible", has_text="was restarted, run this cell again").wait_for()
+    page.screenshot(path=SCREENSHOTS / "cards_after_a_restart.png")
+
+
 def test_the_tree_in_lab(page, lab: Lab) -> None:
-    write_notebook(lab.folder / "trial" / "tree.ipynb", [LOAD, "widgets.sampling_tree(model)"])
+    write_notebook(lab.folder / "trial" / "tree.ipynb", [LOAD, "cards.sampling_tree(model)"])
     open_notebook(page, lab, "trial/tree.ipynb")
     run_all(page)
     page.wait_for_selector("#tree-1[data-live]")
-    page.wait_for_selector(".cw-ask-tree-1 input", state="attached")
+    page.wait_for_selector(".cw-of-tree-1 .cw-ask input", state="attached")
     card = page.locator("#tree-1")
     card.scroll_into_view_if_needed()
     page.screenshot(path=SCREENSHOTS / "tree_lab.png")
-    agrees(page, "#tree-1")
+    tree_of(page)
     for action, n, how in (
-        ("text=Draw the next token", 4, "drawn"), ("text=Take the favourite", 5, "favourite"),
+        ("text=Draw the next token", 4, "drawn"), ("text=Take the top-1 token", 5, "top-1"),
         ("[data-branch='33']", 6, "your choice"), ("[data-branch='35']", 7, "drawn from the rest"),
         ("[data-branch='24']", 7, "your choice"),
     ):  # fmt: skip
@@ -214,9 +244,9 @@ def test_the_tree_in_lab(page, lab: Lab) -> None:
             "how => JSON.parse(document.querySelector('#tree-1').dataset.config).path.at(-1)[3] == how", arg=how
         )
         assert page.locator("[data-key=h3]").text_content() == f"{n + 1} · next token"
-        agrees(page, "#tree-1")
+        tree_of(page)
     page.locator("#tree-1 [data-in=back]").press("End")
-    agrees(page, "#tree-1")
+    tree_of(page)
     page.screenshot(path=SCREENSHOTS / "tree_lab_back.png")
     type_prompts(page)
     draws_are_soon_there(page)
@@ -224,16 +254,15 @@ def test_the_tree_in_lab(page, lab: Lab) -> None:
 
 
 def type_prompts(page) -> None:
-    box = page.locator(".cw-prompt input:visible")
+    box = page.locator(".cw-lines input:visible")
     for text in ("Não é só um café ☕ 🙂", "It was a <b>dark</b> night and"):
         box.fill(text)
         page.wait_for_function("t => document.querySelector('#tree-1 [data-key=prompt]').textContent == t", arg=text)
         page.click("text=Draw the next token")
         page.wait_for_function("() => JSON.parse(document.querySelector('#tree-1').dataset.config).path.length == 1")
-        agrees(page, "#tree-1")
+        tree_of(page)
     box.fill("")
     page.locator("#tree-1 .cw-error:visible", has_text="The prompt is empty").wait_for()
-    page.locator(".cw-prompt", has_text="The prompt is empty").scroll_into_view_if_needed()
     page.screenshot(path=SCREENSHOTS / "tree_lab_error.png")
     box.fill("The captain")
     page.locator("#tree-1 .cw-error").wait_for(state="hidden")
@@ -246,25 +275,25 @@ def draws_are_soon_there(page) -> None:
     blank, heights = page.evaluate("() => [window.blank, [...window.heights]]")
     assert blank == 0 and len(heights) <= 4, f"{blank} frames without branches, heights {heights}"
     assert times.median < LIMIT_MS, "the machine may be busy, but not that busy"
-    n = len(agrees(page, "#tree-1")["path"])
+    n = len(tree_of(page)["path"])
     page.evaluate("() => { for (let i = 0; i < 40; i++) document.querySelector('[data-do=draw]').click(); }")
     page.wait_for_timeout(1500)
-    assert n + 1 <= len(agrees(page, "#tree-1")["path"]) <= n + 2, "one under way and the last one: no backlog"
+    assert n + 1 <= len(tree_of(page)["path"]) <= n + 2, "one under way and the last one: no backlog"
 
 
 def test_what_is_shown_in_two_cells_is_alive_in_both(page, lab: Lab) -> None:
-    cells = [LOAD, "tree = widgets.sampling_tree(model)", "tree", "tree", "card = widgets.next_token(model)"]
+    cells = [LOAD, "tree = cards.sampling_tree(model)", "tree", "tree", "card = cards.next_token(model)"]
     write_notebook(lab.folder / "trial" / "twice.ipynb", [*cells, "card", "card"])
     open_notebook(page, lab, "trial/twice.ipynb")
     run_all(page)
     for name in ("tree-1", "tree-2"):
-        page.wait_for_selector(f".cw-ask-{name} input", state="attached")
-        assert len(agrees(page, f"#{name}")["path"]) == 3, "what the other one drew is not its own"
+        page.wait_for_selector(f".cw-of-{name} .cw-ask input", state="attached")
+        assert len(tree_of(page, f"#{name}")["path"]) == 3, "what the other one drew is not its own"
         page.click(f"#{name} [data-do=draw]")
         page.wait_for_function(
             "id => JSON.parse(document.getElementById(id).dataset.config).path.length == 4", arg=name
         )
-    lines = page.locator(".cw-prompt input:visible")
+    lines = page.locator(".cw-lines input:visible")
     lines.nth(0).fill("The tree")
     lines.nth(3).fill("The line")
     for i in (1, 2):
@@ -273,11 +302,11 @@ def test_what_is_shown_in_two_cells_is_alive_in_both(page, lab: Lab) -> None:
 
 
 def test_any_prompt_in_lab(page, lab: Lab) -> None:
-    write_notebook(lab.folder / "trial" / "next.ipynb", [LOAD, "widgets.next_token(model)"])
+    write_notebook(lab.folder / "trial" / "next.ipynb", [LOAD, "cards.next_token(model)"])
     open_notebook(page, lab, "trial/next.ipynb")
     run_all(page)
     page.wait_for_selector("#sampling-1[data-live]")
-    box = page.locator(".cw-prompt input:visible")
+    box = page.locator(".cw-lines input:visible")
     box.wait_for()
     page.locator("#sampling-1").scroll_into_view_if_needed()
     summary = page.locator("#sampling-1 [data-key=summary]")
@@ -289,7 +318,7 @@ def test_any_prompt_in_lab(page, lab: Lab) -> None:
     page.locator("#sampling-1 .cw-error:visible", has_text="The prompt is empty").wait_for()
     page.screenshot(path=SCREENSHOTS / "next_token_lab_error.png")
     box.fill("word " * 300)
-    page.locator(".cw-prompt", has_text="the model reads only the last 256").wait_for()
+    page.locator("#sampling-1", has_text="the model reads only the last 256").wait_for()
     assert page.locator("#sampling-1 .cw-error").is_hidden()
     box.fill("")
     begin = time.monotonic()
@@ -302,7 +331,7 @@ def test_any_prompt_in_lab(page, lab: Lab) -> None:
         end="",
     )
     act = (
-        "const e = document.querySelector('.cw-prompt input'); e.value = 'The captain ' + 'abcdefgh'[i % 8];"
+        "const e = document.querySelector('.cw-lines input'); e.value = 'The captain ' + 'abcdefgh'[i % 8];"
         "e.dispatchEvent(new Event('input', {bubbles: true}))"
     )
     times = timed(page, "#sampling-1", "summary", act, "next token, a key")

@@ -111,10 +111,10 @@ def every_widget_answers(page, stem: str) -> int:
 
 def type_sentences(page, stem: str) -> int:
     """Types other sentences under each stepper; good ones show, bad ones become a message."""
-    boxes = page.locator(".cw-boxes")
+    boxes = page.locator("[class*=cw-of-stepper-]")
     for i in range(boxes.count()):
         first, second = (boxes.nth(i).locator("input").nth(k) for k in (0, 1))
-        card = page.locator(".cw[data-fed]").nth(i)
+        card = page.locator(".cw[id^=stepper-]").nth(i)
         first.fill("the cat sat on the mat")
         first.press("Enter")
         card.locator("[data-key=s0]", has_text="the cat sat on the mat").wait_for()

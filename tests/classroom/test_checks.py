@@ -130,3 +130,9 @@ def test_one_number_may_come_in_any_dress(number):
 @pytest.mark.parametrize("other", [True, "3", [3.0], torch.ones(2), np.ones(2), torch.tensor(True)])
 def test_what_is_not_one_number(other):
     assert "expected one number, got" in verdict("e1-months", lambda *_: other)
+
+
+def test_an_answer_that_returns_nothing_or_fails_is_told_with_its_case():
+    assert "8 sequences of 1024 tokens a step" in (found := verdict("e1-months", lambda *_: None))
+    assert "your function returned None: is there a `return`?" in found
+    assert "500 ms a step: your function raised ZeroDivisionError" in verdict("e1-months", lambda *_: 1 / 0)

@@ -102,7 +102,6 @@ MISTAKES = [
     ("e1-months", lambda *a: months(*a) * 1000, "milliseconds"),
     ("e1-months", lambda *a: months(*a) * 30, "days"),
     ("e1-months", lambda n, B, T, ms: months(n, B, 1, ms), "How many tokens"),
-    ("e1-months", lambda *a: None, "returned None"),
     ("e1-months", lambda *a: -months(*a), "number above 0"),
     ("e2-greedy", greedy_without_window, "outgrown"),
     ("e2-greedy", greedy_first_window, "are they the last `context_length`"),

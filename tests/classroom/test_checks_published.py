@@ -98,7 +98,6 @@ MISTAKES = [
     ("w1-three-matrices", lambda s: matrices(s)[:2], "expected three matrices"),
     ("w1-three-matrices", lambda s: s.T, "got 15 of [(5,), (5,)"),
     ("w1-three-matrices", lambda s: s.sum(), "got 1 of [()]"),
-    ("w1-three-matrices", lambda s: None, "returned None"),
     ("w1-account", lambda e, f: accounted(f, e), "nothing is there"),
     ("w1-account", lambda e, f: (*accounted(e, f)[:2], []), "a matrix is transposed"),
     ("w1-account", lambda e, f: ([n for n in e if n not in f], *accounted(e, f)[1:]), "Sorted names"),

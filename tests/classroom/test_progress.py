@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from types import SimpleNamespace
 
 import IPython
@@ -82,14 +81,6 @@ def test_silent_under_pytest(capsys, monkeypatch):
     assert list(progress.bar(RECORDS, 3)) == list(progress.live(RECORDS, 3)) == RECORDS
     assert capsys.readouterr() == ("", "")
     assert not plt.get_fignums()
-
-
-def test_silent_in_a_log_file(monkeypatch):
-    log = io.StringIO()
-    monkeypatch.delenv("PYTEST_VERSION", raising=False)
-    monkeypatch.delenv(progress.QUIET_VARIABLE, raising=False)
-    monkeypatch.setattr(progress.sys, "stderr", log)
-    assert list(progress.live(iter(RECORDS), 3)) == RECORDS and log.getvalue() == ""
 
 
 def test_a_bar_on_request(capsys, monkeypatch):

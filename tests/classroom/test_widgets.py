@@ -1,48 +1,54 @@
-"""The widgets' arithmetic and first state, without a browser; tests/browser compares the scripts with these."""
+"""Die, predictors and cost without a browser: their scripts against torch and `budget`; what every card must do."""
 
 from __future__ import annotations
 
 import html
-import json
+import itertools
 import math
+import random
 import re
-from itertools import pairwise
 
 import pytest
 import torch
-from torch import Tensor
 
 from helpers.classroom import cards
-from helpers.classroom.cards import _card, _cost, _die, _predictors, _stepper
-from helpers.gpt import gpt2, six_steps
-from tests.cards import assert_carries_its_first_state
+from helpers.classroom.cards import Card
+from helpers.gpt import perplexity
+from helpers.labs import budget
+from tests.cards import assert_draws_itself, first_positions, sanitised
+from tests.classroom.scripts import script
 
-MAX_BYTES = 24_000
-
-
-def random_model(token_ids: Tensor) -> Tensor:  # a stateless model of 50,257 scores that depend on the token only
-    generator = torch.Generator().manual_seed(5)
-    table = torch.randn(7, 50257, generator=generator)
-    return table[token_ids % 7]
+MAX_BYTES = 30_000
+V = 50257
 
 
-def all_cards() -> list[_card.Card]:
-    return [cards.cost(), cards.perplexity_die(), cards.unsure_or_wrong()]
+def all_cards() -> list[Card]:
+    makers = (cards.cost, cards.perplexity_die, cards.unsure_or_wrong, cards.memory_calculator, cards.cost_calculator)
+    return [make() for make in makers]
 
 
 @pytest.mark.parametrize("card", all_cards(), ids=lambda card: card.kind)
-def test_a_card_carries_its_whole_first_state(card: _card.Card) -> None:
-    page = assert_carries_its_first_state(card)
-    assert "%CARD%" not in page and len(page.encode()) < MAX_BYTES
-
-
-@pytest.mark.parametrize("card", all_cards(), ids=lambda card: card.kind)
-def test_without_script_and_style_the_sentence_remains(card: _card.Card) -> None:
+def test_a_card_draws_itself_and_is_small(card: Card) -> None:
     page = card.markup("x-1")
-    shown = page[: page.index('<div class="cw-body" hidden="hidden">')]
-    assert card.compute(card.values, card.config)["summary"] in html.unescape(shown)
-    assert "<svg" not in shown and "<input" not in shown
-    assert repr(card).endswith(".") or card.kind in repr(card)
+    assert_draws_itself(card)
+    assert len(page.encode()) < MAX_BYTES and "%CARD%" not in page and page.startswith('<div class="cw" role="region"')
+    assert f'aria-label="{card.title}"' in page and "<section" not in page
+
+
+@pytest.mark.parametrize("card", all_cards(), ids=lambda card: card.kind)
+def test_without_script_and_style_sentence_and_table_remain(card: Card) -> None:
+    shown = html.unescape(sanitised(card.markup("x-1")))
+    assert card.title in shown and card.sentence in shown and card.still in shown and repr(card).endswith(card.sentence)
+    for cell in itertools.chain(*card.table):
+        assert re.search(rf"<t[hd]>{re.escape(cell)}</t[hd]>", shown)
+    assert len(card.table) >= 3 and len({len(row) for row in card.table}) == 1
+
+
+@pytest.mark.parametrize("card", all_cards(), ids=lambda card: card.kind)
+def test_the_sentence_is_where_the_script_begins(card: Card) -> None:
+    (state,) = script(card.kind).states([first_positions(card)], card.config)
+    words = 4 if card.kind == "predictors" else len(card.sentence)  # there the script goes on in other words
+    assert state["summary"].startswith(" ".join(card.sentence.split(" ")[:words]))
 
 
 def test_ids_count_and_never_repeat() -> None:
@@ -52,177 +58,152 @@ def test_ids_count_and_never_repeat() -> None:
     assert card.markup("same") == cards.cost().markup("same")
 
 
-def test_fill_refuses_a_key_without_element() -> None:
-    assert (
-        _card.fill('<b data-key="a"></b>', {"a": "<x>", "a@title": '"'})
-        == '<b data-key="a" title="&quot;">&lt;x&gt;</b>'
-    )
-    with pytest.raises(ValueError, match="no element carries data-key b"):
-        _card.fill('<b data-key="a"></b>', {"b@x": "1"})
+@pytest.mark.parametrize(
+    ("here", "there", "numbers"),
+    [
+        (
+            "readableCount",
+            budget.readable_count,
+            [9_995_000, 9_994_999, 1_125_000, 999_500, 999_499, 999.5e9, 999.7e12, 0, 0.5, 1.5],
+        ),
+        ("readableTime", budget.readable_time, [0, 0.05, 0.25, 59.99, 3599, 3600, 9.95 * 86400, 365 * 86400]),
+        (
+            "readableBytes",
+            budget.readable_bytes,
+            [0, 1023, 1024, 1024 * 99.95, 1024 * 1.125, 2**40 * 100, 9.995 * 2**20],
+        ),
+    ],
+)
+def test_a_readable_number_is_python_s(here: str, there: object, numbers: list[float]) -> None:
+    generator = random.Random(0)
+    numbers = numbers + [10 ** generator.uniform(-2, 15) for _ in range(3000)]
+    numbers += [round(digits * 10**power, 6) for digits in (1, 9.985, 9.995, 99.85, 99.95, 995) for power in range(13)]
+    numbers += [k / 8 * 1e6 for k in range(8, 400)]  # exact ties
+    found = script().call(f"(numbers) => numbers.map({here})", numbers)
+    assert found == [there(n) for n in numbers]
+
+
+def test_rounding_is_python_s() -> None:
+    numbers = [k / 64 for k in range(-2000, 2000) if not -33 < k < 0] + [1234567.5, 1e-9, 0.995, 2.675]
+    for digits in (0, 1, 2):
+        found = script().call("(numbers, digits) => numbers.map((x) => fixed(x, digits))", numbers, digits)
+        assert found == [f"{x:,.{digits}f}" for x in numbers]
 
 
 def test_the_class_figures_of_cost() -> None:
-    assert repr(cards.cost()) == "cost widget: 300 billion tokens at 15,000 tokens/s take 7.7 months"
+    assert cards.cost().sentence == "300 billion tokens at 15,000 tokens/s take 7.7 months."
     card = cards.cost(300e9, 150_000)
-    state = _cost.cost_state(card.values, card.config)
+    (state,) = script("cost").states([first_positions(card)], card.config)
     assert state["time"] == "23 days"
     assert "One hour needs 83.3 million tokens/s, 556 times this speed." in state["summary"]
 
 
-def test_cost_starts_from_any_number_and_moves_in_round_steps() -> None:
-    card = cards.cost(123_456_789, 777)
-    assert card.config["tokens"][2] == 123_456_789
-    positions = [_cost.position_value(i, [6, -1, 0]) for i in range(8 * 24 + 1)]
-    assert positions[0] == 1e6 and positions[-1] == 1e14 and 300e9 in positions
-    steps = [after / before for before, after in pairwise(positions)]
-    assert min(steps) > 1.05 and max(steps) < 1.16
+def test_cost_over_all_stops_is_the_budget_s() -> None:
+    card, js = cards.cost(123_456_789, 777), script("cost")
+    n_tokens, rates = (js.call("(n, scale) => [...Array(n).keys()].map((i) => valueAt(i, scale))", n, card.config[name])
+                       for name, n in (("tokens", 193), ("rate", 169)))  # fmt: skip
+    assert 123_456_789 in n_tokens and 777 in rates and 300e9 in n_tokens and 15_000 in rates
+    assert (n_tokens[0], n_tokens[-1], rates[0], rates[-1]) == (1e6, 1e14, 100, 1e9)
+    steps = [after / before for before, after in itertools.pairwise(n_tokens)]
+    assert min(steps) > 1.01 and max(steps) < 1.16
+    settings = [{"tokens": i, "rate": 7 * i % len(rates)} for i in range(len(n_tokens))]
+    for setting, state in zip(settings, js.states(settings, card.config), strict=True):
+        tokens, rate = n_tokens[setting["tokens"]], rates[setting["rate"]]
+        assert state["time"] == budget.readable_time(budget.training_seconds(tokens, rate)), (tokens, rate)
+        assert state["tokens_text"] == f"{budget.readable_count(tokens)} tokens"
+        assert f"One hour needs {budget.readable_count(tokens / 3600)} tokens/s" in state["summary"]
+        x, y = math.log10(rate), min(max(math.log10(tokens / rate), 0), 11)  # 65.1 px a power of ten, and 27.3
+        assert float(state["dot@cx"]) == pytest.approx(84 + 456 * (x - 2) / 7, abs=0.06)
+        assert float(state["dot@cy"]) == pytest.approx(312 - 300 * y / 11, abs=0.06)
+
+
+def test_cost_beyond_the_picture_says_so() -> None:
+    for card, crossing, said in ((cards.cost(1e14, 1e9), "hidden", "→"), (cards.cost(1e6, 1e9), None, "tokens/s")):
+        (state,) = script("cost").states([first_positions(card)], card.config)
+        assert state["cross@visibility"] == crossing and state["hour"].endswith(said)
+    assert state["dot@cy"] == "312.0" and "which this speed reaches" in state["summary"]  # a millisecond: on the edge
     for bad in ({"n_tokens": 1e5}, {"n_tokens": 2e14}, {"tokens_per_s": 0}, {"tokens_per_s": math.nan}):
         with pytest.raises(ValueError, match="within the slider's range"):
             cards.cost(**bad)
 
 
-def test_cost_beyond_the_picture_says_so() -> None:
-    card = cards.cost(1e14, 1e9)
-    state = _cost.cost_state(card.values, card.config)
-    assert state["cross@visibility"] == "hidden" and state["hour"].endswith("→")
-    fast = cards.cost(1e6, 1e9)  # a millisecond: the dot stays on the bottom edge
-    state = _cost.cost_state(fast.values, fast.config)
-    assert state["dot@cy"] == f"{_cost.Y0 + _cost.HEIGHT:.1f}" and "which this speed reaches" in state["summary"]
+def test_a_die_is_torch_s_categorical() -> None:
+    generator, js = random.Random(0), script("die")
+    for _ in range(200):
+        weights = [generator.choice((0, 1, 7, 20)) for _ in range(generator.randint(2, 12))]
+        rolled = generator.randint(1, len(weights))
+        found = js.call("measure", weights, rolled)
+        if not sum(weights):
+            assert found["total"] == found["perplexity"] == 0
+            continue
+        dist = torch.distributions.Categorical(probs=torch.tensor(weights, dtype=torch.float64))
+        assert found["probs"] == pytest.approx(dist.probs.tolist())
+        assert found["entropy"] == pytest.approx(dist.entropy().item(), abs=1e-9)
+        assert found["perplexity"] == pytest.approx(perplexity(found["entropy"]))
+        if weights[rolled - 1]:
+            assert found["surprisal"] == pytest.approx(-dist.log_prob(torch.tensor(rolled - 1)).item(), abs=1e-9)
+            assert found["perplexityAfter"] == pytest.approx(sum(weights) / weights[rolled - 1])
+        else:
+            assert found["surprisal"] is None  # infinite
 
 
-def die(weights: list[int], faces: int, rolled: int = 1) -> _card.State:
-    padded = weights + [7] * (12 - len(weights))  # weights of faces the die has not must not matter
-    return _die.die_state({"faces": faces, "rolled": rolled} | {f"w{k}": w for k, w in enumerate(padded, 1)}, {})
+def die(weights: list[int], rolled: int = 1) -> dict:
+    faces, padded = len(weights), weights + [7] * (12 - len(weights))  # weights of faces it has not must not matter
+    values = {"faces": faces, "rolled": rolled} | {f"w{k}": w for k, w in enumerate(padded, 1)}
+    return script("die").states([values], cards.perplexity_die().config)[0]
 
 
-def test_a_fair_die_has_its_faces_as_perplexity() -> None:
+def test_what_the_die_says() -> None:
     for faces in (2, 5, 12):
-        state = die([3] * faces, faces)
-        assert state["big"] == f"{faces}.0 faces" and state["before_exp"] == state["after_exp"] == f"{faces}.0"
-        assert state["before_bits"] == f"{math.log2(faces):.2f}"
-
-
-def test_entropy_before_and_surprise_after_differ_on_a_loaded_die() -> None:
-    state = die([2, 1, 1], 3, rolled=2)  # probabilities 1/2, 1/4, 1/4: 1.5 bits, and 2 bits if face 2 comes
-    assert state["before_bits"] == "1.50" and state["after_bits"] == "2.00"
-    assert state["big"] == "2.8 faces" and state["after_exp"] == "4.0"
-    assert state["fill3@width"] == f"{_die.SQUARE * (2**1.5 - 2):.1f}" and state["die4@visibility"] == "hidden"
-
-
-def test_certain_impossible_and_no_die_at_all() -> None:
-    certain = die([5, 0, 0], 3)
-    assert certain["big"] == "1.0 faces" and certain["before_nats"] == "0.00" and certain["after_exp"] == "1.0"
-    assert "called impossible" in die([5, 0, 0], 3, rolled=3)["summary"]
-    assert die([5, 0, 0], 3, rolled=3)["after_nats"] == "∞"
-    assert die([0, 0, 0], 3)["summary"].startswith("Every weight is 0")
-    assert die([1, 1], 2, rolled=9)["rolled_text"] == "face 2"
+        fair = die([3] * faces)
+        assert fair["big"] == f"{faces}.0 faces" and fair["before_exp"] == fair["after_exp"] == f"{faces}.0"
+        assert fair["before_bits"] == f"{math.log2(faces):.2f}"
+    loaded = die([2, 1, 1], rolled=2)  # probabilities 1/2, 1/4, 1/4: 1.5 bits, and 2 bits if face 2 comes
+    assert (loaded["before_bits"], loaded["after_bits"]) == ("1.50", "2.00")
+    assert (loaded["big"], loaded["after_exp"]) == ("2.8 faces", "4.0")
+    assert loaded["fill3@width"] == f"{34 * (2**1.5 - 2):.1f}" and loaded["die4@visibility"] == "hidden"
+    certain, impossible = die([5, 0, 0]), die([5, 0, 0], rolled=3)
+    assert (certain["big"], certain["before_nats"], certain["after_exp"]) == ("1.0 faces", "0.00", "1.0")
+    assert "called impossible" in impossible["summary"] and impossible["after_nats"] == "∞"
+    assert (
+        die([0, 0, 0])["summary"].startswith("Every weight is 0") and die([1, 1], rolled=9)["rolled_text"] == "face 2"
+    )
     with pytest.raises(ValueError, match=r"whole number in \[2, 12\]"):
         cards.perplexity_die(13)
 
 
+def mean(predictor: dict, i: int) -> float:
+    return sum(group[0] * group[i] for group in predictor["groups"])
+
+
 @pytest.mark.parametrize("loss", [0.2, 0.69, 1.0, math.log(55), 4.0, 10.82])
-def test_the_unsure_predictor_is_calibrated_at_any_loss(loss: float) -> None:
-    unsure = _predictors.unsure_predictor(loss)
-    assert unsure.surprise == pytest.approx(loss) and unsure.entropy == pytest.approx(loss)
-    assert unsure.accuracy == unsure.confidence and sum(g[0] for g in unsure.groups) == pytest.approx(1)
-    costs = unsure.accuracy * unsure.hit_costs + (1 - unsure.accuracy) * unsure.miss_costs
-    assert costs == pytest.approx(loss)
+def test_the_uncertain_predictor_is_calibrated_at_any_loss(loss: float) -> None:
+    found = script("predictors").call("uncertainPredictor", loss)
+    assert mean(found, 2) == pytest.approx(loss) and mean(found, 1) == pytest.approx(loss)
+    assert found["accuracy"] == found["confidence"] and sum(g[0] for g in found["groups"]) == pytest.approx(1)
+    assert found["accuracy"] * found["hit"] + (1 - found["accuracy"]) * found["miss"] == pytest.approx(loss)
 
 
 @pytest.mark.parametrize("confidence", [0.1, 0.5, 0.9, 0.99])
 @pytest.mark.parametrize("loss", [2.4, 4.0, 10.8])
 def test_the_betting_predictor_has_the_same_loss(loss: float, confidence: float) -> None:
-    V = 50257
-    betting = _predictors.betting_predictor(loss, confidence, V)
-    rest = torch.full((V,), (1 - confidence) / (V - 1), dtype=torch.float64)
-    rest[3] = confidence
-    assert betting.surprise == pytest.approx(loss)
-    assert betting.entropy == pytest.approx(
-        float(torch.special.entr(rest).sum())
-    )  # slow oracle: the whole distribution
-    assert betting.miss_costs == pytest.approx(-math.log(rest[0])) and betting.hit_costs == pytest.approx(
-        -math.log(confidence)
+    found = script("predictors").call("bettingPredictor", loss, confidence, V)
+    probs = torch.full((V,), (1 - confidence) / (V - 1), dtype=torch.float64)  # slow oracle: the whole distribution
+    probs[3] = confidence
+    assert mean(found, 2) == pytest.approx(loss)
+    assert mean(found, 1) == pytest.approx(torch.special.entr(probs).sum().item())
+    assert [found["hit"], found["miss"]] == pytest.approx((-probs[[3, 0]].log()).tolist())
+    assert found["confidence"] == confidence and cards.unsure_or_wrong(V, loss, confidence).table[-1][2] == (
+        f"{found['miss']:.2f}"
     )
-    assert betting.confidence == confidence
 
 
-def test_a_timid_bettor_cannot_reach_a_small_loss() -> None:
-    assert _predictors.betting_predictor(0.5, 0.6, 50257) is None  # -ln 0.6 = 0.51
-    state = _predictors.predictors_state({"loss": 0.5, "confidence": 0.6}, {"V": 50257})
-    assert (
-        "Raise the confidence above 61 %" in state["summary"]
-        and state["b_accuracy"] == "–"
-        and state["b0@width"] == "0.0"
-    )
+def test_a_small_loss_is_out_of_reach_of_a_timid_bet() -> None:
+    card = cards.unsure_or_wrong(V, 0.5, 0.6)
+    assert script("predictors").call("bettingPredictor", 0.5, 0.6, V) is None  # -ln 0.6 = 0.51
+    (state,) = script("predictors").states([first_positions(card)], card.config)
+    assert "Raise the confidence above 61 %" in state["summary"] and state["b_accuracy"] == "–"
+    assert state["b0@width"] == "0.0"
     for bad in ({"loss_nats": 12.0}, {"loss_nats": 0.1}, {"confidence": 1.0}, {"vocab_size": 10}):
         with pytest.raises(ValueError, match=next(iter(bad))):
             cards.unsure_or_wrong(**bad)
-
-
-def test_the_stepper_shows_the_six_steps() -> None:
-    numbers = _stepper.stepper_numbers(random_model, "every effort moves you", "I really like chocolate")
-    token_ids = torch.tensor([[16833, 3626, 6100], [40, 1107, 588]])
-    targets = torch.tensor([[3626, 6100, 345], [1107, 588, 11311]])
-    steps = six_steps(random_model(token_ids), targets)
-    rows = [row for sentence in numbers["sentences"] for row in sentence["rows"]]
-    assert [row["p"] for row in rows] == pytest.approx(steps.target_probs.flatten().tolist(), rel=1e-3)
-    assert [row["log"] for row in rows] == pytest.approx(steps.log_probs.flatten().tolist(), abs=1e-4)
-    assert -numbers["mean"] == pytest.approx(steps.loss_nats.item(), abs=1e-4) == numbers["cross_entropy"]
-    assert rows[2]["input"] == "' moves'" and rows[2]["target"] == "' you'"
-    best = steps.logits[0, 0].argmax().item()
-    assert rows[0]["top"][0][0] == repr(gpt2().decode([best]))
-    last = _stepper.stepper_state({"step": 6}, numbers)
-    assert f"F.cross_entropy {numbers['cross_entropy']:.4f}" in last["result"]
-    assert last["step6@aria-pressed"] == "true" and last["r03@hidden"] == ""
-
-
-def test_sentences_of_different_length_count_every_target_once() -> None:
-    numbers = _stepper.stepper_numbers(random_model, "every effort", "I really like chocolate")
-    logs = [row["log"] for sentence in numbers["sentences"] for row in sentence["rows"]]
-    assert len(logs) == numbers["n"] == 4
-    assert numbers["mean"] == pytest.approx(sum(logs) / 4, abs=1e-4) == -numbers["cross_entropy"]
-    assert "1 and 3 targets" in numbers["note"] and "not scored" in numbers["note"]
-
-
-@pytest.mark.parametrize(
-    ("first", "message"),
-    [("", "got nothing"), ("   ", "got nothing"), ("you", "got 1 token in 'you'"), ("a " * 30, "2 to 9 tokens, got")],
-)
-def test_a_bad_sentence_is_refused_and_typed_it_becomes_a_message(first: str, message: str) -> None:
-    with pytest.raises(ValueError, match=f"first sentence .*{message}"):
-        cards.loss_stepper(random_model, first)
-    stepper = cards.loss_stepper(random_model)
-    stepper.boxes[0].value = first
-    config = fed(stepper)
-    assert re.search(message, config["error"]) and config["sentences"][0]["text"] == "every effort moves you"
-    stepper.boxes[0].value = "another <b>try</b>"
-    assert fed(stepper)["error"] is None and fed(stepper)["sentences"][0]["text"] == "another <b>try</b>"
-
-
-def fed(stepper: _stepper.LossStepper) -> dict:
-    return json.loads(html.unescape(re.search(r'data-config="([^"]*)"', stepper.feed.value)[1]))
-
-
-def test_the_stepper_displays_card_then_boxes(capsys: pytest.CaptureFixture) -> None:
-    stepper = cards.loss_stepper(random_model)
-    stepper._ipython_display_()  # outside IPython, display prints the plain texts
-    stepper._ipython_display_()
-    first, second = stepper.card_ids
-    assert re.fullmatch(r"stepper-\d+", first) and first != second
-    assert repr(stepper).startswith("loss stepper: “every effort moves you” and “I really like chocolate”: loss ")
-    card = _stepper._template()
-    page = _card.fill(
-        card, {k: v for k, v in _stepper.stepper_state({"step": 1}, stepper.numbers).items() if k != "summary"}
-    )
-    assert "&#x27; effort" in page or "' effort'" in page
-    stepper.boxes[0].value = "another try"
-    assert f'data-feed="{first} {second}"' in stepper.feed.value
-
-
-def test_a_model_is_left_in_the_mode_it_was_in_and_a_small_one_is_refused() -> None:
-    layer = torch.nn.Sequential(torch.nn.Embedding(50257, 3), torch.nn.Dropout(0.9), torch.nn.Linear(3, 50257))
-    layer.train()
-    one, two = (_stepper.stepper_numbers(layer, "a b", "c d") for _ in range(2))
-    assert layer.training and one == two  # dropout was off
-    with pytest.raises(ValueError, match="got one over 11"):
-        _stepper.stepper_numbers(lambda ids: torch.zeros(*ids.shape, 11), "every effort", "I like")

@@ -1,113 +1,129 @@
-"""The memory and the cost calculator without a browser: their first picture, their numbers, what they refuse."""
+"""The memory and the cost calculator without a browser: their scripts against `helpers.labs.budget`."""
 
 from __future__ import annotations
 
-import html
-import json
-import re
-from dataclasses import replace
+import itertools
+from dataclasses import asdict
 
-import numpy as np
 import pytest
 
 from helpers.classroom import cards
-from helpers.classroom.cards import _cost_calculator, _cost_state, _memory_calculator, _memory_forms
-from helpers.classroom.cards._card import ASSETS, Card
+from helpers.classroom.cards import Card
 from helpers.gpt import GPTConfig, preset
 from helpers.labs import budget
-from helpers.labs.budget import CHANGES, moments
-from tests.cards import assert_carries_its_first_state
+from tests.cards import first_positions
+from tests.classroom.scripts import script
 
-MAX_STATE_BYTES, MAX_PAGE_BYTES = 20_000, 36_000
 GIB = 2**30
 TINY = GPTConfig(vocab_size=101, context_length=70, emb_dim=24, n_heads=3, n_layers=2, drop_rate=0.1, ff_dim=53)
 TIGHT = {"fused_attention": False, "chunked_loss": False, "kept_logits_for_evaluation": 30_000}
+SWITCHES = ("fused_attention", "gradient_checkpointing", "chunked_loss")
+NONE_ON = dict.fromkeys(SWITCHES, False)
+PARTS = 6  # weights, optimizer's moments, gradients, copies, activations, logits
 
 
-def state_of(card: Card, **moved: float) -> dict:
-    return card.compute(card.values | moved, card.config)
+def cost_card(**given: object) -> Card:
+    return cards.cost_calculator(2.5e9, 12_525, 8.5, watts=400, money_available=200, speeds={"mine": 1234.5}, **given)
 
 
-@pytest.mark.parametrize("card", [cards.memory_calculator(), cards.cost_calculator()], ids=lambda card: card.kind)
-def test_a_card_carries_its_first_state_and_is_small(card: Card) -> None:
-    page = assert_carries_its_first_state(card)
-    config = re.search(r'data-config="([^"]*)"', page)[1]
-    assert len(config.encode()) < MAX_STATE_BYTES and len(page.encode()) < MAX_PAGE_BYTES and "%CARD%" not in page
-    assert json.loads(html.unescape(config)) == json.loads(json.dumps(card.config))
-    for name in re.findall(r'<select[^>]* id="([^"]+)"', page):
-        assert f'for="{name}"' in page, "every menu has a visible label"
-    shown = page[: page.index('<div class="cw-body" hidden="hidden">')]
-    assert card.compute(card.values, card.config)["summary"] in html.unescape(shown)
-    assert "<table>" in shown and "<input" not in shown, "the bars in characters, where styles are taken away"
+def grid(card: Card) -> list[dict]:
+    """Every model, precision, optimizer, switch and GPU; the three sliders go through all their stops."""
+    stops = script("memory").call("stopsOf", card.config)
+    n = {name: len(stops[name]) for name in ("batch", "tokens", "kept")}
+    names = ("model", "precision", "optimizer", *SWITCHES, "room")
+    sizes = (len(card.config["models"]), 3, 2, 2, 2, 2, len(card.config["rooms"]))
+    settings = [
+        dict(zip(names, setting, strict=True))
+        | {
+            "batch": 5 * i % n["batch"],
+            "tokens": (i + i // 8) % n["tokens"],
+            "kept": i // 3 % n["kept"] if i % 3 else 0,
+        }
+        for i, setting in enumerate(itertools.product(*map(range, sizes)))
+    ]
+    for name, stop in n.items():
+        assert {values[name] for values in settings} == set(range(stop)), name
+    return settings
 
 
-def test_the_first_picture_is_the_prediction() -> None:
-    card = cards.memory_calculator("gpt2-124m", 16, 1024, **TIGHT)
-    predicted = budget.memory(preset("gpt2-124m", drop_rate=0.0), 16, 1024, **TIGHT, device="cuda")
-    fit, state = budget.fits(predicted, budget.T4_BYTES), state_of(card)
-    assert state["peak@data-bytes"] == str(predicted.peak_bytes) and state["peak"] in str(fit)
-    assert state["verdict"] == "It does not fit" and state["sign"] == "✗" and "mc-bad" in state["frame@class"]
-    shown = [k for k in range(len(CHANGES)) if state[f"alone{k}@data-bytes"]]
-    assert [CHANGES[k][0] for k in shown] == [change.what for change in fit.changes]
-    assert [state[f"alone{k}@data-bytes"] for k in shown] == [str(change.peak_bytes) for change in fit.changes]
-    assert fit.together == ("chunked loss", "fused attention")
-    assert state["enough"] == "✗ Change, the cheapest first: chunked loss, then fused attention. That is enough."
-    assert state["then3"] == "✓ fits, 4 rows"
-    assert repr(card).startswith("memory calculator: gpt2-124m, 16 rows of 1,024 tokens: does not fit, ")
+def predicted(run: dict, models: dict[str, GPTConfig], name: str) -> budget.Memory:
+    """`budget.memory` of the run that the script has at some setting of its controls."""
+    return budget.memory(
+        models[name],
+        run["B"],
+        run["T"],
+        precision=run["precision"],
+        optimizer=run["optimizer"],
+        **{switch: bool(run[switch]) for switch in SWITCHES},
+        kept_logits_for_evaluation=run["kept"],
+        device="cuda",
+    )
 
 
-def test_the_bars_are_the_parts_of_each_phase() -> None:
-    card = cards.memory_calculator("gpt2-124m", 16, 1024, room="A100 40 GB", **TIGHT)
-    predicted = budget.memory(preset("gpt2-124m", drop_rate=0.0), 16, 1024, **TIGHT, device="cuda")
-    state, room = state_of(card), card.config["bytes"][card.values["room"]]
-    for i, phase in enumerate(_memory_forms.PHASES):
-        widths = [float(state[f"s{i}{j}@style"][6:-1]) for j in range(7)]
-        held = predicted.phases[phase] + predicted.slack_bytes
-        assert sum(widths) == pytest.approx(100 * held / room, abs=0.05)
-        assert state[f"size{i}"] == budget.readable_bytes(held)
-    assert predicted.phases == {name: sum(parts.values()) for name, parts in predicted.parts_by_phase().items()}
-    assert state["limit@style"] == "left:100.00%" and state["verdict"] == "It fits"
-    none_kept = state_of(card, kept=0)
-    assert none_kept["size3"] == "–" and none_kept["s30@style"] == "width:0.00%"
+def test_the_memory_is_the_budget_s_to_the_byte_over_a_grid() -> None:
+    """Each phase's parts, the peak and where it stands; in every switch, dropout and tied or untied heads."""
+    models = {name: preset(name, drop_rate=0.0) for name in ("course-small", "gpt2-124m", "opt-125m", "gpt2-1558m")}
+    models |= {"tiny": TINY, "book": preset("book-124m", drop_rate=0.1), "dropping": preset("opt-125m", drop_rate=0.1)}
+    card, js = cards.memory_calculator("gpt2-124m", 16, 1024, **TIGHT, models=models), script("memory")
+    settings = grid(card)
+    both = "(all, config) => all.map((v) => { const run = runAt(v, config); return [run, memory(run)]; })"
+    for values, (run, found) in zip(settings, js.call(both, settings, card.config), strict=True):
+        expected = predicted(run, models, list(models)[values["model"]])
+        phases = [[*parts.values()] for parts in expected.parts_by_phase().values()]
+        assert [phase["parts"] for phase in found["phases"] if phase] == phases, (values, run)
+        assert all(len(parts) == PARTS for parts in phases) and found["peak"] == expected.peak_bytes
+        assert js.call("(i) => PHASES[i]", found["phase"]) == expected.phase
+    assert len(settings) == 1344
 
 
-@pytest.mark.parametrize("drop_rate", [0.0, 0.1])
-def test_coefficients_give_every_moment_back(drop_rate: float) -> None:
-    models = {"tiny": replace(TINY, drop_rate=drop_rate), "opt": preset("opt-125m"), "book": preset("book-124m")}
-    found = _memory_forms.forms(models)
-    settings = [[[*map(int, m.split(","))] for m in s.split(";")] for s in found["moments"].split("|")]
-    for row, config in enumerate(models.values()):
-        for setting, switch in zip(settings, _memory_forms.switches(), strict=True):
-            for B, T in ((1, 1), (3, 17), (256, 1), (257, 1), (41, 70)):
-                expected = moments(_memory_forms._run(config, B, T, **switch))
-                for moment, (phase, *pairs) in zip(expected, setting, strict=True):
-                    parts = dict.fromkeys(range(4), 0)
-                    for slot, place in zip(pairs[::2], pairs[1::2], strict=True):
-                        parts[slot // 5] += found["numbers"][row][place] * _memory_forms.monomials(B, T)[slot % 5]
-                    assert _memory_forms.PHASES[phase] == moment.phase
-                    assert [*parts.values()] == [getattr(moment, part) for part in _memory_forms.PARTS]
+def test_the_advice_is_that_of_fits() -> None:
+    """What each change alone comes to, and which of them together are enough."""
+    js, card, verdicts = script("memory"), cards.memory_calculator(), set()
+    models = {name: preset(name, drop_rate=0.0) for name in card.config["models"]}
+    ask = """(run, room) => [CHANGES.map((change) => memory(change[2](run, room)).peak), together(run, room)]"""
+    all_off = [_run(card, "gpt2-124m", 64, "float32", NONE_ON, kept) for kept in (10**8, 0)]
+    fitted = [budget.fits(predicted(run, models, "gpt2-124m"), 2) for run in all_off]
+    names = [change.what for fit in fitted for change in fit.changes]
+    assert len(names) == js.call("() => CHANGES.length") == 6
+    switchings = itertools.product((False, True), repeat=3)
+    for (name, batch, room), on in itertools.product(
+        (("gpt2-355m", 64, 14), ("gpt2-1558m", 16, 14), ("opt-125m", 12, 14), ("gpt2-774m", 512, 79)), switchings
+    ):
+        run = _run(card, name, batch, "float32", dict(zip(SWITCHES, on, strict=True)), 30_000)
+        fit = budget.fits(predicted(run, models, name), room * GIB)
+        peaks, together = js.call(ask, run, room * GIB)
+        if not fit.fits:
+            assert [peak for peak in peaks if peak < fit.peak_bytes] == [change.peak_bytes for change in fit.changes]
+            assert [names[k] for k in together] == list(fit.together)
+        verdicts.add((fit.fits, bool(fit.together)))
+    assert verdicts == {(True, False), (False, True), (False, False)}
 
 
-def test_what_is_no_sum_of_the_monomials_is_refused() -> None:
-    values = np.array([[B * B] for B, _ in _memory_forms.POINTS], dtype=np.int64)
-    with pytest.raises(ValueError, match="no sum of whole multiples"):
-        _memory_forms.coefficients(values)
+def _run(card: Card, name: str, batch: int, precision: str, switches: dict, kept: int) -> dict:
+    model = card.config["models"][name]
+    return model | {"B": batch, "T": 1024, "precision": precision, "optimizer": "adamw", "kept": kept} | switches
 
 
-def test_activations_are_those_of_the_listed_tensors() -> None:
-    for gradient_checkpointing in (False, True):
-        for chunked in (False, True):
-            predicted = budget.memory(TINY, 5, gradient_checkpointing=gradient_checkpointing, chunked_loss=chunked)
-            listed = sum(t.n_bytes for t in predicted.tensors if t.name != "log-probabilities")
-            assert predicted.activations_bytes == listed
-
-
-def test_a_model_with_a_short_context_shortens_the_row_and_says_so() -> None:
-    state = state_of(cards.memory_calculator(), model=0)
-    assert state["tokens_text"] == "128 tokens, its longest" and "rows of 128 tokens" in state["summary"]
-    own = cards.memory_calculator("mine", 7, 61, models={"mine": TINY}, rooms={"desk": GIB}, room="desk")
-    predicted = budget.memory(TINY, 7, 61, device="cuda")
-    assert state_of(own)["peak@data-bytes"] == str(predicted.peak_bytes) and own.config["context"] == [70]
+def test_the_texts_of_the_memory_calculator() -> None:
+    js, card = script("memory"), cards.memory_calculator("gpt2-124m", 16, 1024, room="A100 40 GB", **TIGHT)
+    start = first_positions(card)
+    fits, too_much, short = js.states([start, start | {"room": 0}, start | {"model": 0, "kept": 0}], card.config)
+    assert fits["verdict"] == "It fits" and fits["limit@style"] == "left:100.00%" and fits["summary"] == card.sentence
+    expected = budget.memory(preset("gpt2-124m", drop_rate=0.0), 16, 1024, **TIGHT, device="cuda")
+    for i, (phase, held) in enumerate(expected.phases.items()):
+        whole = sum(float(fits[f"s{i}{j}@style"][6:-1]) for j in range(PARTS + 1))
+        n_bytes = held + expected.slack_bytes
+        assert whole == pytest.approx(100 * n_bytes / card.config["rooms"]["A100 40 GB"], abs=0.05)
+        assert fits[f"size{i}"] == budget.readable_bytes(n_bytes) and (phase, fits[f"size{i}"]) in card.table
+    assert (too_much["verdict"], too_much["sign"], too_much["frame@class"]) == (
+        "It does not fit",
+        "✗",
+        "mc-card mc-bad",
+    )
+    assert too_much["enough"].startswith("✗ Change, the cheapest first: ")
+    assert "sequence" in too_much["then3"] and too_much["then0"] == "no effect"
+    assert short["tokens_text"] == "128 tokens, its longest" and "of 128 tokens" in short["summary"]
+    assert (short["size3"], short["s30@style"]) == ("–", "width:0.00%")
 
 
 @pytest.mark.parametrize(
@@ -119,11 +135,11 @@ def test_a_model_with_a_short_context_shortens_the_row_and_says_so() -> None:
         ({"context_length": 2049}, r"context_length must be a whole number in \[1, 2048\], got 2049"),
         ({"precision": "float8"}, "precision must be one of float32"),
         ({"optimizer": "adam"}, "optimizer must be one of adamw"),
-        ({"fused_attention": 1}, "fused attention must be True or False, got 1"),
+        ({"fused_attention": 1}, "fused_attention must be True or False, got 1"),
         ({"kept_logits_for_evaluation": -1}, "kept_logits_for_evaluation"),
         ({"room": "V100"}, "room must be one of T4 16 GB"),
         ({"rooms": {}}, "rooms must have 1 to 6 names"),
-        ({"rooms": {"T4 16 GB": 1.5}}, "must be a whole number of bytes"),
+        ({"rooms": {"T4 16 GB": 1.5}}, "must be a whole number"),
         ({"models": {"opt-125m": 3}}, "must be a GPTConfig"),
     ],
 )
@@ -132,18 +148,24 @@ def test_the_memory_calculator_refuses(wrong: dict, said: str) -> None:
         cards.memory_calculator(**wrong)
 
 
-def test_the_cost_s_first_picture_is_the_budget_s() -> None:
-    card = cards.cost_calculator(54e6, 3000, 1.2, watts=70, speeds={"this machine": 1234.5})
-    state, taken = state_of(card), budget.cost(54e6, 3000, 1.2, watts=70)  # five hours, six of money, 350 watt-hours
-    assert float(state["time@data-hours"]) == taken.hours == 5
-    assert float(state["cost@data-money"]) == taken.money == pytest.approx(6)
-    assert float(state["energy@data-kwh"]) == taken.kwh and state["energy"] == "0.35 kWh"
-    assert (state["verdict"], state["sessions"], state["cost"]) == ("Too long", "2 × 4.0 hours", "R$ 6.00")
-    assert state["enough"] == (
-        "✗ Change one: read at most 43.2 million tokens, or reach 3,750 tokens/s, 1.25 times this speed, "
-        "or save, and go on over 2 sessions."
-    )
-    assert state["t1"] == "✗ 12 hours" and 1234.5 in card.config["stops"]["rate"]
+def test_the_cost_is_the_budget_s_over_a_grid() -> None:
+    card, js = cost_card(), script("calculator")
+    n = {name: len(stops) for name, stops in js.call("stopsOf", card.config).items()}
+    settings = [{name: (7 * i + i * i * k) % m for k, (name, m) in enumerate(n.items())} for i in range(600)]
+    settings += [{name: last * (m - 1) for name, m in n.items()} for last in (0, 1)]
+    both = "(all, config) => all.map((v) => { const run = runAt(v, config); return [run, costOf(run)]; })"
+    verdicts = set()
+    for (run, found), state in zip(js.call(both, settings, card.config), js.states(settings, card.config), strict=True):
+        taken = budget.cost(run["tokens"], run["rate"], run["price"], run["watts"])
+        assert found["hours"] == pytest.approx(taken.hours, rel=1e-12)
+        assert found["cost"] == pytest.approx(taken.money, rel=1e-12)
+        assert found["kwh"] is None if taken.kwh is None else found["kwh"] == pytest.approx(taken.kwh, rel=1e-12)
+        late, dear = taken.hours > run["hours"], run["money"] is not None and taken.money > run["money"]
+        said = ["It fits", "Too expensive", "Too long", "Too long and too expensive"][2 * late + dear]
+        assert state["verdict"] == said and state["time"] == budget.readable_time(3600 * taken.hours)
+        assert (state["sign"] == "✗") == ("bc-bad" in state["frame@class"]) == (said != "It fits")
+        verdicts.add(said)
+    assert len(verdicts) == 4
 
 
 @pytest.mark.parametrize(
@@ -152,39 +174,41 @@ def test_the_cost_s_first_picture_is_the_budget_s() -> None:
         ({}, "It fits", "✓ Nothing has to change: 3.0 hours and R$ 7.00 stay."),
         ({"hours_available": 0.5}, "Too long", "or save, and go on over 2 sessions."),
         ({"money_available": 1}, "Too expensive", "or pay at most R$ 1.00 an hour."),
-        (
-            {"hours_available": 0.5, "money_available": 1},
-            "Too long and too expensive",
-            "read at most 12 million tokens",
-        ),
+        ({"hours_available": 0.5, "money_available": 1}, "Too long and too expensive", "at most 12 million tokens"),
     ],
 )
 def test_time_and_money_run_out(moved: dict, verdict: str, way: str) -> None:
-    card = cards.cost_calculator(36e6, 10_000, 3, **{"money_available": 10} | moved)
-    state = state_of(card)
-    assert state["verdict"] == verdict and way in state["enough"]
-    assert ("bc-bad" in state["frame@class"]) == (state["sign"] == "✗") == (verdict != "It fits")
+    card = cards.cost_calculator(36e6, 10_000, 3, **{"money_available": 10} | moved)  # an hour, three of money
+    (state,) = script("calculator").states([first_positions(card)], card.config)
+    assert state["verdict"] == verdict and way in state["enough"] and state["summary"] == card.sentence
 
 
-@pytest.mark.parametrize("name", ["n_tokens", "tokens_per_s", "price_per_hour"])
-def test_what_it_says_to_change_is_just_enough(name: str) -> None:
+def test_what_it_says_to_change_is_just_enough() -> None:
     """Slow oracle: `budget.cost` of the changed run stands on the limit."""
-    given = {"n_tokens": 2.5e9, "tokens_per_s": 12_525.0, "price_per_hour": 8.5}
-    plan = _cost_state.Plan(*given.values(), None, 4.0, 200.0)
-    tightest = min(plan.hours, plan.paid_hours)
-    if name == "price_per_hour":
-        given[name] = 200 / plan.cost.hours
-        assert budget.cost(**given).money == pytest.approx(200)
-        return
-    of = {"n_tokens": _cost_state._tokens, "tokens_per_s": _cost_state._speed}
-    assert budget.cost(**given | {name: of[name](plan, tightest)}).hours == pytest.approx(tightest)
+    js, run = script("calculator"), asdict(budget.cost(2.5e9, 12_525, 8.5)) | {"tokens": 2.5e9, "rate": 12_525}
+    hours = 200 / 8.5  # that the money pays for
+    n_tokens, speed = js.call("tokensIn", run, hours), js.call("speedIn", run, hours)
+    assert budget.cost(n_tokens, 12_525, 8.5).money == pytest.approx(200)
+    assert budget.cost(2.5e9, speed, 8.5).money == pytest.approx(200)
+
+
+def test_five_hours_in_numbers() -> None:
+    card = cards.cost_calculator(54e6, 3000, 1.2, watts=70, speeds={"this machine": 1234.5})
+    (state,) = script("calculator").states([first_positions(card)], card.config)
+    assert (state["time"], state["cost"], state["energy"], state["sessions"]) == (
+        "5.0 hours", "R$ 6.00", "0.35 kWh", "2 × 4.0 hours",
+    )  # fmt: skip
+    assert state["enough"] == (
+        "✗ Change one: read at most 43.2 million tokens, or reach 3,750 tokens/s, 1.25 times this speed, "
+        "or save, and go on over 2 sessions."
+    )
+    assert state["t1"] == "✗ 12 hours" and ("this machine", "1,234", "12 hours") in card.table
 
 
 def test_stops_are_round_and_hold_the_exact_numbers() -> None:
-    stops = _cost_calculator.scale(_cost_calculator.PRICE, 2.345)
-    assert stops[0] == 0.1 and stops[-1] == 1000 and 2.345 in stops and 1.5 in stops
+    stops = script("calculator").call("roundSteps", [0.1, 1000], [2.345])
+    assert stops[0] == 0.1 and stops[-1] == 1000 and 2.345 in stops and 1.5 in stops and 1.2 in stops
     assert stops == sorted(set(stops)) and len(stops) == 4 * 24 + 2
-    assert [*_cost_calculator.A100_SPEEDS.values()] == [12_525, 142_156]
 
 
 @pytest.mark.parametrize(
@@ -205,10 +229,3 @@ def test_stops_are_round_and_hold_the_exact_numbers() -> None:
 def test_the_cost_calculator_refuses(wrong: dict, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         cards.cost_calculator(**wrong)
-
-
-def test_every_change_of_the_budget_has_its_twin() -> None:
-    """memory.js makes the changes by their place."""
-    assert [what for what, _, _ in CHANGES] == _memory_calculator.memory_calculator().config["changes"]
-    script = (ASSETS / "memory.js").read_text(encoding="utf-8")
-    assert script.partition("const CHANGES = [")[2].partition("\n];")[0].count("\n  (run") == len(CHANGES)

@@ -1,4 +1,4 @@
-"""The card for any prompt: what it feeds to the sampling card, without a browser."""
+"""The card for any prompt: what the model in the kernel is read with, and what the page is told of it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ import torch
 from torch import Tensor
 
 from helpers.classroom import cards
-from helpers.classroom.cards import _next_token
-from helpers.classroom.cards._sampling import sampling_config
 from helpers.gpt import GPT, GPTConfig, gpt2
 from tests.cards import BreakableModel
 
@@ -30,122 +28,106 @@ def model(table: Tensor):  # a model of 50,257 scores that depend on the last to
     return lambda token_ids: table[token_ids % 7]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def gpt() -> GPT:
-    config = GPTConfig(vocab_size=V, context_length=5, emb_dim=10, n_heads=2, n_layers=1, drop_rate=0.9)
-    return GPT(config).train()
+    torch.manual_seed(1)
+    return GPT(GPTConfig(vocab_size=V, context_length=5, emb_dim=10, n_heads=2, n_layers=1, drop_rate=0.9)).train()
 
 
-def fed(card: _next_token.NextToken) -> dict:
+def told(card: object) -> dict:
     return json.loads(html.unescape(re.search(r'data-config="([^"]*)"', card.feed.value)[1]))
 
 
-def test_only_the_last_position_of_what_fits_is_read(gpt: GPT) -> None:
+def exactly(gpt: GPT, prompt: str) -> Tensor:
+    """(V,) by one whole forward pass over what fits."""
+    anew = copy.deepcopy(gpt).eval()
     with torch.no_grad():
-        exact = gpt.eval()(torch.tensor([[3, 4, 5, 6, 7]]))[0, -1]
-    gpt.train()
-    assert _next_token.Reader(gpt).logits([1, 2, 3, 4, 5, 6, 7]) == pytest.approx(exact, abs=1e-5)
+        return anew(torch.tensor([gpt2().encode(prompt)[-5:]]))[0, -1]
+
+
+def test_every_prompt_has_the_scores_of_a_whole_forward_pass(gpt: GPT) -> None:
+    card, n_read = cards.next_token(gpt, "one two"), []
+    gpt.blocks[0].register_forward_hook(lambda _module, inputs, _out: n_read.append(inputs[0].shape[1]))
+    for prompt in ("one two three", "one two three four", "one two nine", "a b c d e", "a b c d e f"):
+        card.lines[0].value = prompt
+        torch.testing.assert_close(card.logits, exactly(gpt, prompt), atol=1e-5, rtol=1e-5)
+    assert n_read[::2] == [1, 1, 3, 5, 5], (
+        "every other call is the exact one: only the rest is read, a window that slides is new"
+    )
     assert gpt.training, "left in the mode it was in"
-    with pytest.raises(ValueError, match="at least one token"):
-        _next_token.Reader(gpt).logits([])
 
 
 def test_a_plain_function_and_a_gpt_give_the_same(gpt: GPT) -> None:
     gpt.eval()
-    as_function = _next_token.Reader(lambda ids: gpt(ids)).logits([9, 8])
-    assert _next_token.Reader(gpt).logits([9, 8]) == pytest.approx(as_function, abs=1e-6)
-    gpt.train()
-
-
-def test_a_common_beginning_is_read_once_and_the_scores_stay_the_same(gpt: GPT) -> None:
-    gpt.eval()
-    reader, seen = _next_token.Reader(gpt), []
-    gpt.blocks[0].register_forward_hook(lambda _module, inputs, _out: seen.append(inputs[0].shape[1]))
-    texts = ([1, 2, 3], [1, 2, 3, 4], [1, 2, 9, 4], [1, 2, 9, 4], [7, 2], [1, 2, 3, 4, 5, 6], [2, 3, 4, 5, 6, 8])
-    for ids in texts:
-        with torch.no_grad():
-            exact = gpt(torch.tensor([ids[-5:]]))[0, -1]
-        assert reader.logits(list(ids)) == pytest.approx(exact, abs=1e-5)
-    assert seen[1::2] == [3, 1, 2, 1, 2, 5, 1 + 4]  # every other call is the exact one; a window that slides is new
-    gpt.blocks[0]._forward_hooks.clear()
-    gpt.train()
+    assert cards.next_token(gpt).logits == pytest.approx(cards.next_token(lambda ids: gpt(ids)).logits, abs=1e-6)
 
 
 def test_a_model_that_was_trained_meanwhile_is_read_anew(gpt: GPT) -> None:
-    trained = copy.deepcopy(gpt)
-    reader = _next_token.Reader(trained)
-    reader.logits([5, 6, 7])
+    card = cards.next_token(gpt, "one two")
     with torch.no_grad():
-        trained.blocks[0].attention.qkv.weight.mul_(3)
-    torch.testing.assert_close(reader.logits([5, 6, 8]), _next_token.Reader(trained).logits([5, 6, 8]))
+        gpt.blocks[0].attention.qkv.weight.mul_(3)
+    card.lines[0].value = "one two three"
+    torch.testing.assert_close(card.logits, exactly(gpt, "one two three"))
 
 
-def test_typing_feeds_the_scores_of_the_new_prompt(model, table: Tensor) -> None:
+def test_typing_tells_the_page_the_scores_of_the_new_prompt(model, table: Tensor) -> None:
     card = cards.next_token(model, "The captain")
     for prompt in ("Não é só um café", "☕ 🙂", "a <b>bold</b> \"word\" & 'more'", " "):
-        card.box.value = prompt
-        last = gpt2().encode(prompt)[-1]
-        assert fed(card) == sampling_config(table[last % 7], gpt2(), prompt=prompt)
-        assert f">{len(gpt2().encode(prompt))} token" in card.status.value
-    assert re.search(r'data-ms="[\d.]+"', card.feed.value)
+        card.lines[0].value = prompt
+        ids = gpt2().encode(prompt)
+        expected = cards.sampling(table[ids[-1] % 7], gpt2(), prompt=prompt).config
+        assert told(card).items() >= {name: expected[name] for name in ("steps", "groups", "names", "prompt")}.items()
+        assert told(card)["note"] == f"The prompt has {len(ids)} token{'s' * (len(ids) > 1)}." and told(card)["ms"] > 0
 
 
 def test_an_empty_prompt_becomes_a_message_and_the_last_card_stays(model) -> None:
     card = cards.next_token(model, "The captain")
     before = card.config
-    card.box.value = ""
-    assert "The prompt is empty" in card.status.value
-    assert fed(card)["error"].startswith("The prompt is empty") and fed(card)["logits"] == before["logits"]
-    card.box.value = "The"
-    assert fed(card)["error"] is None and "1 token<" in card.status.value
+    card.lines[0].value = ""
+    assert told(card)["error"].startswith("The prompt is empty") and told(card)["steps"] == before["steps"]
+    card.lines[0].value = "The"
+    assert told(card)["error"] is None and told(card)["prompt"] == "The"
     with pytest.raises(ValueError, match="empty"):
         cards.next_token(model, "")
 
 
 def test_too_long_a_prompt_is_read_from_its_end_and_the_card_says_so(gpt: GPT) -> None:
     card = cards.next_token(gpt, "one two three four five")
-    assert "5 tokens" in card.status.value and "not seen" not in card.status.value
-    card.box.value = "zero one two three four five six"
-    assert "7 tokens: the model reads only the last 5, the first 2 are not seen" in card.status.value
-    six = gpt2().encode("zero one two three four five six")[-5:]
-    expected = sampling_config(_next_token.Reader(gpt).logits(six), gpt2())["logits"]
-    assert fed(card)["logits"] == pytest.approx(expected, abs=1e-5)
-    assert fed(card)["error"] is None
-    card.box.value = "word " * 50
-    assert len(fed(card)["prompt"]) == 60 and fed(card)["prompt"].startswith("…")
+    assert card.config["note"] == "The prompt has 5 tokens."
+    card.lines[0].value = "word " * 50
+    assert told(card)["note"] == "The prompt has 51 tokens: the model reads only the last 5, the first 46 are not seen."
+    assert len(told(card)["prompt"]) == 60 and told(card)["prompt"].startswith("…") and told(card)["error"] is None
 
 
 def test_an_error_of_the_model_is_shown(table: Tensor) -> None:
     model = BreakableModel(lambda token_ids: table[token_ids % 7])
     card = cards.next_token(model)
     model.error = RuntimeError("no <memory> left")
-    card.box.value = "another"
-    assert fed(card)["error"] == (
-        "The model failed: RuntimeError: no <memory> left. Below: the last prompt that worked."
+    card.lines[0].value = "another"
+    assert (
+        told(card)["error"] == "The model failed: RuntimeError: no <memory> left. Below: the last prompt that worked."
     )
     with pytest.raises(ValueError, match=r"50,257 tokens, got scores of shape \(11,\)"):
         cards.next_token(lambda ids: torch.zeros(*ids.shape, 11))
 
 
-def test_a_small_model_runs_on_one_thread_and_the_setting_comes_back(gpt: GPT) -> None:
-    before = torch.get_num_threads()
+def test_a_small_model_runs_on_one_thread_and_the_setting_comes_back(table: Tensor) -> None:
+    seen, before = [], torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        with _next_token.quickly(gpt):
-            assert torch.get_num_threads() == 1
-        with pytest.raises(RuntimeError), _next_token.quickly(gpt):
-            raise RuntimeError
-        assert torch.get_num_threads() == 2
+        card = cards.next_token(lambda ids: seen.append(torch.get_num_threads()) or table[ids % 7])
+        card.lines[0].value = "another"
+        assert seen[-1] == 1 and torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
 
 
-def test_the_card_displays_and_describes_itself(model, capsys: pytest.CaptureFixture) -> None:
+def test_it_is_told_wherever_it_is_displayed(model, capsys: pytest.CaptureFixture) -> None:
     card = cards.next_token(model)
-    assert repr(card).startswith("next token: After “The captain”")
-    card._ipython_display_()  # outside IPython, display prints the plain texts
-    card._ipython_display_()
+    assert "After “The captain”, the top-1 token is" in repr(card)
+    for _ in range(2):
+        card._ipython_display_()  # outside IPython, display prints the plain texts
     first, second = card.card_ids
-    assert re.fullmatch(r"sampling-\d+", first) and first != second
-    card.box.value = "A word"
-    assert f'data-feed="{first} {second}"' in card.feed.value
+    card.lines[0].value = "A word"
+    assert re.fullmatch(r"sampling-\d+", first) and f'data-feed="{first} {second}"' in card.feed.value
+    assert "After “A word”" in repr(card), "shown again it shows what was typed"

@@ -12,12 +12,10 @@ import torch
 from helpers import runtime
 from helpers.gpt import GPTConfig, TrainConfig
 from helpers.labs import budget, pretrain
-from helpers.labs.pretrain._forecast import forecast
-from helpers.labs.pretrain._plan import Plan
 
 CPU = torch.device("cpu")
 MODEL = GPTConfig(50257, 32, 16, 2, 2)
-PLAN = Plan(MODEL, TrainConfig(4), batch_size=6)
+PLAN = pretrain.Plan(MODEL, TrainConfig(4), batch_size=6)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -26,25 +24,29 @@ def test_the_memory_of_the_machine():
     assert runtime.memory_bytes(CPU) == 1024 * int(total.split()[1])
 
 
-def test_the_memory_of_a_card_and_of_what_is_not_known(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: type("Card", (), {"total_memory": 77}))
+def test_the_memory_of_a_gpu_and_of_what_is_not_known(monkeypatch):
+    monkeypatch.setattr(
+        torch.cuda, "get_device_properties", lambda device: type("Properties", (), {"total_memory": 77})
+    )
     assert runtime.memory_bytes(torch.device("cuda")) == 77
-    assert runtime.memory_bytes(torch.device("mps")) is None and forecast(PLAN, torch.device("mps")) is None
+    assert (
+        runtime.memory_bytes(torch.device("mps")) is None and pretrain.plan.forecast(PLAN, torch.device("mps")) is None
+    )
     monkeypatch.delattr("os.sysconf_names")
-    assert runtime.memory_bytes(CPU) is None and forecast(PLAN, CPU) is None
+    assert runtime.memory_bytes(CPU) is None and pretrain.plan.forecast(PLAN, CPU) is None
 
 
-@pytest.mark.parametrize("micro, n_workers, rows", [(None, 1, 6), (4, 1, 4), (None, 4, 2), (4, 4, 2), (1, 2, 1)])
-def test_what_goes_through_at_once_counts(micro, n_workers, rows, monkeypatch):
+@pytest.mark.parametrize("micro, world_size, rows", [(None, 1, 6), (4, 1, 4), (None, 4, 2), (4, 4, 2), (1, 2, 1)])
+def test_what_goes_through_at_once_counts(micro, world_size, rows, monkeypatch):
     monkeypatch.setattr(runtime, "memory_bytes", lambda device: 2**40)
     plan = replace(
         PLAN, train=replace(PLAN.train, micro_batch_size=micro, precision="bfloat16"), gradient_checkpointing=True
     )
-    found = forecast(plan, CPU, n_workers)
+    found = pretrain.plan.forecast(plan, CPU, world_size)
     assert found.peak_bytes == budget.memory(MODEL, rows, precision="bfloat16", gradient_checkpointing=True).peak_bytes
-    assert found.fits and found.available_bytes == 2**40 // n_workers
-    on_a_card = forecast(plan, torch.device("cuda"), n_workers)
-    assert on_a_card.available_bytes == 2**40, "each worker has a card of its own"
+    assert found.fits and found.available_bytes == 2**40 // world_size
+    on_a_gpu = pretrain.plan.forecast(plan, torch.device("cuda"), world_size)
+    assert on_a_gpu.available_bytes == 2**40, "each rank has a GPU of its own"
 
 
 @pytest.mark.parametrize(

@@ -197,14 +197,6 @@ def misshapen(rng: random.Random, data: bytes) -> bytes:
 
 
 @fuzz
-@given(st.sampled_from(FILES), st.integers(0, 2**31))
-def test_one_flipped_bit_anywhere(victim, name, bit):
-    flipped = bytearray(victim.good[name])
-    flipped[bit // 8 % len(flipped)] ^= 1 << bit % 8
-    victim.refuses({name: bytes(flipped)})
-
-
-@fuzz
 @given(st.sampled_from(FILES), st.integers(0, 2**31), st.binary(max_size=40))
 def test_truncated_and_perhaps_continued_with_something_else(victim, name, at, tail):
     data = victim.good[name]
@@ -416,17 +408,6 @@ def test_a_header_that_promises_too_much_costs_no_memory(victim):
     )
     assert "a header of 100000000 bytes, 2 left" in reason
     assert time.perf_counter() - started < 5
-
-
-def test_a_header_whose_length_begins_like_a_pickle_is_no_pickle(tmp_path):
-    """A length of 0x80 modulo 256: the file then begins with the byte that begins a pickle."""
-    for n in range(1, 600):
-        state = checkpoint.RunState(1, {"w" * n: torch.ones(1)})
-        path = checkpoint.save(tmp_path, state)
-        if (path / "model.safetensors").read_bytes()[0] == 0x80:
-            break
-    assert (path / "model.safetensors").read_bytes()[0] == 0x80
-    checkpoint.verify(path)
 
 
 def test_no_module_of_the_package_can_unpickle():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -143,6 +144,7 @@ def test_the_ways_in_which_it_was_published(how, tmp_path):
             state["transformer.h.2.attn.masked_bias"] = torch.tensor(-1e4)
         elif how == "with the tied head":
             state["lm_head.weight"] = state["transformer.wte.weight"].clone()
+            (tmp_path / "model.safetensors.index.json").write_text("no index")  # a whole file goes before shards
         else:
             path.unlink()
             state = {name.removeprefix("model."): value for name, value in state.items()}
@@ -177,12 +179,21 @@ def test_every_discrepancy_is_named_at_once(tmp_path):
     assert f"transformer.wpe.weight is ({T + 2}, {C}), expected ({T}, {C})" in said
 
 
-def test_a_matrix_that_lies_the_other_way_is_misshapen(tmp_path):
-    def change(state):
-        state["transformer.h.0.attn.c_attn.weight"] = state["transformer.h.0.attn.c_attn.weight"].T
-
-    with pytest.raises(ValueError, match=rf"c_attn.weight is \({3 * C}, {C}\), expected \({C}, {3 * C}\)"):
-        weights.load(published(tmp_path, change))
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        (lambda w: w.T, rf"c_attn.weight is \({3 * C}, {C}\), expected \({C}, {3 * C}\)"),
+        (lambda w: w.to(torch.int64), "not of floating point: transformer.h.0.attn.c_attn.weight is I64"),
+        (lambda w: w * math.nan, "c_attn.weight holds NaN or infinity"),
+        (lambda w: w / 0, "c_attn.weight holds NaN or infinity"),
+        (lambda w: w.double() * 1e300, "too large for torch.float32"),
+    ],
+)
+def test_a_matrix_that_is_no_weight(tmp_path, changed, says):
+    """Transposed, of integers, or with what no model computes with."""
+    name = "transformer.h.0.attn.c_attn.weight"
+    with pytest.raises(ValueError, match=says):
+        weights.load(published(tmp_path, lambda state: state.update({name: changed(state[name])})))
 
 
 def test_a_head_that_contradicts_the_config(tmp_path):
@@ -202,6 +213,9 @@ def test_a_head_that_contradicts_the_config(tmp_path):
         ({"vocab_size": V + 1}, rf"wte.weight is \({V}, {C}\), expected \({V + 1}, {C}\)"),
         ({"n_head": 5}, "multiple of n_heads"),
         ({"n_embd": None}, "must give n_embd as a whole number, got None"),
+        ({"n_layer": True}, "must give n_layer as a whole number, got True"),
+        ({"n_layer": 10**9}, "says 1000000000 blocks, the file has"),
+        ({"tie_word_embeddings": "yes"}, "true or false, got 'yes'"),
     ],
 )
 def test_refuses_configs(changes, says, tmp_path):
@@ -264,7 +278,7 @@ def test_saving_refuses_and_leaves_nothing(tmp_path, monkeypatch):
         weights.save(model, tmp_path / "a", "opt")
     with pytest.raises(ValueError, match="save it as 'opt'"):
         weights.save(GPT(GPTConfig(V, T, C, H, L, position_offset=2)), tmp_path / "a")
-    monkeypatch.setattr("helpers.storage.weights._save.save_file", lambda *a, **k: 1 / 0)
+    monkeypatch.setattr("os.fsync", lambda descriptor: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         weights.save(model, tmp_path / "a")
     assert not list(tmp_path.iterdir())

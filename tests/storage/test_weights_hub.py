@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import huggingface_hub
 import pytest
@@ -27,7 +28,7 @@ class Hub(BaseHTTPRequestHandler):
     stated: dict[str, bytes]  # what the sums are of
     break_after: int | None
     log: list[tuple[str, str, str | None]]
-    gone = False  # after a break nobody answers any more
+    dies = gone = False  # after a break nobody answers any more
 
     def log_message(self, *args: object) -> None:
         pass
@@ -45,20 +46,27 @@ class Hub(BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         self.log.append((self.command, path, self.headers.get("Range")))
         if path.startswith(f"/api/models/{REPOSITORY}"):
-            self._send(200, json.dumps(self._info()).encode(), {"Content-Type": "application/json"}, body)
+            said = self._tree() if "/tree/" in path else self._info()
+            self._send(200, json.dumps(said).encode(), {"Content-Type": "application/json"}, body)
         elif path.startswith(f"/{REPOSITORY}/resolve/{COMMIT}/") and (name := path.rpartition("/")[2]) in self.files:
             self._file(name, body)
         else:
             self._send(404, b"", {"X-Error-Code": "RepoNotFound"}, body)
 
     def _info(self) -> dict:
-        siblings = []
-        for name, content in self.stated.items():
-            entry = {"rfilename": name, "size": len(content), "blobId": git_sha1(content)}
-            if name in LARGE:
-                entry["lfs"] = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 130}
-            siblings.append(entry)
+        siblings = [{"rfilename": name} for name in self.files]
         return {"id": REPOSITORY, "modelId": REPOSITORY, "sha": COMMIT, "siblings": siblings, "tags": []}
+
+    def _tree(self) -> list[dict]:
+        """What newer editions of the library ask for instead."""
+        entries = []
+        for name, content in self.files.items():
+            entry = {"type": "file", "path": name, "size": len(content), "oid": git_sha1(self.stated[name])}
+            if name in LARGE:
+                oid = hashlib.sha256(self.stated[name]).hexdigest()
+                entry["lfs"] = {"oid": oid, "size": len(content), "pointerSize": 130}
+            entries.append(entry)
+        return entries
 
     def _file(self, name: str, body: bool) -> None:
         content, status, headers = self.files[name], 200, {}
@@ -80,7 +88,7 @@ class Hub(BaseHTTPRequestHandler):
         if body and self.break_after is not None and len(content) > self.break_after:
             self.wfile.write(content[: self.break_after])
             self.close_connection = True
-            type(self).gone = True
+            type(self).break_after, type(self).gone = None, self.dies
         elif body:
             self.wfile.write(content)
 
@@ -111,35 +119,44 @@ def hub(files, monkeypatch) -> Iterator[type[Hub]]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Own)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
-    endpoint = f"http://127.0.0.1:{server.server_port}"
-    template = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
-    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", endpoint)
-    monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    Own.endpoint = f"http://127.0.0.1:{server.server_port}"
     Own.close = lambda: (server.shutdown(), server.server_close())
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)  # this one is on this machine
     yield Own
     server.shutdown()
     server.server_close()
 
 
+def fetch(hub: type[Hub], cache: Path, name: str = REPOSITORY) -> Path:
+    return weights.fetch(name, cache=cache, endpoint=hub.endpoint)
+
+
 def test_fetched_once_and_loaded(hub, tmp_path):
-    folder = weights.fetch(REPOSITORY, cache=tmp_path)
+    folder = fetch(hub, tmp_path)
     assert sorted(p.name for p in folder.iterdir()) == ["config.json", "merges.txt", "model.safetensors"]
-    assert weights.load(folder).config.vocab_size == 53
+    assert weights.load(folder).config.vocab_size == 53 and weights.check_sums(folder) == 3
     hub.log.clear()
-    assert weights.fetch(REPOSITORY, cache=tmp_path) == folder
+    assert fetch(hub, tmp_path) == folder
     assert not [entry for entry in hub.log if entry[0] == "GET" and "resolve" in entry[1]], "nothing came twice"
 
 
-def test_a_broken_download_goes_on_where_it_stopped(hub, tmp_path):
+def test_a_broken_download_goes_on_where_it_stopped(hub, tmp_path, monkeypatch):
+    monkeypatch.setattr(huggingface_hub.file_download.time, "sleep", lambda seconds: None)  # its waits between tries
+    monkeypatch.setattr(huggingface_hub.constants, "DOWNLOAD_CHUNK_SIZE", 1000)
     hub.break_after = 20_000
-    with pytest.raises(ConnectionError, match=r"model\.safetensors: 20,000 of .* goes on where it stopped"):
-        weights.fetch(REPOSITORY, cache=tmp_path)
-    hub.break_after, hub.gone = None, False
-    hub.log.clear()
-    folder = weights.fetch(REPOSITORY, cache=tmp_path)
+    folder = fetch(hub, tmp_path)
     ranges = [entry[2] for entry in hub.log if entry[0] == "GET" and entry[1].endswith("model.safetensors")]
-    assert ranges == ["bytes=20000-"], "what came is kept"
+    assert ranges == [None, "bytes=20000-"], "what came is kept"
     assert (folder / "model.safetensors").read_bytes() == hub.files["model.safetensors"]
+
+
+def test_a_hub_that_goes_away_in_the_middle(hub, tmp_path, monkeypatch):
+    monkeypatch.setattr(huggingface_hub.file_download.time, "sleep", lambda seconds: None)
+    hub.break_after, hub.dies = 20_000, True
+    with pytest.raises(ConnectionError, match="Call again: files that are whole are kept"):
+        fetch(hub, tmp_path)
+    hub.gone = False
+    assert weights.load(fetch(hub, tmp_path)).config.vocab_size == 53
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "merges.txt"])
@@ -148,33 +165,36 @@ def test_an_altered_file_is_refused_and_removed(hub, tmp_path, name):
     content[-1] ^= 1
     hub.files[name] = bytes(content)
     with pytest.raises(ValueError, match=rf"{name.replace('.', '[.]')} is not what the hub states"):
-        weights.fetch(REPOSITORY, cache=tmp_path)
+        fetch(hub, tmp_path)
     hub.files[name] = hub.stated[name]
-    folder = weights.fetch(REPOSITORY, cache=tmp_path)
+    folder = fetch(hub, tmp_path)
     assert (folder / name).read_bytes() == hub.stated[name]
 
 
 def test_without_a_network_the_cache_serves(hub, tmp_path):
-    folder = weights.fetch(REPOSITORY, cache=tmp_path)
+    folder = fetch(hub, tmp_path)
     hub.close()
-    assert weights.fetch(REPOSITORY, cache=tmp_path) == folder
-    with pytest.raises(ConnectionError, match="not fetched before: fetch it where there is a network"):
-        weights.fetch(REPOSITORY, cache=tmp_path / "other")
+    assert fetch(hub, tmp_path) == folder
+    with pytest.raises(ConnectionError, match="or fetch it where there is a network"):
+        fetch(hub, tmp_path / "other")
 
 
 def test_what_is_not_there(hub, tmp_path):
     with pytest.raises(ValueError, match="no open model 'someone/else'"):
-        weights.fetch("someone/else", cache=tmp_path)
+        fetch(hub, tmp_path, "someone/else")
     with pytest.raises(ValueError, match=r"gpt2-124m, .*owner/name"):
-        weights.fetch("gpt5", cache=tmp_path)
-    del hub.stated["model.safetensors"], hub.stated["pytorch_model.bin"]
+        fetch(hub, tmp_path, "gpt5")
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError):
+        fetch(hub, tmp_path / "file")
+    del hub.files["model.safetensors"], hub.files["pytorch_model.bin"]
     with pytest.raises(ValueError, match="holds no model"):
-        weights.fetch(REPOSITORY, cache=tmp_path)
+        fetch(hub, tmp_path)
 
 
 def test_the_old_format_is_taken_where_there_is_no_other(hub, tmp_path):
-    del hub.stated["model.safetensors"]
-    assert (weights.fetch(REPOSITORY, cache=tmp_path) / "pytorch_model.bin").exists()
+    del hub.files["model.safetensors"]
+    assert (fetch(hub, tmp_path) / "pytorch_model.bin").exists()
 
 
 def test_without_the_library(monkeypatch, tmp_path):

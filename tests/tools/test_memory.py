@@ -1,4 +1,4 @@
-"""The memory tool: fresh processes measure what was predicted, and the record says on which machine."""
+"""The memory part of the benchmark: fresh processes measure what was predicted, and the record says where."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import platform
 
 import pytest
 import torch
-from helpers.labs.budget._memory import CPU_LIBRARIES
 
-from tools import memory as tool
+from helpers.labs import budget, speed
+from tools.bench import __main__ as bench
+from tools.bench import memory as tool
 
 TINY = {"vocab_size": 64, "context_length": 8, "emb_dim": 16, "n_layers": 1}
 SHORT = {"vocab_size": 4096, "context_length": 128, "n_layers": 2}
@@ -19,16 +20,20 @@ needs_glibc = pytest.mark.skipif(
 )
 
 
+def peak(setting: tool.Setting) -> int:
+    return tool.peak_of(setting, "cpu", tool.GIVES_BACK)
+
+
 @pytest.fixture(scope="module")
 def libraries_bytes() -> int:
     """What a first update takes where the model is next to nothing; a build of torch with CUDA loads more."""
-    return tool.run(tool.Setting("tiny", "1m", 1, TINY))
+    return peak(tool.Setting("tiny", "1m", 1, TINY))
 
 
 @needs_glibc
 @pytest.mark.skipif(torch.version.cuda is not None, reason="the prediction knows torch's build for CPUs")
 def test_libraries_take_what_was_assumed(libraries_bytes):
-    assert libraries_bytes == pytest.approx(CPU_LIBRARIES, rel=0.2)  # other versions of torch may take more or less
+    assert libraries_bytes == pytest.approx(budget.CPU_LIBRARIES, rel=0.2)  # other versions of torch may take more
 
 
 @needs_glibc
@@ -36,38 +41,38 @@ def test_libraries_take_what_was_assumed(libraries_bytes):
     "setting",
     [
         tool.Setting("short", "1m", 64, SHORT),
+        tool.Setting("short, dropout", "1m", 64, SHORT | {"drop_rate": 0.1}),
         tool.Setting("short, squares", "1m", 64, SHORT, chunked_loss=False, fused_attention=False),
     ],
 )
 def test_a_fresh_process_holds_what_was_predicted(setting, libraries_bytes):
     predicted = setting.predicted("cpu").tensors_bytes
-    assert predicted == pytest.approx(tool.run(setting) - libraries_bytes, rel=0.15)
+    assert predicted == pytest.approx(peak(setting) - libraries_bytes, rel=0.15)
     assert "MALLOC_MMAP_THRESHOLD_" not in os.environ
 
 
-def test_the_command_writes_a_record(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(tool, "run", lambda setting, device, give_back: 2**28 if give_back else 2**29)
+def test_the_command_measures_some_and_predicts_others_again(tmp_path, monkeypatch, capsys):
     path = tmp_path / "folder" / "record.json"
-    assert tool.main(["--only", "1M", "--output", str(path)]) == 0
-    record = json.loads(path.read_text(encoding="utf-8"))
-    assert record["machine"]["torch"] and record["machine"]["device"] == "cpu"
-    names = [row["name"] for row in record["rows"]]
-    assert "1M" in names and "124M" not in names
-    assert (record["rows"][0]["measured_bytes"], record["rows"][0]["measured_default_bytes"]) == (2**28, 2**29)
+    monkeypatch.setattr(speed, "run", lambda function, job, threads, environment: {
+        "status": "ok", "peak_bytes": 2**28 if environment else 2**29})  # fmt: skip
+    assert bench.main(["--only", "memory", "--settings", "1M", "--output", str(path)]) == 0
+    rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+    assert "1M" in [row["name"] for row in rows] and "124M" not in [row["name"] for row in rows]
+    assert (rows[0]["measured_bytes"], rows[0]["measured_default_bytes"]) == (2**28, 2**29)
+    assert rows[0]["torch"] == torch.__version__ and rows[0]["chip"] and rows[0]["date"] >= "2026"
     assert "farthest off" in capsys.readouterr().out
-    monkeypatch.delattr(tool, "run")
-    assert tool.main(["--recorded", "--output", str(path)]) == 0
-    assert json.loads(path.read_text(encoding="utf-8")) == record
+    monkeypatch.delattr(speed, "run")
+    assert bench.main(["--only", "memory", "--settings", "--output", str(path)]) == 0
+    assert json.loads(path.read_text(encoding="utf-8"))["rows"] == rows
 
 
 def test_a_process_that_fails_is_reported(monkeypatch):
-    failed = {"status": "failed", "reason": "killed"}
-    monkeypatch.setattr(tool, "run_worker", lambda *job: failed)
+    monkeypatch.setattr(speed, "run", lambda *job: {"status": "failed", "reason": "killed"})
     with pytest.raises(RuntimeError, match="killed"):
-        tool.run(tool.SETTINGS[0])
+        peak(tool.SETTINGS[0])
 
 
 def test_settings_have_names_of_their_own():
     names = [setting.name for setting in tool.SETTINGS]
     assert len(set(names)) == len(names) >= 20
-    assert max(tool.budget.parameter_count(s.config)["total"] for s in tool.SETTINGS) > 120e6
+    assert max(budget.parameter_count(s.config)["total"] for s in tool.SETTINGS) > 120e6

@@ -1,5 +1,6 @@
-"""Cards to play with: each one's arithmetic is a plain tested function, its script does the same in the page."""
+"""Cards to play with: each is a Python module that hands over numbers, and a script that does the arithmetic."""
 
+from helpers.classroom.cards._card import Card
 from helpers.classroom.cards._cost import cost
 from helpers.classroom.cards._cost_calculator import cost_calculator
 from helpers.classroom.cards._die import perplexity_die
@@ -11,6 +12,7 @@ from helpers.classroom.cards._stepper import loss_stepper
 from helpers.classroom.cards._tree import sampling_tree
 
 __all__ = [
+    "Card",
     "cost",
     "cost_calculator",
     "loss_stepper",

@@ -1,7 +1,7 @@
-"""The frame of a widget: its whole first state as HTML, and a script that afterwards rewrites texts and attributes.
+"""The frame of a card: a sentence and a table as HTML, and a script that draws all the rest where it runs.
 
 The script finds its card by id, because front ends differ in where they run it. Where a sanitiser takes scripts and
-styles away, the title and the sentence remain: all else is `hidden`, which only the style undoes.
+styles away, the title, the sentence and the table remain.
 """
 
 from __future__ import annotations
@@ -10,136 +10,68 @@ import html
 import json
 import re
 from collections import defaultdict
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-import ipywidgets
-from IPython.display import display
-
-State = dict[str, str | None]  # "key" -> text; "key@attribute" -> its value, None where the attribute is absent
-
 ASSETS = Path(__file__).parent
 PLAIN_STYLE = "background-color: #ffffff; color: #16191d; padding: 14px 20px"
-_ID = "%CARD%"  # stands for the card's own id in a template
 _COUNTERS: dict[str, count[int]] = defaultdict(lambda: count(1))
 _NOT_NEEDED = re.compile(r"^\s*//.*\n|\s+//\s.*$|^ +", re.MULTILINE)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Card:
     """A widget on the page. Displaying it gives it the next id of its kind, so every run from the top has the same ids.
 
     kind      names the script beside this file and begins the id
     title     heading
-    template  HTML with elements that carry data-key (written to) and data-in (read from); %CARD% is replaced by the id
+    sentence  what the card says first, in a line: under its title, and in plain text
     values    what the inputs say at first
-    config    plain JSON that the arithmetic needs besides
-    compute   (values, config) -> State; the script of the same name does the same in the page
-    text      one line that stands for the card in plain text
-    still     what a reader is told where no script runs
+    config    plain JSON that the script needs besides: numbers from `gpt` and `labs`
+    table     rows of cells, the first of them the head: what a reader sees where no script runs
+    still     what such a reader is told
     attributes  more attributes of the outermost element
-    plain     HTML in place of the body where styles are taken away; the kind's style has to hide `cw-plain`
+
+    The script brings two functions of JSON. `view(id, values, config)` returns the body as HTML, with elements that
+    carry data-key (written to) and data-in (read from). `compute(values, config)` returns what is written into them.
     """
 
     kind: str
     title: str
-    template: str
+    sentence: str
     values: dict[str, float]
     config: dict[str, object]
-    compute: Callable[[dict[str, float], dict], State] = field(repr=False)
-    text: str
+    table: Sequence[Sequence[str]] = ()
     still: str = "Run this cell to move the sliders."
     attributes: str = ""
-    plain: str = ""
 
     def __repr__(self) -> str:
-        return self.text
+        return f"{self.title} · {self.sentence}"
 
     def _repr_html_(self) -> str:
         return self.markup(next_id(self.kind))
 
     def markup(self, card_id: str) -> str:
         """The card as HTML under the given id."""
-        state = self.compute(self.values, self.config)
-        body = fill(self.template, {k: v for k, v in state.items() if k != "summary"})
-        config = html.escape(json.dumps(self.config, ensure_ascii=False, separators=(",", ":")))
-        page = (
-            f'<section class="cw" id="{_ID}" data-config="{config}" {self.attributes}'
+        return (
+            f'<div class="cw" role="region" id="{card_id}" data-config="{_json(self.config)}"'
+            f' data-values="{_json(self.values)}" {self.attributes}'
             f' aria-label="{html.escape(self.title)}" style="{PLAIN_STYLE}"><style>{_style(self.kind)}</style>'
             f'<p class="cw-title"><b>{html.escape(self.title)}</b></p>'
-            f'<p data-key="summary" aria-live="polite">{html.escape(state["summary"] or "")}</p>'
+            f'<p data-key="summary" aria-live="polite">{html.escape(self.sentence)}</p>'
             f'<p class="cw-still cw-note"><i>{html.escape(self.still)}</i></p>'
-            f'{self._plain_part()}<div class="cw-body" hidden="hidden">{body}</div>'
+            f'<div class="cw-plain">{_table(self.table)}</div><div class="cw-body"></div>'
             f'<script>(() => {{\n"use strict";\n{_script("runtime")}{_script(self.kind)}'
-            f'start("{_ID}", compute);\n}})();</script>'
-            "</section>"
+            f'start("{card_id}", compute, view);\n}})();</script>'
+            "</div>"
         )
-        return page.replace(_ID, card_id)
-
-    def _plain_part(self) -> str:
-        return f'<div class="cw-plain">{self.plain}</div>' if self.plain else ""
 
 
 def next_id(kind: str) -> str:
     """`kind-1`, `kind-2`, …: counted, never random, so that stored and new outputs are equal."""
     return f"{kind}-{next(_COUNTERS[kind])}"
-
-
-def display_above(card: Card, card_id: str, parts: list[ipywidgets.Widget], css: str, text: str) -> None:
-    """The card under its id and, in the same cell, the widgets through which it speaks with the kernel.
-
-    css   class of the box around the widgets
-    text  what stands for them where no widget can be shown
-    """
-    display({"text/html": card.markup(card_id), "text/plain": repr(card)}, raw=True)
-    panel = ipywidgets.VBox(parts)
-    panel.add_class(css)
-    view = {"version_major": 2, "version_minor": 0, "model_id": panel.model_id}
-    display({"application/vnd.jupyter.widget-view+json": view, "text/plain": text}, raw=True)
-
-
-def fill(template: str, state: State) -> str:
-    """The template with each text and attribute of `state` written into the element that carries its key.
-
-    ValueError: a key without an element.
-    """
-    texts = {k: v for k, v in state.items() if "@" not in k}
-    attributes: dict[str, list[str]] = defaultdict(list)
-    for key, value in state.items():
-        part, _, attribute = key.partition("@")
-        if attribute and value is not None:
-            attributes[part].append(f' {attribute}="{html.escape(value)}"')
-    seen = set()
-
-    def write(match: re.Match[str]) -> str:
-        head, key, tail, end = match.groups()
-        seen.add(key)
-        return f"{head}{tail}{''.join(attributes[key])}{end}{html.escape(texts.get(key) or '', quote=False)}"
-
-    page = re.sub(r'(<[^<>]*?data-key="([^"]+)")([^<>]*?)(/?>)', write, template)
-    missing = {key.partition("@")[0] for key in state} - seen
-    if missing:
-        raise ValueError(f"no element carries data-key {', '.join(sorted(missing))}")
-    return page
-
-
-def slider(name: str, label: str, value: float, low: float, high: float, step: float = 1, key: str = "") -> str:
-    """A labelled range input; what it stands for is written beside the label under the key `name`_text."""
-    text_key = key or f"{name}_text"
-    return (
-        f'<div class="cw-row"><label for="{_ID}-{name}">{html.escape(label)}</label><b data-key="{text_key}"></b></div>'
-        f'<input type="range" id="{_ID}-{name}" data-in="{name}" data-key="{name}_in" min="{low:g}" max="{high:g}" '
-        f'step="{step:g}" value="{value:g}" autocomplete="off">'
-    )
-
-
-def button(text: str, key: str = "", *, set_to: dict | None = None, add: dict | None = None) -> str:
-    """A button that sets inputs to values, or moves them by steps."""
-    what = f" data-set='{json.dumps(set_to)}'" if set_to else f" data-add='{json.dumps(add)}'"
-    name = f' data-key="{key}"' if key else ""
-    return f'<button type="button"{name}{what}>{html.escape(text, quote=False)}</button>'
 
 
 def _style(kind: str) -> str:
@@ -149,3 +81,17 @@ def _style(kind: str) -> str:
 
 def _script(name: str) -> str:
     return _NOT_NEEDED.sub("", (ASSETS / f"{name}.js").read_text(encoding="utf-8"))
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    if not rows:
+        return ""
+    head, *body = (
+        "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row)
+        for row, tag in zip(rows, ["th", *["td"] * len(rows)], strict=False)
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(f'<tr>{row}</tr>' for row in body)}</tbody></table>"
+
+
+def _json(numbers: object) -> str:
+    return html.escape(json.dumps(numbers, ensure_ascii=False, separators=(",", ":")))

@@ -6,18 +6,20 @@ import math
 from collections.abc import Mapping
 
 from helpers.classroom.cards._card import Card
-from helpers.classroom.cards._cost import E24
-from helpers.classroom.cards._cost_state import calculator_state
-from helpers.classroom.cards._cost_view import plain, template
 from helpers.labs import budget
 
-# Tokens per second of GPT-2 124M, context 1,024, on one A100: the first and the last rung of a published ladder.
+# Tokens per second of GPT-2 124M, context 1,024, on one A100: the first and the last step of a published ablation.
 # Source: Raschka, code repository of Build a Large Language Model (From Scratch), ch05/10.
-A100_SPEEDS = {"A100, first rung": 12_525, "A100, last rung": 142_156}
-# Of each control: lowest and highest stop, in units; how many of them are one.
-TOKENS, RATE, PRICE, WATTS, MONEY = (10**6, 10**14, 1), (100, 10**9, 1), (10, 10**5, 100), (10, 10**6, 1), (1, 10**6, 1)
-MONTH = budget.DAYS_PER_MONTH * budget.SECONDS_PER_DAY // budget.SECONDS_PER_HOUR
-HOURS = (0.5, 1, 2, 3, 4, 6, 8, 12, 24, 48, 72, 168, 336, MONTH, 3 * MONTH, 6 * MONTH, 8760)
+A100_SPEEDS = {"A100, first step": 12_525, "A100, last step": 142_156}
+# Of each control: the argument that it stands for, its lowest and its highest number, and what else it may be.
+CONTROLS = {
+    "tokens": ("n_tokens", 1e6, 1e14),
+    "rate": ("tokens_per_s", 100, 1e9),
+    "price": ("price_per_hour", 0.1, 1000, 0),
+    "watts": ("watts", 10, 1e6, None),
+    "hours": ("hours_available", 0.5, 8760),
+    "money": ("money_available", 1, 1e6, None),
+}
 MAX_SPEEDS, MAX_NAME, MAX_CURRENCY = 4, 24, 6
 
 
@@ -44,52 +46,47 @@ def cost_calculator(
     speeds           name -> tokens/s, at most four, drawn beside the chosen speed and to be chosen by a button, such as
                      {"this machine": measured}; the published `A100_SPEEDS` stand below them
 
-    return  Card. Its numbers are those of `budget.cost`
-
     ValueError: a number outside its range, a name longer than 24 characters, or more than four speeds.
     """
-    _within("n_tokens", n_tokens, TOKENS)
-    _within("tokens_per_s", tokens_per_s, RATE)
-    _within("price_per_hour", price_per_hour, PRICE, or_else=0)
-    _within("watts", watts, WATTS, or_else=None)
-    _within("hours_available", hours_available, (HOURS[0], HOURS[-1], 1))
-    _within("money_available", money_available, MONEY, or_else=None)
+    given = (n_tokens, tokens_per_s, price_per_hour, watts, hours_available, money_available)
+    start = dict(zip(CONTROLS, given, strict=True))
+    for control, value in start.items():
+        _within(value, *CONTROLS[control])
     if not isinstance(currency, str) or not 1 <= len(currency) <= MAX_CURRENCY:
         raise ValueError(f"currency must be 1 to {MAX_CURRENCY} characters, got {currency!r}")
-    named = _named(speeds or {})
-    stops = {
-        "tokens": scale(TOKENS, n_tokens),
-        "rate": scale(RATE, tokens_per_s, *named.values()),
-        "price": [0, *scale(PRICE, *[price_per_hour] * (price_per_hour > 0))],
-        "watts": [None, *scale(WATTS, *[watts] * (watts is not None))],
-        "hours": sorted({*HOURS, hours_available}),
-        "money": [*scale(MONEY, *[money_available] * (money_available is not None)), None],
-    }
-    starts = (n_tokens, tokens_per_s, price_per_hour, watts, hours_available, money_available)
-    values = {name: stops[name].index(start) for name, start in zip(stops, starts, strict=True)}
-    config = {"stops": stops, "currency": currency, "speeds": list(named.values())}
-    state = calculator_state(values, config)
+    return _card(start, currency, _named(speeds or {}))
+
+
+def _card(start: dict, currency: str, named: dict[str, float]) -> Card:
+    limits = {control: limit[1:3] for control, limit in CONTROLS.items()}
+    all_speeds = {"chosen speed": start["rate"]} | named
     return Card(
         kind="calculator",
         title="What will it cost? Time, money, energy",
-        template=template(values, config, list(named)),
-        values=values,
-        config=config,
-        compute=calculator_state,
-        text=f"cost calculator: {state['summary']}",
-        plain=plain(state, list(named)),
+        sentence=_sentence(start, currency),
+        values=start,
+        config={"start": start, "limits": limits, "currency": currency, "speeds": named},
+        table=[
+            ("speed", "tokens/s", "time"),
+            *(
+                (name, budget.readable_count(s), budget.readable_time(budget.training_seconds(start["tokens"], s)))
+                for name, s in all_speeds.items()
+            ),
+        ],
     )
 
 
-def scale(limits: tuple[int, int, int], *exact: float) -> list[float]:
-    """E24's round steps from the lowest to the highest, and the exact numbers in their places.
+def _sentence(start: dict, currency: str) -> str:
+    def price(amount: float) -> str:
+        return f"{currency} {amount:,.2f}" if amount < 1e6 else f"{currency} {budget.readable_count(amount)}"
 
-    limits  lowest and highest in units, and how many units are one
-    """
-    low, high, unit = limits
-    steps = (digits * 10**power / 10 for power in range(len(str(high)) - 1) for digits in E24)
-    stops = {x / unit for x in (*steps, high) if low <= x <= high} | set(exact)
-    return [int(x) if x == int(x) else x for x in sorted(stops)]
+    tokens, rate, money = start["tokens"], start["rate"], start["money"]
+    taken = budget.cost(tokens, rate, start["price"], start["watts"])
+    time, available = (budget.readable_time(h * budget.SECONDS_PER_HOUR) for h in (taken.hours, start["hours"]))
+    return (
+        f"{budget.readable_count(tokens)} tokens at {budget.readable_count(rate)} tokens/s take {time} and "
+        f"{price(taken.money)}. Available: {available}{'' if money is None else f' and {price(money)}'}."
+    )
 
 
 def _named(speeds: Mapping[str, float]) -> dict[str, float]:
@@ -98,15 +95,14 @@ def _named(speeds: Mapping[str, float]) -> dict[str, float]:
     for name, speed in speeds.items():
         if not isinstance(name, str) or not 1 <= len(name) <= MAX_NAME:
             raise ValueError(f"a name in speeds must have 1 to {MAX_NAME} characters, got {name!r}")
-        _within(f"speeds[{name!r}]", speed, RATE)
+        _within(speed, f"speeds[{name!r}]", *CONTROLS["rate"][1:])
     return dict(speeds) | {name: speed for name, speed in A100_SPEEDS.items() if name not in speeds}
 
 
-def _within(name: str, value: object, limits: tuple[float, float, int], **or_else: object) -> None:
-    if value in or_else.values() and not isinstance(value, bool):
+def _within(value: object, name: str, low: float, high: float, *or_else: object) -> None:
+    if value in or_else and not isinstance(value, bool):
         return
-    low, high, unit = limits
     number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not number or not low / unit <= value <= high / unit:
-        other = "".join(f" or {allowed}" for allowed in or_else.values())
-        raise ValueError(f"{name} must be a number in [{low / unit:g}, {high / unit:g}]{other}, got {value!r}")
+    if not number or not low <= value <= high:
+        other = "".join(f" or {allowed}" for allowed in or_else)
+        raise ValueError(f"{name} must be a number in [{low:g}, {high:g}]{other}, got {value!r}")

@@ -1,245 +1,184 @@
-"""Temperature and filters over the next-token bars, exact probability beside the frequency of draws, in the page."""
+"""The sampling card: what temperature and filters make of a next-token distribution, exactly and in draws."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
+import numpy as np
+import torch
 from torch import Tensor
 
-from helpers.classroom.cards._card import Card, State
-from helpers.classroom.cards._distribution import (
-    Names,
-    Outcome,
-    Settings,
-    draw_counts,
-    groups_of,
-    outcome,
-    sampling_config,
-)
-from helpers.classroom.cards._sampling_view import plain, template
+from helpers.classroom.cards._card import Card
+from helpers.gpt import next_probs
 
-# The sliders' stops; those of top-k depend on V. The script has the same.
+N_SINGLE = 1500  # highest logits that the page gets one by one: among fewer, one kept too many by min-p would show
+UNIT = 1e-6  # nats; in whole numbers of these the page gets how far each lies from the one before
+N_GROUPS = 160  # of the others
+# Ranks from below at which groups end too: there the logits are far apart.
+LOWEST = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+MIN_VOCAB, MAX_VOCAB = 2, 200_000
+MAX_SHOWN = 40
+NAME_LENGTH = 14  # characters of a token's name that are shown
+Names = Sequence[str] | Callable[[int], str] | object
+
 _HUNDREDTHS = (*range(0, 101, 5), *range(110, 201, 10), *range(225, 301, 25), *range(350, 501, 50))
-TEMPERATURES = (*(x / 100 for x in _HUNDREDTHS), math.inf)
-TOP_PS = tuple(x / 1000 for x in [*range(10, 991, 10), 995, 999, 1000])  # the last one keeps all
-MIN_PS = tuple(
-    x / 1000 for x in (0, 1, 2, 5, 10, 20, 30, 50, 70, 100, 150, 200, 300, 400, 500, 600, 700, 800, 900, 1000)
-)
-N_DRAWS = (10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
+_PER_MILLE = (1, 2, 5, 10, 20, 30, 50, 70, 100, 150, 200, 300, 400, 500, 600, 700, 800, 900, 1000)
 K_DIGITS = (10, 12, 15, 20, 25, 30, 40, 50, 60, 80)  # stops of top-k per factor of ten, from 10 on
-WHISKERS = 3  # standard errors that the scale leaves room for beyond a bar
-NO_BREAK = "\u00a0"
-NOT_SHOWN = "display:none"
-TITLE = "What comes next? Temperature and filters"
 
-START = {
-    "temperature": TEMPERATURES.index(1.0),
-    "top_k": 0,
-    "top_p": len(TOP_PS) - 1,
-    "min_p": 0,
-    "n": N_DRAWS.index(100),
-    "order": 0,
-    "seed": 1,
-}
+
+class Slider(NamedTuple):
+    """A slider and the values that it stops at; None switches a filter off."""
+
+    name: str
+    label: str
+    stops: tuple[float | None, ...]
+
+    def position(self, value: float | None) -> int:
+        """Where the slider stands for `value`. ValueError: it is no stop, with the nearest one."""
+        number = isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isnan(value)
+        if value in self.stops and (number or value is None):
+            return self.stops.index(value)
+        stops = [stop for stop in self.stops if stop is not None]
+        off = ", or None" if None in self.stops else ""
+        near = f"; the nearest stop is {min(stops, key=lambda s: (abs(s - value), s)):g}" if number else ""
+        raise ValueError(
+            f"{self.name} must be a stop of its slider, in [{stops[0]:g}, {stops[-1]:g}]{off}, got {value!r}{near}"
+        )
+
+
+def sliders(V: int) -> list[Slider]:
+    """The card's sliders, under the names of `gpt.SamplingParams`, for V tokens."""
+    ks = [*range(1, min(V, 10)), *(k * 10**power for power in range(6) for k in K_DIGITS if k * 10**power < V)]
+    # A new filter: a line here, a function in FILTERS of sampling.js, a function and a field in helpers/gpt's decode.
+    return [
+        Slider("temperature", "temperature T", (*(x / 100 for x in _HUNDREDTHS), math.inf)),
+        Slider("top_k", "top-k: the k highest", (*ks, None)),
+        Slider("top_p", "top-p: the fewest that hold p", (*(x / 1000 for x in [*range(10, 991, 10), 995, 999]), None)),
+        Slider("min_p", "min-p: share of the top-1’s", (None, *(x / 1000 for x in _PER_MILLE))),
+        Slider("n_draws", "draws", (10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)),
+    ]
 
 
 def sampling(
     logits: Sequence[float] | Tensor,
     tokens: Names | None = None,
     *,
-    temperature: float = 1.0,
-    top_k: int | None = None,
-    top_p: float | None = None,
-    min_p: float | None = None,
     filters_first: bool = True,
     n_draws: int = 100,
     n_shown: int = 12,
     prompt: str = "",
+    **settings: float | None,
 ) -> Card:
-    """Bars of the likeliest next tokens under sliders for temperature, top-k, top-p and min-p, and draws from them.
+    """Bars of the highest next tokens under sliders for temperature, top-k, top-p and min-p, and draws from them.
 
-    logits, tokens, n_shown, prompt  as for `sampling_config`
-    temperature    in [0, 5] or inf; top_k in [1, V], top_p in (0, 1], min_p in (0, 1], or None: where the sliders
-                   start, on one of their stops; `helpers.gpt.decode.SamplingParams` says what each does
+    logits   V scores, V in [2, 200,000], in any order; -inf forbids a token
+    tokens   V names; or a function id -> name; or a tokenizer, whose `decode([id])` is shown in quotes; None: the ids
     filters_first  False: the temperature comes before the filters
-    n_draws        10 to 10,000, a stop of its slider
+    n_draws  10 to 10,000, a stop of its slider
+    n_shown  rows of the card, 1 to 40: the highest tokens, the others together in one row more
+    prompt   the text before, for the card's sentence; may be empty
+    settings temperature, top_k, top_p, min_p as for `gpt.SamplingParams`: where the sliders start, on a stop each
 
-    ValueError: as for `sampling_config`; a value that is no stop of its slider, with the nearest one.
+    ValueError: not one row of V numbers, NaN or +inf among them, no finite one, another number of names or of rows, or
+    a value that is no stop of its slider.
     """
     config = sampling_config(logits, tokens, n_shown=n_shown, prompt=prompt)
-    values = {
-        "temperature": _stop("temperature", temperature, TEMPERATURES),
-        "top_k": _stop("top_k", config["V"] if top_k is None else top_k, k_stops(config["V"])),
-        "top_p": _stop("top_p", 1.0 if top_p is None else top_p, TOP_PS),
-        "min_p": _stop("min_p", 0.0 if min_p is None else min_p, MIN_PS),
-        "n": _stop("n_draws", n_draws, N_DRAWS),
-        "order": int(not filters_first),
-        "seed": 1,
-    }
-    return sampling_card(config, values)
+    return sampling_card(config, torch.as_tensor(logits), n_draws=n_draws, filters_first=filters_first, **settings)
 
 
-def sampling_card(config: dict, values: dict[str, float] | None = None, *, fed: bool = False) -> Card:
-    """The card of a `sampling_config`.
-
-    values  positions of the sliders, as `sampling_state` takes them; None: temperature 1, no filter, 100 draws
-    fed     True: the card takes another config from a hidden element with `data-feed` and `data-config`, as the
-            loss stepper does; it must have as many names as this one
-    """
-    names, ks = config["names"], k_stops(config["V"])
-    values = values or START | {"top_k": len(ks) - 1}
-    stops = {"temperature": TEMPERATURES, "top_k": ks, "top_p": TOP_PS, "min_p": MIN_PS, "n": N_DRAWS}
-    state = sampling_state(values, config)
+def sampling_card(
+    config: dict, logits: Tensor, *, filters_first: bool = True, n_draws: int = 100, fed: str = "", **settings: float
+) -> Card:
+    """The card of a config of `sampling_config`; `fed`: the event upon which other numbers come from a kernel."""
+    every, settings = sliders(config["V"]), {"temperature": 1.0} | settings
+    if unknown := set(settings) - {slider.name for slider in every}:
+        raise ValueError(f"no slider for {', '.join(sorted(unknown))}; there are {[slider.name for slider in every]}")
+    values = {slider.name: slider.position((settings | {"n_draws": n_draws}).get(slider.name)) for slider in every}
+    probs = next_probs(logits.detach().cpu().double(), filters_first=filters_first, **settings)
+    best = probs.sort(descending=True).values[: len(config["names"])].tolist()
+    rows = [(name, f"{100 * p:.2f} %") for name, p in zip(config["names"], best, strict=True)]
+    entropy = torch.special.entr(probs).sum().item()
+    after = f"After “{config['prompt']}”, the" if config["prompt"] else "The"
     return Card(
         kind="sampling",
-        title=TITLE,
-        template=template(values, {k: len(s) - 1 for k, s in stops.items()}, START["temperature"], len(names)),
-        values=values,
-        config=config,
-        compute=sampling_state,
-        text=f"sampling widget: {state['summary']}",
-        attributes='data-fed="yes"' if fed else "",
-        plain=plain(state, names),
+        title="What comes next? Temperature and filters",
+        sentence=(
+            f"{after} top-1 token is {rows[0][0]} with {rows[0][1]}; entropy {entropy:.2f} nats, as uncertain as "
+            f"{math.exp(entropy):,.1f} equal choices."
+        ),
+        values=values | {"order": int(not filters_first), "seed": 1},
+        config=config | {"sliders": [(s.name, s.label, [_as_json(stop) for stop in s.stops]) for s in every]},
+        table=[("token", "probability"), *rows, ("all others", f"{100 * max(1 - sum(best), 0):.2f} %")],
+        attributes=f'data-fed="{fed}"' if fed else "",
     )
 
 
-def k_stops(V: int) -> list[int]:
-    """The values that the top-k slider offers, 1 to V; the last one keeps all."""
-    stops = list(range(1, min(V, 10)))
-    stops += [digits * 10**power for power in range(6) for digits in K_DIGITS if digits * 10**power < V]
-    return [*stops, V]
+def sampling_config(
+    logits: Sequence[float] | Tensor, tokens: Names | None = None, *, n_shown: int = 12, prompt: str = ""
+) -> dict:
+    """What the page needs about one distribution, as plain JSON of about 10 kB, whatever V is; arguments as above.
 
-
-def settings_at(values: dict[str, float], V: int) -> Settings:
-    """What the sliders' positions stand for."""
-    stops = k_stops(V)
-    k, p, m = (int(values[name]) for name in ("top_k", "top_p", "min_p"))
-    return Settings(
-        temperature=TEMPERATURES[int(values["temperature"])],
-        top_k=stops[k] if k < len(stops) - 1 else None,
-        top_p=TOP_PS[p] if p < len(TOP_PS) - 1 else None,
-        min_p=MIN_PS[m] or None,
-        filters_first=not values["order"],
-    )
-
-
-def sampling_state(values: dict[str, float], config: dict) -> State:
-    """Every text and attribute of the card; sampling.js agrees.
-
-    values  positions of `temperature`, `top_k`, `top_p`, `min_p` and `n`; `order` 1 where the temperature comes first;
-            `seed` of the draws
+    return  V; steps: how far each of the highest logits lies above the one before it, in UNITs, so at most 0; groups:
+            the other logits as [n, mean, half], n of them evenly within mean ± half, relative to the highest; names: of
+            the rows shown; prompt; error: a message to the reader, None here
     """
-    settings, n = settings_at(values, config["V"]), N_DRAWS[int(values["n"])]
-    groups, n_shown = groups_of(config), len(config["names"])
-    now = outcome(groups, settings)
-    own = outcome(groups, Settings()).probs
-    probs = (now.probs + [0.0] * n_shown)[:n_shown]
-    own_probs = (own + [0.0] * n_shown)[:n_shown]
-    counts = draw_counts(probs, n, int(values["seed"]))
-    errors = [math.sqrt(p * (1 - p) / n) for p in probs]
-    scale = min(max(p + WHISKERS * e for p, e in zip(probs, errors, strict=True)), 1.0)
-    state: State = {
-        "summary": _summary(now, probs[0], config),
-        "error": config["error"] or "",
-        "error@hidden": None if config["error"] else "",
-        **_slider_texts(settings, values, n, config["V"]),
-        "axis": f"0 to {100 * scale:.{0 if scale >= 0.1 else 1}f} %",
-        "draws": f"{n:,} draws",
-        "note": _note(config),
-    }
-    for i in range(n_shown):
-        kept = i < len(now.groups)
-        state |= {f"row{i}@class": None if kept else "cw-cut", f"mark{i}": "kept" if kept else "cut"}
-        state |= {f"name{i}": config["names"][i], f"own{i}": _percent(own_probs[i])}
-        state |= _drawn(i, probs[i], counts[i] / n, errors[i], scale) | {
-            f"f{i}": _frequency(counts[i] / n, errors[i], n)
-        }
-    return state | _others(now, probs, own_probs, counts[-1] / n, n, config)
+    if not isinstance(n_shown, int) or not 1 <= n_shown <= MAX_SHOWN:
+        raise ValueError(f"n_shown must be a whole number in [1, {MAX_SHOWN}], got {n_shown!r}")
+    scores = _checked(logits)
+    V = len(scores)
+    ranked = np.sort(scores.numpy())[::-1]  # several times as fast as torch's sort
+    best = (scores >= ranked[min(n_shown, V) - 1].item()).nonzero().squeeze(-1)
+    best = best[scores[best].argsort(descending=True, stable=True)]  # equals by lower id
+    ranked = ranked[ranked > -np.inf] - ranked[0]
+    steps = np.diff((ranked[:N_SINGLE] / UNIT).round(), prepend=0).astype(int).tolist()
+    names = [_name(tokens, i, V) for i in best[:n_shown].tolist()]
+    return {"V": V, "steps": steps, "groups": _grouped(ranked), "names": names, "prompt": prompt, "error": None}
 
 
-def _drawn(i: int, p: float, f: float, error: float, scale: float) -> State:
-    bar = f"width:{100 * p / scale:.1f}%"
-    whisker = f"left:{100 * (f - error) / scale:.1f}%;width:{200 * error / scale:.1f}%"
-    return {
-        f"p{i}": _percent(p),
-        f"bar{i}@style": bar if p else NOT_SHOWN,
-        f"whisker{i}@style": whisker if p else NOT_SHOWN,
-    }
+def _grouped(ranked: np.ndarray) -> list[list[float]]:
+    """[n, mean, half] of all that are not single: cut at ranks that grow by an even factor from group to group."""
+    if len(ranked) <= N_SINGLE:
+        return []
+    ranks = {*np.geomspace(N_SINGLE, len(ranked), N_GROUPS).round().astype(int), *(len(ranked) - n for n in LOWEST)}
+    edges = np.array(sorted(rank for rank in ranks if rank >= N_SINGLE))
+    begins, n_of = edges[:-1], np.diff(edges)
+    means = np.add.reduceat(ranked, begins) / n_of
+    squares = np.square(ranked[N_SINGLE:] - means.repeat(n_of))
+    halves = np.sqrt(3 * np.add.reduceat(squares, begins - N_SINGLE) / n_of)  # those of evenly spread logits
+    halves = np.minimum(halves, ranked[begins - 1] - means)  # none comes out above the group before
+    return [list(group) for group in zip(n_of.tolist(), means.round(5).tolist(), halves.round(5).tolist(), strict=True)]
 
 
-def _others(now: Outcome, probs: list[float], own: list[float], f: float, n: int, config: dict) -> State:
-    n_shown, V = len(config["names"]), config["V"]
-    p, own_p = (max(1 - math.fsum(x), 0.0) for x in (probs, own))
-    kept = max(now.n_kept - n_shown, 0)
-    p, own_p = (x if x > 1e-12 else 0.0 for x in (p, own_p))  # what rounding left
-    about = "" if now.exact or not kept else "≈ "
-    return {
-        "others@hidden": None if n_shown < V else "",
-        "other": f"all {V - n_shown:,} others: {about}{kept:,} kept",
-        "other_own": _percent(own_p),
-        "other_p": _percent(p),
-        "other_f": _frequency(f, math.sqrt(p * (1 - p) / n), n),
-    }
-
-
-def _summary(now: Outcome, highest: float, config: dict) -> str:
-    V, n_kept = config["V"], now.n_kept
-    likeliest = config["names"][0].replace(" ", NO_BREAK)
-    said = f"all {V:,} tokens are kept."
-    if n_kept < V:
-        said = (
-            f"{'' if now.exact else 'about '}{n_kept:,} of {V:,} tokens {'is' if n_kept == 1 else 'are'} kept, "
-            f"{_percent(now.model_mass)} of the model’s probability."
+def _checked(logits: Sequence[float] | Tensor) -> Tensor:
+    scores = torch.as_tensor(logits).detach().to("cpu", torch.float64)
+    if scores.ndim != 1 or not MIN_VOCAB <= len(scores) <= MAX_VOCAB:
+        raise ValueError(
+            f"expected one row of V logits, V in [{MIN_VOCAB}, {MAX_VOCAB:,}], got shape {tuple(scores.shape)}: "
+            "logits[0, -1] is the last position of the first text"
         )
-    said = f"After “{config['prompt']}”, {said}" if config["prompt"] else said[0].upper() + said[1:]
-    return (
-        f"{said} The likeliest, {likeliest}, now has {_percent(highest)}; entropy {now.entropy:.2f} "
-        f"nats, as unsure as {math.exp(now.entropy):,.1f} equal choices."
-    )
+    highest = scores.max().item()  # NaN if one is
+    if not math.isfinite(highest):
+        what = "every one is -inf" if highest == -math.inf else f"one is {highest}"
+        raise ValueError(f"expected finite logits, or -inf for a token that must not come, but {what}")
+    return scores
 
 
-def _note(config: dict) -> str:
-    if not config["groups"]:
-        return ""
-    n = len(config["logits"]) + len(config["steps"])
-    return (
-        f"Beyond the {n:,} likeliest, the page knows the tokens in groups only: a number of kept ones may be "
-        "approximate, the probabilities shown are right to 0.01 %."
-    )
+def _name(tokens: Names | None, token_id: int, V: int) -> str:
+    if tokens is None:
+        name = f"id {token_id}"
+    elif hasattr(tokens, "decode"):
+        name = repr(tokens.decode([token_id]))
+    elif callable(tokens):
+        name = str(tokens(token_id))
+    elif isinstance(tokens, Sequence) and not isinstance(tokens, str) and len(tokens) == V:
+        name = str(tokens[token_id])
+    else:
+        got = f"{len(tokens)} of them" if isinstance(tokens, Sequence) else type(tokens).__name__
+        raise ValueError(f"expected {V} token names, a function id -> name, or a tokenizer with decode, got {got}")
+    return name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH - 1]}…"
 
 
-def _slider_texts(settings: Settings, values: dict[str, float], n: int, V: int) -> State:
-    T = settings.temperature
-    said = "0, always the likeliest" if T == 0 else "∞, all kept alike" if math.isinf(T) else f"{T:.2f}"
-    texts = {
-        "temperature": said,
-        "top_k": "off" if settings.top_k is None else f"{settings.top_k:,}",
-        "top_p": "off" if settings.top_p is None else f"{settings.top_p:g}",
-        "min_p": "off" if settings.min_p is None else f"{settings.min_p:g}",
-        "n": f"{n:,}",
-    }
-    state: State = {"top_k_in@max": f"{len(k_stops(V)) - 1}"}
-    for name, text in texts.items():
-        state |= {f"{name}_text": text, f"{name}_in@aria-valuetext": text}
-    for k in (0, 1):
-        state[f"order{k}@aria-pressed"] = "true" if values["order"] == k else "false"
-    return state
-
-
-def _percent(p: float) -> str:
-    return "0 %" if p == 0 else "< 0.01 %" if p < 5e-5 else f"{100 * p:.2f} %"
-
-
-def _frequency(f: float, error: float, n: int) -> str:
-    digits = 2 if n >= 1000 else 1
-    return f"{100 * f:.{digits}f} ± {100 * error:.{digits}f} %"
-
-
-def _stop(name: str, value: float, stops: Sequence[float]) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value) or value not in stops:
-        near = "" if not isinstance(value, (int, float)) or math.isnan(value) else (
-            f"; the nearest stop is {min(stops, key=lambda s: (abs(s - value), s)):g}"
-        )  # fmt: skip
-        raise ValueError(f"{name} must be a stop of its slider, in [{stops[0]:g}, {stops[-1]:g}], got {value!r}{near}")
-    return stops.index(value)
+def _as_json(stop: float | None) -> float | str | None:
+    return "Infinity" if stop == math.inf else stop

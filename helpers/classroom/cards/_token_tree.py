@@ -7,13 +7,17 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from helpers.classroom.cards._next_token import Model, Reader, context_length, encode_prompt, weights_version
-from helpers.classroom.cards._tree_state import N_BRANCHES, N_EXACT, TEMPERATURES, WIDE
+from helpers.classroom.cards._kernel import Model, Reader, context_length, encode_prompt, weights_version
 from helpers.gpt import gpt2, keep_top_k, next_probs, token_labels
 
+TEMPERATURES = [t / 10 for t in range(21)]
+TOP_KS = (1, 2, 3, 5, 10, 50, None)
+N_BRANCHES = 5  # highest tokens that are branches of their own
+N_EXACT = 10  # highest logits that the page knows, for every top-k up to here
+WIDE = 50  # the one top-k above, for which the page gets the sum
 BREADTH = 4  # branches of every node that the page carries, so that it goes on there without a kernel
 KEPT = 64  # rows of logits that the kernel remembers: 13 MB
-FAVOURITE = "favourite"
+TOP_1 = "top-1"
 Node = list  # [ids, labels, distances, log-sums of all, log-sums of the WIDE best], see `expand`
 Step = list  # [id, label, log-probability, how it was taken, rank from 0]
 Path = tuple[int, ...]
@@ -23,56 +27,39 @@ def expand(logits: Tensor) -> Node:
     """What the card needs to know about the token after some text, for every position of its two sliders.
 
     logits  (V,) float
-    return  ids of the favourites; their labels, without quotes, separated by tabs; how far the 2nd to the 10th logit
-            lie below the highest; per temperature above 0, ln sum exp((logit - highest) / temperature) over all
-            tokens, and the same over the 50 best
+    return  ids of the highest; their labels; how far the 2nd to the 10th logit lie below the highest; per temperature
+            above 0, ln sum exp((logit - highest) / temperature) over all tokens, and the same over the 50 best
 
-    The probability of favourite j is exp(-distance_j / temperature - log_sum), exactly that of the whole vocabulary.
+    The probability of branch j is exp(-distance_j / temperature - log_sum), exactly that of the whole vocabulary.
     """
-    order = favourites(logits, WIDE)
+    order = highest(logits, WIDE)
     below = logits - logits[order[0]]
     temperatures = torch.tensor(TEMPERATURES[1:])[:, None]
     ids = order[:N_BRANCHES].tolist()
     distances = (-below[order[1:N_EXACT]]).tolist()
     log_sums = [torch.exp(x / temperatures).sum(-1).log().tolist() for x in (below, below[order])]
-    return [ids, "\t".join(label[1:-1] for label in token_labels(ids)), *map(_short, (distances, *log_sums))]
+    return [ids, token_labels(ids), *map(_short, (distances, *log_sums))]
 
 
-def favourites(logits: Tensor, n: int) -> Tensor:
+def highest(logits: Tensor, n: int) -> Tensor:
     """The ids of the n highest scores (V,), highest first, among equals the lower id first."""
     ids = keep_top_k(logits, n).nonzero().squeeze(-1)  # ascending
     return ids[logits[ids].sort(descending=True, stable=True).indices]
 
 
-def draw(
-    logits: Tensor, temperature: float, top_k: int | None, generator: torch.Generator, *, rest: bool = False
-) -> int:
-    """One token id, drawn from the tokens that `top_k` leaves at the given temperature.
+def draw(logits: Tensor, settings: dict, generator: torch.Generator, *, rest: bool = False) -> int:
+    """One token id, drawn from (V,) scores with the `temperature` and `top_k` of `settings`, and `generator` only.
 
-    logits     (V,)
-    generator  where the draw comes from; the global one is never touched
-    rest       draw among the tokens that are not shown as branches of their own
+    rest  draw among the tokens that are not shown as branches of their own
 
-    ValueError: `rest` where the filter leaves nothing beyond the favourites.
+    ValueError: `rest` where the filter leaves nothing beyond the branches.
     """
-    probs = next_probs(logits, temperature=temperature, top_k=top_k)
+    probs = next_probs(logits, temperature=settings["temperature"], top_k=settings["top_k"])
     if rest:
-        probs[favourites(logits, N_BRANCHES)] = 0
+        probs[highest(logits, N_BRANCHES)] = 0
         if not probs.any():
             raise ValueError("The rest has no chance with these settings: raise top-k and the temperature")
     return int(torch.multinomial(probs, 1, generator=generator))
-
-
-def step_taken(logits: Tensor, token_id: int, how: str) -> Step:
-    """The step to `token_id`: id, label without quotes, ln p at temperature 1, how it was taken, rank from 0."""
-    log_prob = (logits[token_id] - logits.logsumexp(-1)).item()
-    rank = int((logits > logits[token_id]).sum())
-    return [token_id, token_labels([token_id])[0][1:-1], round(log_prob, 5), how, rank]
-
-
-def key(path: Iterable[int]) -> str:
-    """The name of a node: the ids that lead to it from the prompt."""
-    return ",".join(map(str, path))
 
 
 class TokenTree:
@@ -97,43 +84,55 @@ class TokenTree:
             del self.remembered[next(iter(self.remembered))]
         return found
 
-    def take(self, path: Path, token_id: int, how: str) -> Step:
-        return step_taken(self.logits(path), token_id, how)
+    def take(self, path: Path, token_id: int, how: str, reader: Reader | None = None) -> Step:
+        """The step to `token_id`: id, label, ln p at temperature 1, how it was taken, rank from 0."""
+        logits = self.logits(path, reader)
+        log_prob = (logits[token_id] - logits.logsumexp(-1)).item()
+        rank = int((logits > logits[token_id]).sum())
+        return [token_id, token_labels([token_id])[0], round(log_prob, 5), how, rank]
 
     def greedy_path(self, n_steps: int) -> list[Step]:
-        """The first `n_steps` of the path that takes the favourite each time."""
+        """The first `n_steps` of the path that takes the top-1 token each time."""
         self._forget_another_model()
         while len(self.greedy) < n_steps:
             path = tuple(step[0] for step in self.greedy)
-            logits = self.logits(path, self.greedy_reader)
-            self.greedy.append(step_taken(logits, int(logits.argmax()), FAVOURITE))
+            best = int(self.logits(path, self.greedy_reader).argmax())
+            self.greedy.append(self.take(path, best, TOP_1, self.greedy_reader))
         return self.greedy[:n_steps]
 
     def _forget_another_model(self) -> None:
         if (now := weights_version(self.model)) != self.weights_then:  # trained meanwhile
             self.remembered, self.greedy, self.weights_then = {}, [], now
 
-    def config(self, path: Path = (), drawn: Iterable[Step] = (), *, depth: int = 1, version: int = 0) -> dict:
-        """What the page gets, as JSON: the first `depth` levels of the tree and the nodes along `path`."""
-        nodes = {}
+    def config(self, drawn: Iterable[Step] = (), *, depth: int = 1, version: int = 0) -> dict:
+        """What the page gets, as JSON: the first `depth` levels of the tree and the nodes along the steps drawn."""
+        path = tuple(step[0] for step in drawn)
+        nodes: dict[Path, Node] = {}
         level: list[Path] = [()]
         for _ in range(depth):
-            nodes |= {key(p): expand(self.logits(p)) for p in level}
-            level = [(*p, i) for p in level for i in nodes[key(p)][0][:BREADTH]]
+            nodes |= {p: expand(self.logits(p)) for p in level}
+            level = [(*p, i) for p in level for i in nodes[p][0][:BREADTH]]
         along = [path[:n] for n in range(len(path) + 1)]
-        nodes |= {key(p): expand(self.logits(p)) for p in along if key(p) not in nodes}
+        nodes |= {p: expand(self.logits(p)) for p in along if p not in nodes}
         return {
             "V": gpt2().n_vocab,
+            "temperatures": TEMPERATURES,
+            "top_ks": TOP_KS,
             "prompt": self.prompt,
             "n_prompt": len(self.prompt_ids),
             "context": context_length(self.model),
             "version": version,
             "path": list(drawn),
-            "nodes": nodes,
+            "nodes": {key(p): node for p, node in nodes.items()},
             "greedy": [step[1:3] for step in self.greedy_path(max(depth, len(path)) + 1)],
             "error": None,
             "notice": "",
         }
+
+
+def key(path: Iterable[int]) -> str:
+    """The name of a node: the ids that lead to it from the prompt."""
+    return ",".join(map(str, path))
 
 
 def _short(numbers: list[float]) -> list[float]:

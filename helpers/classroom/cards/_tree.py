@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import html
 import json
+import math
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -13,20 +13,9 @@ import ipywidgets
 import torch
 from torch import Tensor
 
-from helpers.classroom.cards._card import Card, display_above, next_id
-from helpers.classroom.cards._next_token import (
-    LINE_TEXT,
-    Line,
-    Model,
-    failure,
-    prompt_box,
-    prompt_status,
-    quickly,
-    status,
-    weights_version,
-)
-from helpers.classroom.cards._token_tree import FAVOURITE, Path, Step, TokenTree, draw, expand, key
-from helpers.classroom.cards._tree_state import TEMPERATURES, TOP_K, plain, template, tree_state
+from helpers.classroom.cards._card import Card
+from helpers.classroom.cards._kernel import KernelCard, Line, Model, failure, line, quickly, weights_version
+from helpers.classroom.cards._token_tree import TEMPERATURES, TOP_1, TOP_KS, Path, Step, TokenTree, draw, expand, key
 
 DEPTH = 3  # levels of the tree that the page carries
 PAUSE_S = 0.05  # between an answer and the work on the next one
@@ -55,12 +44,11 @@ def sampling_tree(
     """
     if not any(abs(temperature - t) < 1e-9 for t in TEMPERATURES):
         raise ValueError(f"temperature must be in [0, {TEMPERATURES[-1]:g}] in steps of 0.1, got {temperature!r}")
-    if top_k not in TOP_K:
-        raise ValueError(f"top_k must be one of {', '.join(map(str, TOP_K))}, got {top_k!r}")
+    if top_k not in TOP_KS:
+        raise ValueError(f"top_k must be one of {', '.join(map(str, TOP_KS))}, got {top_k!r}")
     if n_drawn not in range(DEPTH + 1):
         raise ValueError(f"n_drawn must be a whole number in [0, {DEPTH}], got {n_drawn!r}")
-    values = {"temperature": round(10 * temperature), "top_k": TOP_K.index(top_k), "back": 0}
-    return SamplingTree(model, prompt, values, n_drawn, seed)
+    return SamplingTree(model, prompt, {"temperature": temperature, "top_k": top_k}, n_drawn, seed)
 
 
 class Ahead(NamedTuple):
@@ -76,79 +64,78 @@ class Ahead(NamedTuple):
     reply: dict
 
 
-class SamplingTree:
-    """The card, a line below it for another prompt, and two hidden widgets through which page and kernel talk.
+class SamplingTree(KernelCard):
+    """The card, a line below it for another prompt, and a hidden line in which the page asks for a step.
 
-    Displayed more than once, each card goes its own way and all share the line; a question that is asked on one while
+    Displayed more than once, each card goes its own way and all share the lines; a question that is asked on one while
     another's waits may get lost, and its card says so.
     """
 
-    def __init__(self, model: Model, prompt: str, values: dict[str, float], n_drawn: int, seed: int) -> None:
-        self.model, self.values = model, values
-        self.generator = torch.Generator().manual_seed(seed)
-        self.tree = TokenTree(model, prompt)
+    def __init__(self, model: Model, prompt: str, settings: dict, n_drawn: int, seed: int) -> None:
+        super().__init__(model, [line("prompt", prompt)])
+        self.settings, self.generator = settings, torch.Generator().manual_seed(seed)
+        self.tree, self.version = TokenTree(model, prompt), 0
         self.ahead: Ahead | None = None
         self.waiting: asyncio.TimerHandle | None = None  # what is to be made ahead
-        self.version = 0
         drawn: list[Step] = []
         for _ in range(n_drawn):
             path = tuple(step[0] for step in drawn)
-            drawn.append(self.tree.take(path, self._draw(path, self._settings(values)), DRAWN))
-        self.first = self.tree.config(tuple(step[0] for step in drawn), drawn, depth=DEPTH)
-        self.box = prompt_box(prompt)
-        self.status = ipywidgets.HTML(prompt_status(model, prompt))
+            drawn.append(self.tree.take(path, draw(self.tree.logits(path), settings, self.generator), DRAWN))
+        self.first = self.tree.config(drawn, depth=DEPTH)
         self.question = Line(layout=ipywidgets.Layout(display="none"))
-        self.feed = ipywidgets.HTML()
-        self.card_ids: list[str] = []  # one for each time that it was displayed: all of them are told
-        self.box.observe(self._new_prompt, names="value")
+        self.question.add_class("cw-ask")
         self.question.observe(self._asked, names="value")
-
-    def __repr__(self) -> str:
-        return self.card().text
+        self.parts.append(self.question)
 
     def card(self) -> Card:
-        """The card in its first state."""
-        state = tree_state(self.values, self.first)
-        return Card(
-            kind="tree",
-            title="One token at a time, and what could have been",
-            template=template(self.values, self.first),
-            values=self.values,
-            config=self.first,
-            compute=tree_state,
-            text=f"sampling tree: {state['summary']}",
-            still="Run this cell to draw further tokens from the model.",
-            plain=plain(state),
-        )
-
-    def _ipython_display_(self) -> None:
-        card_id = next_id("tree")
-        self.card_ids.append(card_id)
-        self.question.add_class(f"cw-ask-{card_id}")
         if self.first["version"] != self.version:  # another prompt was typed since
             with quickly(self.model):
                 self.first = self.tree.config(depth=DEPTH, version=self.version)
-        parts = [self.box, self.status, self.question, self.feed]
-        display_above(self.card(), card_id, parts, "cw-prompt", LINE_TEXT)
+        steps, nodes = self.first["path"], self.first["nodes"]
+        best = [nodes[key(step[0] for step in steps[:n])] for n in range(len(steps) + 1)]
+        tops = [(node[1][0], f"{100 * math.exp(-node[3][TEMPERATURES.index(1.0) - 1]):.1f} %") for node in best]
+        taken = [(step[1], f"{100 * math.exp(step[2]):.1f} %") for step in steps]
+        text = "".join(step[1][1:-1] for step in steps)
+        p = math.exp(sum(step[2] for step in steps))
+        came = f" came “{text}”, with probability {p:.1e}; next," if steps else ""
+        top_k = TOP_KS.index(self.settings["top_k"])
+        return Card(
+            kind="tree",
+            title="One token at a time, and what could have been",
+            sentence=f"After “{self.first['prompt']}”{came} the top-1 token is {tops[-1][0]} with {tops[-1][1]}.",
+            values={"temperature": round(10 * self.settings["temperature"]), "top_k": top_k, "back": 0},
+            config=self.first,
+            table=[
+                ("step", "drawn", "its probability", "top-1 token", "its probability"),
+                *((f"{n}", *one, *other) for n, (one, other) in enumerate(zip(taken, tops, strict=False), 1)),
+                (f"{len(steps) + 1}", "", "", *tops[-1]),
+            ],
+            still="Run this cell to draw further tokens from the model.",
+            attributes='data-fed="input"',
+        )
+
+    def read(self, prompt: str) -> dict:
+        self._forget_later()
+        tree = TokenTree(self.model, prompt)
+        reset = tree.config(version=self.version + 1)
+        self.tree, self.version = tree, self.version + 1
+        return {"reset": reset}
 
     def answer(self, question: dict) -> dict:
         """What the page is told when it asks for a step.
 
-        question  n: its number; version of the prompt; path: ids; do: draw, favourite, rest or take; id for take;
+        question  n: its number; version of the prompt; path: ids; do: draw, top1, rest or take; id for take;
                   temperature and top_k for the draws
-        return    n, the step to add, the node it leads to, the greedy path, an error or None, ms: the kernel's time
+        return    n; the step to add, the node it leads to and its key, and the greedy path; or an error
         """
-        begin = time.perf_counter()
-        reply: dict = {"n": question["n"], "error": None}
+        reply: dict = {"n": question["n"]}
         try:
             if question["version"] != self.version:  # the page was loaded again and shows the first prompt
-                reply["reset"] = self.tree.config(version=self.version)
-            else:
-                with quickly(self.model):
-                    reply |= self._step(tuple(question["path"]), question)
+                return reply | {"reset": self.tree.config(version=self.version)}
+            with quickly(self.model):
+                return reply | self._step(tuple(question["path"]), question)
         except Exception as error:  # whatever the model throws belongs on the card, the only place the reader looks at
-            reply["error"] = failure(error)
-        return reply | {"ms": round(1000 * (time.perf_counter() - begin), 2)}
+            return reply | {"error": failure(error)}
 
     def _step(self, path: Path, question: dict) -> dict:
         ahead, self.ahead = self.ahead, None
@@ -159,11 +146,12 @@ class SamplingTree:
         return self._work_out(path, question)
 
     def _work_out(self, path: Path, question: dict) -> dict:
-        how = {"draw": DRAWN, "favourite": FAVOURITE, "rest": REST, "take": CHOSEN}[question["do"]]
+        logits = self.tree.logits(path)
+        how = {"draw": DRAWN, "top1": TOP_1, "rest": REST, "take": CHOSEN}[question["do"]]
         if how in (DRAWN, REST):
-            token_id = self._draw(path, question, rest=how == REST)
+            token_id = draw(logits, question, self.generator, rest=how == REST)
         else:
-            token_id = int(self.tree.logits(path).argmax()) if how == FAVOURITE else question["id"]
+            token_id = int(logits.argmax()) if how == TOP_1 else question["id"]
         longer = (*path, token_id)
         return {
             "add": self.tree.take(path, token_id, how),
@@ -172,19 +160,12 @@ class SamplingTree:
             "greedy": [step[1:3] for step in self.tree.greedy_path(len(longer))],
         }
 
-    def _draw(self, path: Path, settings: dict, rest: bool = False) -> int:
-        logits = self.tree.logits(path)
-        return draw(logits, settings["temperature"], settings["top_k"], self.generator, rest=rest)
-
-    @staticmethod
-    def _settings(values: dict[str, float]) -> dict:
-        return {"temperature": TEMPERATURES[int(values["temperature"])], "top_k": TOP_K[int(values["top_k"])]}
-
     def _asked(self, change: dict) -> None:
+        begin = time.perf_counter()
         self._forget_later()
         question = json.loads(change["new"])
         reply = self.answer(question)
-        self._tell(reply)
+        self.tell(reply, begin)
         if "add" in reply:
             path = tuple(map(int, reply["key"].split(",")))
             self._later(lambda: self._look_ahead(path, question))
@@ -215,19 +196,3 @@ class SamplingTree:
     def _draw_of(self, path: Path, question: dict) -> tuple:
         settings = (question[name] for name in ("version", "do", "temperature", "top_k"))
         return (path, *settings, weights_version(self.model))
-
-    def _new_prompt(self, change: dict) -> None:
-        self._forget_later()
-        try:
-            with quickly(self.model):
-                tree = TokenTree(self.model, change["new"])
-                self._tell({"reset": tree.config(version=self.version + 1), "error": None})
-            self.tree, self.version = tree, self.version + 1
-            self.status.value = prompt_status(self.model, change["new"])
-        except Exception as error:  # as in `answer`
-            self._tell({"error": failure(error)})
-            self.status.value = status(failure(error))
-
-    def _tell(self, message: dict) -> None:
-        text = html.escape(json.dumps(message, ensure_ascii=False, separators=(",", ":")))
-        self.feed.value = f'<div data-tree-feed="{" ".join(self.card_ids)}" data-message="{text}" hidden></div>'

@@ -1,43 +1,82 @@
-// The twin of die_state in helpers/classroom/cards/_die.py.
-const measures = (row, nats, perplexity) => {
-  const finite = Number.isFinite(nats);
+// A die with weights: entropy and perplexity before the roll, surprisal (the negative log-likelihood) after it.
+const MOST_WEIGHT = 20, AXIS_NATS = 6; // holds the largest finite surprisal: a weight of 1 against eleven of 20, 5.4 nats
+const SQUARE = 34, GAP = 6; // px of the dice that are filled up to the perplexity
+const PRESETS = { fair: [10, 10], loaded: [20, 2], certain: [20, 0] }; // weight of face 1, and of every other face
+const faceNumbers = (n) => Array.from({ length: n }, (_, i) => i + 1);
+const weightsOf = ([first, rest], n) => Object.fromEntries(faceNumbers(n).map((k) => [`w${k}`, k === 1 ? first : rest]));
+
+// weights: one per face, each at least 0; rolled: the face that came, from 1. Nats, and no die where all weights are 0.
+const measure = (weights, rolled) => {
+  const total = weights.reduce((a, b) => a + b, 0), probs = weights.map((w) => total ? w / total : 0);
+  const entropy = probs.reduce((sum, p) => p ? sum + p * Math.log(1 / p) : sum, 0); // 0.00, not -0.00, where certain
+  const perplexityAfter = 1 / probs[rolled - 1]; // not exp(surprisal): exp(ln 6.25) may fall short of 6.25
   return {
-    [`${row}_nats`]: finite ? fixed(nats, 2) : "∞",
-    [`${row}_bits`]: finite ? fixed(nats / Math.LN2, 2) : "∞",
-    [`${row}_exp`]: finite ? fixed(perplexity, 1) : "∞",
-    [`${row}_bar@style`]: `width:${fixed(100 * Math.min(nats / 6, 1), 1)}%`,
+    total, probs, entropy, perplexityAfter, surprisal: Math.log(perplexityAfter),
+    perplexity: total ? Math.exp(entropy) : 0,
   };
 };
-const sentence = (total, entropy, perplexity, rolled, perplexityAfter) => {
+const sentence = ({ total, entropy, perplexity, surprisal, perplexityAfter }, rolled) => {
   if (!total) return "Every weight is 0, so nothing can happen: raise one.";
-  const before = `Before the roll: entropy ${fixed(entropy, 2)} nats, as unsure as a fair die with ${fixed(perplexity, 1)} faces.`;
-  return Number.isFinite(perplexityAfter)
-    ? `${before} After face ${rolled}: loss ${fixed(Math.log(perplexityAfter), 2)} nats, perplexity ${fixed(perplexityAfter, 1)}.`
+  const before = `Before the roll: entropy ${fixed(entropy, 2)} nats, as uncertain as a fair die with ${fixed(perplexity, 1)} faces.`;
+  return Number.isFinite(surprisal)
+    ? `${before} After face ${rolled}: loss ${fixed(surprisal, 2)} nats, perplexity ${fixed(perplexityAfter, 1)}.`
     : `${before} Face ${rolled} was called impossible: if it comes, the loss is infinite.`;
 };
-const compute = (values) => {
-  const faces = values.faces, rolled = Math.min(values.rolled, faces), weights = [];
-  for (let k = 1; k <= 12; k++) weights.push(k <= faces ? values[`w${k}`] : 0);
-  const total = weights.reduce((a, b) => a + b, 0), probs = weights.map((w) => total ? w / total : 0);
-  const entropy = probs.reduce((sum, p) => p ? sum + p * Math.log(1 / p) : sum, 0);
-  const perplexityAfter = 1 / probs[rolled - 1]; // infinite at probability 0
-  const likeliest = Math.max(...probs) || 1, perplexity = total ? Math.exp(entropy) : 0;
+const row = (name, nats, perplexity) => {
+  const text = (x, digits) => Number.isFinite(nats) ? fixed(x, digits) : "∞";
+  return {
+    [`${name}_nats`]: text(nats, 2), [`${name}_bits`]: text(nats / Math.LN2, 2), [`${name}_exp`]: text(perplexity, 1),
+    [`${name}_bar@style`]: `width:${fixed(100 * Math.min(nats / AXIS_NATS, 1), 1)}%`,
+  };
+};
+const compute = (values, { most_faces: n }) => {
+  const faces = values.faces, rolled = Math.min(values.rolled, faces);
+  const weights = faceNumbers(n).map((k) => k <= faces ? values[`w${k}`] : 0), now = measure(weights, rolled);
+  const largest = Math.max(...now.probs) || 1; // bars are relative to it: on an axis to 1, twelve fair faces hardly show
   const state = {
-    "summary": sentence(total, entropy, perplexity, rolled, perplexityAfter),
-    "big": total ? `${fixed(perplexity, 1)} faces` : "no die",
+    "summary": sentence(now, rolled),
+    "big": now.total ? `${fixed(now.perplexity, 1)} faces` : "no die",
     "faces_text": `${faces} faces`, "faces_in@aria-valuetext": `${faces} faces`,
     "rolled_text": `face ${rolled}`, "rolled_in@aria-valuetext": `face ${rolled}`, "rolled_in@max": `${faces}`,
-    ...measures("before", total ? entropy : Infinity, perplexity), ...measures("after", Math.log(perplexityAfter), perplexityAfter),
+    ...row("before", now.total ? now.entropy : Infinity, now.perplexity),
+    ...row("after", now.surprisal, now.perplexityAfter),
   };
-  probs.forEach((p, i) => {
+  now.probs.forEach((p, i) => {
     const k = i + 1, share = fixed(100 * p, 1);
     state[`face${k}@hidden`] = k <= faces ? null : "";
     state[`p${k}`] = `${share} %`;
     state[`p${k}@class`] = k === rolled ? "cw-on" : null;
-    state[`bar${k}@style`] = `width:${fixed(100 * p / likeliest, 1)}%`;
+    state[`bar${k}@style`] = `width:${fixed(100 * p / largest, 1)}%`;
     state[`w${k}_in@aria-valuetext`] = `weight ${weights[i]}, probability ${share} %`;
     state[`die${k}@visibility`] = k <= faces ? null : "hidden";
-    state[`fill${k}@width`] = fixed(34 * clamp(perplexity - i, 0, 1), 1);
+    state[`fill${k}@width`] = fixed(SQUARE * clamp(now.perplexity - i, 0, 1), 1);
   });
   return state;
+};
+const picture = (n) => {
+  const width = n * (SQUARE + GAP), height = SQUARE + 24;
+  const dice = faceNumbers(n).map((k) => `<g data-key="die${k}" transform="translate(${(k - 1) * (SQUARE + GAP) + 1} 1)">`
+    + `<rect data-key="fill${k}" height="${SQUARE}" fill="#0072b2"/>`
+    + `<rect width="${SQUARE}" height="${SQUARE}" rx="5" fill="none" stroke="#16191d" stroke-width="1.5"/>`
+    + `<text x="${SQUARE / 2}" y="${SQUARE + 18}" text-anchor="middle">${k}</text></g>`);
+  return `<svg width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" role="img" `
+    + `aria-label="One square per face, filled up to the perplexity">${dice.join("")}</svg>`;
+};
+const view = (id, values, { most_faces: n }) => {
+  const faces = faceNumbers(n).map((k) => `<div class="cw-face" data-key="face${k}"><label for="${id}-w${k}">face ${k}</label>`
+    + `<input type="range" id="${id}-w${k}" data-in="w${k}" data-key="w${k}_in" min="0" max="${MOST_WEIGHT}" `
+    + `value="${PRESETS.fair[0]}" autocomplete="off">`
+    + `<span class="cw-track"><span class="cw-bar" data-key="bar${k}"></span></span><b data-key="p${k}"></b></div>`);
+  const presets = Object.entries(PRESETS).map(([name, of]) => button(name, { set: weightsOf(of, n) }));
+  const rows = [["before", "entropy, before", ""], ["after", "surprisal, after", "cw-b"]].map(([name, label, css]) =>
+    `<tr><td>${label}</td><td data-key="${name}_nats"></td><td data-key="${name}_bits"></td><td data-key="${name}_exp"></td>`
+    + `<td><span class="cw-track"><span class="cw-bar ${css}" data-key="${name}_bar"></span></span></td></tr>`);
+  return `<div class="cw-cols"><div class="cw-left cw-shape">${slider(id, "faces", "the die has", values.faces, 2, n)}
+<div>${presets.join("")}</div><div class="cw-faces">${faces.join("")}</div></div>
+<div class="cw-right cw-wide"><div class="cw-big" data-key="big"></div>
+<p>on a fair die would leave you as uncertain</p>${picture(n)}${slider(id, "rolled", "then it shows", values.rolled, 1, n)}
+<table><thead><tr><th></th><th>nats</th><th>bits</th><th>exp(nats)</th><th>0 to ${AXIS_NATS} nats</th></tr></thead>
+<tbody>${rows.join("")}</tbody></table>
+<p class="cw-note">Over many rolls of this very die, the mean surprisal is the entropy.
+Bars on the left are relative to the largest probability.</p></div></div>`;
 };

@@ -1,5 +1,5 @@
-// Shared by every card. Python has drawn the first state; this reads the inputs, asks `compute` for
-// {key: text, "key@attribute": value or null}, and writes those into the elements that carry data-key.
+// Shared by every card. What a script brings is pure: `view(id, values, config)` -> the body's HTML, and
+// `compute(values, config)` -> {key: text, "key@attribute": value or null}, written into the elements with data-key.
 const fixed = (x, digits) => { // Python's f"{x:,.{digits}f}": exact ties go to the even digit
   if (Math.abs(x * 2 ** (digits + 1)) % 2 === 1) {
     const floor = Math.floor(x * 10 ** digits);
@@ -8,7 +8,42 @@ const fixed = (x, digits) => { // Python's f"{x:,.{digits}f}": exact ties go to 
   const [whole, rest] = x.toFixed(digits).split(".");
   return whole.replace(/\B(?=(\d{3})+$)/g, ",") + (rest ? "." + rest : "");
 };
+const significant = (x, digits) => { // Python's f"{x:.{digits}g}" where that needs no exponent
+  const text = fixed(x, Math.max(digits - 1 - Number(x.toExponential(digits - 1).split("e")[1]), 0));
+  return text.includes(".") ? text.replace(/\.?0+$/, "") : text;
+};
 const clamp = (x, low, high) => Math.min(Math.max(x, low), high);
+const escaped = (text) => text.replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
+// Python's are in helpers/labs/budget.
+const readableCount = (n) => {
+  for (const [name, size] of [["trillion", 1e12], ["billion", 1e9], ["million", 1e6]]) {
+    const amount = n / size;
+    if (amount >= 0.9995) return `${significant(amount, 3)} ${name}`;
+  }
+  return fixed(n, 0);
+};
+const HOUR = 3600, DAY = 24 * HOUR, MONTH = 30 * DAY, YEAR = 365 * DAY;
+const readableTime = (seconds) => {
+  const units = [["years", YEAR], ["months", MONTH], ["days", DAY], ["hours", HOUR], ["minutes", 60], ["seconds", 1]];
+  const [name, size] = units.find(([, size]) => seconds >= size) || units[5];
+  return `${fixed(seconds / size, seconds / size >= 10 ? 0 : 1)} ${name}`;
+};
+const readableBytes = (n) => {
+  for (const [name, size] of [["TiB", 2 ** 40], ["GiB", 2 ** 30], ["MiB", 2 ** 20], ["KiB", 2 ** 10]]) {
+    if (n >= size) return `${n >= 100 * size ? fixed(n / size, 0) : significant(n / size, 3)} ${name}`;
+  }
+  return `${fixed(n, 0)} bytes`;
+};
+// A labelled range input; what it stands for is written beside the label under the key `name`_text.
+const slider = (id, name, label, value, low, high, step = 1, key = `${name}_text`) =>
+  `<div class="cw-row"><label for="${id}-${name}">${label}</label><b data-key="${key}"></b></div>`
+  + `<input type="range" id="${id}-${name}" data-in="${name}" data-key="${name}_in" min="${low}" max="${high}" `
+  + `step="${step}" value="${value}" autocomplete="off">`;
+// A button that does {set: {input: value}} or {add: {input: step}}.
+const button = (text, action, key = "") => {
+  const [[what, inputs]] = Object.entries(action);
+  return `<button type="button"${key && ` data-key="${key}"`} data-${what}='${JSON.stringify(inputs)}'>${escaped(text)}</button>`;
+};
 // What stands with this card rather than with another of the same name: after a restart ids are counted from 1 again,
 // and every notebook that is open in the page counts for itself.
 const nearest = (card, selector) => {
@@ -20,12 +55,15 @@ const nearest = (card, selector) => {
   }
   return null;
 };
-const start = (id, compute, tries = 600) => {
+const PATIENCE = 5000; // ms until a card says that the kernel does not answer
+const SILENT = "The kernel does not answer: it is busy, or it was restarted. If it was restarted, run this cell again.";
+const start = (id, compute, view, tries = 600) => {
   // A restarted kernel counts from 1 again, so an older output may still carry this id: take the one not yet alive.
   const root = [...document.querySelectorAll(`[id="${id}"]`)].find((e) => !e.dataset.live);
-  if (!root) return tries && setTimeout(start, 100, id, compute, tries - 1);
+  if (!root) return tries && setTimeout(start, 100, id, compute, view, tries - 1);
   root.dataset.live = "yes";
   let config = JSON.parse(root.dataset.config);
+  root.querySelector(".cw-body").innerHTML = view(id, JSON.parse(root.dataset.values), config);
   const inputs = {}, parts = {}, shown = {};
   root.querySelectorAll("[data-in]").forEach((e) => { inputs[e.dataset.in] = e; });
   root.querySelectorAll("[data-key]").forEach((e) => { parts[e.dataset.key] = e; });
@@ -61,25 +99,29 @@ const start = (id, compute, tries = 600) => {
     const direction = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (direction && root.dataset.arrows && event.target.type !== "range") add({ [root.dataset.arrows]: direction });
   });
-  if (root.dataset.fed) { // new numbers from the kernel come in a hidden element that some other output holds
+  const set = (numbers) => {
+    config = numbers;
+    root.dataset.config = JSON.stringify(numbers);
+    draw();
+  };
+  draw();
+  // A card that changes its own numbers; it may return what hears the kernel, and is false where another card is meant.
+  const hear = compute.attach?.(root, { get: () => config, set }) || ((message) => set({ ...config, ...message }));
+  if (root.dataset.fed) { // what the kernel says comes in a hidden element below the card: KernelCard in _kernel.py
+    let told = "", timer = 0;
     const look = () => {
-      const feed = nearest(root, `[data-feed~="${id}"]`);
-      if (!feed || feed.dataset.config === root.dataset.config) return;
-      root.dataset.config = feed.dataset.config;
-      config = JSON.parse(feed.dataset.config);
-      draw();
+      const feed = nearest(root, `[data-feed~="${id}"]`), asked = timer;
+      if (!feed || feed.dataset.config === told) return;
+      told = feed.dataset.config;
+      if (hear(JSON.parse(told)) !== false) clearTimeout(asked);
     };
     new MutationObserver(look).observe(document.body, { childList: true, subtree: true });
     look();
-  }
-  root.querySelectorAll(".cw-still").forEach((e) => { e.hidden = true; });
-  draw();
-  if (compute.attach) { // a card that changes its own numbers
-    const set = (numbers) => {
-      config = numbers;
-      root.dataset.config = JSON.stringify(numbers);
-      draw();
-    };
-    compute.attach(root, { get: () => config, set });
+    // data-fed names the event upon which the text of a line below the card goes to the kernel.
+    document.addEventListener(root.dataset.fed, (event) => {
+      if (!nearest(root, `.cw-of-${id}`)?.contains(event.target)) return;
+      clearTimeout(timer);
+      timer = setTimeout(() => set({ ...config, error: SILENT }), PATIENCE);
+    }, true);
   }
 };

@@ -1,77 +1,67 @@
-// The twin of sampling_state in helpers/classroom/cards/_sampling.py and of _distribution.py; a group is [n, mean, half].
-const span = (from, to, by) => Array.from({ length: (to - from) / by + 1 }, (_, i) => from + i * by);
-const TEMPERATURES = [...span(0, 100, 5), ...span(110, 200, 10), ...span(225, 300, 25), ...span(350, 500, 50)]
-  .map((x) => x / 100).concat(Infinity);
-const TOP_PS = [...span(10, 990, 10), 995, 999, 1000].map((x) => x / 1000);
-const MIN_PS = [0, 1, 2, 5, 10, 20, 30, 50, 70, 100, 150, 200, 300, 400, 500, 600, 700, 800, 900, 1000].map((x) => x / 1000);
-const N_DRAWS = [10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000];
+// What temperature and filters make of the next token's distribution; for texts that are written, helpers/gpt/decode.
+// The page has all V logits in few numbers, relative to the top-1 token's and from there down: the highest ones one by
+// one, the others in groups [n, mean, half]: n tokens whose logits lie evenly within mean ± half. One token: [1, x, 0].
 const sum = (numbers) => { let s = 0; for (const x of numbers) s += x; return s; };
-const kStops = (V) => {
-  const stops = span(1, Math.min(V, 10) - 1, 1);
-  for (let power = 0; power < 6; power++) {
-    for (const k of [10, 12, 15, 20, 25, 30, 40, 50, 60, 80]) if (k * 10 ** power < V) stops.push(k * 10 ** power);
-  }
-  return [...stops, V];
+const groupsOf = ({ steps, groups }) => {
+  let below = 0;
+  return [...steps.map((step) => [1, (below += step) * 1e-6, 0]), ...groups];
 };
-const groupsOf = ({ logits, steps, groups }) => {
-  const single = logits.map((x) => x - logits[0]);
-  let below = Math.round(single[single.length - 1] / 1e-5);
-  for (const step of steps) single.push((below += step) * 1e-5);
-  return [...single.map((x) => [1, x, 0]), ...groups];
+const top = (group, j) => { // the j highest of a group
+  const [n, mean, half] = group;
+  return j === n ? group : [j, mean + half * (1 - j / n), half * (j / n)];
 };
-const top = ([n, mean, half], j) => [j, mean + half * (1 - j / n), half * (j / n)];
-const mass = ([n, mean, half], inverse) => {
+const mass = ([n, mean, half], inverse) => { // sum of exp(logit / T), given 1 / T
   const x = inverse * half, spread = x > 1e-6 ? Math.exp(x) * -Math.expm1(-2 * x) / (2 * x) : 1;
   return n * Math.exp(inverse * mean) * spread;
 };
-const tiltedMean = ([, mean, half], inverse) => {
+const tiltedMean = ([, mean, half], inverse) => { // mean logit with weights exp(logit / T)
   const x = inverse * half;
   return mean + half * (x > 1e-3 ? 1 / Math.tanh(x) - 1 / x : x / 3);
 };
 const countAbove = ([n, mean, half], level) => half === 0 ? (mean >= level ? n : 0)
   : clamp(Math.floor(n * (mean + half - level) / (2 * half) + 0.5), 0, n);
-const countToReach = ([n, mean, half], goal, inverse) => {
+const countToReach = ([n, mean, half], goal, inverse) => { // the fewest highest with at least this mass
   const x = 2 * inverse * half, each = Math.exp(inverse * (mean + half)), reached = each ? goal / (n * each) : 1;
   const share = x <= 1e-6 ? reached : reached * x < 1 ? -Math.log1p(-reached * x) / x : 1;
   return clamp(Math.ceil(n * share - 1e-9), 1, n);
 };
-const cut = (groups, goal, sizes, count) => {
+const cut = (groups, goal, size, count) => { // the first groups that reach the goal, the last one cut where it does
   let left = goal;
   for (let i = 0; i < groups.length; i++) {
-    if (sizes[i] >= left) return [[...groups.slice(0, i), top(groups[i], count(groups[i], left))], groups[i][2] === 0];
-    left -= sizes[i];
+    const all = size(groups[i]);
+    if (all >= left) return [...groups.slice(0, i), top(groups[i], count(groups[i], left))];
+    left -= all;
   }
-  return [groups, true];
+  return groups;
 };
-const keep = (groups, { inverse: final, topK, topP, minP, filtersFirst }) => {
-  const inverse = filtersFirst ? 1 : final;
-  if ((topK || topP || minP) && inverse === Infinity) return [groups.slice(0, 1), true];
-  let exact = true;
-  if (topK) [groups] = cut(groups, topK, groups.map((g) => g[0]), (g, left) => left);
-  if (topP) {
-    const masses = groups.map((g) => mass(g, inverse));
-    [groups, exact] = cut(groups, topP * sum(masses), masses, (g, left) => countToReach(g, left, inverse));
-  }
-  if (minP && inverse) {
-    const level = Math.log(minP) / inverse, i = groups.findIndex((g) => countAbove(g, level) < g[0]);
-    if (i >= 0) {
-      const j = countAbove(groups[i], level);
-      exact = groups.slice(Math.max(i - 1, 0), i + 1).every((g) => g[2] === 0); // whatever top-p cut lies beyond
-      groups = [...groups.slice(0, i), ...(j ? [top(groups[i], j)] : [])];
-    }
-  }
-  return [groups, exact];
+// (groups, the slider's value, 1 / T) -> the groups that are kept. They act in this order, and each measures among what
+// the one before it left: at T = 1, or at the slider's where the temperature comes first.
+// A new filter: a function here, a slider in `sliders` of _sampling.py, a function and a field in helpers/gpt's decode.
+const FILTERS = {
+  top_k: (groups, k) => cut(groups, k, ([n]) => n, (group, left) => left),
+  top_p: (groups, p, inverse) => cut(groups, p * sum(groups.map((g) => mass(g, inverse))), (g) => mass(g, inverse),
+    (g, left) => countToReach(g, left, inverse)),
+  min_p: (groups, share, inverse) => {
+    const level = inverse ? Math.log(share) / inverse : -Infinity;
+    return groups.map((g) => top(g, countAbove(g, level))).filter(([n]) => n);
+  },
 };
-const outcome = (groups, settings) => {
-  const [kept, exact] = keep(groups, settings), { inverse } = settings;
-  const original = (list) => sum(list.map((g) => mass(g, 1)));
-  const modelMass = kept === groups ? 1 : original(kept) / original(groups);
-  if (inverse === Infinity) return { kept, probs: kept.map((_, i) => i ? 0 : 1), exact, modelMass, entropy: 0 };
+const outcome = (groups, settings) => { // settings as of SamplingParams in helpers/gpt, a filter that is off is null
+  const inverse = 1 / settings.temperature, measured = settings.filters_first ? 1 : inverse;
+  let kept = groups;
+  for (const name in FILTERS) {
+    if (settings[name]) kept = measured === Infinity ? kept.slice(0, 1) : FILTERS[name](kept, settings[name], measured);
+  }
+  const n = sum(kept.map((g) => g[0])), original = (list) => sum(list.map((g) => mass(g, 1)));
+  const modelMass = original(kept) / original(groups);
+  const single = groups.findIndex((g) => g[2] > 0); // a cut among single tokens is exact, one through a group is not
+  const exact = kept === groups || n === settings.top_k || single < 0 || kept.length < single;
+  if (inverse === Infinity) return { kept, n, exact, modelMass, probs: kept.map((_, i) => i ? 0 : 1), entropy: 0 };
   const masses = kept.map((g) => mass(g, inverse)), total = sum(masses), probs = masses.map((m) => m / total);
   const mean = sum(probs.map((p, i) => p * tiltedMean(kept[i], inverse)));
-  return { kept, probs, exact, modelMass, entropy: Math.max(Math.log(total) - inverse * mean, 0) };
+  return { kept, n, exact, modelMass, probs, entropy: Math.max(Math.log(total) - inverse * mean, 0) };
 };
-const drawCounts = (probs, n, seed) => { // mulberry32
+const drawCounts = (probs, n, seed) => { // mulberry32 (T. Ettinger, 2017, public domain); the last count is of the rest
   const counts = [...probs.map(() => 0), 0];
   let state = seed | 0;
   for (let draw = 0; draw < n; draw++) {
@@ -89,57 +79,88 @@ const frequency = (f, error, n) => {
   const digits = n >= 1000 ? 2 : 1;
   return `${fixed(100 * f, digits)} ± ${fixed(100 * error, digits)} %`;
 };
-const summary = ({ kept, exact, modelMass, entropy }, highest, { V, names, prompt }) => {
-  const n = sum(kept.map((g) => g[0])), about = exact ? "" : "about ";
-  const said = n === V ? `all ${fixed(V, 0)} tokens are kept.`
-    : `${about}${fixed(n, 0)} of ${fixed(V, 0)} tokens ${n === 1 ? "is" : "are"} kept, ${percent(modelMass)} of the model’s probability.`;
-  return `${prompt ? `After “${prompt}”, ${said}` : said[0].toUpperCase() + said.slice(1)} The likeliest, ${names[0].replaceAll(" ", "\u00a0")}, now has ${percent(highest)}; entropy `
-    + `${fixed(entropy, 2)} nats, as unsure as ${fixed(Math.exp(entropy), 1)} equal choices.`;
+const said = (name, value) => {
+  if (name === "temperature" && value === 0) return "0, always the top-1 token";
+  if (name === "temperature" && value === Infinity) return "∞, uniform";
+  return value === null ? "off" : name === "temperature" ? fixed(value, 2) : value >= 1 ? fixed(value, 0) : `${value}`;
 };
-let last = null; // the config whose groups are at hand
+const summary = ({ n, exact, modelMass, entropy }, highest, { V, names, prompt }) => {
+  const about = exact ? "" : "about ", all = `all ${fixed(V, 0)} tokens are kept.`;
+  const kept = n === V ? all : `${about}${fixed(n, 0)} of ${fixed(V, 0)} tokens ${n === 1 ? "is" : "are"} kept, `
+    + `${percent(modelMass)} of the model’s probability.`;
+  return `${prompt ? `After “${prompt}”, ${kept}` : kept[0].toUpperCase() + kept.slice(1)} The top-1 token, `
+    + `${names[0].replaceAll(" ", "\u00a0")}, now has ${percent(highest)}; entropy ${fixed(entropy, 2)} nats, as uncertain `
+    + `as ${fixed(Math.exp(entropy), 1)} equal choices.`;
+};
+const chosen = (values, { sliders }) => { // what the sliders stand for
+  const settings = { filters_first: !values.order };
+  for (const [name, , stops] of sliders) {
+    const stop = stops[values[name]];
+    settings[name] = stop === null ? null : Number(stop); // JSON has no number for infinity, but "Infinity"
+  }
+  return settings;
+};
+let last = { steps: null }; // the distribution whose groups are at hand
 const prepared = (config) => {
-  if (!last || last.config !== config) {
+  if (last.steps !== config.steps) {
     const groups = groupsOf(config);
-    last = { config, groups, own: outcome(groups, { inverse: 1, filtersFirst: true }).probs, stops: kStops(config.V) };
+    last = { steps: config.steps, groups, own: outcome(groups, { temperature: 1, filters_first: true }).probs };
   }
   return last;
 };
 const compute = (values, config) => {
-  const { groups, own, stops } = prepared(config), { V, names } = config, rows = names.length;
-  const T = TEMPERATURES[values.temperature], topK = values.top_k < stops.length - 1 ? stops[values.top_k] : null;
-  const topP = values.top_p < TOP_PS.length - 1 ? TOP_PS[values.top_p] : null, minP = MIN_PS[values.min_p] || null;
-  const n = N_DRAWS[values.n], now = outcome(groups, { inverse: 1 / T, topK, topP, minP, filtersFirst: !values.order });
-  const probs = names.map((_, i) => now.probs[i] || 0), ownProbs = names.map((_, i) => own[i] || 0);
+  const { groups, own } = prepared(config), { V, names } = config, rows = names.length, settings = chosen(values, config);
+  const now = outcome(groups, settings), n = settings.n_draws, place = names.map((_, i) => now.kept.indexOf(groups[i]));
+  const probs = place.map((i) => now.probs[i] || 0), ownProbs = names.map((_, i) => own[i] || 0);
   const counts = drawCounts(probs, n, values.seed), errors = probs.map((p) => Math.sqrt(p * (1 - p) / n));
-  const scale = Math.min(Math.max(...probs.map((p, i) => p + 3 * errors[i])), 1);
-  const texts = {
-    temperature: T === 0 ? "0, always the likeliest" : T === Infinity ? "∞, all kept alike" : fixed(T, 2),
-    top_k: topK ? fixed(topK, 0) : "off", top_p: topP ? `${topP}` : "off", min_p: minP ? `${minP}` : "off", n: fixed(n, 0),
-  };
+  const scale = Math.min(Math.max(...probs.map((p, i) => p + 3 * errors[i])), 1); // room for three standard errors
+  const single = config.steps.length, note = config.groups.length ? `Beyond the ${fixed(single, 0)} highest, the page knows `
+    + "the tokens in groups only: a number of kept ones may be approximate, the probabilities are right to 0.01 %." : "";
   const state = {
-    "summary": summary(now, probs[0], config), "error": config.error || "", "error@hidden": config.error ? null : "",
-    "top_k_in@max": `${stops.length - 1}`, "axis": `0 to ${fixed(100 * scale, scale >= 0.1 ? 0 : 1)} %`, "draws": `${fixed(n, 0)} draws`,
-    "note": !config.groups.length ? "" : `Beyond the ${fixed(config.logits.length + config.steps.length, 0)} likeliest, the page knows the `
-      + "tokens in groups only: a number of kept ones may be approximate, the probabilities shown are right to 0.01 %.",
+    "summary": summary(now, Math.max(...probs), config), "error": config.error || "", "error@hidden": config.error ? null : "",
+    "axis": `0 to ${fixed(100 * scale, scale >= 0.1 ? 0 : 1)} %`, "draws": `${fixed(n, 0)} draws`,
+    "note": note, "said": config.note || "",
   };
-  for (const [name, text] of Object.entries(texts)) state[`${name}_text`] = state[`${name}_in@aria-valuetext`] = text;
+  for (const [name] of config.sliders) state[`${name}_text`] = state[`${name}_in@aria-valuetext`] = said(name, settings[name]);
   for (const k of [0, 1]) state[`order${k}@aria-pressed`] = values.order === k ? "true" : "false";
   names.forEach((name, i) => {
-    const kept = i < now.kept.length, f = counts[i] / n, e = errors[i];
-    state[`row${i}@class`] = kept ? null : "cw-cut";
-    state[`mark${i}`] = kept ? "kept" : "cut";
-    state[`name${i}`] = name;
-    state[`bar${i}@style`] = probs[i] ? `width:${fixed(100 * probs[i] / scale, 1)}%` : "display:none";
-    state[`whisker${i}@style`] = probs[i] ? `left:${fixed(100 * (f - e) / scale, 1)}%;width:${fixed(200 * e / scale, 1)}%`
-      : "display:none";
-    state[`own${i}`] = percent(ownProbs[i]);
-    state[`p${i}`] = percent(probs[i]);
-    state[`f${i}`] = frequency(f, e, n);
+    const kept = place[i] >= 0, f = counts[i] / n, e = errors[i], wide = (x) => fixed(100 * x / scale, 1);
+    Object.assign(state, {
+      [`row${i}@class`]: kept ? null : "cw-cut", [`mark${i}`]: kept ? "kept" : "cut", [`name${i}`]: name,
+      [`bar${i}@style`]: probs[i] ? `width:${wide(probs[i])}%` : "display:none",
+      [`whisker${i}@style`]: probs[i] ? `left:${wide(f - e)}%;width:${wide(2 * e)}%` : "display:none",
+      [`own${i}`]: percent(ownProbs[i]), [`p${i}`]: percent(probs[i]), [`f${i}`]: frequency(f, e, n),
+    });
   });
   const rest = (list) => { const p = 1 - sum(list); return p > 1e-12 ? p : 0; };
-  const p = rest(probs), kept = Math.max(sum(now.kept.map((g) => g[0])) - rows, 0);
+  const p = rest(probs), kept = now.n - place.filter((i) => i >= 0).length;
   return Object.assign(state, {
-    "others@hidden": V > rows ? null : "", "other": `all ${fixed(V - rows, 0)} others: ${now.exact || !kept ? "" : "≈ "}${fixed(kept, 0)} kept`, "other_own": percent(rest(ownProbs)),
-    "other_p": percent(p), "other_f": frequency(counts[rows] / n, Math.sqrt(p * (1 - p) / n), n),
+    "others@hidden": V > rows ? null : "",
+    "other": `all ${fixed(V - rows, 0)} others: ${now.exact || !kept ? "" : "≈ "}${fixed(kept, 0)} kept`,
+    "other_own": percent(rest(ownProbs)), "other_p": percent(p),
+    "other_f": frequency(counts[rows] / n, Math.sqrt(p * (1 - p) / n), n),
   });
+};
+const view = (id, values, { sliders, names }) => {
+  const knob = ([name, label, stops]) => slider(id, name, label, values[name], 0, stops.length - 1);
+  const hidden = (name) => `<input type="hidden" data-in="${name}" value="${values[name]}" autocomplete="off">`;
+  const off = Object.fromEntries(sliders.slice(0, -1).map(([name, , stops]) => [name, stops.indexOf(name === "temperature" ? 1 : null)]));
+  const row = (_, i) => `<tr data-key="row${i}"><td data-key="mark${i}"></td><th scope="row" data-key="name${i}"></th>`
+    + `<td><span class="cw-track" aria-hidden="true"><span class="cw-bar" data-key="bar${i}"></span>`
+    + `<span class="cw-whisker" data-key="whisker${i}"></span></span></td><td class="cw-own" data-key="own${i}"></td>`
+    + `<td class="cw-p" data-key="p${i}"></td><td data-key="f${i}"></td></tr>`;
+  return `<p class="cw-error" role="alert" data-key="error"></p><div class="cw-cols"><div class="cw-left cw-knobs">
+    ${sliders.slice(0, -1).map(knob).join("")}${hidden("order")}${hidden("seed")}
+    <div class="cw-order" role="group" aria-label="order of the two">
+    ${["filters first", "temperature first"].map((text, k) => button(text, { set: { order: k } }, `order${k}`)).join("")}</div>
+    ${knob(sliders.at(-1))}${button("draw again", { add: { seed: 1 } })}${button("T = 1, no filter", { set: off })}</div>
+    <div class="cw-right cw-rows"><table class="cw-next" aria-label="the highest next tokens"><thead>
+    <tr><th class="cw-mark">filter</th><th class="cw-name">token</th><th><span data-key="axis"></span><small>rescaled</small></th>
+    <th class="cw-own">model<small>at T = 1</small></th><th class="cw-p">now<small>exactly</small></th>
+    <th class="cw-f"><span data-key="draws"></span><small>share ± error</small></th></tr></thead><tbody>
+    ${names.map(row).join("")}<tr data-key="others"><td></td><th scope="row" colspan="2" data-key="other"></th>
+    <td class="cw-own" data-key="other_own"></td><td class="cw-p" data-key="other_p"></td><td data-key="other_f"></td></tr>
+    </tbody></table><p class="cw-note">The scale of the bars follows the longest. The black mark on a bar is how often the
+    token was drawn, ± the standard error √(p(1 − p)/n).</p><p class="cw-note" data-key="note"></p>
+    <p class="cw-note" role="status" data-key="said"></p></div></div>`;
 };

@@ -1,27 +1,29 @@
-// The twin of tree_state in helpers/classroom/cards/_tree_state.py, and the talk with the kernel.
-const TOP_K = [1, 2, 3, 5, 10, 50, null], COLUMNS = 4, BRANCHES = 5, TAKEN = 6, ROW = 38, EDGE = 46;
+// The tree of what can follow, and the talk with the kernel, which alone knows what a node that is not here holds.
+// A node: ids and labels of the highest tokens, how far each logit lies below the first, and ln sum exp at each
+// temperature above 0, of all tokens and of the 50 highest. A step: [id, label, ln p, how it was taken, rank from 0].
+const COLUMNS = 4, BRANCHES = 5, TAKEN = 6, ROW = 38, EDGE = 46; // px: height of a row, width of the edges before a column
 const { exp, log, floor, max, min, abs } = Math;
 const keyOf = (path) => path.map((step) => step[0]).join(",");
 const distances = (node) => [0, ...node[2]];
+// The probability of a token of that rank whose logit lies `distance` below the highest, at the t-th tenth and top-k.
 const tokenProb = (node, distance, rank, t, k) => {
   if (rank >= (t === 0 ? 1 : k || Infinity)) return 0;
   if (t === 0) return 1;
-  const logSum = k && k <= 10 ? log(distances(node).slice(0, k).reduce((sum, d) => sum + exp(-d / t), 0))
-    : node[k ? 4 : 3][Math.round(10 * t) - 1];
-  return exp(-distance / t - logSum);
+  const known = distances(node), scale = 10 / t;
+  const logSum = k && k <= known.length ? log(known.slice(0, k).reduce((sum, d) => sum + exp(-d * scale), 0))
+    : node[k ? 4 : 3][t - 1];
+  return exp(-distance * scale - logSum);
 };
-const branchProbs = (node, t, k) => {
+const branchProbs = (node, t, k) => { // of each branch, and of all other tokens together
   const probs = distances(node).slice(0, BRANCHES).map((d, j) => tokenProb(node, d, j, t, k));
   return [...probs, max(0, 1 - probs.reduce((a, b) => a + b))];
 };
-const joined = (labels) => labels.join("").replaceAll("\\n", "⏎");
+const topLogProb = (node) => -node[3][9]; // at temperature 1
+const stepTo = (node, j, how) => [node[0][j], node[1][j], topLogProb(node) - distances(node)[j], how, j];
+const joined = (labels) => labels.map((label) => label.slice(1, -1)).join("").replaceAll("\\n", "⏎");
 const end = (text, n = 90) => {
   const characters = [...text];
   return characters.length <= n ? text : "…" + characters.slice(1 - n).join("");
-};
-const quoted = (label) => {
-  const quote = label.includes("'") && !label.includes("\\'") ? '"' : "'";
-  return quote + label + quote;
 };
 const percent = (p) => p === 0 ? "0\u00a0%" : p < 0.0005 ? "< 0.1\u00a0%" : `${fixed(100 * p, 1)}\u00a0%`;
 const signed = (x) => fixed(x, 2).replace("-", "−");
@@ -43,16 +45,15 @@ const total = (numbers) => numbers.reduce((a, b) => a + b, 0);
 const lnOf = (path) => total(path.map((step) => step[2]));
 const rowOf = (step) => step[4] < BRANCHES ? step[4] : TAKEN;
 const rowY = (row) => ROW * (row + 0.5);
-const favourite = (c) => {
+const topOne = (c) => {
   const node = c.nodes[keyOf(c.path)];
-  return node ? `the favourite is ${quoted(node[1].split("\t")[0])} with ${percent(exp(-node[3][9]))}`
-    : "the model has to be asked";
+  return node ? `the top-1 token is ${node[1][0]} with ${percent(exp(topLogProb(node)))}` : "the model has to be asked";
 };
 const summary = (c) => {
   const said = `After “${end(c.prompt, 40)}”`, n = c.path.length;
-  if (!n) return `${said} ${favourite(c)}. Draw it, or choose a branch.`;
+  if (!n) return `${said} ${topOne(c)}. Draw it, or choose a branch.`;
   return `${said} came ${n} token${n > 1 ? "s" : ""}, “${end(joined(c.path.map((step) => step[1])), 40)}”: `
-    + `probability ${number(lnOf(c.path))}. Next, ${favourite(c)}.`;
+    + `probability ${number(lnOf(c.path))}. Next, ${topOne(c)}.`;
 };
 const versus = (c) => {
   const n = c.path.length;
@@ -61,7 +62,7 @@ const versus = (c) => {
   if (abs(gap) < 1e-4) return "As probable as the greedy path.";
   const times = `${factor(abs(gap))} times`;
   return gap > 0 ? `The greedy path is ${times} as probable as this one.`
-    : `This path is ${times} as probable as the greedy one: the favourite of each step need not be the best whole.`;
+    : `This path is ${times} as probable as the greedy one: the top-1 token of each step need not give the best whole.`;
 };
 const note = (c) => {
   const beyond = c.n_prompt + c.path.length - c.context;
@@ -88,10 +89,10 @@ const column = (i, step, t, k, c) => {
   const node = step >= 0 && step <= c.path.length && c.nodes[keyOf(c.path.slice(0, step))];
   if (!node) return { [`c${i}@hidden`]: "" };
   const taken = c.path[step], head = `${step + 1} · ${taken ? taken[3] : "next token"}`;
-  const labels = [...node[1].split("\t").map(quoted), "the rest"], probs = branchProbs(node, t, k);
+  const labels = [...node[1], "the rest"], probs = branchProbs(node, t, k);
   if (taken && taken[4] >= BRANCHES) {
-    labels.push(quoted(taken[1]));
-    probs.push(tokenProb(node, -node[3][9] - taken[2], taken[4], t, k));
+    labels.push(taken[1]);
+    probs.push(tokenProb(node, topLogProb(node) - taken[2], taken[4], t, k));
   }
   const origin = rowY(step ? rowOf(c.path[step - 1]) : 2);
   const state = { [`c${i}@hidden`]: null, [`c${i}@aria-label`]: `step ${head}`, [`h${i}`]: head };
@@ -101,8 +102,8 @@ const column = (i, step, t, k, c) => {
   return state;
 };
 const compute = (values, c) => {
-  const t = values.temperature / 10, k = TOP_K[values.top_k], n = c.path.length, shown = fixed(t, 1);
-  const kText = k ? `${k} favourites` : `all ${fixed(c.V, 0)} tokens`;
+  const t = values.temperature, k = c.top_ks[values.top_k], n = c.path.length, shown = fixed(c.temperatures[t], 1);
+  const kText = k === 1 ? "the top-1 token" : k ? `the ${k} highest` : `all ${fixed(c.V, 0)} tokens`;
   const hidden = max(0, n - COLUMNS + 1), back = min(values.back, hidden), greedy = c.greedy.slice(0, n);
   const state = {
     "summary": summary(c), "prompt": end(c.prompt), "text": end(joined(c.path.map((step) => step[1]))),
@@ -118,12 +119,35 @@ const compute = (values, c) => {
   for (let i = 0; i < COLUMNS; i++) Object.assign(state, column(i, n - COLUMNS + 1 + i - back, t, k, c));
   return state;
 };
-const PATIENCE = 5000; // ms until the reader is told that no answer has come
+const view = (id, values, c) => {
+  const rows = [...Array(TAKEN + 1).keys()], act = (text, what, key) =>
+    `<button type="button" data-do="${what}"${key ? ` data-key="${key}"` : ""}>${text}</button>`;
+  const columnOf = (_, i) => `<div class="tr-col" role="group" data-key="c${i}"><b data-key="h${i}"></b>
+    <svg viewBox="0 0 ${EDGE} ${ROW * rows.length}" width="${EDGE}" height="${ROW * rows.length}"
+    preserveAspectRatio="none" aria-hidden="true">
+    ${[5, 4, 3, 2, 1, 0, TAKEN].map((j) => `<path data-key="e${i}${j}"/>`).join("")}</svg>
+    ${rows.map((j) => `<button type="button" data-key="b${i}${j}" data-branch="${i}${j}"${j ? ' tabindex="-1"' : ""}>`
+      + `<span data-key="t${i}${j}"></span><span data-key="p${i}${j}"></span></button>`).join("")}</div>`;
+  const lineOf = ([name, title]) => `<tr><td>${title}</td><td data-key="${name}_path"></td><td data-key="${name}_p"></td>
+    <td data-key="${name}_ln"></td><td data-key="${name}_mean"></td></tr>`;
+  return `<p class="cw-error" role="alert" data-key="error"></p>
+    <p class="tr-text"><span data-key="prompt"></span><b data-key="text"></b></p>
+    <div>${act("Draw the next token", "draw")}${act("Take the top-1 token", "top1")}
+    ${act("One step back", "back", "button_back")}${act("Start again", "again", "button_again")}</div>
+    <div class="cw-cols"><div class="cw-left">${slider(id, "temperature", "temperature", values.temperature, 0, c.temperatures.length - 1)}
+    </div><div class="cw-left">${slider(id, "top_k", "top-k", values.top_k, 0, c.top_ks.length - 1)}</div>
+    <div class="cw-left" data-key="back_row">${slider(id, "back", "look back", 0, 0, 0)}</div></div>
+    <div class="tr"><div class="tr-tree">${Array.from({ length: COLUMNS }, columnOf).join("")}</div>
+    <table class="tr-paths"><thead><tr><th></th><th></th><th>probability</th><th>ln p</th><th>ln p per token</th></tr></thead>
+    <tbody>${[["own", "this path"], ["greedy", "greedy path"]].map(lineOf).join("")}</tbody></table></div>
+    <p data-key="versus"></p><p class="cw-note" data-key="notice"></p>`;
+};
 compute.attach = (root, card) => {
-  let waiting = false, next = null, asked = [], timer = 0, count = Date.now(), told = "";
+  let asked = null, since = 0, next = null, count = Date.now(); // the path under way and from when; the step behind it
   const value = (name) => Number(root.querySelector(`[data-in=${name}]`).value);
+  const topK = () => card.get().top_ks[value("top_k")];
   const number = () => `${root.id} ${count}`; // of a question, so that two cards of one tree know their own answers
-  const line = () => nearest(root, `.cw-ask-${root.id} input`);
+  const waiting = () => asked && performance.now() - since < PATIENCE;
   const show = (changes) => {
     root.querySelector("[data-in=back]").value = 0;
     card.set({ ...card.get(), error: null, notice: "", ...changes });
@@ -131,18 +155,14 @@ compute.attach = (root, card) => {
   // What the page knows by itself: null where the kernel has to be asked, a text where nobody can be.
   const known = (what, path, entry) => {
     const node = card.get().nodes[keyOf(path)];
-    const step = (j, how) => {
-      const label = node[1].split("\t")[j];
-      return [node[0][j], label, -node[3][9] - distances(node)[j], how, j];
-    };
     if (what === "take") return entry;
     if (!node) return null;
-    if (what === "favourite") return step(0, "favourite");
-    const probs = branchProbs(node, value("temperature") / 10, TOP_K[value("top_k")]);
+    if (what === "top1") return stepTo(node, 0, "top-1");
+    const probs = branchProbs(node, value("temperature"), topK());
     let left = Math.random(), j = 0;
     if (what === "rest") j = BRANCHES;
     else while (j < BRANCHES && left >= probs[j]) left -= probs[j++];
-    return j < BRANCHES ? step(j, "drawn")
+    return j < BRANCHES ? stepTo(node, j, "drawn")
       : `${what === "rest" ? "The rest is" : "The draw fell on the rest,"} ${fixed(card.get().V - BRANCHES, 0)} tokens with `
         + `${percent(probs[j])} together. Which of them, only the model in the kernel can say: run this cell.`;
   };
@@ -153,44 +173,17 @@ compute.attach = (root, card) => {
     show({ path: longer, notice: typeof step === "string" ? step : further });
   };
   const ask = (what, path, entry) => {
-    const { nodes, version } = card.get();
-    const certain = what === "favourite" || what === "take" ? known(what, path, entry) : null;
-    if (certain && keyOf([...path, certain]) in nodes && !waiting) return show({ path: [...path, certain] });
-    const input = line();
-    if (!input) return alone(what, path, entry);
-    if (waiting) { next = [what, path, entry]; return; } // one under way and one behind it: the last wins
-    waiting = true;
-    asked = path;
+    const { nodes, version, temperatures } = card.get();
+    const certain = what === "top1" || what === "take" ? known(what, path, entry) : null;
+    if (certain && keyOf([...path, certain]) in nodes && !waiting()) return show({ path: [...path, certain] });
+    const line = nearest(root, `.cw-of-${root.id} .cw-ask input`);
+    if (!line) return alone(what, path, entry);
+    if (waiting()) { next = [what, path, entry]; return; } // one under way and one behind it: the last wins
+    [asked, since, next] = [path, performance.now(), null];
     count += 1;
-    const temperature = value("temperature") / 10, top_k = TOP_K[value("top_k")];
-    input.value = JSON.stringify({ n: number(), version, path: path.map((step) => step[0]), do: what,
-      id: entry ? entry[0] : null, temperature, top_k });
-    input.dispatchEvent(new Event("input", { bubbles: true }));
-    timer = setTimeout(() => {
-      waiting = false;
-      next = null;
-      card.set({ ...card.get(), notice: "The kernel does not answer: it is busy, or gone. If it is gone, run this cell again." });
-    }, PATIENCE);
-  };
-  const hear = () => {
-    const feed = nearest(root, `[data-tree-feed~="${root.id}"]`);
-    if (!feed || feed.dataset.message === told) return;
-    told = feed.dataset.message;
-    const message = JSON.parse(told);
-    if (message.n !== undefined && message.n !== number()) return; // left over from before the page was loaded
-    clearTimeout(timer);
-    if (message.reset) show(message.reset);
-    else if (message.error) card.set({ ...card.get(), error: message.error });
-    else {
-      const nodes = { ...card.get().nodes, [message.key]: message.node };
-      show({ path: [...asked, message.add], nodes, greedy: message.greedy });
-    }
-    waiting = false;
-    if (next) {
-      const [what, from, entry] = next;
-      next = null;
-      if (!message.reset) ask(what, entry ? from : card.get().path, entry);
-    }
+    line.value = JSON.stringify({ n: number(), version, path: path.map((step) => step[0]), do: what,
+      id: entry ? entry[0] : null, temperature: temperatures[value("temperature")], top_k: topK() });
+    line.dispatchEvent(new Event("input", { bubbles: true })); // which runtime.js hears too, and says where none answers
   };
   root.addEventListener("click", (event) => {
     const button = event.target.closest("button"), { path, nodes } = card.get();
@@ -202,10 +195,9 @@ compute.attach = (root, card) => {
     if (!branch) return;
     const hidden = max(0, path.length - COLUMNS + 1), back = min(value("back"), hidden);
     const at = path.length - COLUMNS + 1 + Number(branch[0]) - back, j = Number(branch[1]), from = path.slice(0, at);
-    const node = nodes[keyOf(from)];
     if (j === TAKEN) show({ path: path.slice(0, at + 1) });
     else if (j === BRANCHES) ask("rest", from);
-    else ask("take", from, [node[0][j], node[1].split("\t")[j], -node[3][9] - distances(node)[j], "your choice", j]);
+    else ask("take", from, stepTo(nodes[keyOf(from)], j, "your choice"));
   });
   root.addEventListener("keydown", (event) => {
     const move = { ArrowUp: [0, -1], ArrowDown: [0, 1], ArrowLeft: [-1, 0], ArrowRight: [1, 0] }[event.key];
@@ -216,6 +208,13 @@ compute.attach = (root, card) => {
     const i = Number(branch[0]) + move[0], j = Number(branch[1]) + move[1], other = find(i, j) || (move[0] && find(i, 0));
     if (other && other.offsetParent) other.focus();
   });
-  new MutationObserver(hear).observe(document.body, { childList: true, subtree: true });
-  hear();
+  return (message) => { // hear what the kernel tells
+    if (message.n !== undefined && message.n !== number()) return false; // another card's, or left over from before a reload
+    const path = asked, behind = next;
+    if (message.n !== undefined) asked = next = null;
+    if (message.reset) show(message.reset);
+    else if (message.error) card.set({ ...card.get(), error: message.error });
+    else show({ path: [...path, message.add], nodes: { ...card.get().nodes, [message.key]: message.node }, greedy: message.greedy });
+    if (message.n !== undefined && behind && !message.reset) return ask(behind[0], behind[2] ? behind[1] : card.get().path, behind[2]);
+  };
 };

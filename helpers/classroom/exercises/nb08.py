@@ -46,10 +46,11 @@ def useful_share(answer: Callable[[Sequence[int], int, str], float]) -> None:
         for how in ("truncate", "pad"):
             rows = [row for length in lengths for row in _rows(length, T, how)]
             expected = Fraction(sum(map(sum, rows)), len(rows) * T)
-            case = f"documents of {list(lengths)} ids and an end each, T={T}, {how}, which is {expected}"
+            case = f"documents of {list(lengths)} ids and an end each, T={T}, {how}"
             got = ask(answer, case, list(lengths), T, how)
             says = "How many targets has a document, its end included, and how many rows does it take?"
-            expect_number(got, float(expected), case, says, slips=_slips_about_rows(lengths, T, how))
+            slips = _slips_about_rows(lengths, T, how)
+            expect_number(got, float(expected), case, says, slips=slips, unit=f", which is {expected}")
 
 
 @register("p2-pack")

@@ -1,7 +1,11 @@
-"""The command line over model, data, training and checkpoints: `python -m helpers.labs.pretrain --help`."""
+"""The command line over model, data, training and checkpoints: `python -m helpers.labs.pretrain --help`.
 
-from helpers.labs.pretrain._command import main
-from helpers.labs.pretrain._log import read_lines, read_log
-from helpers.labs.pretrain._plan import Plan
+To be read in this order: command, plan, run; then ids, checkpoints, log.
+"""
 
-__all__ = ["Plan", "main", "read_lines", "read_log"]
+from helpers.labs.pretrain import checkpoints, ids, log, plan, run
+from helpers.labs.pretrain.command import main
+from helpers.labs.pretrain.log import read_lines, read_log
+from helpers.labs.pretrain.plan import Plan
+
+__all__ = ["Plan", "checkpoints", "ids", "log", "main", "plan", "read_lines", "read_log", "run"]

@@ -171,7 +171,7 @@ def load(path: str | Path, device: str | torch.device = "cpu", *, needs: Iterabl
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Damaged(f"{RUN.json_name} in {path} is not as it was written: {error!r}") from error
     for file, held in tensors.items():
-        wrong = [name for name, t in held.items() if t.is_floating_point() and not t.isfinite().all()]
+        wrong = [name for name, t in held.items() if t.is_floating_point() and not _is_finite(t)]
         if wrong:
             raise Damaged(f"{file} in {path}: NaN or infinity in {', '.join(wrong[:5])}: no run can go on from there")
     return state
@@ -230,6 +230,11 @@ def describe(path: str | Path) -> dict:
     with storage(f"reading {path.name}", path.parent):
         n_bytes = sum(os.lstat(path / file).st_size for file in (*RUN.files, SUMS))
     return {"step": document["step"], "bytes": n_bytes, "versions": document.get("versions")}
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    wide = tensor.float() if tensor.element_size() == 1 else tensor  # torch asks no float8
+    return bool(wide.isfinite().all())
 
 
 def _check_step(document: dict, path: Path) -> None:

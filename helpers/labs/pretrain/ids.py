@@ -5,19 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from helpers.gpt import data, tokenizer
-from helpers.storage import open_ids, write_ids
+from helpers.storage import open_ids, write_aside, write_ids
 
 DOCUMENT_BREAK = "\f"  # form feed: between the documents of a text file
 VALIDATION_SHARE = 0.1
 FILES = ("train.npy", "validation.npy")
-MADE_FROM = "made_from.json"  # beside the ids, written last: what they were made from, and their sums
+MADE_FROM = "made_from.json"  # beside the ids, written last: what they were made from, and their fingerprints
 IN_MEMORY_BYTES = 1 << 28
 
 
@@ -46,37 +46,26 @@ def prepare(folder: Path, texts: Sequence[str], validation: Sequence[str], seed:
     mark = folder / MADE_FROM
     made_from = {"texts": fingerprint, "n_validation_files": len(validation), "seed": seed}
     try:
-        there = _read_mark(mark)
-        sums = there.pop("sha256", None)
+        there = {}
+        with suppress(FileNotFoundError, ValueError, TypeError):  # nothing written yet, or damaged
+            there = dict(json.loads(mark.read_bytes()))
+        sums = there.pop("files", None)
         if there == made_from and sums == _sums(folder):
             return False
         folder.mkdir(exist_ok=True)
         mark.unlink(missing_ok=True)
         _write(folder, texts, validation, seed)
-        mark.write_text(json.dumps(made_from | {"sha256": _sums(folder)}) + "\n")
+        with write_aside(mark) as file:
+            file.write(json.dumps(made_from | {"files": _sums(folder)}).encode() + b"\n")
         return there == made_from and sums is not None
     except OSError as error:
-        raise ValueError(f"--out: {folder} cannot be written ({error.strerror}): choose another folder") from error
-
-
-def _read_mark(mark: Path) -> dict[str, Any]:
-    try:
-        there = json.loads(mark.read_bytes())
-    except (FileNotFoundError, ValueError):  # nothing written yet, or not to its end
-        return {}
-    return there if isinstance(there, dict) else {}
+        raise ValueError(f"--out: {folder} cannot be written ({error}): choose another folder") from error
 
 
 def _sums(folder: Path) -> dict[str, str | None]:
-    """sha256 of each file of ids, None where it is missing."""
-    sums: dict[str, str | None] = {}
-    for name in FILES:
-        try:
-            with open(folder / name, "rb") as file:
-                sums[name] = hashlib.file_digest(file, "sha256").hexdigest()
-        except FileNotFoundError:
-            sums[name] = None
-    return sums
+    """The fingerprint of each file of ids, None where it is missing."""
+    paths = {name: folder / name for name in FILES}
+    return {name: fingerprint([path]) if path.exists() else None for name, path in paths.items()}
 
 
 def _write(folder: Path, texts: Sequence[str], validation: Sequence[str], seed: int) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from helpers.gpt.loss import perplexity
 from helpers.gpt.schedule import Schedule
@@ -15,19 +13,19 @@ PRECISIONS = ("float32", "bfloat16", "float16")
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Settings of a training run; the model, the text and the rows of a batch are given beside it.
+    """Settings of a training run; the model, the text and the sequences of a batch are given beside it.
 
     n_steps           updates in the whole run
     learning_rate     the peak of the schedule
     warmup_steps      updates of its straight rise
-    min_lr_ratio       where its cosine ends, as a share of the peak
+    min_lr_ratio      where its cosine ends, as a share of the peak
     weight_decay      AdamW's, on matrices only
     betas             AdamW's
-    clip_norm         the gradient is shortened to this length where it is longer; None leaves it
-    micro_batch_size  rows that go through the model at once; a batch of more rows is accumulated. None: all
+    clip_norm         the gradient is scaled down to this norm where its own is larger; None leaves it
+    micro_batch_size  sequences that go through the model at once; a batch of more is accumulated. None: all
     eval_every        updates between evaluations, also before the first and after the last; None: only those two
-    precision         dtype of the matrix products: "float32", "bfloat16" or "float16". Then with a gradient scaler,
-                      which reaches all but the products of the output head (see `summed_loss`)
+    precision         dtype of the matmuls: "float32", "bfloat16" or "float16". The last with a gradient scaler, which
+                      reaches all but the matmuls of the output head (see `train.summed_loss`)
 
     ValueError: any of these outside its range.
     """
@@ -51,7 +49,7 @@ class TrainConfig:
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas are two numbers in [0, 1), got {self.betas}")
         if self.clip_norm is not None and not self.clip_norm > 0:
-            raise ValueError(f"clip_norm must be above 0, or None for no clipping, got {self.clip_norm}")
+            raise ValueError(f"clip_norm must be above 0 or None, got {self.clip_norm}")
         for name in ("micro_batch_size", "eval_every"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1 or None, got {getattr(self, name)}")
@@ -73,8 +71,8 @@ class Update:
     n_tokens       targets scored in the run so far, this batch included
     loss_nats      mean over this batch, with the weights before the update and dropout as it is in training
     learning_rate  that it used
-    grad_norm      length of the whole gradient before clipping
-    precision      dtype of the matrix products
+    grad_norm      norm of the whole gradient before clipping
+    precision      dtype of the matmuls
     loss_scale     the gradient scaler's factor; None where there is none
     skipped        the scaler found an overflow and left the weights as they were
     """
@@ -105,20 +103,3 @@ class Evaluation:
 
 
 Record = Update | Evaluation
-
-
-class Curve(NamedTuple):
-    """Losses by step: two lists of equal length."""
-
-    steps: list[int]
-    losses: list[float]
-
-
-def curves(records: Iterable[Record]) -> tuple[Curve, Curve]:
-    """(training curve, validation curve) of a run's records, in nats per token by updates made."""
-    training, validation = Curve([], []), Curve([], [])
-    for record in records:
-        curve = training if isinstance(record, Update) else validation
-        curve.steps.append(record.step)
-        curve.losses.append(record.loss_nats)
-    return training, validation

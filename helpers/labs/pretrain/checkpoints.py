@@ -7,9 +7,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from helpers.labs.pretrain._console import Console
-from helpers.labs.pretrain._plan import PRECISION, changes_to, differences
-from helpers.storage import checkpoint
+from helpers.labs.pretrain.log import Console
+from helpers.labs.pretrain.plan import changes_to, differences
+from helpers.storage import StorageError, checkpoint
 
 try:
     import fcntl
@@ -17,7 +17,7 @@ except ImportError:  # Windows: nothing guards there
     fcntl = None
 
 CHECKPOINTS, IDS, LOG, BEST, FINAL, LOCK = "checkpoints", "ids", "log.jsonl", "best", "model", ".lock"
-NEEDS = ("config.train", "data.n_tokens", "rng.workers", "extra.best_loss")  # of a checkpoint to go on from
+NEEDS = ("config.train", "data.n_tokens", "rng.ranks", "extra.best_loss")  # of a checkpoint to go on from
 
 
 @contextmanager
@@ -80,7 +80,7 @@ class Checkpoints:
         for folder in self.folders:
             try:
                 found = checkpoint.find(folder, needs=NEEDS)
-            except checkpoint.StorageError as error:
+            except StorageError as error:
                 unreachable.append(folder)
                 self.console.warn(f"{error}. Looking on without it")
                 continue
@@ -117,10 +117,10 @@ class Checkpoints:
         any_precision  the run may have been in another one there
         """
         for folder, there in self._configs.items():
-            if other := _of_another_run(there, config, any_precision):
+            if other := differences(there, config, any_precision):
                 raise ValueError(
-                    f"{folder} is of another run; what differs: {other}. Choose another folder, or that run's "
-                    f"settings: {changes_to(there, config) or 'its texts'}"
+                    f"{folder} is of another run; what differs: {'; '.join(other)}. Choose another folder, or that "
+                    f"run's settings: {changes_to(there, config) or 'its texts'}"
                 )
             self._ours.add(folder)
 
@@ -132,9 +132,11 @@ class Checkpoints:
                 self._look_first(folder, state.config)
                 checkpoint.save(folder, state, keep=keep)
                 kept = True
-            except checkpoint.StorageError as error:
-                here = _is_good(folder / f"step-{state.step:08d}")  # the error may be about older ones
-                kept = kept or here
+            except StorageError as error:
+                here = False
+                with suppress(checkpoint.CheckpointError):  # the error may be about older ones
+                    checkpoint.verify(folder / f"step-{state.step:08d}")
+                    here = kept = True
                 what = "was saved, but with trouble" if here else f"was not saved to {folder}"
                 self.console.warn(f"step {state.step} {what}: {error}. Training goes on", str(folder))
         return kept
@@ -144,20 +146,6 @@ class Checkpoints:
         if folder in self._ours:
             return
         found = checkpoint.find(folder)
-        if found.state and (other := _of_another_run(found.state.config, config, any_precision=True)):
-            raise checkpoint.StorageError(f"it holds checkpoints of another run ({other})")
+        if found.state and (other := differences(found.state.config, config, any_precision=True)):
+            raise StorageError(f"it holds checkpoints of another run ({'; '.join(other)})")
         self._ours.add(folder)
-
-
-def _of_another_run(there: dict[str, Any], here: dict[str, Any], any_precision: bool) -> str:
-    """What differs; "" where nothing does."""
-    lines = differences(there, here)
-    return "; ".join(line for line in lines if not (any_precision and line.startswith(f"{PRECISION}:")))
-
-
-def _is_good(path: Path) -> bool:
-    try:
-        checkpoint.verify(path)
-    except checkpoint.CheckpointError:
-        return False
-    return True

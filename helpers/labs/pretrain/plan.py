@@ -1,16 +1,20 @@
-"""What a run consists of: a model, training settings and a few numbers, from a preset or a file, with changes."""
+"""What a run consists of: a model, training settings and a few numbers, from a preset or a file, with changes; and what
+memory it will take."""
 
 from __future__ import annotations
 
 import json
+import math
 import shlex
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from helpers.gpt import PRESETS, GPTConfig, TrainConfig, preset
+import torch
 
-PRECISION = "train.precision"  # as `differences` names it
+from helpers import runtime
+from helpers.gpt import PRESETS, GPTConfig, TrainConfig, preset
+from helpers.labs import budget
 
 
 @dataclass(frozen=True)
@@ -19,7 +23,7 @@ class Plan:
 
     model       GPTConfig
     train       TrainConfig
-    batch_size  rows of a batch, over all workers
+    batch_size  sequences of a batch, over all ranks
     seed        of weights, order and dropout
     shift       windows start at another place in each epoch
     save_every  updates between checkpoints
@@ -78,6 +82,11 @@ class Plan:
             raise ValueError(f"the plan does not fit: {error}") from error
 
 
+# name of a field -> part of the plan that has it
+FIELDS = {f.name: part for part, kind in (("model", GPTConfig), ("train", TrainConfig)) for f in fields(kind)}
+FIELDS |= {f.name: "" for f in fields(Plan) if f.name not in ("model", "train")}
+
+
 def read_plan(source: str, changes: list[str], defaults: dict[str, Any]) -> Plan:
     """The plan named by `--config`, with each "field=value" of `changes` applied.
 
@@ -92,12 +101,11 @@ def read_plan(source: str, changes: list[str], defaults: dict[str, Any]) -> Plan
             values[part] = given | values[part]
     for change in changes:
         name, equals, text = change.partition("=")
-        place = _place_of(name, values)
-        if not equals or not isinstance(place, dict):
-            raise ValueError(
-                f"--set takes field=value, a field being one of {', '.join(_all_fields())}; got {change!r}"
-            )
-        place[name] = _value(text)
+        if not equals or name not in FIELDS:
+            raise ValueError(f"--set takes field=value, a field being one of {', '.join(FIELDS)}; got {change!r}")
+        place = values[FIELDS[name]] if FIELDS[name] else values
+        if isinstance(place, dict):
+            place[name] = _value(text)
     return Plan.from_dict(values)
 
 
@@ -109,23 +117,42 @@ def leaves_open(source: str, changes: list[str], name: str) -> bool:
 def changes_to(one: dict[str, Any], other: dict[str, Any]) -> str:
     """The options that turn plan `other` into `one`, both as dicts: "--set precision=float16 seed=1"; "" for none."""
     given: list[str] = []
-    for part in ("", "model", "train"):
+    for name, part in FIELDS.items():
         there, here = (values.get(part, {}) if part else values for values in (one, other))
-        names = [name for name in _all_fields() if name in there and there[name] != here.get(name)]
-        given += [shlex.quote(f"{name}={_text(there[name])}") for name in names]
+        if name in there and there[name] != here.get(name):
+            given.append(shlex.quote(f"{name}={_text(there[name])}"))
     return " ".join(["--set", *given]) if given else ""
 
 
-def differences(one: dict[str, Any], other: dict[str, Any], prefix: str = "") -> list[str]:
+def differences(one: dict[str, Any], other: dict[str, Any], any_precision: bool = False, prefix: str = "") -> list[str]:
     """Lines that name every field in which two plans, as dicts, differ: "model.emb_dim: 160 there, 128 here"."""
     found = []
     for name in sorted(one.keys() | other.keys()):
         a, b = one.get(name), other.get(name)
         if isinstance(a, dict) and isinstance(b, dict):
-            found += differences(a, b, f"{prefix}{name}.")
-        elif a != b:
+            found += differences(a, b, any_precision, f"{prefix}{name}.")
+        elif a != b and not (any_precision and name == "precision"):
             found.append(f"{prefix}{name}: {a!r} there, {b!r} here")
     return found
+
+
+def forecast(plan: Plan, device: torch.device, world_size: int = 1) -> budget.Fit | None:
+    """The predicted peak of one rank's updates beside what its device has; None: on a device without a prediction.
+
+    world_size  each rank takes its share of the batch, and on a CPU its share of the machine's memory
+    """
+    room = runtime.memory_bytes(device)
+    if device.type not in budget.DEVICES or room is None:
+        return None
+    share = math.ceil(plan.batch_size / world_size)
+    predicted = budget.memory(
+        plan.model,
+        min(plan.train.micro_batch_size or share, share),
+        precision=plan.train.precision,
+        gradient_checkpointing=plan.gradient_checkpointing,
+        device=device.type,
+    )
+    return budget.fits(predicted, room if device.type == "cuda" else room // world_size)
 
 
 def _is_whole(value: object) -> bool:
@@ -155,17 +182,6 @@ def _require_known(values: dict[str, Any], kind: type, what: str) -> None:
     unknown = sorted(set(values) - set(names))
     if unknown:
         raise ValueError(f"{what} has no field {', '.join(unknown)}; it has {', '.join(names)}")
-
-
-def _place_of(name: str, values: dict[str, Any]) -> dict[str, Any] | None:
-    for part, kind in (("model", GPTConfig), ("train", TrainConfig)):
-        if name in {f.name for f in fields(kind)}:
-            return values[part]
-    return values if name in {f.name for f in fields(Plan)} - {"model", "train"} else None
-
-
-def _all_fields() -> list[str]:
-    return [f.name for kind in (GPTConfig, TrainConfig, Plan) for f in fields(kind) if f.name not in ("model", "train")]
 
 
 def _value(text: str) -> Any:

@@ -1,19 +1,56 @@
-"""The log of a run: one JSON object a line, kept in step with its checkpoints."""
+"""What a run says on the terminal, and its log: one JSON object a line, kept in step with its checkpoints."""
 
 from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
+from tqdm import tqdm
+
 from helpers.gpt import Evaluation, Record, Update
-from helpers.labs.pretrain._console import Console
+from helpers.storage import write_aside
 
 KINDS = {"update": Update, "evaluation": Evaluation}
+
+
+class Console:
+    """Progress on standard output, warnings on standard error, from rank 0 alone.
+
+    Warnings with a topic are kept, so that they are not lost above a long run's output.
+    """
+
+    def __init__(self, rank: int = 0) -> None:
+        self.rank = rank
+        self._kept: dict[str, list[str]] = {}
+
+    def say(self, text: str) -> None:
+        self._print(text, sys.stdout)
+
+    def complain(self, text: str) -> None:
+        self._print(text, sys.stderr)
+
+    def warn(self, text: str, topic: str | None = None) -> None:
+        if topic:
+            self._kept.setdefault(topic, []).append(text)
+        self.complain(f"warning: {text}")
+
+    def warn_again(self) -> None:
+        """The last warning of each topic once more, with how many there were."""
+        for texts in self._kept.values():
+            times = f" ({len(texts)} times, this is the last)" if len(texts) > 1 else ""
+            self.complain(f"warning, again{times}: {texts[-1]}")
+        self._kept.clear()
+
+    def _print(self, text: str, stream: IO[str]) -> None:
+        if self.rank == 0:
+            with tqdm.external_write_mode(file=stream):  # a progress bar steps aside
+                print(text, file=stream, flush=True)
 
 
 class Log:
@@ -30,10 +67,9 @@ class Log:
             kept = rewind(path, step)
             self._size = path.stat().st_size
         except OSError as error:
-            raise ValueError(f"--out: {path} cannot be written ({error.strerror}): choose another folder") from error
+            raise ValueError(f"--out: {path} cannot be written ({error}): choose another folder") from error
         self.seconds = kept[-1]["seconds"] if kept else 0.0  # that the run had taken until then
-        self._waiting = b""
-        self._failing = False
+        self._waiting, self._failing = b"", False
         n_updates = sum(line["kind"] == "update" for line in kept)
         if n_updates < step:
             console.warn(f"{path.name} knows {n_updates} of {step} updates: it was lost, or belongs to another folder")
@@ -44,23 +80,18 @@ class Log:
         values = {key: value for key, value in asdict(record).items() if value is not None and value is not False}
         self._waiting += json.dumps({"kind": kind, **values, "seconds": round(seconds, 2)}).encode("ascii") + b"\n"
         try:
-            self._append()
-            self._failing = False
+            with self._open() as file:  # anew for each record: a file that was deleted is noticed
+                file.truncate(min(self._size, file.seek(0, os.SEEK_END)))  # half a line of an attempt that failed
+                self._size = file.seek(0, os.SEEK_END)
+                file.write(self._waiting)
+                file.flush()
+            self._size, self._waiting, self._failing = self._size + len(self._waiting), b"", False
         except OSError as error:
             if not self._failing:
                 self.console.warn(f"{self.path} cannot be written ({error.strerror}). Training goes on", "log")
             self._failing = True
 
-    def _append(self) -> None:
-        with self._open() as file:
-            file.truncate(min(self._size, file.seek(0, os.SEEK_END)))  # half a line of an attempt that failed
-            self._size = file.seek(0, os.SEEK_END)
-            file.write(self._waiting)
-            file.flush()
-        self._size, self._waiting = self._size + len(self._waiting), b""
-
     def _open(self) -> IO[bytes]:
-        """The file, opened anew for each record: one that was deleted is noticed, and made where its folder stands."""
         try:
             return open(self.path, "r+b")
         except FileNotFoundError:
@@ -72,6 +103,14 @@ class Log:
         """Wait until the disk has it: a checkpoint must not be younger than the log."""
         with suppress(OSError), open(self.path, "r+b") as file:
             os.fsync(file.fileno())
+
+
+def rewind(path: Path, step: int) -> list[dict[str, Any]]:
+    """Drop what the run did after the checkpoint of `step`, and return the lines that stay; 0 empties the log."""
+    kept = [line for line in read_lines(path) if line["step"] < step]
+    with write_aside(path) as file:
+        file.writelines(json.dumps(line).encode() + b"\n" for line in kept)
+    return kept
 
 
 def read_lines(path: str | Path) -> Iterator[dict[str, Any]]:
@@ -89,20 +128,7 @@ def read_lines(path: str | Path) -> Iterator[dict[str, Any]]:
 def read_log(path: str | Path) -> list[Record]:
     """The records of a run's log, as the loop yielded them."""
     records = []
-    for values in read_lines(path):
-        kind = KINDS[values.pop("kind")]
-        values.pop("seconds", None)
-        records.append(kind(**values))
+    for line in read_lines(path):
+        kind, _ = KINDS[line.pop("kind")], line.pop("seconds", None)
+        records.append(kind(**line))
     return records
-
-
-def rewind(path: Path, step: int) -> list[dict[str, Any]]:
-    """Drop what the run did after the checkpoint of `step`, and return the lines that stay; 0 empties the log."""
-    kept = [line for line in read_lines(path) if line["step"] < step]
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    with open(unfinished, "w", encoding="utf-8") as file:
-        file.writelines(json.dumps(line) + "\n" for line in kept)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(unfinished, path)
-    return kept

@@ -1,0 +1,303 @@
+"""The training loop of notebook 04, whose seven lines are in `Trainer._update`; AdamW, evaluation, and a run's state.
+
+One process, one device. `labs.distributed` shares the work among several by overriding Trainer's short methods.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
+
+from helpers.gpt.chunked_loss import loss_from_hidden
+from helpers.gpt.config import IGNORED_TARGET, check_ids
+from helpers.gpt.data import Windows
+from helpers.gpt.loss import LossReport
+from helpers.gpt.model import GPT, evaluating
+from helpers.gpt.records import PRECISIONS, Evaluation, Record, TrainConfig, Update
+
+MIN_LOSS_SCALE = 1.0  # below it the scaler makes gradients smaller than they are: lowering it further mends nothing
+
+
+def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
+    """AdamW over the model's parameters in two groups: those with two axes or more are decayed, the others are not.
+
+    config  its learning_rate, weight_decay and betas are used
+    return  torch's fused AdamW, which updates each parameter in one pass over memory
+
+    Source: Loshchilov & Hutter 2019 (AdamW); Radford et al. 2018 (GPT), section 4.1, for what is decayed.
+    """
+    parameters = [p for p in model.parameters() if p.requires_grad]  # a tied matrix comes once
+    groups = [
+        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
+
+
+def summed_loss(model: GPT, token_ids: Tensor, targets: Tensor, segments: Tensor | None = None) -> Tensor:
+    """NLL of all scored targets together in nats, a tensor () that gradients flow through; memory stays small.
+
+    The gradient of the logits is made in the forward pass, before a gradient scaler can raise it: in float16 entries
+    below about 3e-8, those of very unlikely tokens, become 0. `segments` as `GPT.hidden` has them.
+    """
+    hidden = model.hidden(token_ids, segments=segments)  # (B, T, C)
+    return loss_from_hidden(hidden, model.head.weight, targets, reduction="sum")
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager:
+    """Matmuls in `precision` inside the block; float32 leaves everything as it is."""
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
+    dtype = getattr(torch, precision)
+    return torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32)
+
+
+@torch.no_grad()
+def evaluate(model: GPT, batches: Iterable[tuple[Tensor, ...]], precision: str = "float32") -> LossReport:
+    """Mean loss over every scored target, each counted once, dropout off: `token_weighted_loss`, in less memory.
+
+    batches    of (token_ids (B, T), targets (B, T)), or of these and segments (B, T), on any device
+    precision  of the matmuls: "float32", "bfloat16" or "float16"
+
+    ValueError: no token to score, ids out of range, or an unknown precision.
+    """
+    device = next(model.parameters()).device
+    total, n_tokens = 0.0, 0
+    with evaluating(model), autocast(device, precision):
+        for batch in batches:
+            total += summed_loss(model, *(part.to(device) for part in batch)).item()
+            n_tokens += int((batch[1] != IGNORED_TARGET).sum())
+    if not n_tokens:
+        raise ValueError("no token to score: `batches` is empty, or every target is masked")
+    return LossReport(total / n_tokens, n_tokens)
+
+
+class NonFiniteError(FloatingPointError):
+    """A loss or a gradient was infinite or NaN; the weights are those before that update.
+
+    In float16 such an update is skipped, and the scaler's factor halved, until that has sunk below MIN_LOSS_SCALE.
+    """
+
+
+class Trainer:
+    """A training run. Iterate over it: it yields an Evaluation or an Update at a time, and prints and saves nothing.
+
+    model       a GPT on the device where it shall train
+    batches     batches[i] -> (token_ids (B, T), targets (B, T)), batch i of the run, and segments (B, T) where there
+                are some: a `data.Batches`, or a list or tuple, which is gone through again and again
+    config      settings
+    validation  called with no argument, gives batches to evaluate on, anew each time; None: no evaluation
+
+    After each record the run stands between two updates, so that `state()` describes it; `load_state` in a new
+    Trainer goes on from there. Breaking off and iterating again goes on too. Every update weights each scored token
+    alike, however its micro-batches are masked. The model is in training mode while iterating, and afterwards not.
+
+    ValueError: no batch, one without a target to score, an id outside the vocabulary, weights in half precision.
+    NonFiniteError: see there.
+    Source: Loshchilov & Hutter 2019; Micikevicius et al. 2018 (mixed precision), section 3.
+    """
+
+    def __init__(
+        self,
+        model: GPT,
+        batches: Sequence[tuple[Tensor, ...]],
+        config: TrainConfig,
+        validation: Callable[[], Iterable[tuple[Tensor, ...]]] | None = None,
+    ) -> None:
+        if not len(batches):
+            raise ValueError("expected at least one batch to train on, got none")
+        if any(parameter.element_size() < 4 for parameter in model.parameters()):
+            raise ValueError(
+                f"weights must be float32, got {model.token_embedding.weight.dtype}, for which an update is too small: "
+                "call model.float(), and let TrainConfig.precision choose how they are multiplied"
+            )
+        self.model, self.batches, self.config, self.validation = model, batches, config, validation
+        self.device = next(model.parameters()).device
+        self.optimizer = make_optimizer(model, config)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.precision == "float16")
+        self.step, self.n_tokens = 0, 0
+
+    def __iter__(self) -> Iterator[Record]:
+        return self.run()
+
+    def run(self, until: int | None = None) -> Iterator[Record]:
+        """Records up to `until` updates in all; None: the whole run.
+
+        An evaluation comes before the first update, every `eval_every` updates and after the last; going on at a
+        step whose evaluation was made already repeats it, with the same result.
+        """
+        until = self.config.n_steps if until is None else min(until, self.config.n_steps)
+        every = self.config.eval_every or self.config.n_steps
+        try:
+            while self.step < until:
+                if self.validation and self.step % every == 0:
+                    yield self.evaluation()
+                yield self._update()
+            if self.validation and self.step == self.config.n_steps:
+                yield self.evaluation()
+        finally:  # also where the caller stops early
+            self.model.eval()
+
+    def evaluation(self) -> Evaluation:
+        """The validation loss now. ValueError: the run has no validation text."""
+        if self.validation is None:
+            raise ValueError("this run has no validation batches: give Trainer a function that makes them")
+        report = self._evaluate(self.validation())
+        return Evaluation(self.step, self.n_tokens, report.loss_nats, report.n_tokens)
+
+    def _update(self) -> Update:
+        """One turn of the loop: the seven lines of notebook 04, with its numbers and in its order.
+
+        2 and 4 are repeated for each micro-batch: the gradients add up to that of the whole batch's mean loss.
+        """
+        self.model.train()  # whoever watches the run may have put it in evaluation mode to look at a text
+        batch, n_scored = self._batch()  # 1 a batch
+        total = torch.zeros((), device=self.device)  # read once: each look would make a GPU wait
+        for i, micro_batch in enumerate(self._micro_batches(batch)):
+            with autocast(self.device, self.config.precision):
+                loss = self._summed_loss(*micro_batch)  # 2 forward: scores, then one number
+            if i == 0:
+                self.optimizer.zero_grad()  # 3 forget the last gradient
+            self.scaler.scale(loss / n_scored).backward()  # 4 backward: every weight's gradient
+            total += loss.detach()
+        loss_nats = self._mean_over_ranks(total) / n_scored
+        self._require_finite("a loss", loss_nats)
+        self.scaler.unscale_(self.optimizer)  # the scaler does nothing but in float16
+        norm = clip_grad_norm_(self.model.parameters(), self.config.clip_norm or math.inf)  # 5 shorten the gradient
+        grad_norm, scale = self._mean_over_ranks(norm), self.scaler.get_scale() if self.scaler.is_enabled() else None
+        if scale is None or scale < MIN_LOSS_SCALE:
+            self._require_finite("a gradient norm", grad_norm)
+        rate = self.config.schedule(self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate  # 6 how far to go this time
+        self.scaler.step(self.optimizer)  # 7 move every weight, unless the scaler has found an overflow
+        self.scaler.update()
+        self.optimizer.zero_grad()  # already now: the next forward pass needs the memory
+        step, epoch = self.step, self.step // len(self.batches)
+        self.step, self.n_tokens = step + 1, self.n_tokens + n_scored
+        skipped, precision = not math.isfinite(grad_norm), self.config.precision
+        return Update(step, epoch, self.n_tokens, loss_nats, rate, grad_norm, precision, scale, skipped)
+
+    @torch.no_grad()  # so that ids are looked at wherever they are
+    def _batch(self) -> tuple[tuple[Tensor, ...], int]:
+        """The step's token_ids, targets and segments, if any, looked at; how many targets are scored."""
+        i = self.step % len(self.batches) if isinstance(self.batches, list | tuple) else self.step
+        batch = self.batches[i]
+        token_ids, targets = batch[:2]
+        scored = targets[targets != IGNORED_TARGET]
+        if not len(scored):
+            raise ValueError(f"batch {i}: expected a target to score, all {targets.numel()} are {IGNORED_TARGET}")
+        check_ids(token_ids, self.model.config.vocab_size, f"batch {i}: token ids")
+        check_ids(scored, self.model.config.vocab_size, f"batch {i}: targets")
+        return batch, len(scored)
+
+    def _require_finite(self, what: str, value: float) -> None:
+        if math.isfinite(value):
+            return
+        self.optimizer.zero_grad()
+        if self.scaler.is_enabled():
+            self.scaler.update(self.scaler.get_scale())  # stays as it is, and may unscale again
+        position, epoch = self.step % len(self.batches), self.step // len(self.batches)
+        raise NonFiniteError(
+            f"{what} of {value} at step {self.step} (batch {position} of epoch {epoch}, learning rate "
+            f"{self.config.schedule(self.step):.2e}, {self.config.precision}); the weights are those before it. "
+            "Look at that batch; try a lower learning rate, a longer warm-up, or float32"
+        )
+
+    def state(self) -> dict[str, Any]:
+        """Where the run stands, beside the weights: step, n_tokens, optimizer, scaler (None where there is none).
+
+        The optimizer's tensors are the ones in use: save them, or `copy.deepcopy` them, before the next update.
+        """
+        scaler = self.scaler.state_dict() if self.scaler.is_enabled() else None
+        optimizer = self.optimizer.state_dict()
+        return {"step": self.step, "n_tokens": self.n_tokens, "optimizer": optimizer, "scaler": scaler}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from a copy of what `state()` gave; the weights are loaded by whoever has them.
+
+        Moments come from the state; what `config` says, weight decay for one, is not overridden by it.
+
+        ValueError: moments of another model, or a scaler's state for a run without one, or the other way round.
+        """
+        if (state["scaler"] is not None) != self.scaler.is_enabled():
+            other = "without a gradient scaler" if state["scaler"] is None else "in float16, with a gradient scaler"
+            raise ValueError(f"the state is of a run {other}, this one is in {self.config.precision}: go on as it was")
+        saved, parameters = state["optimizer"]["state"], [p for g in self.optimizer.param_groups for p in g["params"]]
+        if saved and len(saved) != len(parameters):
+            raise ValueError(f"expected moments of {len(parameters)} parameters, got {len(saved)}: of another model")
+        moments = {i: {k: self._own_part(v, parameters[i]) for k, v in saved[i].items()} for i in saved}
+        own = self.optimizer.state_dict()
+        self.optimizer.load_state_dict({"state": moments, "param_groups": own["param_groups"]})
+        if state["scaler"] is not None:
+            self.scaler.load_state_dict(state["scaler"])
+        self.step, self.n_tokens = state["step"], state["n_tokens"]
+
+    # What several processes do otherwise, beside `state`: see `labs.distributed`.
+
+    def _micro_batches(self, batch: tuple[Tensor, ...]) -> Iterator[tuple[Tensor, ...]]:
+        """The batch on the device, a few sequences at a time."""
+        size = self.config.micro_batch_size or len(batch[0])
+        for micro_batch in zip(*(part.split(size) for part in batch), strict=True):
+            yield tuple(part.to(self.device) for part in micro_batch)
+
+    def _summed_loss(self, *micro_batch: Tensor) -> Tensor:
+        return summed_loss(self.model, *micro_batch)
+
+    def _mean_over_ranks(self, value: Tensor) -> float:
+        return value.item()
+
+    def _evaluate(self, batches: Iterable[tuple[Tensor, ...]]) -> LossReport:
+        return evaluate(self.model, batches, self.config.precision)
+
+    def _own_part(self, moment: Tensor, parameter: Tensor) -> Tensor:
+        """A copy of a moment, which has the parameter's shape, or of a single number."""
+        if moment.ndim and moment.shape != parameter.shape:  # fused AdamW would read beyond it
+            raise ValueError(
+                f"expected moments of shape {tuple(parameter.shape)}, got {tuple(moment.shape)}: of another model"
+            )
+        return moment.clone()
+
+
+def quick_fit(
+    model: GPT, token_ids: Tensor, *, n_steps: int, batch_size: int = 8, learning_rate: float = 1e-3, seed: int = 0
+) -> Iterator[Update]:
+    """Fit `model` to one text with a constant learning rate, a record per update: training before 04 teaches it.
+
+    token_ids  (N,) int64, more than the model's context; windows are drawn from it at random
+    seed       of the windows alone: the global generators are neither used nor moved (dropout, where on, does)
+
+    ValueError: too short a text, an id outside the model's vocabulary, or a number of steps or sequences below 1.
+    """
+    if n_steps < 1 or batch_size < 1:
+        raise ValueError(f"n_steps and batch_size must be at least 1, got {n_steps} and {batch_size}")
+    check_ids(token_ids, model.config.vocab_size, "token ids")
+    windows = Windows(token_ids, model.config.context_length, stride=1)
+    generator = torch.Generator().manual_seed(seed)
+    drawn = [torch.randint(len(windows), (batch_size,), generator=generator) for _ in range(n_steps)]
+    constant = TrainConfig(n_steps, learning_rate, 0, 1.0, weight_decay=0.01, betas=(0.9, 0.999), clip_norm=None)
+    return iter(Trainer(model, [windows.rows(rows) for rows in drawn], constant))
+
+
+class Curve(NamedTuple):
+    """Losses by step: two lists of equal length."""
+
+    steps: list[int]
+    losses: list[float]
+
+
+def curves(records: Iterable[Record]) -> tuple[Curve, Curve]:
+    """(training curve, validation curve) of a run's records, in nats per token by updates made."""
+    training, validation = Curve([], []), Curve([], [])
+    for record in records:
+        curve = training if isinstance(record, Update) else validation
+        curve.steps.append(record.step)
+        curve.losses.append(record.loss_nats)
+    return training, validation

@@ -1,0 +1,122 @@
+"""Published weights from the Hugging Face hub: only when asked, resumed where a download broke off, verified."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+from pathlib import Path
+from types import ModuleType
+
+PUBLISHED = {  # name of the preset: (repository, the commit that is fetched)
+    "gpt2-124m": ("openai-community/gpt2", "607a30d783dfa663caf39e06633721c8d4cfcd7e"),
+    "gpt2-355m": ("openai-community/gpt2-medium", "6dcaa7a952f72f9298047fd5137cd6e4f05f41da"),
+    "gpt2-774m": ("openai-community/gpt2-large", "32b71b12589c2f8d625668d2335a01cac3249519"),
+    "gpt2-1558m": ("openai-community/gpt2-xl", "15ea56dee5df4983c59b2538573817e1667135e2"),
+    "opt-125m": ("facebook/opt-125m", "27dcfa74d334bc871f3234de431e71c6eeba5dd6"),
+}
+SMALL_FILES = (
+    "config.json", "vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+)  # fmt: skip
+WEIGHTS = (("model.safetensors", "model.safetensors.index.json", "model-*.safetensors"), ("pytorch_model.bin",))
+HOW_ELSE = "fetch it where there is a network, and give `load` the folder"
+_ABSENT = {"RepositoryNotFoundError", "RevisionNotFoundError", "GatedRepoError"}
+_SUM = re.compile(r"[0-9a-f]{64}|[0-9a-f]{40}")
+
+
+def fetch(
+    name: str, *, revision: str | None = None, cache: str | Path | None = None, endpoint: str | None = None
+) -> Path:
+    """Download a published model, once, and return its folder for `load`. The one function here that uses a network.
+
+    name      a preset such as "gpt2-124m" or "opt-125m", or a repository of the hub, "owner/name"
+    revision  a commit, tag or branch; None: the commit in PUBLISHED, else "main"
+    cache     folder of the downloads; None: $COURSE_CACHE, or ~/.cache/pretraining-a-gpt
+    endpoint  address of the hub; None: huggingface_hub's own, or $HF_ENDPOINT
+
+    `huggingface_hub.snapshot_download` does the work: a connection that breaks is taken up again where it stopped, to
+    the last 10 MB, a few times; another call keeps the files that are whole. Then `check_sums` compares each file with
+    what the hub states. Weights are taken as safetensors where there are any, else as pytorch_model.bin; tokenizer
+    files come along. Without a network, what was fetched before is returned.
+
+    ImportError: huggingface_hub is not installed. ValueError: no such repository, revision or weights there, or a file
+    whose sum is not the hub's. ConnectionError: the hub cannot be reached and nothing was fetched before, or a
+    download broke off. OSError: no room, or no permission.
+    """
+    hub = _library()
+    repository, pinned = PUBLISHED.get(name, (name, "main"))
+    if repository.count("/") != 1:
+        raise ValueError(f"name must be one of {', '.join(PUBLISHED)}, or owner/name on the hub, got {name!r}")
+    cache = Path(cache or os.environ.get("COURSE_CACHE") or Path.home() / ".cache" / "pretraining-a-gpt").expanduser()
+    for weights in WEIGHTS:
+        wanted = dict(revision=revision or pinned, allow_patterns=[*SMALL_FILES, *weights])
+        try:
+            folder = Path(hub.snapshot_download(repository, cache_dir=cache, endpoint=endpoint, **wanted))
+        except Exception as error:  # which ones, depends on the library's version and on the client it uses
+            raise _said(error, repository, revision or pinned) from error
+        if (folder / "config.json").exists() and any(list(folder.glob(pattern)) for pattern in weights):
+            check_sums(folder)
+            return folder
+    found = ", ".join(sorted(p.name for p in folder.iterdir())) if folder.exists() else "nothing"
+    raise ValueError(
+        f"{repository} holds no model for `load`: expected config.json and {WEIGHTS[0][0]} or {WEIGHTS[1][0]}, "
+        f"got {found}"
+    )
+
+
+def check_sums(folder: str | Path) -> int:
+    """Read each file of a fetched folder once and compare it with its sum; returns how many were compared.
+
+    The library keeps a file under its sum and links to it: sha256 of large files, git's sha1 of the others. Where the
+    system has no links (Windows) nothing can be compared here, and the sizes that the library checks have to do.
+
+    ValueError: a file is not what the hub states; it is removed.
+    """
+    n_checked = 0
+    for path in sorted(Path(folder).iterdir()):
+        stored = path.resolve()
+        if not _SUM.fullmatch(stored.name):
+            continue
+        got = _sum_of(stored, git=len(stored.name) == 40)
+        if got != stored.name:
+            stored.unlink()
+            path.unlink(missing_ok=True)
+            raise ValueError(
+                f"{path.name} is not what the hub states: expected the sum {stored.name}, got {got}. It was removed; "
+                "call again"
+            )
+        n_checked += 1
+    return n_checked
+
+
+def _sum_of(path: Path, git: bool) -> str:
+    """sha256 of a file, or the sha1 that git gives it."""
+    git_head = b"blob %d\0" % path.stat().st_size
+    digest = hashlib.sha1(git_head, usedforsecurity=False) if git else hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _library() -> ModuleType:
+    try:
+        import huggingface_hub
+    except ImportError as error:
+        raise ImportError(
+            "downloading needs huggingface_hub: pip install huggingface_hub; without it, " + HOW_ELSE
+        ) from error
+    return huggingface_hub
+
+
+def _said(error: Exception, repository: str, revision: str) -> Exception:
+    """The error of this module for one of the library's."""
+    if _ABSENT & {kind.__name__ for kind in type(error).__mro__}:
+        return ValueError(f"the hub has no open model {repository!r} at revision {revision!r}: {error}")
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+        return OSError(error.errno, f"{repository} could not be written ({error.strerror}): make room, or choose cache")
+    return ConnectionError(
+        f"{repository} did not arrive ({type(error).__name__}: {error}), and was not fetched before. Call again: files "
+        f"that are whole are kept; or {HOW_ELSE}"
+    )

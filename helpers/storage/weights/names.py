@@ -1,0 +1,146 @@
+"""How two published families name what the course's model holds: its modules, and the fields of their config.json.
+
+Ours, GPT-2's and OPT's names stand side by side here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from helpers.gpt import GPTConfig
+
+
+@dataclass(frozen=True)
+class Name:
+    """One of our modules, with {i} for the number of its block, and where the families keep it.
+
+    opt         three names where OPT keeps queries, keys and values apart; ours are stacked by rows
+    transposed  GPT-2 stores this matrix as (in, out), and nn.Linear as (out, in)
+    """
+
+    ours: str
+    gpt2: str
+    opt: tuple[str, ...]
+    transposed: bool = False
+
+
+_ATTENTION = ("layers.{i}.self_attn.q_proj", "layers.{i}.self_attn.k_proj", "layers.{i}.self_attn.v_proj")
+NAMES = (
+    Name("token_embedding", "wte", ("embed_tokens",)),
+    Name("position_embedding", "wpe", ("embed_positions",)),
+    Name("blocks.{i}.norm1", "h.{i}.ln_1", ("layers.{i}.self_attn_layer_norm",)),
+    Name("blocks.{i}.attention.qkv", "h.{i}.attn.c_attn", _ATTENTION, transposed=True),
+    Name("blocks.{i}.attention.out_proj", "h.{i}.attn.c_proj", ("layers.{i}.self_attn.out_proj",), transposed=True),
+    Name("blocks.{i}.norm2", "h.{i}.ln_2", ("layers.{i}.final_layer_norm",)),
+    Name("blocks.{i}.feed_forward.expand", "h.{i}.mlp.c_fc", ("layers.{i}.fc1",), transposed=True),
+    Name("blocks.{i}.feed_forward.out_proj", "h.{i}.mlp.c_proj", ("layers.{i}.fc2",), transposed=True),
+    Name("final_norm", "ln_f", ("final_layer_norm",)),
+)
+HEAD = "lm_head.weight"  # in both families, without prefix; ours is head.weight
+PREFIXES = {"gpt2": ("transformer.", ""), "opt": ("model.decoder.", "decoder.", "")}  # saved with a head or without
+EMBEDDING = {"gpt2": "wte.weight", "opt": "embed_tokens.weight"}
+NO_WEIGHTS = re.compile(r"h\.\d+\.attn\.(bias|masked_bias)")  # GPT-2's causal mask, and the number that hid the future
+FIELDS = {  # sizes in our config -> theirs, in config.json
+    "gpt2": dict(
+        vocab_size="vocab_size", context_length="n_positions", emb_dim="n_embd", n_heads="n_head", n_layers="n_layer",
+        ff_dim="n_inner",
+    ),
+    "opt": dict(
+        vocab_size="vocab_size", context_length="max_position_embeddings", emb_dim="hidden_size",
+        n_heads="num_attention_heads", n_layers="num_hidden_layers", ff_dim="ffn_dim",
+    ),
+}  # fmt: skip
+ACTIVATIONS = {"gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu": "gelu", "relu": "relu"}
+DEFAULT_ACTIVATION = {"gpt2": "gelu_new", "opt": "relu"}
+REQUIRED = {  # switches that our model has in one position only
+    "gpt2": dict(scale_attn_weights=True, scale_attn_by_inverse_layer_idx=False, add_cross_attention=False),
+    "opt": dict(do_layer_norm_before=True, layer_norm_elementwise_affine=True, _remove_final_layer_norm=False),
+}
+DROPOUTS = {"gpt2": ("resid_pdrop", "embd_pdrop", "attn_pdrop"), "opt": ("dropout", "attention_dropout")}
+CLASSES = {"gpt2": "GPT2LMHeadModel", "opt": "OPTForCausalLM"}  # of transformers
+OPT_OFFSET, OPT_EPS = 2, 1e-5  # of OPT alone: two unused rows of positions, an epsilon that its config cannot say
+_BLOCK = re.compile(r"blocks\.(\d+)\.")
+_BY_OURS = {name.ours: name for name in NAMES}
+
+
+def stored_names(ours: str, model_type: str) -> tuple[tuple[str, ...], bool]:
+    """(names of the tensors that make up our parameter, without prefix; whether they lie transposed).
+
+    ours        such as "blocks.3.attention.qkv.weight"
+    model_type  "gpt2" or "opt"
+    """
+    if ours == "head.weight":
+        return (HEAD,), False
+    module, _, kind = ours.rpartition(".")
+    block = _BLOCK.match(module)
+    name = _BY_OURS[_BLOCK.sub("blocks.{i}.", module)]
+    theirs = (name.gpt2,) if model_type == "gpt2" else name.opt
+    names = tuple(f"{their.format(i=block and block[1])}.{kind}" for their in theirs)
+    return names, name.transposed and model_type == "gpt2" and kind == "weight"
+
+
+def to_config(theirs: dict) -> GPTConfig:
+    """The shape that a published config.json describes, dropout 0. ValueError: what our model cannot follow."""
+    model_type = theirs.get("model_type")
+    _require_known(model_type)
+    for name, value in REQUIRED[model_type].items():
+        if theirs.get(name, value) != value:
+            raise ValueError(f"config.json says {name}={theirs[name]!r}, the course's model only knows {value!r}")
+    sizes = {ours: _whole(theirs, name) for ours, name in FIELDS[model_type].items() if ours != "ff_dim"}
+    ff_name, width = FIELDS[model_type]["ff_dim"], sizes["emb_dim"]
+    if theirs.get(ff_name) not in (None, 4 * width):  # four times the width is None, as the presets have it
+        sizes["ff_dim"] = _whole(theirs, ff_name)
+    if theirs.get("word_embed_proj_dim", width) != width:
+        raise ValueError(
+            f"word_embed_proj_dim is {theirs['word_embed_proj_dim']} and hidden_size {width}: the course's model has "
+            "no projection between embedding and stream, as OPT-350M has; OPT-125M and the larger ones fit"
+        )
+    activation = theirs.get("activation_function", DEFAULT_ACTIVATION[model_type])
+    if not isinstance(activation, str) or activation not in ACTIVATIONS:
+        raise ValueError(f"activation_function must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
+    switches = dict(activation=ACTIVATIONS[activation], tied_head=_flag(theirs, "tie_word_embeddings"), drop_rate=0.0)
+    if model_type == "gpt2":
+        return GPTConfig(**sizes, **switches, norm_eps=theirs.get("layer_norm_epsilon", 1e-5))
+    bias = _flag(theirs, "enable_bias")
+    return GPTConfig(**sizes, **switches, qkv_bias=bias, linear_bias=bias, position_offset=OPT_OFFSET)
+
+
+def from_config(config: GPTConfig, model_type: str) -> dict:
+    """The fields of a config.json. ValueError: an unknown type, or a shape that the format cannot say."""
+    _require_known(model_type)
+    fields = {theirs: getattr(config, ours) for ours, theirs in FIELDS[model_type].items()}
+    fields |= {"model_type": model_type, "architectures": [CLASSES[model_type]]}
+    fields |= {"tie_word_embeddings": config.tied_head} | dict.fromkeys(DROPOUTS[model_type], config.drop_rate)
+    fields["activation_function"] = {"gelu_tanh": "gelu_new"}.get(config.activation, config.activation)
+    if model_type == "gpt2":
+        if config.position_offset:
+            raise ValueError(f"GPT-2's format has no position_offset, got {config.position_offset}: save it as 'opt'")
+        return fields | {"layer_norm_epsilon": config.norm_eps}
+    offset, eps, biases = config.position_offset, config.norm_eps, (config.qkv_bias, config.linear_bias)
+    if (offset, eps) != (OPT_OFFSET, OPT_EPS) or biases[0] != biases[1]:
+        raise ValueError(
+            f"OPT's format has a position_offset of {OPT_OFFSET}, a norm_eps of {OPT_EPS} and biases everywhere or "
+            f"nowhere, got {offset}, {eps}, qkv_bias={biases[0]}, linear_bias={biases[1]}"
+        )
+    fields |= {"ffn_dim": config.hidden_ff_dim, "word_embed_proj_dim": config.emb_dim}
+    return fields | {"enable_bias": config.linear_bias, "do_layer_norm_before": True}
+
+
+def _require_known(model_type: object) -> None:
+    if not isinstance(model_type, str) or model_type not in FIELDS:
+        raise ValueError(f"model_type must be one of {', '.join(FIELDS)}, got {model_type!r}")
+
+
+def _whole(theirs: dict, name: str) -> int:
+    value = theirs.get(name)
+    if type(value) is not int:
+        raise ValueError(f"config.json must give {name} as a whole number, got {value!r}; it has {', '.join(theirs)}")
+    return value
+
+
+def _flag(theirs: dict, name: str) -> bool:
+    value = theirs.get(name, True)  # as transformers has it
+    if not isinstance(value, bool):
+        raise ValueError(f"config.json must give {name} as true or false, got {value!r}")
+    return value

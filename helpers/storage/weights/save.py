@@ -1,0 +1,62 @@
+"""The course's model written as a published one, which the ecosystem's libraries open."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+
+from helpers.gpt import GPT
+from helpers.storage.files import folder_aside
+from helpers.storage.weights.load import CONFIG, SAFE
+from helpers.storage.weights.names import HEAD, NAMES, PREFIXES, from_config, stored_names
+
+
+def save(model: GPT, folder: str | Path, model_type: str = "gpt2", dtype: torch.dtype | None = None) -> Path:
+    """Write the model so that `AutoModelForCausalLM.from_pretrained(folder)` of transformers opens it, and `load` too.
+
+    folder      must not exist yet, or be empty; it appears whole or not at all
+    model_type  "gpt2" or "opt"
+    dtype       in which weights are stored; None: their own
+    return      the folder
+
+    GPT-2's format has a bias everywhere: where the model has none, zeros are written, which is the same function.
+    FileExistsError: something is there. ValueError: an unknown type, or a shape that the format cannot say.
+    StorageError: it cannot be written.
+    """
+    folder = Path(folder)
+    fields = from_config(model.config, model_type)
+    fields["torch_dtype"] = str(dtype or model.token_embedding.weight.dtype).removeprefix("torch.")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise FileExistsError(f"{folder} is there already and not empty: choose another, or remove it first")
+    stored = {
+        name: tensor.to("cpu", dtype or tensor.dtype).clone(memory_format=torch.contiguous_format)
+        for name, tensor in _published(model, model_type)
+    }
+    with folder_aside(folder) as aside:
+        try:
+            save_file(stored, aside / SAFE, metadata={"format": "pt"})
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
+        (aside / CONFIG).write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
+    return folder
+
+
+def _published(model: GPT, model_type: str) -> Iterator[tuple[str, Tensor]]:
+    """(their name, tensor) for every parameter, and zeros for biases that GPT-2's format has and the model has not."""
+    prefix = PREFIXES[model_type][0]
+    for ours, parameter in model.named_parameters():
+        names, transposed = stored_names(ours, model_type)
+        for name, piece in zip(names, parameter.detach().chunk(len(names)), strict=True):
+            yield name if name == HEAD else prefix + name, piece.T if transposed else piece
+    if model_type == "gpt2":
+        linear = [name.ours for name in NAMES if name.transposed]
+        for ours in (module.format(i=i) for i in range(model.config.n_layers) for module in linear):
+            layer = model.get_submodule(ours)
+            if layer.bias is None:
+                yield prefix + stored_names(f"{ours}.bias", "gpt2")[0][0], layer.weight.new_zeros(layer.out_features)
