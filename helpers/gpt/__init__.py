@@ -6,7 +6,7 @@ model         attention, block, GPT; what makes it read            with cache: k
 loss          from scores to one number                            with chunked_loss: the same in little memory (fast)
 data          split, windows, batches                              with rows: documents of all lengths
 schedule      the learning rate of every step
-train         the loop
+train         the loop                                             with records: its settings, what it reports
 decode        one token after the other                            with sampling: how each one is chosen
 """
 

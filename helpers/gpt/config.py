@@ -58,21 +58,14 @@ class GPTConfig:
         if self.ff_dim is not None:
             _require_int("ff_dim", self.ff_dim, at_least=1)
         if self.emb_dim % self.n_heads:
-            raise ValueError(
-                f"emb_dim must be a multiple of n_heads, got emb_dim={self.emb_dim} and n_heads={self.n_heads}: "
-                f"{self.emb_dim % self.n_heads} columns would belong to no head"
-            )
+            raise ValueError(f"emb_dim must be a multiple of n_heads, got {self.emb_dim} and {self.n_heads}")
         for name in ("qkv_bias", "linear_bias", "tied_head"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} must be True or False, got {getattr(self, name)!r}")
-        for name in ("drop_rate", "norm_eps"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-                raise ValueError(f"{name} must be a finite number, got {value!r}")
-        if not 0 <= self.drop_rate < 1:
-            raise ValueError(f"drop_rate is a probability in [0, 1), got {self.drop_rate}")
-        if not self.norm_eps > 0:
-            raise ValueError(f"norm_eps must be above 0, got {self.norm_eps}")
+        if not _is_number(self.drop_rate) or not 0 <= self.drop_rate < 1:
+            raise ValueError(f"drop_rate must be a probability in [0, 1), got {self.drop_rate!r}")
+        if not _is_number(self.norm_eps) or not 0 < self.norm_eps < math.inf:
+            raise ValueError(f"norm_eps must be a finite number above 0, got {self.norm_eps!r}")
         if self.activation not in ACTIVATIONS:
             raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {self.activation!r}")
 
@@ -90,6 +83,10 @@ class GPTConfig:
 def _require_int(name: str, value: object, at_least: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < at_least:
         raise ValueError(f"{name} must be a whole number of at least {at_least}, got {value!r}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 PRESETS: dict[str, GPTConfig] = {

@@ -37,10 +37,7 @@ def split_by_text(
     _check_share(validation_share)
     different = sorted(set(documents))
     if len(different) < 2:
-        raise ValueError(
-            f"a split by text needs at least two different documents, got {len(different)}: "
-            "cut one long text in two places instead, with `cut`"
-        )
+        raise ValueError(f"expected two different documents or more, got {len(different)}: use `cut` for one long text")
     random.Random(seed).shuffle(different)
     n_characters = {text: len(text) * n for text, n in Counter(documents).items()}
     wanted = validation_share * sum(n_characters.values())
@@ -100,11 +97,9 @@ class Windows:
         self, token_ids: Tensor | np.ndarray, context_length: int, stride: int | None = None, offset: int = 0
     ) -> None:
         stride = context_length if stride is None else stride
-        if context_length < 1 or stride < 1 or offset < 0:
-            raise ValueError(
-                f"context_length and stride must be at least 1 and offset at least 0, "
-                f"got {context_length}, {stride} and {offset}"
-            )
+        if min(context_length, stride) < 1 or offset < 0:
+            got = f"got {context_length}, {stride} and {offset}"
+            raise ValueError(f"context_length and stride must be at least 1 and offset at least 0, {got}")
         _check_list(token_ids)
         if len(token_ids) - offset < context_length + 1:
             raise ValueError(
@@ -173,10 +168,8 @@ class Batches:
     _drawn: dict[int, tuple[Windows, Tensor]] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {self.batch_size}")
-        if self.seed < 0:
-            raise ValueError(f"seed must be at least 0, got {self.seed}")
+        if self.batch_size < 1 or self.seed < 0:
+            raise ValueError(f"expected batch_size >= 1 and seed >= 0, got {self.batch_size} and {self.seed}")
         if len(self) < 1:
             raise ValueError(
                 f"{self.n_windows} windows of {self.context_length} ids do not fill a batch of {self.batch_size} rows: "
@@ -241,10 +234,8 @@ def scoring_batches(
     if len(token_ids) < 2:
         raise ValueError(f"scoring needs one list of at least 2 ids, got shape {tuple(token_ids.shape)}")
     if min(T, batch_size, stride) < 1 or stride > T:
-        raise ValueError(
-            f"expected batch_size >= 1 and 1 <= stride <= context_length, "
-            f"got batch_size={batch_size}, stride={stride} and context_length={T}"
-        )
+        got = f"batch_size={batch_size}, stride={stride} and context_length={T}"
+        raise ValueError(f"expected batch_size >= 1 and 1 <= stride <= context_length, got {got}")
     last = len(token_ids) - 1  # the last id is no input
     ends = [*range(min(T, last), last, stride), last]  # the place of the last target of each window
     spans = list(pairwise([0, *ends]))  # of each window's new targets: from after the first place to the second

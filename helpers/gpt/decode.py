@@ -17,17 +17,8 @@ from helpers.gpt.config import check_ids
 from helpers.gpt.model import GPT, evaluating
 from helpers.gpt.sampling import SamplingParams, keep_min_p, keep_top_k, keep_top_p, next_probs, penalise_repetition
 
-__all__ = [
-    "SamplingParams",
-    "generate",
-    "keep_min_p",
-    "keep_top_k",
-    "keep_top_p",
-    "next_probs",
-    "penalise_repetition",
-    "stream",
-    "stream_text",
-]
+__all__ = ["SamplingParams", "generate", "keep_min_p", "keep_top_k", "keep_top_p", "next_probs", "penalise_repetition"]
+__all__ += ["stream", "stream_text"]
 
 Prompts = Tensor | Sequence[Tensor | Sequence[int]]
 
@@ -50,11 +41,9 @@ def generate(
     written = torch.stack(steps, 1) if steps else rows[0].new_zeros(len(rows), 0)  # (B, n)
     if isinstance(prompts, Tensor):
         return torch.cat([torch.stack(rows), written], 1)
-    texts = []
-    for row, new in zip(rows, written, strict=True):
-        ends = (new == end_id).nonzero().flatten().tolist() if end_id is not None else []
-        texts.append(torch.cat([row, new[: ends[0] + 1] if ends else new]))
-    return texts
+    written = [row.tolist() for row in written]
+    stops = [new.index(end_id) + 1 if end_id in new else len(new) for new in written]
+    return [torch.cat([row, row.new_tensor(new[:stop])]) for row, new, stop in zip(rows, written, stops, strict=True)]
 
 
 @torch.no_grad()
@@ -86,9 +75,8 @@ def stream(
     generator = generator or torch.Generator(device).manual_seed(0)
     lengths = torch.tensor([len(row) for row in rows])  # (B,), on the CPU
     B, n_columns = len(rows), int(lengths.max()) + n_new
-    token_ids = torch.empty(B, n_columns, dtype=torch.int64, device=device)
-    for i, row in enumerate(rows):  # filled up with its own first id, where causal attention does not look
-        token_ids[i] = torch.cat([row, row[:1].expand(n_columns - len(row))])
+    # (B, n_columns): rows are filled up with their own first id, where causal attention does not look
+    token_ids = torch.stack([torch.cat([row, row[:1].expand(n_columns - len(row))]).long() for row in rows])
     ended = torch.zeros(B, dtype=torch.bool, device=device)
     cache = model.new_cache(B, min(context_length, n_columns)) if use_cache else None
     for _ in range(n_new):

@@ -34,8 +34,7 @@ class CausalSelfAttention(nn.Module):
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
-        self.n_heads = config.n_heads
-        self.drop_rate = config.drop_rate
+        self.n_heads, self.drop_rate = config.n_heads, config.drop_rate
         self.qkv = nn.Linear(config.emb_dim, 3 * config.emb_dim, bias=config.qkv_bias)
         self.out_proj = nn.Linear(config.emb_dim, config.emb_dim, bias=config.linear_bias)
 
@@ -45,14 +44,10 @@ class CausalSelfAttention(nn.Module):
         queries, keys, values = qkv.permute(2, 0, 3, 1, 4)  # each (B, H, T, D)
         if extend is not None:
             keys, values = extend(keys, values)  # (B, H, all tokens so far, D)
-        mixed = F.scaled_dot_product_attention(  # softmax(queries @ keys.T / sqrt(D)) @ values
-            queries,
-            keys,
-            values,
-            attn_mask=visible,
-            dropout_p=self.drop_rate if self.training else 0.0,
-            is_causal=visible is None and T > 1,  # a single query has nothing after it
-        )
+        drop_rate = self.drop_rate if self.training else 0.0
+        causal = visible is None and T > 1  # a single query has nothing after it
+        # softmax(queries @ keys.T / sqrt(D)) @ values: (B, H, T, D)
+        mixed = F.scaled_dot_product_attention(queries, keys, values, visible, drop_rate, causal)
         return self.out_proj(mixed.transpose(1, 2).reshape(B, T, C))  # (B, H, T, D) -> (B, T, C)
 
 
@@ -152,7 +147,14 @@ class GPT(nn.Module):
                   document is read exactly as if it stood alone. ValueError: another shape.
         restart_positions  counts them from 0 in every run of one number: each document is read as if alone
         """
-        self._check(token_ids, cache, segments, restart_positions)
+        self._check(token_ids)
+        if segments is not None and (cache is not None or segments.shape != token_ids.shape):
+            raise ValueError(
+                f"segments must have the shape of token_ids, {tuple(token_ids.shape)}, and go with no cache; got "
+                f"{tuple(segments.shape)}{' and a cache' if cache is not None else ''}"
+            )
+        if restart_positions and segments is None:
+            raise ValueError("restart_positions needs segments, which say where a document begins; got none")
         T = token_ids.shape[1]
         positions, visible = torch.arange(T, device=token_ids.device), None
         if cache is not None:
@@ -195,13 +197,7 @@ class GPT(nn.Module):
         positions = positions + self.config.position_offset
         return self.dropout(self.token_embedding(token_ids) + self.position_embedding(positions))  # (B, T, C)
 
-    def _check(
-        self,
-        token_ids: Tensor,
-        cache: KeyValueCache | None = None,
-        segments: Tensor | None = None,
-        restart_positions: bool = False,
-    ) -> None:
+    def _check(self, token_ids: Tensor) -> None:
         if token_ids.ndim != 2 or token_ids.numel() == 0:
             raise ValueError(
                 f"token_ids must have shape (B, T) with at least one token, got {tuple(token_ids.shape)}; "
@@ -214,13 +210,6 @@ class GPT(nn.Module):
                 f"{token_ids.shape[1]} tokens do not fit the context of {self.config.context_length}: "
                 "keep the last ones, ids[:, -context_length:]"
             )
-        if segments is not None and (cache is not None or segments.shape != token_ids.shape):
-            raise ValueError(
-                f"segments must have the shape of token_ids, {tuple(token_ids.shape)}, and go with no cache; got "
-                f"{tuple(segments.shape)}{' and a cache' if cache is not None else ''}"
-            )
-        if restart_positions and segments is None:
-            raise ValueError("restart_positions needs segments, which say where a document begins; got none")
         check_ids(token_ids, self.config.vocab_size)
 
 

@@ -106,10 +106,8 @@ def rows_of(
     if how not in WAYS:
         raise ValueError(f"how must be one of {', '.join(WAYS)}, got {how!r}")
     if context_length < 1 or min(end_id, pad_id) < 0:
-        raise ValueError(
-            "expected context_length of at least 1, end_id and pad_id of at least 0, "
-            f"got {context_length}, {end_id} and {pad_id}"
-        )
+        got = f"got {context_length}, {end_id} and {pad_id}"
+        raise ValueError(f"expected context_length of at least 1, end_id and pad_id of at least 0, {got}")
     if not len(documents):
         raise ValueError("expected at least one document, got none")
     texts = [_with_end(number, document, end_id) for number, document in enumerate(documents)]
@@ -146,9 +144,8 @@ def _packed(texts: list[np.ndarray], T: int) -> Rows:
 def _padded(texts: list[np.ndarray], T: int, pad_id: int, *, truncate: bool) -> Rows:
     n_targets = [min(len(text) - 1, T) if truncate else len(text) - 1 for text in texts]
     spans = [(i, start, min(start + T, n)) for i, n in enumerate(n_targets) for start in range(0, n, T)]
-    token_ids = np.full((len(spans), T), pad_id, dtype=np.int64)
-    targets = np.full((len(spans), T), IGNORED_TARGET, dtype=np.int64)
-    segments = np.full((len(spans), T), NO_DOCUMENT, dtype=np.int64)
+    fillers = (pad_id, IGNORED_TARGET, NO_DOCUMENT)
+    token_ids, targets, segments = (np.full((len(spans), T), filler, dtype=np.int64) for filler in fillers)
     for row, (i, start, end) in enumerate(spans):
         token_ids[row, : end - start] = texts[i][start:end]
         targets[row, : end - start] = texts[i][start + 1 : end + 1]

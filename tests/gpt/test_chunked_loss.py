@@ -48,6 +48,7 @@ def test_parts_that_do_not_divide(precision, within):
     hidden, weight, targets = hidden_case((1, 33), V=2053)
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
         value = loss_from_hidden(hidden, weight, targets)
+    assert value.dtype == torch.float32
     expected = from_logits(hidden, weight, targets)
     got, wanted = (torch.autograd.grad(x, (hidden, weight)) for x in (value, expected))
     torch.testing.assert_close(value, expected, rtol=within, atol=within)
@@ -134,20 +135,6 @@ def test_of_a_matrix_that_is_also_the_embedding():
         function(torch.tanh(weight[ids]), weight, targets).backward()
         gradients.append(weight.grad)
     torch.testing.assert_close(*gradients)
-
-
-def test_under_bfloat16_autocast():
-    hidden, weight, targets = hidden_case((3, 7), C=5, V=13)
-    gradients, values = [], []
-    for function in (loss_from_hidden, from_logits):
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            value = function(hidden, weight, targets)
-        values.append(value)
-        gradients.append(torch.autograd.grad(value, (hidden, weight)))
-        assert value.dtype == torch.float32
-    torch.testing.assert_close(values[0], values[1], rtol=1e-3, atol=1e-3)
-    torch.testing.assert_close(gradients[0], gradients[1], rtol=5e-2, atol=5e-3)
-    assert values[0].item() != from_logits(hidden, weight, targets).item()
 
 
 class LargestTensor(TorchDispatchMode):

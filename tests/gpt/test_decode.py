@@ -80,17 +80,11 @@ def test_the_cache_changes_no_token(wider, settings):
     prompts = [torch.randint(53, (n,)) for n in range(1, 41)]
     with_cache, without = (generate(wider, prompts, 19, use_cache=use, **settings) for use in (True, False))
     assert [row.tolist() for row in with_cache] == [row.tolist() for row in without]
+    alone = [generate(wider, [row], 19, **settings)[0].tolist() for row in prompts[::13]]
+    assert settings.get("temperature") != 0 or alone == [row.tolist() for row in with_cache[::13]], "rows are apart"
     short = prompts[:12]  # 12 + 19 = 31 tokens: the cache serves to the end
     with_cache, without = (generate(wider, short, 19, use_cache=use, **settings) for use in (True, False))
     assert [row.tolist() for row in with_cache] == [row.tolist() for row in without]
-
-
-def test_a_row_does_not_see_its_neighbours(wider):
-    prompts = [[5, 1], [2] * 9, [7, 8, 9, 10], list(range(35))]
-    together = generate(wider, prompts, 25, temperature=0)
-    for prompt, row in zip(prompts, together, strict=True):
-        assert torch.equal(row, generate(wider, [prompt], 25, temperature=0)[0])
-        assert row[: len(prompt)].tolist() == list(prompt) and len(row) == len(prompt) + 25
 
 
 def test_greedy_is_the_argmax_loop(model):
@@ -116,13 +110,6 @@ def test_frequencies_are_probabilities(model, settings):
     error = (probs * (1 - probs) / n).sqrt()
     assert ((share - probs).abs() <= 5 * error).all()
     assert share[probs == 0].sum() == 0
-
-
-def test_top_k_keeps_exactly_k_of_equals(model):
-    torch.nn.init.zeros_(model.final_norm.weight)
-    torch.nn.init.zeros_(model.final_norm.bias)  # all scores are 0
-    assert len(generate(model, PROMPTS[:1].expand(500, -1), 1, top_k=3)[:, -1].unique()) == 3
-    assert len(generate(model, PROMPTS[:1].expand(500, -1), 1)[:, -1].unique()) == 13
 
 
 def test_draws_come_from_the_given_generator_and_no_other(model):

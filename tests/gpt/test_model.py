@@ -1,4 +1,4 @@
-"""The GPT: parity with transformers, causality, sizes, initial loss, and clear refusals."""
+"""The GPT: parity with transformers (OPT's stands in tests/storage), causality, sizes, initial loss, refusals."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 
 import pytest
 import torch
-import torch.nn.functional as F
 import transformers
 
 from helpers.gpt import GPT, PRESETS, GPTConfig, preset
@@ -28,20 +27,8 @@ def scrambled(model: torch.nn.Module) -> torch.nn.Module:
 
 @pytest.mark.parametrize("norm_eps", [1e-5, 0.1])
 def test_logits_equal_gpt2_of_transformers(norm_eps):
-    theirs = scrambled(
-        transformers.GPT2LMHeadModel(
-            transformers.GPT2Config(
-                vocab_size=101,
-                n_positions=13,
-                n_embd=21,
-                n_head=3,
-                n_layer=2,
-                layer_norm_epsilon=norm_eps,
-                bos_token_id=0,
-                eos_token_id=0,
-            )
-        )
-    )
+    shape = dict(vocab_size=101, n_positions=13, n_embd=21, n_head=3, n_layer=2, bos_token_id=0, eos_token_id=0)
+    theirs = scrambled(transformers.GPT2LMHeadModel(transformers.GPT2Config(**shape, layer_norm_epsilon=norm_eps)))
     ours = GPT(GPTConfig(**SIZES, drop_rate=0.0, norm_eps=norm_eps)).eval()
     source = theirs.transformer
     pairs = [
@@ -61,59 +48,12 @@ def test_logits_equal_gpt2_of_transformers(norm_eps):
             pairs += [(mine.weight, conv.weight.T), (mine.bias, conv.bias)]
         for mine, norm in [(block.norm1, other.ln_1), (block.norm2, other.ln_2)]:
             pairs += [(mine.weight, norm.weight), (mine.bias, norm.bias)]
-    copy(pairs, ours)
-    with torch.no_grad():
-        torch.testing.assert_close(ours(TOKEN_IDS), theirs(TOKEN_IDS).logits, atol=1e-4, rtol=0)
-
-
-def test_logits_equal_opt_of_transformers():
-    theirs = scrambled(
-        transformers.OPTForCausalLM(
-            transformers.OPTConfig(
-                vocab_size=101,
-                max_position_embeddings=13,
-                hidden_size=21,
-                word_embed_proj_dim=21,
-                num_attention_heads=3,
-                num_hidden_layers=2,
-                ffn_dim=84,
-                dropout=0.0,
-            )
-        )
-    )
-    ours = GPT(GPTConfig(**SIZES, drop_rate=0.0, activation="relu", position_offset=2)).eval()
-    source = theirs.model.decoder
-    pairs = [
-        (ours.token_embedding.weight, source.embed_tokens.weight),
-        (ours.position_embedding.weight, source.embed_positions.weight),
-        (ours.final_norm.weight, source.final_layer_norm.weight),
-        (ours.final_norm.bias, source.final_layer_norm.bias),
-    ]
-    for block, other in zip(ours.blocks, source.layers, strict=True):
-        projections = [other.self_attn.q_proj, other.self_attn.k_proj, other.self_attn.v_proj]
-        pairs += [(block.attention.qkv.weight, torch.cat([p.weight for p in projections]))]
-        pairs += [(block.attention.qkv.bias, torch.cat([p.bias for p in projections]))]
-        twins = [
-            (block.attention.out_proj, other.self_attn.out_proj),
-            (block.feed_forward.expand, other.fc1),
-            (block.feed_forward.out_proj, other.fc2),
-            (block.norm1, other.self_attn_layer_norm),
-            (block.norm2, other.final_layer_norm),
-        ]
-        for mine, their in twins:
-            pairs += [(mine.weight, their.weight), (mine.bias, their.bias)]
-    copy(pairs, ours)
-    with torch.no_grad():
-        torch.testing.assert_close(ours(TOKEN_IDS), theirs(TOKEN_IDS).logits, atol=1e-4, rtol=0)
-
-
-def copy(pairs, ours: GPT) -> None:
+    assert {id(p) for p in ours.parameters()} <= {id(mine) for mine, _ in pairs}, "a parameter got no counterpart"
     with torch.no_grad():
         for mine, their in pairs:
             assert mine.shape == their.shape
             mine.copy_(their)
-    filled = {id(mine) for mine, _ in pairs}
-    assert {id(p) for p in ours.parameters()} <= filled, "a parameter of ours got no counterpart"
+        torch.testing.assert_close(ours(TOKEN_IDS), theirs(TOKEN_IDS).logits, atol=1e-4, rtol=0)
 
 
 def test_attention_equals_the_formula():
@@ -174,25 +114,15 @@ def test_counted_parameters_are_those_of_the_model(changes):
     assert budget.parameter_count(config)["total"] == GPT(config).n_params
 
 
+@pytest.mark.parametrize(("name", "changes"), [("course-small", {}), ("gpt2-124m", {"n_layers": 1})])
 @pytest.mark.parametrize("tied", [True, False])
-def test_untrained_loss_is_near_ln_v(tied):
-    """At the course's width; wider ones start higher, by theory and below."""
-    config = preset("course-small", tied_head=tied)
-    model = GPT(config).eval()
-    token_ids = torch.randint(config.vocab_size, (4, config.context_length + 1))
-    with torch.no_grad():
-        loss = F.cross_entropy(model(token_ids[:, :-1]).flatten(0, 1), token_ids[:, 1:].flatten()).item()
-    assert abs(loss - math.log(config.vocab_size)) < 0.1
-
-
-def test_a_wide_model_starts_above_ln_v_as_theory_says():
+def test_untrained_loss_is_above_ln_v_as_theory_says(name, changes, tied):
     """Logits of variance s = C * 0.02**2 add s / 2 to the loss of a random target: 0.15 nats at GPT-2's width."""
-    config = preset("gpt2-124m", n_layers=1, tied_head=False)
-    model = GPT(config).eval()
+    config = preset(name, tied_head=tied, **changes)
     with torch.no_grad():
-        logits = model(torch.randint(config.vocab_size, (1, 32)))[0]
+        logits = GPT(config).eval()(torch.randint(config.vocab_size, (1, 64)))[0]
     loss_of_any_target = (logits.logsumexp(-1) - logits.mean(-1)).mean().item()
-    assert loss_of_any_target == pytest.approx(math.log(config.vocab_size) + 768 * 0.02**2 / 2, abs=0.01)
+    assert abs(loss_of_any_target - math.log(config.vocab_size) - config.emb_dim * 0.02**2 / 2) < 0.02
 
 
 def test_what_a_block_adds_does_not_grow_with_depth():
@@ -205,23 +135,14 @@ def test_what_a_block_adds_does_not_grow_with_depth():
     assert spread(12) == pytest.approx(spread(3), rel=0.15)
 
 
-def embedding_dropout(model: GPT) -> None:
-    model.dropout.p = 0.5
-
-
-def attention_dropout(model: GPT) -> None:
-    model.blocks[0].attention.drop_rate = 0.5
-
-
-def branch_dropout(model: GPT) -> None:
-    model.blocks[0].dropout.p = 0.5
-
-
-@pytest.mark.parametrize("place", [embedding_dropout, attention_dropout, branch_dropout])
+@pytest.mark.parametrize(
+    "place",
+    [lambda m: (m.dropout, "p"), lambda m: (m.blocks[0].attention, "drop_rate"), lambda m: (m.blocks[0].dropout, "p")],
+)
 def test_each_dropout_works_and_for_training_only(place):
     model = GPT(TINY)
     assert torch.equal(model(TOKEN_IDS), model(TOKEN_IDS)), "no dropout yet"
-    place(model)
+    setattr(*place(model), 0.5)
     assert not torch.equal(model(TOKEN_IDS), model(TOKEN_IDS))
     model.eval()
     assert torch.equal(model(TOKEN_IDS), model(TOKEN_IDS))

@@ -12,7 +12,6 @@ from helpers.gpt import (
     GPT,
     IGNORED_TARGET,
     GPTConfig,
-    Rows,
     SegmentedBatch,
     TrainConfig,
     Trainer,
@@ -216,15 +215,3 @@ def test_padding_changes_no_gradient():
         steps.append(next(iter(Trainer(model_and_texts()[0], rows.batches(len(rows)), TrainConfig(1)))))
     assert steps[0].loss_nats == pytest.approx(steps[1].loss_nats, rel=1e-6)
     assert steps[0].grad_norm == pytest.approx(steps[1].grad_norm, rel=1e-5)
-
-
-def test_every_way_trains():
-    for how in ("pad", "truncate", "pack"):
-        model, texts = model_and_texts(drop_rate=0.1)
-        rows = rows_of(texts, 8, how, end_id=END)
-        assert isinstance(rows, Rows)
-        config = TrainConfig(60, learning_rate=2e-2)
-        batches = rows.batches(3, segments=True, seed=0)
-        before = evaluate(model, batches).loss_nats
-        assert list(Trainer(model, batches, config))[-1].step == 59
-        assert evaluate(model, batches).loss_nats < 0.7 * before
