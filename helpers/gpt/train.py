@@ -82,8 +82,7 @@ def evaluate(model: GPT, batches: Iterable[tuple[Tensor, ...]], precision: str =
 class NonFiniteError(FloatingPointError):
     """A loss or a gradient was infinite or NaN; the weights are those before that update.
 
-    In float16 such an update is skipped, and the scaler's factor halved, until that has sunk below MIN_LOSS_SCALE.
-    """
+    In float16 a gradient may overflow: such updates are skipped until the scaler's factor is below MIN_LOSS_SCALE."""
 
 
 class Trainer:
@@ -189,8 +188,7 @@ class Trainer:
     def _batch(self) -> tuple[tuple[Tensor, ...], int]:
         """The step's token_ids, targets and segments, if any, looked at; how many targets are scored."""
         i = self.step % len(self.batches) if isinstance(self.batches, list | tuple) else self.step
-        batch = self.batches[i]
-        token_ids, targets = batch[:2]
+        token_ids, targets = (batch := self.batches[i])[:2]
         scored = targets[targets != IGNORED_TARGET]
         if not len(scored):
             raise ValueError(f"batch {i}: expected a target to score, all {targets.numel()} are {IGNORED_TARGET}")
@@ -241,7 +239,6 @@ class Trainer:
         self.step, self.n_tokens = state["step"], state["n_tokens"]
 
     # What several processes do otherwise, beside `state`: see `labs.distributed`.
-
     def _micro_batches(self, batch: tuple[Tensor, ...]) -> Iterator[tuple[Tensor, ...]]:
         """The batch on the device, a few sequences at a time."""
         size = self.config.micro_batch_size or len(batch[0])

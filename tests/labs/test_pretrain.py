@@ -244,7 +244,7 @@ def test_a_signal_at_the_very_end_comes_too_late(text, whole, tmp_path, n):
 
 
 def test_a_second_signal_ends_at_once():
-    with pretrain.run.listening() as asked:
+    with pretrain.stop.listening() as asked:
         signal.raise_signal(signal.SIGTERM)
         assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL and asked == [signal.SIGTERM]
 

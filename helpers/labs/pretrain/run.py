@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 
 import torch
@@ -21,10 +19,10 @@ from helpers.labs.pretrain import ids
 from helpers.labs.pretrain.checkpoints import BEST, FINAL, IDS, LOG, Checkpoints, locked
 from helpers.labs.pretrain.log import Console, Log
 from helpers.labs.pretrain.plan import Plan, forecast, leaves_open
+from helpers.labs.pretrain.stop import SIGNALS, listening
 from helpers.storage import checkpoint
 
 FAILED = 1
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Run:
@@ -283,27 +281,3 @@ class Run:
 def has_precision(device: torch.device, precision: str) -> bool:
     """Whether the device multiplies in `precision` itself: GPUs before compute capability 8.0 emulate bfloat16."""
     return precision != "bfloat16" or device.type != "cuda" or runtime.pick_precision(device) == torch.bfloat16
-
-
-@contextmanager
-def listening() -> Iterator[list[int]]:
-    """Signals that ask to stop, as they come: the first SIGTERM or Ctrl-C; a second one ends the process at once.
-
-    Among several ranks further ones are ignored: torchrun passes on what the terminal has sent already.
-    """
-    asked: list[int] = []
-
-    def ask(number: int, _frame: object) -> None:
-        asked.append(number)
-        if world_size() == 1:
-            signal.signal(number, signal.SIG_DFL)
-
-    if threading.current_thread() is not threading.main_thread():  # only that one may set handlers
-        yield asked
-        return
-    before = {number: signal.signal(number, ask) for number in SIGNALS}
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
