@@ -10,132 +10,34 @@ train         the loop                                             with records:
 decode        one token after the other                            with sampling: how each one is chosen
 """
 
-from helpers.gpt import config, data, decode, loss, model, schedule, tokenizer, train
+# isort: off
+from helpers.gpt import data, decode, loss, tokenizer, train
 from helpers.gpt.cache import KeyValueCache
 from helpers.gpt.chunked_loss import CHUNK_TOKENS, loss_from_hidden
 from helpers.gpt.config import IGNORED_TARGET, PRESETS, GPTConfig, check_ids, preset
-from helpers.gpt.data import (
-    Batch,
-    Batches,
-    Rows,
-    SegmentedBatch,
-    Windows,
-    cut,
-    join,
-    rows_of,
-    scoring_batches,
-    split_by_text,
-)
+from helpers.gpt.data import Batches, Windows, cut, join, scoring_batches, split_by_text
 from helpers.gpt.decode import generate, stream, stream_text
-from helpers.gpt.loss import (
-    LossReport,
-    SixSteps,
-    bits_per_byte,
-    entropy,
-    next_token_loss,
-    perplexity,
-    six_steps,
-    token_losses,
-    token_weighted_loss,
-)
-from helpers.gpt.model import (
-    GPT,
-    INIT_STD,
-    CausalSelfAttention,
-    FeedForward,
-    TransformerBlock,
-    evaluating,
-    positions_in,
-)
+from helpers.gpt.loss import LossReport, bits_per_byte, entropy, perplexity
+from helpers.gpt.loss import next_token_loss, six_steps, token_losses, token_weighted_loss
+from helpers.gpt.model import GPT, INIT_STD, CausalSelfAttention, TransformerBlock, evaluating, positions_in
 from helpers.gpt.records import PRECISIONS, Evaluation, Record, TrainConfig, Update
-from helpers.gpt.sampling import (
-    SamplingParams,
-    keep_min_p,
-    keep_top_k,
-    keep_top_p,
-    next_probs,
-    penalise_repetition,
-)
+from helpers.gpt.rows import SegmentedBatch, rows_of
+from helpers.gpt.sampling import SamplingParams, keep_min_p, keep_top_k, keep_top_p, next_probs, penalise_repetition
 from helpers.gpt.schedule import Schedule
 from helpers.gpt.tokenizer import END_OF_TEXT, gpt2, token_labels
-from helpers.gpt.train import (
-    Curve,
-    NonFiniteError,
-    Trainer,
-    curves,
-    evaluate,
-    make_optimizer,
-    quick_fit,
-    summed_loss,
-)
+from helpers.gpt.train import NonFiniteError, Trainer, curves, evaluate, make_optimizer, quick_fit, summed_loss
 
-__all__ = [
-    "CHUNK_TOKENS",
-    "END_OF_TEXT",
-    "GPT",
-    "IGNORED_TARGET",
-    "INIT_STD",
-    "PRECISIONS",
-    "PRESETS",
-    "Batch",
-    "Batches",
-    "CausalSelfAttention",
-    "Curve",
-    "Evaluation",
-    "FeedForward",
-    "GPTConfig",
-    "KeyValueCache",
-    "LossReport",
-    "NonFiniteError",
-    "Record",
-    "Rows",
-    "SamplingParams",
+# fmt: off
+__all__ = [  # noqa: RUF022  by module, in the order of reading
+    "IGNORED_TARGET", "PRESETS", "GPTConfig", "check_ids", "preset",
+    "tokenizer", "END_OF_TEXT", "gpt2", "token_labels",
+    "GPT", "INIT_STD", "CausalSelfAttention", "TransformerBlock", "evaluating", "positions_in", "KeyValueCache",
+    "loss", "LossReport", "bits_per_byte", "entropy", "next_token_loss", "perplexity", "six_steps", "token_losses",
+    "token_weighted_loss", "CHUNK_TOKENS", "loss_from_hidden",
+    "data", "Batches", "SegmentedBatch", "Windows", "cut", "join", "rows_of", "scoring_batches", "split_by_text",
     "Schedule",
-    "SegmentedBatch",
-    "SixSteps",
-    "TrainConfig",
-    "Trainer",
-    "TransformerBlock",
-    "Update",
-    "Windows",
-    "bits_per_byte",
-    "check_ids",
-    "config",
-    "curves",
-    "cut",
-    "data",
-    "decode",
-    "entropy",
-    "evaluate",
-    "evaluating",
-    "generate",
-    "gpt2",
-    "join",
-    "keep_min_p",
-    "keep_top_k",
-    "keep_top_p",
-    "loss",
-    "loss_from_hidden",
-    "make_optimizer",
-    "model",
-    "next_probs",
-    "next_token_loss",
-    "penalise_repetition",
-    "perplexity",
-    "positions_in",
-    "preset",
-    "quick_fit",
-    "rows_of",
-    "schedule",
-    "scoring_batches",
-    "six_steps",
-    "split_by_text",
-    "stream",
-    "stream_text",
-    "summed_loss",
-    "token_labels",
-    "token_losses",
-    "token_weighted_loss",
-    "tokenizer",
-    "train",
+    "train", "PRECISIONS", "Evaluation", "NonFiniteError", "Record", "TrainConfig", "Trainer", "Update", "curves",
+    "evaluate", "make_optimizer", "quick_fit", "summed_loss",
+    "decode", "SamplingParams", "generate", "keep_min_p", "keep_top_k", "keep_top_p", "next_probs",
+    "penalise_repetition", "stream", "stream_text",
 ]
