@@ -52,8 +52,10 @@ if not os.path.isdir("pretraining-a-gpt"):
 sys.path[:0] = [os.path.dirname(os.path.dirname(p)) for p in found[:1]]
 if not found and getattr(find.find_spec("helpers"), "submodule_search_locations", None) is None:
     sys.exit("The course's `helpers` is not here, or a helpers.py of your own hides it: rename that.\\nOn Colab upload "
-             "pretraining-a-gpt.zip (`make colab` makes it)\\nor mount a Drive with it; else `make lab`.\\nThen again.")
+             "pretraining-a-gpt.zip (`make colab`)\\nor mount its Drive; else `make lab`.\\nThen again.")  # fmt: skip
+
 from helpers import runtime
+
 print(lab := runtime.start(seed=0))"""
 DOWNLOAD = """\
 if not find.find_spec("helpers") and not any(glob.glob(d + "helpers/runtime.py") for d in near):
