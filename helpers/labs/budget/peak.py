@@ -9,7 +9,6 @@ from helpers.gpt import GPTConfig
 from helpers.labs.budget.activations import (
     ELEMENT_BYTES,
     FLOAT32,
-    Kept,
     Run,
     activations_bytes,
     copies_bytes,
@@ -17,7 +16,7 @@ from helpers.labs.budget.activations import (
 )
 from helpers.labs.budget.communication import MOMENTS
 from helpers.labs.budget.counting import parameter_count
-from helpers.labs.budget.phases import EVALUATION, Moment, chunk_bytes, logits_bytes, moments
+from helpers.labs.budget.phases import EVALUATION, chunk_bytes, logits_bytes, moments
 
 DEVICES = ("cpu", "cuda")
 GIB = 2**30
@@ -30,91 +29,52 @@ CUDA_CONTEXT, CUDA_FRAGMENTS = 512 * 2**20, 0.05
 
 
 @dataclass(frozen=True)
-class Memory:
+class Memory(Run):
     """What one update holds. Parts in bytes; they do not all stand at the same moment, so that the peak is no sum.
 
-    run          the model and the switches that it was predicted for
     optimizer    "adamw" or "sgd"
     kept_tokens  tokens whose float32 logits an evaluation collects before it looks at them
     """
 
-    run: Run
-    optimizer: str = "adamw"
-    kept_tokens: int = 0
+    optimizer: str
+    kept_tokens: int
 
     @property
     def weights_bytes(self) -> int:
-        return FLOAT32 * parameter_count(self.run.config)["total"]
-
-    @property
-    def gradients_bytes(self) -> int:
-        return self.weights_bytes
+        return FLOAT32 * parameter_count(self.config)["total"]
 
     @property
     def moments_bytes(self) -> int:
         return MOMENTS[self.optimizer] * self.weights_bytes
 
-    @property
-    def copies_bytes(self) -> int:
-        """Matrices in half precision beside the float32 weights: autocast's cache."""
-        return copies_bytes(self.run)
-
-    @cached_property
-    def tensors(self) -> list[Kept]:
-        """Every tensor that is kept for the backward pass, with its layer, axes and bytes."""
-        return kept_tensors(self.run)
-
-    @property
-    def activations_bytes(self) -> int:
-        """Of all layers, the logits apart."""
-        return activations_bytes(self.run)
-
     def activations_by_layer(self) -> dict[str, int]:
-        """Layer -> bytes kept, in the order of the forward pass."""
-        layers: dict[str, int] = {}
-        for tensor in self.tensors:
-            layers[tensor.layer] = layers.get(tensor.layer, 0) + tensor.n_bytes
-        return layers
+        """Layer -> bytes kept for the backward pass, in the order of the forward pass."""
+        return {layer: sum(tensors.values()) for layer, tensors in kept_tensors(self).items()}
 
     @property
     def logits_bytes(self) -> int:
         """Logits and their gradient: one chunk that is used again and again, or three times (B, T, V), backward:
         log-probabilities, their gradient, and that of the logits."""
-        return chunk_bytes(self.run) if self.run.chunked_loss else 3 * logits_bytes(self.run)
+        return chunk_bytes(self) if self.chunked_loss else 3 * logits_bytes(self)
 
     @property
     def kept_logits_bytes(self) -> int:
-        return FLOAT32 * self.kept_tokens * self.run.config.vocab_size
+        return FLOAT32 * self.kept_tokens * self.config.vocab_size
 
-    @cached_property
-    def _widest(self) -> list[Moment]:
-        """The widest moment of each phase."""
-        widest: dict[str, Moment] = {}
-        for moment in moments(self.run):
-            if moment.phase not in widest or moment.n_bytes > widest[moment.phase].n_bytes:
-                widest[moment.phase] = moment
-        evaluation = [Moment(EVALUATION, logits=self.kept_logits_bytes)] if self.kept_tokens else []
-        return [*widest.values(), *evaluation]
+    def parts_by_phase(self) -> dict[str, dict[str, int]]:
+        """Phase -> part -> bytes at the phase's widest moment. Gradients are those that are there by then, activations
+        hold what passes through beside what is kept; the slack is the same throughout."""
+        widest = {phase: max(found, key=sum) for phase, found in moments(self).items()}
+        if self.kept_tokens:
+            widest[EVALUATION] = (0, 0, 0, self.kept_logits_bytes)
+        always = {"weights": self.weights_bytes, "optimizer's moments": self.moments_bytes}
+        names = ("gradients", "low-precision copies of weights", "activations", "logits")
+        return {phase: always | dict(zip(names, moment, strict=True)) for phase, moment in widest.items()}
 
     @cached_property
     def phases(self) -> dict[str, int]:
         """Phase -> bytes of tensors at its widest moment, the slack apart."""
         return {phase: sum(parts.values()) for phase, parts in self.parts_by_phase().items()}
-
-    def parts_by_phase(self) -> dict[str, dict[str, int]]:
-        """Phase -> part -> bytes at the phase's widest moment. Gradients are those that are there by then, activations
-        hold what passes through beside what is kept; the slack is the same throughout."""
-        always = {"weights": self.weights_bytes, "optimizer's moments": self.moments_bytes}
-        return {
-            moment.phase: always
-            | {
-                "gradients": moment.gradients,
-                "low-precision copies of weights": moment.copies,
-                "activations": moment.activations,
-                "logits": moment.logits,
-            }
-            for moment in self._widest
-        }
 
     @property
     def phase(self) -> str:
@@ -132,9 +92,7 @@ class Memory:
 
         On a CPU that of torch's build for CPUs; a build with CUDA loads more (twice as much where it was tried).
         """
-        if self.run.device == "cpu":
-            return CPU_LIBRARIES
-        return CUDA_CONTEXT + int(CUDA_FRAGMENTS * self.tensors_bytes)
+        return CPU_LIBRARIES if self.device == "cpu" else CUDA_CONTEXT + int(CUDA_FRAGMENTS * self.tensors_bytes)
 
     @property
     def peak_bytes(self) -> int:
@@ -145,10 +103,10 @@ class Memory:
         """(part, bytes, share of the peak). Shares may add up to more than 1: not all parts are there at once."""
         parts = {
             "weights": self.weights_bytes,
-            "gradients": self.gradients_bytes,
+            "gradients": self.weights_bytes,
             "optimizer's moments": self.moments_bytes,
-            "low-precision copies of weights": self.copies_bytes,
-            "activations": self.activations_bytes,
+            "low-precision copies of weights": copies_bytes(self),
+            "activations": activations_bytes(self),
             "logits and their gradient": self.logits_bytes,
             "logits kept by evaluation": self.kept_logits_bytes,
             "slack": self.slack_bytes,
@@ -197,5 +155,5 @@ def memory(
     for name, value, known in choices:
         if value not in known:
             raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
-    run = Run(config, batch_size, T, precision, fused_attention, gradient_checkpointing, chunked_loss, device)
-    return Memory(run, optimizer, kept_logits_for_evaluation)
+    switches = (fused_attention, gradient_checkpointing, chunked_loss, device)
+    return Memory(config, batch_size, T, precision, *switches, optimizer, kept_logits_for_evaluation)

@@ -2,38 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from helpers.gpt import CHUNK_TOKENS
 from helpers.labs.budget.activations import FLOAT32, Run, activations_bytes, block_tensors, copies_bytes
 from helpers.labs.budget.counting import parameter_count
 
 FORWARD, BACKWARD, STEP, EVALUATION = "forward", "backward", "optimizer step", "evaluation"
 
-
-@dataclass(frozen=True)
-class Moment:
-    """What is held at one moment beside weights and the optimizer's moments, in bytes by part.
-
-    copies       matrices in half precision
-    activations  kept for the backward pass, and results that pass through
-    logits       logits, and what the loss makes of them
-    """
-
-    phase: str
-    gradients: int = 0
-    copies: int = 0
-    activations: int = 0
-    logits: int = 0
-
-    @property
-    def n_bytes(self) -> int:
-        return self.gradients + self.copies + self.activations + self.logits
+Moment = tuple[int, int, int, int]
+"""What is held at one moment beside weights and the optimizer's moments, in bytes: gradients; matrices in half
+precision; activations, those that are kept and results that pass through; logits, and what the loss makes of them."""
 
 
-def moments(run: Run) -> list[Moment]:
-    """The moments of an update that can be its widest."""
-    return [_forward(run), *_backward(run), Moment(STEP, gradients=FLOAT32 * parameter_count(run.config)["total"])]
+def moments(run: Run) -> dict[str, list[Moment]]:
+    """Phase -> the moments of an update that can be its widest."""
+    step = (FLOAT32 * parameter_count(run.config)["total"], 0, 0, 0)
+    return {FORWARD: [_forward(run)], BACKWARD: _backward(run), STEP: [step]}
 
 
 def chunk_bytes(run: Run) -> int:
@@ -54,10 +37,10 @@ def _forward(run: Run) -> Moment:
         if run.precision != "float32":
             kept += run.element * run.stream_bytes // FLOAT32
             copies += run.element * run.table_bytes // FLOAT32
-        return Moment(FORWARD, run.table_bytes, copies, kept + 2 * run.stream_bytes, chunk_bytes(run))
+        return run.table_bytes, copies, kept + 2 * run.stream_bytes, chunk_bytes(run)
     logits = logits_bytes(run)
     scores = 0 if run.precision == "float32" else logits * run.element // FLOAT32  # before they become float32
-    return Moment(FORWARD, 0, copies, kept, 2 * logits + scores)
+    return 0, copies, kept, 2 * logits + scores
 
 
 def _backward(run: Run) -> list[Moment]:
@@ -65,25 +48,22 @@ def _backward(run: Run) -> list[Moment]:
 
     From block to block the sum changes by the same amount, so that the widest of them is the first or the last.
     """
-    L, kept, copies = (
-        run.config.n_layers,
-        activations_bytes(run),
-        copies_bytes(run, 1 if run.gradient_checkpointing else None),
-    )
-    one_block = sum(tensor.n_bytes for tensor in block_tensors(run))
+    L, kept = run.config.n_layers, activations_bytes(run)
+    copies = copies_bytes(run, 1 if run.gradient_checkpointing else None)
+    one_block = sum(block_tensors(run).values())
     kept_block, again = (run.stream_bytes, one_block) if run.gradient_checkpointing else (one_block, 0)
     block_gradients = FLOAT32 * sum(parameter_count(run.config)[part] // L for part in ("attention", "feed_forward"))
     found = []
     if not run.chunked_loss:  # the log-probabilities are kept; their gradient, and that of the logits
-        found.append(Moment(BACKWARD, 0, copies, kept, 3 * logits_bytes(run)))
+        found.append((0, copies, kept, 3 * logits_bytes(run)))
         kept += run.element * run.n_tokens * run.config.emb_dim
     kept += run.stream_bytes
     for n_done in (0, L - 1):
         gradients = run.table_bytes + (n_done + 1) * block_gradients
         left = kept - n_done * kept_block + again
-        found += [Moment(BACKWARD, gradients, copies, left + passing) for passing in _passing(run)]
+        found += [(gradients, copies, left + passing, 0) for passing in _passing(run)]
     gradients = 2 * run.table_bytes + L * block_gradients  # head and embedding: one on top of the other where tied
-    return [*found, Moment(BACKWARD, gradients, copies, kept - L * kept_block)]
+    return [*found, (gradients, copies, kept - L * kept_block, 0)]
 
 
 def _passing(run: Run) -> list[int]:
