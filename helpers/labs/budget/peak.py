@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from helpers.gpt import GPTConfig
+from helpers.gpt import CHUNK_TOKENS, GPTConfig
 from helpers.labs.budget.activations import (
     ELEMENT_BYTES,
     FLOAT32,
     Run,
     activations_bytes,
+    block_tensors,
     copies_bytes,
     kept_tensors,
 )
 from helpers.labs.budget.communication import MOMENTS
 from helpers.labs.budget.counting import parameter_count
-from helpers.labs.budget.phases import EVALUATION, chunk_bytes, logits_bytes, moments
 
 DEVICES = ("cpu", "cuda")
 GIB = 2**30
@@ -26,6 +26,11 @@ T4_BYTES, A100_BYTES = int(14.75 * GIB), int(39.56 * GIB)  # of "16 GB" and "40 
 CPU_LIBRARIES = 89 * 2**20
 # Assumed, not measured: what a driver's context takes, and the share that the caching allocator cannot use.
 CUDA_CONTEXT, CUDA_FRAGMENTS = 512 * 2**20, 0.05
+FORWARD, BACKWARD, STEP, EVALUATION = "forward", "backward", "optimizer step", "evaluation"
+
+Moment = tuple[int, int, int, int]
+"""What is held at one moment beside weights and the optimizer's moments, in bytes: gradients; matrices in half
+precision; activations, those that are kept and results that pass through; logits, and what the loss makes of them."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ class Memory(Run):
     def logits_bytes(self) -> int:
         """Logits and their gradient: one chunk that is used again and again, or three times (B, T, V), backward:
         log-probabilities, their gradient, and that of the logits."""
-        return chunk_bytes(self) if self.chunked_loss else 3 * logits_bytes(self)
+        return _chunk_bytes(self) if self.chunked_loss else 3 * _logits_bytes(self)
 
     @property
     def kept_logits_bytes(self) -> int:
@@ -64,7 +69,7 @@ class Memory(Run):
     def parts_by_phase(self) -> dict[str, dict[str, int]]:
         """Phase -> part -> bytes at the phase's widest moment. Gradients are those that are there by then, activations
         hold what passes through beside what is kept; the slack is the same throughout."""
-        widest = {phase: max(found, key=sum) for phase, found in moments(self).items()}
+        widest = {phase: max(found, key=sum) for phase, found in _moments(self).items()}
         if self.kept_tokens:
             widest[EVALUATION] = (0, 0, 0, self.kept_logits_bytes)
         always = {"weights": self.weights_bytes, "optimizer's moments": self.moments_bytes}
@@ -157,3 +162,67 @@ def memory(
             raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
     switches = (fused_attention, gradient_checkpointing, chunked_loss, device)
     return Memory(config, batch_size, T, precision, *switches, optimizer, kept_logits_for_evaluation)
+
+
+def _moments(run: Run) -> dict[str, list[Moment]]:
+    """Phase -> the moments of an update that can be its widest."""
+    step = (FLOAT32 * parameter_count(run.config)["total"], 0, 0, 0)
+    return {FORWARD: [_forward(run)], BACKWARD: _backward(run), STEP: [step]}
+
+
+def _chunk_bytes(run: Run) -> int:
+    """The logits of one chunk of positions; in half precision a GPU has them in float32 beside it."""
+    scores = min(CHUNK_TOKENS, run.n_tokens) * run.config.vocab_size
+    beside = 0 if run.device == "cpu" or run.precision == "float32" else FLOAT32
+    return scores * (run.element + beside)
+
+
+def _logits_bytes(run: Run) -> int:
+    """(B, T, V) numbers in float32."""
+    return FLOAT32 * run.n_tokens * run.config.vocab_size
+
+
+def _forward(run: Run) -> Moment:
+    kept, copies = activations_bytes(run), copies_bytes(run)
+    if run.chunked_loss:  # hidden states and their gradient, the head's gradient, a chunk; copies in half precision
+        if run.precision != "float32":
+            kept += run.element * run.stream_bytes // FLOAT32
+            copies += run.element * run.table_bytes // FLOAT32
+        return run.table_bytes, copies, kept + 2 * run.stream_bytes, _chunk_bytes(run)
+    logits = _logits_bytes(run)
+    scores = 0 if run.precision == "float32" else logits * run.element // FLOAT32  # before they become float32
+    return 0, copies, kept, 2 * logits + scores
+
+
+def _backward(run: Run) -> list[Moment]:
+    """The loss, each block from the last to the first, the embedding.
+
+    From block to block the sum changes by the same amount, so that the widest of them is the first or the last.
+    """
+    L, kept = run.config.n_layers, activations_bytes(run)
+    copies = copies_bytes(run, 1 if run.gradient_checkpointing else None)
+    one_block = sum(block_tensors(run).values())
+    kept_block, again = (run.stream_bytes, one_block) if run.gradient_checkpointing else (one_block, 0)
+    block_gradients = FLOAT32 * sum(parameter_count(run.config)[part] // L for part in ("attention", "feed_forward"))
+    found = []
+    if not run.chunked_loss:  # the log-probabilities are kept; their gradient, and that of the logits
+        found.append((0, copies, kept, 3 * _logits_bytes(run)))
+        kept += run.element * run.n_tokens * run.config.emb_dim
+    kept += run.stream_bytes
+    for n_done in (0, L - 1):
+        gradients = run.table_bytes + (n_done + 1) * block_gradients
+        left = kept - n_done * kept_block + again
+        found += [(gradients, copies, left + passing, 0) for passing in _passing(run)]
+    gradients = 2 * run.table_bytes + L * block_gradients  # head and embedding: one on top of the other where tied
+    return [*found, (gradients, copies, kept - L * kept_block, 0)]
+
+
+def _passing(run: Run) -> list[int]:
+    """Results that pass through a block in the backward pass, where they can be largest: in the feed-forward layer and,
+    where attention is not fused, at its squares."""
+    wide = run.element * run.n_tokens * run.config.hidden_ff_dim
+    inner = wide + 2 * run.stream_bytes
+    if run.is_fused:
+        return [inner]
+    square = FLOAT32 * run.batch_size * run.config.n_heads * run.context_length**2
+    return [inner, 2 * square - 2 * wide]
