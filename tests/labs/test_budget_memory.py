@@ -24,7 +24,7 @@ GIB = 2**30
 def kept_by_autograd(config: GPTConfig, batch_size: int, run: budget.Memory) -> int:
     """Bytes of every storage that autograd keeps, the parameters apart."""
     model = GPT(config).train()
-    model.gradient_checkpointing = run.run.gradient_checkpointing
+    model.gradient_checkpointing = run.gradient_checkpointing
     parameters = {p.untyped_storage().data_ptr() for p in model.parameters()}
     token_ids, targets = (torch.randint(config.vocab_size, (batch_size, config.context_length)) for _ in range(2))
     kept = {}
@@ -33,12 +33,12 @@ def kept_by_autograd(config: GPTConfig, batch_size: int, run: budget.Memory) -> 
         kept[tensor.untyped_storage().data_ptr()] = tensor  # held, so that its address is not used again
         return tensor
 
-    dtype = getattr(torch, run.run.precision)
+    dtype = getattr(torch, run.precision)
     hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
     autocast = torch.autocast("cpu", dtype=dtype, enabled=dtype != torch.float32)
-    attention = nullcontext() if run.run.fused_attention else sdpa_kernel(SDPBackend.MATH)
+    attention = nullcontext() if run.fused_attention else sdpa_kernel(SDPBackend.MATH)
     with hooks, autocast, attention:
-        if run.run.chunked_loss:
+        if run.chunked_loss:
             summed_loss(model, token_ids, targets)
         else:
             next_token_loss(model(token_ids), targets)
@@ -53,7 +53,8 @@ def test_tensors_are_those_that_autograd_keeps(precision, fused, chunked, drop_r
     for changes in ({"activation": "relu"}, {"tied_head": False, "ff_dim": 53}):
         config = replace(CONFIG, drop_rate=drop_rate, **changes)
         predicted = budget.memory(config, 5, precision=precision, fused_attention=fused, chunked_loss=chunked)
-        expected = sum(tensor.n_bytes for tensor in predicted.tensors) + predicted.copies_bytes
+        copies = {part: size for part, size, _ in predicted.rows()}.get("low-precision copies of weights", 0)
+        expected = sum(predicted.activations_by_layer().values()) + copies
         bookkeeping = 0 if chunked else 8 * 5 * 70 + 4  # the targets, and how many there are
         assert kept_by_autograd(config, 5, predicted) == expected + bookkeeping
 
@@ -62,7 +63,7 @@ def test_checkpointing_keeps_each_block_s_input():
     predicted = budget.memory(CONFIG, 5, gradient_checkpointing=True)
     assert predicted.activations_by_layer()["block 1"] == 4 * 5 * 70 * 24
     # the CPU's generator state is kept with each block, for dropout
-    extra = kept_by_autograd(CONFIG, 5, predicted) - sum(tensor.n_bytes for tensor in predicted.tensors)
+    extra = kept_by_autograd(CONFIG, 5, predicted) - sum(predicted.activations_by_layer().values())
     assert 0 <= extra < 20_000
 
 
@@ -71,11 +72,11 @@ def test_by_hand():
     config = GPTConfig(vocab_size=3, context_length=5, emb_dim=2, n_heads=1, n_layers=1, drop_rate=0.0)
     predicted = budget.memory(config, 1)
     n_params = 3 * 2 + 5 * 2 + (2 * 6 + 6 + 2 * 2 + 2) + (2 * 8 + 8 + 8 * 2 + 2) + 3 * 4
-    assert predicted.weights_bytes == predicted.gradients_bytes == 4 * n_params
+    assert predicted.weights_bytes == 4 * n_params
     assert predicted.moments_bytes == 8 * n_params
     of_block = 4 * (10 + 10 + 10 + 30 + 5 + 10 + 10 + 10 + 10 + 40 + 40)
     assert predicted.activations_by_layer()["block 0"] == of_block
-    assert predicted.activations_bytes == of_block + 8 * (5 + 5) + 4 * (10 + 10)
+    assert sum(predicted.activations_by_layer().values()) == of_block + 8 * (5 + 5) + 4 * (10 + 10)
     assert predicted.phases["optimizer step"] == 16 * n_params
     assert budget.memory(config, 1, optimizer="sgd").phases["optimizer step"] == 8 * n_params
 
@@ -196,11 +197,7 @@ def test_fits_finds_what_is_enough_wherever_anything_is(room):
         chosen = itertools.product({precision, "bfloat16"}, *3 * [(False, True)], (0, 30_000))
         switches = ("precision", "fused_attention", "chunked_loss", "gradient_checkpointing")
         least = min(
-            replace(
-                predicted,
-                kept_tokens=n,
-                run=replace(predicted.run, batch_size=1, **dict(zip(switches, on, strict=True))),
-            ).peak_bytes
+            replace(predicted, kept_tokens=n, batch_size=1, **dict(zip(switches, on, strict=True))).peak_bytes
             for *on, n in chosen
         )
         fit = budget.fits(predicted, int(room * GIB))

@@ -14,7 +14,7 @@ from helpers.labs import speed
 # distinct primes, so that a transposed axis cannot pass
 TINY = GPTConfig(vocab_size=101, context_length=17, emb_dim=21, n_heads=3, n_layers=2, drop_rate=0.0)
 B, T = 5, 13
-ON_CPU = speed.in_order(None, "cpu")
+ON_CPU = speed.ablation.in_order(None, "cpu")
 SETTINGS = {
     "config": asdict(TINY), "batch_size": B, "timed_batch_size": B, "context_length": T, "updates": 2, "warmup": 1,
     "device": "cpu",
@@ -29,16 +29,16 @@ def one_thread():
 
 def measured(*changes: str, **settings) -> dict:
     torch.manual_seed(0)
-    return speed.measure_update(changes, **SETTINGS | settings)
+    return speed.update.measure_update(changes, **SETTINGS | settings)
 
 
 def trained(changes=(), mean_loss=None, learning_rate=3e-4, **building) -> dict:
     """Three updates with parts handed in, as `measure_update` reports them."""
     torch.manual_seed(0)
-    model = speed.build(TINY, changes, "cpu", **building)
-    loss = mean_loss or speed.loss_of(TINY.vocab_size, changes)
-    update = speed.make_update(model, loss, changes, learning_rate)
-    found = [update(*batch, with_norms=True) for batch in speed.make_batches(TINY.vocab_size, [B] * 3, T, "cpu")]
+    model = speed.update.build(TINY, changes, "cpu", **building)
+    loss = mean_loss or speed.update.loss_of(TINY.vocab_size, changes)
+    update = speed.update.make_update(model, loss, changes, learning_rate)
+    found = [update(*batch, with_norms=True) for batch in speed.update.make_batches(TINY.vocab_size, [B] * 3, T, "cpu")]
     precision = "bfloat16" if "half" in changes else "float32"
     losses, norms = [loss for loss, _ in found], [norm for _, norms in found for norm in norms]
     return {"precision": precision, "losses": losses, "grad_norms": norms}
@@ -58,7 +58,7 @@ def test_each_step_computes_what_the_first_does(name, first, monkeypatch):
     monkeypatch.setattr(speed.machine, "has_bfloat16", lambda cpuinfo: True)
     changes = [step for step in ON_CPU[: ON_CPU.index(name) + 1] if step != "compile"]  # takes a minute
     found = measured(*changes, timed_batch_size=2 * B if name == "larger-batch" else B)
-    assert speed.compare(found, first)[0], speed.compare(found, first)
+    assert speed.ablation.compare(found, first)[0], speed.ablation.compare(found, first)
     assert found["precision"] == ("float32" if name == "float32" else "bfloat16")
     assert len(found["losses"]) == 3 and len(found["seconds"]) == 2
     assert abs(found["losses"][0] - math.log(TINY.vocab_size)) < 0.2
@@ -73,9 +73,9 @@ def test_in_float32_a_change_alone_moves_nothing(change, first):
 
 def test_attention_step_by_step_is_the_fused_one():
     fused, x = CausalSelfAttention(TINY), torch.randn(B, T, 21)
-    torch.testing.assert_close(speed.UnfusedAttention(fused)(x), fused(x))
+    torch.testing.assert_close(speed.update.UnfusedAttention(fused)(x), fused(x))
     with pytest.raises(ValueError, match="no cache and no segments"):
-        speed.UnfusedAttention(fused)(x, None, torch.ones(B, 1, T, T, dtype=torch.bool))
+        speed.update.UnfusedAttention(fused)(x, None, torch.ones(B, 1, T, T, dtype=torch.bool))
 
 
 def test_what_the_switches_build(monkeypatch):
@@ -83,14 +83,15 @@ def test_what_the_switches_build(monkeypatch):
     real = torch.optim.AdamW
     monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **options: compiled.append((type(self), options)))
     monkeypatch.setattr(torch.optim, "AdamW", lambda *a, **k: optimizers.append(k) or real(*a, **k))
-    model = speed.build(TINY, ["compile"], "cpu")
+    model = speed.update.build(TINY, ["compile"], "cpu")
     assert compiled == [(type(model.blocks[0]), {"dynamic": False})] * TINY.n_layers
-    assert all(isinstance(block.attention, speed.UnfusedAttention) for block in model.blocks)
+    assert all(isinstance(block.attention, speed.update.UnfusedAttention) for block in model.blocks)
     assert all(
-        isinstance(b.attention, CausalSelfAttention) for b in speed.build(TINY, ["fused-attention"], "cpu").blocks
+        isinstance(b.attention, CausalSelfAttention)
+        for b in speed.update.build(TINY, ["fused-attention"], "cpu").blocks
     )
     for changes, expected in (((), (False, False)), (("fused-adamw",), (True, None))):
-        speed.make_update(model, next_token_loss, changes)
+        speed.update.make_update(model, next_token_loss, changes)
         assert (optimizers[-1].get("fused"), optimizers[-1].get("foreach")) == expected
 
 
@@ -99,34 +100,34 @@ def test_what_the_switches_build(monkeypatch):
 def test_padding_changes_no_loss_gets_no_probability_and_never_moves(tied, loss):
     config, changes = replace(TINY, tied_head=tied), ["padded-vocabulary", loss]
     torch.manual_seed(1)
-    plain = speed.build(config, (), "cpu")
+    plain = speed.update.build(config, (), "cpu")
     torch.manual_seed(1)
-    padded = speed.build(config, changes, "cpu")
+    padded = speed.update.build(config, changes, "cpu")
     assert padded.head.weight.shape == (128, 21) and padded.config.vocab_size == 128
     assert (padded.head.weight is padded.token_embedding.weight) == tied
-    mean_loss, batches = speed.loss_of(101, changes), speed.make_batches(101, [B] * 2, T, "cpu")
+    mean_loss, batches = speed.update.loss_of(101, changes), speed.update.make_batches(101, [B] * 2, T, "cpu")
     ours, theirs = mean_loss(padded, *batches[0]), next_token_loss(plain(batches[0][0]), batches[0][1])
     assert ours.item() == pytest.approx(theirs.item(), rel=1e-6)
-    update = speed.make_update(padded, mean_loss, changes)
+    update = speed.update.make_update(padded, mean_loss, changes)
     for batch in batches:
         update(*batch)
     assert padded.head.weight[101:].abs().max() == padded.token_embedding.weight[101:].abs().max() == 0
     assert not torch.equal(padded.head.weight[:101], plain.head.weight)
-    exact = speed.build(replace(config, vocab_size=128), ["padded-vocabulary"], "cpu")
+    exact = speed.update.build(replace(config, vocab_size=128), ["padded-vocabulary"], "cpu")
     assert exact.config.vocab_size == len(exact.head.weight) == 128, "a multiple of 64 is left as it is"
 
 
 # --- The check ---
 
 
-class NoMask(speed.UnfusedAttention):
+class NoMask(speed.update.UnfusedAttention):
     def forward(self, x, *context):
         q, k, v = (p.unflatten(-1, (self.n_heads, -1)).transpose(1, 2) for p in self.qkv(x).chunk(3, dim=-1))
         weights = torch.softmax(q @ k.transpose(2, 3) / q.shape[3] ** 0.5, dim=-1)
         return self.out_proj((weights @ v).transpose(1, 2).flatten(2))
 
 
-class NoScale(speed.UnfusedAttention):
+class NoScale(speed.update.UnfusedAttention):
     def forward(self, x, *context):
         q, k, v = (p.unflatten(-1, (self.n_heads, -1)).transpose(1, 2) for p in self.qkv(x).chunk(3, dim=-1))
         mixed = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True, scale=1.0)
@@ -149,24 +150,27 @@ def unmasked(model: GPT, token_ids: torch.Tensor, targets: torch.Tensor) -> torc
 )
 def test_an_injected_bug_is_caught(changes, wrong, half, first, monkeypatch):
     monkeypatch.setattr(speed.machine, "has_bfloat16", lambda cpuinfo: True)
-    assert speed.compare(trained([*changes, *half]), first)[0]
-    agrees, words = speed.compare(trained([*changes, *half], **wrong), first)
+    assert speed.ablation.compare(trained([*changes, *half]), first)[0]
+    agrees, words = speed.ablation.compare(trained([*changes, *half], **wrong), first)
     assert not agrees and words.startswith("DIFFERS")
 
 
 def test_the_check_knows_its_precision():
     exact = {"precision": "float32", "losses": [4.0, 2.0], "grad_norms": [1.0, 1.0]}
     near = exact | {"losses": [4.0, 2.001]}
-    assert speed.compare(exact, exact) == (True, "losses to 0e+00, gradients to 0e+00")
-    assert not speed.compare(near, exact)[0] and speed.compare(near | {"precision": "bfloat16"}, exact)[0]
-    assert speed.compare(near, exact | {"precision": "bfloat16"})[0], "the coarser of the two decides"
+    assert speed.ablation.compare(exact, exact) == (True, "losses to 0e+00, gradients to 0e+00")
+    assert (
+        not speed.ablation.compare(near, exact)[0]
+        and speed.ablation.compare(near | {"precision": "bfloat16"}, exact)[0]
+    )
+    assert speed.ablation.compare(near, exact | {"precision": "bfloat16"})[0], "the coarser of the two decides"
     for broken in ([4.0], [4.0, math.nan], [4.0, math.inf]):
-        assert not speed.compare(exact | {"losses": broken, "precision": "bfloat16"}, exact)[0]
-    assert not speed.compare(exact | {"grad_norms": [1.0, 1.05], "precision": "bfloat16"}, exact)[0]
+        assert not speed.ablation.compare(exact | {"losses": broken, "precision": "bfloat16"}, exact)[0]
+    assert not speed.ablation.compare(exact | {"grad_norms": [1.0, 1.05], "precision": "bfloat16"}, exact)[0]
 
 
 def test_batches_are_the_same_for_all_and_repeat_half_their_tokens():
-    one, two = (speed.make_batches(101, sizes, 400, "cpu") for sizes in ([3, 3, 7], [3, 3, 3]))
+    one, two = (speed.update.make_batches(101, sizes, 400, "cpu") for sizes in ([3, 3, 7], [3, 3, 3]))
     assert all(torch.equal(a, b) for x, y in zip(one[:2], two[:2], strict=True) for a, b in zip(x, y, strict=True))
     ids, targets = one[2]
     assert ids.shape == targets.shape == (7, 400) and torch.equal(ids[:, 1:], targets[:, :-1])
@@ -180,7 +184,7 @@ def test_what_is_missing_is_said(monkeypatch):
     monkeypatch.setattr(speed.machine, "has_bfloat16", lambda cpuinfo: False)
     monkeypatch.setattr("shutil.which", lambda name: None)
     for change, says in (("half", "bfloat16"), ("compile", "C++ compiler"), ("tf32", "TF32")):
-        with pytest.raises(speed.Skip, match=says.replace("+", r"\+")):
+        with pytest.raises(speed.harness.Skip, match=says.replace("+", r"\+")):
             measured(change)
 
 
@@ -198,11 +202,11 @@ def test_gpus(capability, triton, changes, says, precision, monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *device: capability)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: triton)
     if says:
-        with pytest.raises(speed.Skip, match=says):
-            speed.require(changes, "cuda")
+        with pytest.raises(speed.harness.Skip, match=says):
+            speed.update.require(changes, "cuda")
     else:
-        speed.require(changes, "cuda")
-    assert speed.precision_of(changes, "cuda") == precision
+        speed.update.require(changes, "cuda")
+    assert speed.update.precision_of(changes, "cuda") == precision
 
 
 @pytest.mark.parametrize(
@@ -217,7 +221,7 @@ def test_gpus(capability, triton, changes, says, precision, monkeypatch):
     ],
 )  # fmt: skip
 def test_published_peaks(name, precision, tera):
-    found = speed.gpu_peak(name, precision)
+    found = speed.peaks.gpu_peak(name, precision)
     assert found is None if tera is None else found["flops"] == tera * 1e12 and "datasheet" in found["source"]
 
 
@@ -225,15 +229,15 @@ def test_a_product_is_counted(monkeypatch):
     """A clock that gives each of ten products a second, and one of them half: the best one counts."""
     ticks = iter(tick for i in range(10) for tick in (10.0 * i, 10.0 * i + (0.5 if i == 3 else 1.0)))
     monkeypatch.setattr("time.perf_counter", lambda: next(ticks))
-    assert speed.cpu_peak("bfloat16", size=4)["flops"] == 2 * 4**3 / 0.5
+    assert speed.peaks.cpu_peak("bfloat16", size=4)["flops"] == 2 * 4**3 / 0.5
 
 
 def test_steps_stand_in_their_order():
-    assert speed.in_order(["compile", "float32"], "cpu") == ("float32", "compile")
-    assert speed.in_order(None, "cuda") == tuple(speed.STEPS) and "tf32" not in ON_CPU
+    assert speed.ablation.in_order(["compile", "float32"], "cpu") == ("float32", "compile")
+    assert speed.ablation.in_order(None, "cuda") == tuple(speed.update.STEPS) and "tf32" not in ON_CPU
     for wrong in (["float64"], [], "float64"):
         with pytest.raises(ValueError, match="steps are float32, tf32"):
-            speed.in_order(wrong, "cpu")
+            speed.ablation.in_order(wrong, "cpu")
 
 
 def test_the_processor_is_read():

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from helpers.gpt import GPT, GPTConfig, TrainConfig, Trainer, preset
+from helpers.gpt import GPT, GPTConfig, TrainConfig, Trainer
 from helpers.labs import speed
 from tools.bench import __main__ as bench
 from tools.bench import plain, variants
@@ -35,13 +35,12 @@ def some_batches(n: int, T: int = 13) -> list[tuple[torch.Tensor, torch.Tensor]]
     return [(rows[:, :-1], rows[:, 1:]) for rows in ids]
 
 
-def twins(config: GPTConfig = TINY) -> tuple[GPT, plain.PlainGPT]:
-    ours, slow = GPT(config), plain.PlainGPT(replace(config, tied_head=False))
+def twins(config: GPTConfig = TINY) -> tuple[GPT, plain.Baseline]:
+    ours = GPT(config)
     with torch.no_grad():  # biases and norms too: zeros and ones would hide a mistake
         for parameter in ours.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.1)
-    plain.copy_to_plain(ours, slow)
-    return ours, slow
+    return ours, plain.plain_gpt(ours)
 
 
 def plain_losses(model: torch.nn.Module, batches: list) -> list[float]:
@@ -71,15 +70,6 @@ def test_the_fast_path_has_the_loss_curve_of_the_plain_one(qkv_bias):
     assert expected[-1] < expected[0] - 0.5, "the curve must move, or its equality says little"
 
 
-def test_micro_batches_keep_the_curve_and_bfloat16_stays_near_it():
-    batches = some_batches(3) * (N_STEPS // 3)
-    torch.manual_seed(1)
-    expected = plain_losses(twins()[1], batches)
-    for changes, within in [({"micro_batch_size": 2}, 2e-5), ({"precision": "bfloat16"}, 2e-2)]:
-        torch.manual_seed(1)
-        assert our_losses(twins()[0], batches, **changes) == pytest.approx(expected, rel=within)
-
-
 def test_plain_logits_and_gradients_are_those_of_the_course_model():
     ours, slow = twins()
     token_ids, targets = some_batches(1)[0]
@@ -89,15 +79,14 @@ def test_plain_logits_and_gradients_are_those_of_the_course_model():
     theirs = slow.blocks[1].attention
     thirds = torch.cat([theirs.query.weight.grad, theirs.key.weight.grad, theirs.value.weight.grad])
     torch.testing.assert_close(ours.blocks[1].attention.qkv.weight.grad, thirds)
-    torch.testing.assert_close(ours.final_norm.bias.grad, slow.final_norm.shift.grad)
+    torch.testing.assert_close(ours.final_norm.bias.grad, slow.final_norm.bias.grad)
     assert sum(p.numel() for p in slow.parameters()) == ours.n_params, "a parameter of one has no counterpart"
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_nanogpt_s_shape_makes_the_updates_of_the_course_s_trainer(precision):
     ours, batches = twins(replace(TINY, tied_head=True))[0], some_batches(3) * (N_STEPS // 3)
-    nano = plain.NanoGPT(ours.config)
-    nano.load_state_dict(ours.state_dict())
+    nano = plain.nano_gpt(ours)
     torch.testing.assert_close(nano(batches[0][0]), ours(batches[0][0]))
     optimizer = plain.nano_optimizer(nano)
     found = [plain.nano_step(nano, optimizer, *batch, precision) for batch in batches]
@@ -114,10 +103,10 @@ def test_plain_parts_are_the_formulas():
     torch.testing.assert_close(norm(torch.tensor([1.0, 2.0, 3.0])), torch.tensor([-1.0, 0.0, 1.0]) * (6 / 7) ** 0.5)
 
 
-@pytest.mark.parametrize("model", [plain.PlainGPT, plain.NanoGPT])
+@pytest.mark.parametrize("is_plain", [True, False])
 @pytest.mark.parametrize("place", ["dropout", "blocks.0.dropout", "blocks.0.attention"])
-def test_dropout_works_in_three_places(model, place):
-    model = model(TINY).train()
+def test_dropout_works_in_three_places(is_plain, place):
+    model = plain.Baseline(TINY, is_plain).train()
     token_ids = some_batches(1)[0][0]
     assert torch.equal(model(token_ids), model(token_ids))
     part = model.get_submodule(place)
@@ -127,13 +116,11 @@ def test_dropout_works_in_three_places(model, place):
     assert torch.equal(model.eval()(token_ids), model(token_ids))
 
 
-def test_plain_refuses_what_it_does_not_have():
-    for changes in ({"tied_head": True}, {"linear_bias": False}, {"activation": "gelu"}, {"position_offset": 2}):
-        with pytest.raises(ValueError, match="book-124m"):
-            plain.PlainGPT(replace(TINY, **changes))
-    with pytest.raises(ValueError, match="one config"):
-        plain.copy_to_plain(GPT(replace(TINY, drop_rate=0.5)), plain.PlainGPT(TINY))
-    assert plain.PlainGPT(preset("book-124m", n_layers=1, vocab_size=11)).config.context_length == 256
+def test_the_baselines_refuse_what_they_do_not_have():
+    for changes in ({"linear_bias": False}, {"activation": "gelu"}, {"position_offset": 2}):
+        for build in (plain.plain_gpt, plain.nano_gpt):
+            with pytest.raises(ValueError, match="book-124m"):
+                build(GPT(replace(TINY, **changes)))
 
 
 # --- The variants ---
@@ -191,14 +178,14 @@ def test_the_median_is_of_the_repeats_and_warm_up_is_not_timed(monkeypatch):
         asked.append(n_new)
         return torch.zeros(1, prompt.shape[1] + n_new, dtype=torch.int64), 0
 
-    monkeypatch.setitem(variants.GENERATION, "helpers", (lambda source: write, "float32"))
+    monkeypatch.setitem(variants.GENERATION, "helpers", (lambda source, precision: write, "float32"))
     clock = iter([0, 10, 20, 50, 60, 80])  # texts of 10, 30 and 20 seconds
     monkeypatch.setattr("time.perf_counter", lambda: next(clock))
     found = written("helpers", new_tokens=[NEW], repeats=3)
     assert asked == [variants.WARMUP_TOKENS, NEW, NEW, NEW]
     assert found[str(NEW)]["tokens_per_s"] == pytest.approx(NEW / 20)
     monkeypatch.undo()
-    monkeypatch.setitem(variants.GENERATION, "helpers", (lambda source: lambda prompt, n: (prompt, 0), "float32"))
+    monkeypatch.setitem(variants.GENERATION, "helpers", (lambda *_: lambda prompt, n: (prompt, 0), "float32"))
     with pytest.raises(ValueError, match=f"expected {NEW} new tokens, got 0"):
         written("helpers", new_tokens=[NEW])
 
@@ -206,7 +193,7 @@ def test_the_median_is_of_the_repeats_and_warm_up_is_not_timed(monkeypatch):
 @pytest.mark.parametrize("measure", [trained, written])
 def test_without_instructions_bfloat16_is_skipped(measure, monkeypatch):
     monkeypatch.setattr(speed.machine, "has_bfloat16", lambda cpuinfo: False)
-    with pytest.raises(speed.Skip, match="no bfloat16 instructions"):
+    with pytest.raises(speed.harness.Skip, match="no bfloat16 instructions"):
         measure("helpers-bf16")
 
 
@@ -229,7 +216,7 @@ def answer(function: str, jobs: dict, n_rounds: int, threads: int, tell: object)
 
 
 def test_the_command_prints_tables_and_writes_a_record(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(speed, "run_rounds", answer)
+    monkeypatch.setattr(speed.harness, "run_rounds", answer)
     output = tmp_path / "folder" / "bench.json"
     assert bench.main(["--rounds", "2", "--new-tokens", "3", "--output", str(output)]) == 0
     record = json.loads(output.read_text(encoding="utf-8"))
@@ -244,13 +231,13 @@ def test_the_command_prints_tables_and_writes_a_record(monkeypatch, tmp_path, ca
 @pytest.mark.parametrize(("only", "part"), [("training", "training, course-small"), ("generation", "generation")])
 def test_one_real_variant_of_one_part(only, part, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(bench, "preset", lambda name, **changes: replace(WRITING, activation="relu"))
-    arguments = ["--only", only, "--preset", "course-small", "--rounds", "1", "--steps", "1", "--warmup", "1"]
+    arguments = ["--only", only, "--preset", "course-small", "--rounds", "1", "--steps", "1"]
     arguments += ["--threads", "1", "--new-tokens", "3", "11", "--variants", "plain", "helpers"]
     assert bench.main([*arguments, "--output", str(tmp_path / "bench.json")]) == 0
     text = (tmp_path / "bench.json").read_text(encoding="utf-8")
     assert str(speed.harness.ROOT) not in text and list(json.loads(text)) == ["machine", part]
     shown = capsys.readouterr().out
-    assert "failed: ValueError: the plain GPT has" in shown and "\nhelpers  " in shown
+    assert "failed: ValueError: the baselines have" in shown and "\nhelpers  " in shown
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def test_a_fresh_process_holds_what_was_predicted(setting, libraries_bytes):
 
 def test_the_command_measures_some_and_predicts_others_again(tmp_path, monkeypatch, capsys):
     path = tmp_path / "folder" / "record.json"
-    monkeypatch.setattr(speed, "run", lambda function, job, threads, environment: {
+    monkeypatch.setattr(speed.harness, "run", lambda function, job, threads, environment: {
         "status": "ok", "peak_bytes": 2**28 if environment else 2**29})  # fmt: skip
     assert bench.main(["--only", "memory", "--settings", "1M", "--output", str(path)]) == 0
     rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
@@ -61,13 +61,13 @@ def test_the_command_measures_some_and_predicts_others_again(tmp_path, monkeypat
     assert (rows[0]["measured_bytes"], rows[0]["measured_default_bytes"]) == (2**28, 2**29)
     assert rows[0]["torch"] == torch.__version__ and rows[0]["chip"] and rows[0]["date"] >= "2026"
     assert "farthest off" in capsys.readouterr().out
-    monkeypatch.delattr(speed, "run")
+    monkeypatch.delattr(speed.harness, "run")
     assert bench.main(["--only", "memory", "--settings", "--output", str(path)]) == 0
     assert json.loads(path.read_text(encoding="utf-8"))["rows"] == rows
 
 
 def test_a_process_that_fails_is_reported(monkeypatch):
-    monkeypatch.setattr(speed, "run", lambda *job: {"status": "failed", "reason": "killed"})
+    monkeypatch.setattr(speed.harness, "run", lambda *job: {"status": "failed", "reason": "killed"})
     with pytest.raises(RuntimeError, match="killed"):
         peak(tool.SETTINGS[0])
 

@@ -44,15 +44,9 @@ class Setting:
         return GPTConfig(**SIZES[self.size] | {"drop_rate": 0.0} | self.changes)
 
     def predicted(self, device: str) -> budget.Memory:
-        return budget.memory(
-            self.config,
-            self.batch_size,
-            precision=self.precision,
-            chunked_loss=self.chunked_loss,
-            fused_attention=self.fused_attention,
-            gradient_checkpointing=self.gradient_checkpointing,
-            device=device,
-        )
+        names = ("precision", "chunked_loss", "fused_attention", "gradient_checkpointing")
+        switches = {name: getattr(self, name) for name in names}
+        return budget.memory(self.config, self.batch_size, device=device, **switches)
 
 
 SIZES = {
@@ -61,8 +55,6 @@ SIZES = {
     "30m": {"context_length": 256, "emb_dim": 384, "n_heads": 6, "n_layers": 6},
     "51m": {"context_length": 256, "emb_dim": 512, "n_heads": 8, "n_layers": 8},
 }
-
-
 DROPPED, UNTIED = {"drop_rate": 0.1}, {"tied_head": False}
 SETTINGS = (
     Setting("1M", "1m", 32),
@@ -129,7 +121,7 @@ def _train_with_all_logits(model: GPT, batches: list[tuple[Tensor, Tensor]], con
 def peak_of(setting: Setting, device: str, environment: dict[str, str] | None = None) -> int:
     """The measured peak in bytes, from a process of its own. RuntimeError: it did not end well."""
     job = {"setting": asdict(setting), "device": device}
-    report = speed.run("tools.bench.memory:measure", job, THREADS, environment)
+    report = speed.harness.run("tools.bench.memory:measure", job, THREADS, environment)
     if report["status"] != "ok":
         raise RuntimeError(f"{setting.name}: {report['reason']}")
     return report["peak_bytes"]
@@ -139,17 +131,13 @@ def row_of(setting: Setting, device: str, measured: dict) -> dict:
     """A row of the record: the setting, what was measured, and today's prediction."""
     prediction = setting.predicted(device)
     predicted = prediction.peak_bytes if device == "cpu" else prediction.tensors_bytes  # what each of them counts
-    return (
-        asdict(setting)
-        | measured
-        | {
-            "context_length": setting.config.context_length,
-            "n_params": budget.parameter_count(setting.config)["total"],
-            "predicted_bytes": predicted,
-            "phase": prediction.phase,
-            "ratio": round(predicted / measured["measured_bytes"], 4),
-        }
-    )
+    return asdict(setting) | measured | {
+        "context_length": setting.config.context_length,
+        "n_params": budget.parameter_count(setting.config)["total"],
+        "predicted_bytes": predicted,
+        "phase": prediction.phase,
+        "ratio": round(predicted / measured["measured_bytes"], 4),
+    }  # fmt: skip
 
 
 def table(rows: list[dict]) -> str:
@@ -161,4 +149,4 @@ def table(rows: list[dict]) -> str:
         lines.append([row["name"], measured, predicted, f"{row['ratio'] - 1:+.1%}", row["phase"], default])
     columns = ("setting", "measured", "predicted", "off", "peak in", "by default")
     worst = max(abs(row["ratio"] - 1) for row in rows)
-    return f"{speed.text_table(columns, lines)}\n\nMiB above the imports; farthest off: {worst:.1%}"
+    return f"{speed.harness.text_table(columns, lines)}\n\nMiB above the imports; farthest off: {worst:.1%}"

@@ -1,14 +1,14 @@
 """The baselines of `make bench`: a GPT as a first from-scratch version has it, and one of nanoGPT's shape.
 
 The first has every formula spelled out and nothing fused; it is also the slow oracle of the course's fast path. The
-second is what a careful person writes with torch's own parts: fused attention, all logits at once, a tied head.
+second is what a careful person writes with torch's own parts: fused attention, all logits at once, a tied head. Its
+shape is nanoGPT's (A. Karpathy, https://github.com/karpathy/nanoGPT), the code is the course's own.
 """
 
 from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
@@ -27,13 +27,13 @@ class PlainLayerNorm(nn.Module):
     def __init__(self, width: int, eps: float) -> None:
         super().__init__()
         self.eps = eps
-        self.scale = nn.Parameter(torch.ones(width))
-        self.shift = nn.Parameter(torch.zeros(width))
+        self.weight = nn.Parameter(torch.ones(width))
+        self.bias = nn.Parameter(torch.zeros(width))
 
     def forward(self, x: Tensor) -> Tensor:
         mean = x.mean(dim=-1, keepdim=True)
         variance = x.var(dim=-1, keepdim=True, unbiased=False)
-        return self.scale * (x - mean) / torch.sqrt(variance + self.eps) + self.shift
+        return self.weight * (x - mean) / torch.sqrt(variance + self.eps) + self.bias
 
 
 class PlainGELU(nn.Module):
@@ -51,10 +51,8 @@ class PlainAttention(nn.Module):
         super().__init__()
         C, T = config.emb_dim, config.context_length
         self.n_heads, self.head_dim = config.n_heads, config.head_dim
-        self.query = nn.Linear(C, C, bias=config.qkv_bias)
-        self.key = nn.Linear(C, C, bias=config.qkv_bias)
-        self.value = nn.Linear(C, C, bias=config.qkv_bias)
-        self.out = nn.Linear(C, C)
+        self.query, self.key, self.value = (nn.Linear(C, C, bias=config.qkv_bias) for _ in range(3))
+        self.out_proj = nn.Linear(C, C)
         self.dropout = nn.Dropout(config.drop_rate)
         self.register_buffer("future", torch.ones(T, T, dtype=torch.bool).triu(1), persistent=False)
 
@@ -68,52 +66,92 @@ class PlainAttention(nn.Module):
             attn_scores = attn_scores.masked_fill(self.future[:T, :T], -math.inf)
             attn_weights = torch.softmax(attn_scores / math.sqrt(self.head_dim), dim=-1)
             heads.append(self.dropout(attn_weights) @ values[..., columns])  # (B, T, D)
-        return self.out(torch.cat(heads, dim=-1))
+        return self.out_proj(torch.cat(heads, dim=-1))
 
 
-class PlainBlock(nn.Module):
-    """Attention and a feed-forward layer, each on a normalised copy and added back: (B, T, C) -> (B, T, C)."""
+class NanoAttention(nn.Module):
+    """Queries, keys and values from one matrix, then torch's fused attention: (B, T, C) -> (B, T, C)."""
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
-        self.norm1 = PlainLayerNorm(config.emb_dim, config.norm_eps)
-        self.attention = PlainAttention(config)
-        self.norm2 = PlainLayerNorm(config.emb_dim, config.norm_eps)
-        self.expand = nn.Linear(config.emb_dim, config.hidden_ff_dim)
-        self.activation = PlainGELU()
-        self.shrink = nn.Linear(config.hidden_ff_dim, config.emb_dim)
+        self.n_heads, self.drop_rate = config.n_heads, config.drop_rate
+        self.qkv = nn.Linear(config.emb_dim, 3 * config.emb_dim, bias=config.qkv_bias)
+        self.out_proj = nn.Linear(config.emb_dim, config.emb_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        B, T, C = x.shape
+        q, k, v = (part.view(B, T, self.n_heads, -1).transpose(1, 2) for part in self.qkv(x).split(C, dim=2))
+        drop_rate = self.drop_rate if self.training else 0.0
+        mixed = F.scaled_dot_product_attention(q, k, v, dropout_p=drop_rate, is_causal=True)  # (B, H, T, D)
+        return self.out_proj(mixed.transpose(1, 2).reshape(B, T, C))
+
+
+class Block(nn.Module):
+    """Attention and a feed-forward layer, each on a normalised copy and added back: (B, T, C) -> (B, T, C)."""
+
+    def __init__(self, config: GPTConfig, is_plain: bool) -> None:
+        super().__init__()
+        C, hidden = config.emb_dim, config.hidden_ff_dim
+        norm = PlainLayerNorm if is_plain else nn.LayerNorm
+        self.norm1, self.norm2 = (norm(C, eps=config.norm_eps) for _ in range(2))
+        self.attention = PlainAttention(config) if is_plain else NanoAttention(config)
+        activation = PlainGELU() if is_plain else nn.GELU("tanh")
+        layers = {"expand": nn.Linear(C, hidden), "activation": activation, "out_proj": nn.Linear(hidden, C)}
+        self.feed_forward = nn.Sequential(OrderedDict(layers))
         self.dropout = nn.Dropout(config.drop_rate)
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.dropout(self.attention(self.norm1(x)))
-        return x + self.dropout(self.shrink(self.activation(self.expand(self.norm2(x)))))
+        return x + self.dropout(self.feed_forward(self.norm2(x)))
 
 
-class PlainGPT(nn.Module):
-    """token_ids (B, T) -> logits (B, T, V), with a head of its own.
+class Baseline(nn.Module):
+    """token_ids (B, T) -> logits (B, T, V); weights are named as in helpers' GPT.
 
-    ValueError: a config with a tied head, or with anything else that GPT-2 of the textbooks lacks.
+    is_plain  the formulas spelled out and a head of its own; otherwise torch's parts and a tied head
+
+    ValueError: a config with anything that GPT-2 of the textbooks lacks.
     Source: Radford et al. 2019 (GPT-2), section 2.3.
     """
 
-    def __init__(self, config: GPTConfig) -> None:
+    def __init__(self, config: GPTConfig, is_plain: bool) -> None:
         super().__init__()
-        wanted = {"tied_head": False, "linear_bias": True, "position_offset": 0, "activation": "gelu_tanh"}
+        wanted = {"linear_bias": True, "position_offset": 0, "activation": "gelu_tanh"}
         wrong = {name: getattr(config, name) for name in wanted if getattr(config, name) != wanted[name]}
         if wrong:
-            raise ValueError(f"the plain GPT has {wanted}, got {wrong}: derive a config from preset('book-124m')")
-        self.config = config
+            raise ValueError(f"the baselines have {wanted}, got {wrong}: derive a config from preset('book-124m')")
         self.token_embedding = nn.Embedding(config.vocab_size, config.emb_dim)
         self.position_embedding = nn.Embedding(config.context_length, config.emb_dim)
         self.dropout = nn.Dropout(config.drop_rate)
-        self.blocks = nn.Sequential(*(PlainBlock(config) for _ in range(config.n_layers)))
-        self.final_norm = PlainLayerNorm(config.emb_dim, config.norm_eps)
+        self.blocks = nn.Sequential(*(Block(config, is_plain) for _ in range(config.n_layers)))
+        norm = PlainLayerNorm if is_plain else nn.LayerNorm
+        self.final_norm = norm(config.emb_dim, eps=config.norm_eps)
         self.head = nn.Linear(config.emb_dim, config.vocab_size, bias=False)
+        if not is_plain:
+            self.head.weight = self.token_embedding.weight
 
     def forward(self, token_ids: Tensor) -> Tensor:
         positions = torch.arange(token_ids.shape[1], device=token_ids.device)
         x = self.dropout(self.token_embedding(token_ids) + self.position_embedding(positions))
         return self.head(self.final_norm(self.blocks(x)))
+
+
+def plain_gpt(source: GPT) -> Baseline:
+    """The spelled-out GPT with every weight of `source`, a tied head as a copy of its own. ValueError: as Baseline."""
+    model = Baseline(replace(source.config, tied_head=False), is_plain=True)
+    weights = {}
+    for name, whole in source.state_dict().items():
+        thirds = zip(("query", "key", "value"), whole.chunk(3), strict=True) if ".qkv." in name else [("", whole)]
+        weights |= {name.replace("qkv", third): part for third, part in thirds}
+    model.load_state_dict(weights)
+    return model
+
+
+def nano_gpt(source: GPT) -> Baseline:
+    """The GPT of nanoGPT's shape with every weight of `source`, whose head is tied. ValueError: as Baseline."""
+    model = Baseline(source.config, is_plain=False)
+    model.load_state_dict(source.state_dict())
+    return model
 
 
 def plain_optimizer(model: nn.Module) -> torch.optim.AdamW:
@@ -139,100 +177,6 @@ def plain_loop(model: nn.Module, token_ids: Tensor, n_new: int) -> Tensor:
         chosen = torch.argmax(torch.softmax(logits, dim=-1), dim=-1, keepdim=True)
         token_ids = torch.cat([token_ids, chosen], dim=1)
     return token_ids
-
-
-@torch.no_grad()
-def copy_to_plain(source: GPT, target: PlainGPT) -> None:
-    """Give `target` every weight of `source`, a tied head as a copy of its own. ValueError: their shapes differ."""
-    for ours, plain in _pairs(source, target, replace(source.config, tied_head=False)):
-        plain.copy_(ours)
-
-
-def _pairs(ours: GPT, plain: PlainGPT, config: GPTConfig) -> Iterator[tuple[Tensor, Tensor]]:
-    """Each parameter of `plain` behind the one of `ours`, or the third of it, that means the same."""
-    if config != plain.config:
-        raise ValueError(f"the two models must have one config, got {config} and {plain.config}")
-    yield ours.token_embedding.weight, plain.token_embedding.weight
-    yield ours.position_embedding.weight, plain.position_embedding.weight
-    for mine, other in zip(ours.blocks, plain.blocks, strict=True):
-        thirds = [other.attention.query, other.attention.key, other.attention.value]
-        for name in ("weight", "bias") if ours.config.qkv_bias else ("weight",):
-            whole = getattr(mine.attention.qkv, name)
-            yield from zip(whole.chunk(3), (getattr(third, name) for third in thirds), strict=True)
-        for linear, twin in [
-            (mine.attention.out_proj, other.attention.out),
-            (mine.feed_forward.expand, other.expand),
-            (mine.feed_forward.out_proj, other.shrink),
-        ]:
-            yield linear.weight, twin.weight
-            yield linear.bias, twin.bias
-        yield from _norm_pairs(mine.norm1, other.norm1)
-        yield from _norm_pairs(mine.norm2, other.norm2)
-    yield from _norm_pairs(ours.final_norm, plain.final_norm)
-    yield ours.head.weight, plain.head.weight
-
-
-def _norm_pairs(norm: nn.LayerNorm, plain: PlainLayerNorm) -> Iterator[tuple[Tensor, Tensor]]:
-    yield norm.weight, plain.scale
-    yield norm.bias, plain.shift
-
-
-class NanoAttention(nn.Module):
-    """Queries, keys and values from one matrix, then torch's fused attention: (B, T, C) -> (B, T, C)."""
-
-    def __init__(self, config: GPTConfig) -> None:
-        super().__init__()
-        self.n_heads, self.drop_rate = config.n_heads, config.drop_rate
-        self.qkv = nn.Linear(config.emb_dim, 3 * config.emb_dim, bias=config.qkv_bias)
-        self.out_proj = nn.Linear(config.emb_dim, config.emb_dim)
-
-    def forward(self, x: Tensor) -> Tensor:
-        B, T, C = x.shape
-        q, k, v = (part.view(B, T, self.n_heads, -1).transpose(1, 2) for part in self.qkv(x).split(C, dim=2))
-        drop_rate = self.drop_rate if self.training else 0.0
-        mixed = F.scaled_dot_product_attention(q, k, v, dropout_p=drop_rate, is_causal=True)  # (B, H, T, D)
-        return self.out_proj(mixed.transpose(1, 2).reshape(B, T, C))
-
-
-class NanoBlock(nn.Module):
-    """Attention and a feed-forward layer with torch's norm and GELU: (B, T, C) -> (B, T, C)."""
-
-    def __init__(self, config: GPTConfig) -> None:
-        super().__init__()
-        C, hidden = config.emb_dim, config.hidden_ff_dim
-        self.norm1, self.norm2 = (nn.LayerNorm(C, eps=config.norm_eps) for _ in range(2))
-        self.attention = NanoAttention(config)
-        layers = {"expand": nn.Linear(C, hidden), "activation": nn.GELU("tanh"), "out_proj": nn.Linear(hidden, C)}
-        self.feed_forward = nn.Sequential(OrderedDict(layers))
-        self.dropout = nn.Dropout(config.drop_rate)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.dropout(self.attention(self.norm1(x)))
-        return x + self.dropout(self.feed_forward(self.norm2(x)))
-
-
-class NanoGPT(nn.Module):
-    """token_ids (B, T) -> logits (B, T, V), the head being the token embedding; weights are named as in helpers' GPT.
-
-    The shape is nanoGPT's (A. Karpathy, https://github.com/karpathy/nanoGPT), the code is the course's own.
-    """
-
-    def __init__(self, config: GPTConfig) -> None:
-        super().__init__()
-        self.token_embedding = nn.Embedding(config.vocab_size, config.emb_dim)
-        self.position_embedding = nn.Embedding(config.context_length, config.emb_dim)
-        self.dropout = nn.Dropout(config.drop_rate)
-        self.blocks = nn.ModuleList(NanoBlock(config) for _ in range(config.n_layers))
-        self.final_norm = nn.LayerNorm(config.emb_dim, eps=config.norm_eps)
-        self.head = nn.Linear(config.emb_dim, config.vocab_size, bias=False)
-        self.head.weight = self.token_embedding.weight
-
-    def forward(self, token_ids: Tensor) -> Tensor:
-        positions = torch.arange(token_ids.shape[1], device=token_ids.device)
-        x = self.dropout(self.token_embedding(token_ids) + self.position_embedding(positions))
-        for block in self.blocks:
-            x = block(x)
-        return self.head(self.final_norm(x))
 
 
 def nano_optimizer(model: nn.Module) -> torch.optim.AdamW:

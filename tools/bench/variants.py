@@ -1,8 +1,8 @@
 """What `make bench` compares, and the two jobs that measure it: training by one variant, generation by one variant.
 
 A variant of training is (source, batches, precision) -> (a function that makes one update and returns its loss, the
-model); of generation (source) -> a function (prompt, n_new) -> (ids, bytes of its cache). `source` is the GPT whose
-random weights all variants share.
+model); of generation (source, precision) -> a function (prompt, n_new) -> (ids, bytes of its cache). `source` is the
+GPT whose random weights all variants share.
 """
 
 from __future__ import annotations
@@ -31,14 +31,12 @@ POSITIONS_TIMES, BLOCKS_TIMES = 8, 5
 
 
 def _plain(source: GPT, batches: list[Batch], precision: str):
-    model = plain.PlainGPT(replace(source.config, tied_head=False))
-    plain.copy_to_plain(source, model)
+    model = plain.plain_gpt(source)
     return _steps(model, batches, plain.plain_optimizer, plain.plain_step), model
 
 
 def _nanogpt(source: GPT, batches: list[Batch], precision: str):
-    model = plain.NanoGPT(source.config)
-    model.load_state_dict(source.state_dict())
+    model = plain.nano_gpt(source)
     return _steps(model, batches, plain.nano_optimizer, plain.nano_step, precision), model
 
 
@@ -129,52 +127,47 @@ def _first_loss(model: nn.Module, batch: Batch) -> float:
     return F.cross_entropy(getattr(found, "logits", found)[0], targets[0]).item()
 
 
-def _write_plain(source: GPT):
-    model = plain.PlainGPT(replace(source.config, tied_head=False)).to(source.head.weight.device).eval()
-    plain.copy_to_plain(source, model)
+def _write_plain(source: GPT, precision: str):
+    model = plain.plain_gpt(source).to(source.head.weight.device).eval()
     return lambda prompt, n_new: (plain.plain_loop(model, prompt, n_new), 0)
 
 
-def _write_transformers(dtype: torch.dtype):
-    def build(source: GPT):
-        model = _as_transformers(source).to(source.head.weight.device, dtype).eval()
-        settings = {"do_sample": False, "use_cache": True, "eos_token_id": None, "pad_token_id": 0}
+def _write_transformers(source: GPT, precision: str):
+    model = _as_transformers(source).to(source.head.weight.device, getattr(torch, precision)).eval()
+    settings = {"do_sample": False, "use_cache": True, "eos_token_id": None, "pad_token_id": 0}
+    settings |= {"return_dict_in_generate": True}
 
-        def write(prompt: Tensor, n_new: int) -> tuple[Tensor, int]:
-            mask = torch.ones_like(prompt)
-            found = model.generate(
-                prompt, attention_mask=mask, max_new_tokens=n_new, return_dict_in_generate=True, **settings
-            )
-            layers = found.past_key_values.layers
-            return found.sequences, sum(part.nbytes for layer in layers for part in (layer.keys, layer.values))
+    def write(prompt: Tensor, n_new: int) -> tuple[Tensor, int]:
+        found = model.generate(prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=n_new, **settings)
+        layers = found.past_key_values.layers
+        return found.sequences, sum(part.nbytes for layer in layers for part in (layer.keys, layer.values))
 
-        return write
-
-    return build
+    return write
 
 
-def _write_helpers(dtype: torch.dtype | None, use_cache: bool = True):
-    """dtype  None: the model as it is; otherwise laid out by `speed.for_reading`"""
+def _write_without_cache(source: GPT, precision: str):
+    """The model as it is, the whole text anew for each token."""
+    return lambda prompt, n_new: (generate(source, prompt, n_new, temperature=0, use_cache=False), 0)
 
-    def build(source: GPT):
-        model = source if dtype is None else speed.for_reading(source, dtype)
 
-        def write(prompt: Tensor, n_new: int) -> tuple[Tensor, int]:
-            text = generate(model, prompt, n_new, temperature=0, use_cache=use_cache)
-            return text, model.new_cache(1, text.shape[1]).memory_bytes if use_cache else 0
+def _write_helpers(source: GPT, precision: str):
+    """With a cache, laid out by `speed.for_reading`."""
+    model = speed.for_reading(source, getattr(torch, precision))
 
-        return write
+    def write(prompt: Tensor, n_new: int) -> tuple[Tensor, int]:
+        text = generate(model, prompt, n_new, temperature=0)
+        return text, model.new_cache(1, text.shape[1]).memory_bytes
 
-    return build
+    return write
 
 
 GENERATION = {  # name -> (variant, precision of weights and activations)
     "plain": (_write_plain, "float32"),
-    "transformers": (_write_transformers(torch.float32), "float32"),
-    "transformers-bf16": (_write_transformers(torch.bfloat16), "bfloat16"),
-    "helpers-no-cache": (_write_helpers(None, use_cache=False), "float32"),
-    "helpers": (_write_helpers(torch.float32), "float32"),
-    "helpers-bf16": (_write_helpers(torch.bfloat16), "bfloat16"),
+    "transformers": (_write_transformers, "float32"),
+    "transformers-bf16": (_write_transformers, "bfloat16"),
+    "helpers-no-cache": (_write_without_cache, "float32"),
+    "helpers": (_write_helpers, "float32"),
+    "helpers-bf16": (_write_helpers, "bfloat16"),
 }
 UNCACHED = ("plain", "helpers-no-cache")
 
@@ -186,7 +179,7 @@ def write(variant: str, config: dict, prompt_length: int, new_tokens: list[int],
     torch.manual_seed(SEED)  # the same weights and prompt for every variant
     source = lively(GPTConfig(**config)).to(device)
     prompt = torch.randint(source.config.vocab_size, (1, prompt_length)).to(device)
-    write = build(source)
+    write = build(source, precision)
     write(prompt, min(WARMUP_TOKENS, *new_tokens))
     lengths = {}
     for n_new in new_tokens:
@@ -216,9 +209,9 @@ def lively(config: GPTConfig) -> GPT:
 
 
 def _require(variant: str, precision: str, device: str) -> None:
-    """speed.Skip: no bfloat16 here. transformers is imported before memory and time are looked at."""
+    """speed.harness.Skip: no bfloat16 here. transformers is imported before memory and time are looked at."""
     if precision == "bfloat16" and not speed.machine.multiplies_bfloat16(device):
-        raise speed.Skip("no bfloat16 instructions")
+        raise speed.harness.Skip("no bfloat16 instructions")
     if variant.startswith("transformers"):
         import transformers
         from transformers import GPT2LMHeadModel  # noqa: F401

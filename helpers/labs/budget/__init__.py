@@ -1,12 +1,7 @@
 """What a training run costs: parameters, floating-point operations, memory, time, money and energy, from its config."""
 
-from helpers.labs.budget.activations import ELEMENT_BYTES, Kept
 from helpers.labs.budget.communication import (
     INTERCONNECTS,
-    MOMENTS,
-    Interconnect,
-    RankBytes,
-    Scaling,
     all_reduce_bytes,
     bytes_per_rank,
     ranks_needed,
@@ -14,10 +9,7 @@ from helpers.labs.budget.communication import (
     scaling,
 )
 from helpers.labs.budget.counting import (
-    DAYS_PER_MONTH,
-    SECONDS_PER_DAY,
     SECONDS_PER_HOUR,
-    Cost,
     cost,
     matmul_flops_per_token,
     parameter_count,
@@ -26,51 +18,25 @@ from helpers.labs.budget.counting import (
     readable_time,
     training_seconds,
 )
-from helpers.labs.budget.fitting import CHANGES, Change, Fit, fits, plan
-from helpers.labs.budget.peak import (
-    A100_BYTES,
-    CPU_LIBRARIES,
-    CUDA_CONTEXT,
-    CUDA_FRAGMENTS,
-    DEVICES,
-    GIB,
-    T4_BYTES,
-    Memory,
-    memory,
-)
-from helpers.labs.budget.phases import Moment, moments
+from helpers.labs.budget.fitting import CHANGES, Fit, fits, plan
+from helpers.labs.budget.peak import A100_BYTES, CPU_LIBRARIES, DEVICES, T4_BYTES, Memory, memory
 
 __all__ = [
     "A100_BYTES",
     "CHANGES",
     "CPU_LIBRARIES",
-    "CUDA_CONTEXT",
-    "CUDA_FRAGMENTS",
-    "DAYS_PER_MONTH",
     "DEVICES",
-    "ELEMENT_BYTES",
-    "GIB",
     "INTERCONNECTS",
-    "MOMENTS",
-    "SECONDS_PER_DAY",
     "SECONDS_PER_HOUR",
     "T4_BYTES",
-    "Change",
-    "Cost",
     "Fit",
-    "Interconnect",
-    "Kept",
     "Memory",
-    "Moment",
-    "RankBytes",
-    "Scaling",
     "all_reduce_bytes",
     "bytes_per_rank",
     "cost",
     "fits",
     "matmul_flops_per_token",
     "memory",
-    "moments",
     "parameter_count",
     "plan",
     "ranks_needed",

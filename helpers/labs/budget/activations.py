@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from helpers.gpt import GPTConfig
@@ -12,20 +11,12 @@ ELEMENT_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 ID_BYTES = 8  # int64
 LOG_PROBS = "log-probabilities"
 
-
-@dataclass(frozen=True)
-class Kept:
-    """A tensor that autograd keeps from the forward pass: where, what, (axes), and how many bytes."""
-
-    layer: str
-    name: str
-    shape: tuple[int, ...]
-    n_bytes: int
+Tensors = dict[str, int]  # name -> bytes
 
 
 @dataclass(frozen=True)
 class Run:
-    """One update of a GPT, as far as its memory depends on it; fields as in `memory`."""
+    """One update of a GPT, as far as its activations depend on it; fields as in `memory`."""
 
     config: GPTConfig
     batch_size: int
@@ -61,40 +52,44 @@ class Run:
         return FLOAT32 * self.config.vocab_size * self.config.emb_dim
 
 
-def kept_tensors(run: Run) -> list[Kept]:
-    """Every tensor, parameters and their low-precision copies apart, that is kept until the backward pass needs it."""
-    blocks = [
-        Kept(f"block {i}", kept.name, kept.shape, kept.n_bytes)
-        for i in range(run.config.n_layers)
-        for kept in (_block_input(run) if run.gradient_checkpointing else block_tensors(run))
-    ]
-    return [*_embedding(run), *blocks, *_norm(run, "final norm"), *_loss(run)]
+def kept_tensors(run: Run) -> dict[str, Tensors]:
+    """Layer -> what is kept of it until the backward pass, parameters and their low-precision copies apart."""
+    block = {"input": run.stream_bytes} if run.gradient_checkpointing else block_tensors(run)
+    layers = {
+        "embedding": {"token ids": ID_BYTES * run.n_tokens, "positions": ID_BYTES * run.context_length}
+        | _mask(run, "dropout mask", FLOAT32),
+        **{f"block {i}": block for i in range(run.config.n_layers)},
+        "final norm": _norm(run, "final norm"),
+    }
+    if not run.chunked_loss:
+        hidden = run.element * run.n_tokens * run.config.emb_dim  # (B T, C)
+        layers["loss"] = {"hidden states": hidden, LOG_PROBS: FLOAT32 * run.n_tokens * run.config.vocab_size}
+    return layers
 
 
 def activations_bytes(run: Run) -> int:
-    """Of all layers together, the logits apart: `kept_tensors` without a list per block."""
-    block = sum(kept.n_bytes for kept in (_block_input(run) if run.gradient_checkpointing else block_tensors(run)))
-    around = [*_embedding(run), *_norm(run, "final norm"), *_loss(run)]
-    return run.config.n_layers * block + sum(kept.n_bytes for kept in around if kept.name != LOG_PROBS)
+    """Of all layers together, the logits apart."""
+    layers = kept_tensors(run).values()
+    return sum(n_bytes for tensors in layers for name, n_bytes in tensors.items() if name != LOG_PROBS)
 
 
-def block_tensors(run: Run) -> list[Kept]:
+def block_tensors(run: Run) -> Tensors:
     """What one block keeps, in the order in which it is made."""
-    B, T, C, F = run.batch_size, run.context_length, run.config.emb_dim, run.config.hidden_ff_dim
-    e = run.element
-    before = [] if run.config.activation == "relu" else [_kept("expanded", (B, T, F), e)]  # ReLU needs its result only
-    return [
-        *_norm(run, "norm 1"),
-        _kept("norm 1's output", (B, T, C), e),
-        *_attention(run),
-        _kept("heads joined", (B, T, C), e),
-        *_mask(run),
-        *_norm(run, "norm 2"),
-        _kept("norm 2's output", (B, T, C), e),
-        *before,
-        _kept("activated", (B, T, F), e),
-        *_mask(run),
-    ]
+    narrow = run.element * run.n_tokens * run.config.emb_dim  # (B, T, C)
+    wide = run.element * run.n_tokens * run.config.hidden_ff_dim  # (B, T, F)
+    before = {} if run.config.activation == "relu" else {"expanded": wide}  # ReLU needs its result only
+    return {
+        **_norm(run, "norm 1"),
+        "norm 1's output": narrow,
+        **_attention(run),
+        "heads joined": narrow,
+        **_mask(run, "attention's dropout mask", run.element),
+        **_norm(run, "norm 2"),
+        "norm 2's output": narrow,
+        **before,
+        "activated": wide,
+        **_mask(run, "feed-forward's dropout mask", run.element),
+    }
 
 
 def copies_bytes(run: Run, n_blocks: int | None = None) -> int:
@@ -111,51 +106,27 @@ def copies_bytes(run: Run, n_blocks: int | None = None) -> int:
     return run.element * (n_blocks * (4 * C * C + 2 * C * F) + head)
 
 
-def _attention(run: Run) -> list[Kept]:
+def _attention(run: Run) -> Tensors:
     """Fused: queries, keys, values and a number per query. Step by step torch computes in float32 and keeps squares."""
-    B, T, C, H = run.batch_size, run.context_length, run.config.emb_dim, run.config.n_heads
+    numbers = 3 * run.n_tokens * run.config.emb_dim  # (B, T, 3, C)
+    per_query = run.n_tokens * run.config.n_heads  # (B, H, T)
     if run.is_fused:
-        sums = _kept("log-sum-exp of the scores", (B, H, T), FLOAT32)
-        return [_kept("queries, keys, values", (B, T, 3, C), run.element), sums]
-    square = (B, H, T, T)
-    parts = [_kept("queries, keys, values", (B, T, 3, C), FLOAT32), _kept("attention weights", square, FLOAT32)]
+        return {"queries, keys, values": run.element * numbers, "log-sum-exp of the scores": FLOAT32 * per_query}
+    square = per_query * run.context_length  # (B, H, T, T)
+    parts = {"queries, keys, values": FLOAT32 * numbers, "attention weights": FLOAT32 * square}
     if run.config.drop_rate:
-        mask = _kept("mask of weights", square, FLOAT32 if run.device == "cpu" else 1)
-        parts += [mask, _kept("weights, some dropped", square, FLOAT32)]
+        mask = square * (FLOAT32 if run.device == "cpu" else 1)
+        parts |= {"mask of weights": mask, "weights, some dropped": FLOAT32 * square}
     return parts
 
 
-def _norm(run: Run, name: str) -> list[Kept]:
-    B, T, C = run.batch_size, run.context_length, run.config.emb_dim
-    parts = [_kept(f"{name}'s input", (B, T, C), FLOAT32), _kept(f"{name}'s mean and scale", (2, B, T), FLOAT32)]
-    return [Kept("final norm" if name == "final norm" else "", p.name, p.shape, p.n_bytes) for p in parts]
+def _norm(run: Run, name: str) -> Tensors:
+    """Its float32 input (B, T, C), and (2, B, T) numbers."""
+    return {f"{name}'s input": run.stream_bytes, f"{name}'s mean and scale": 2 * FLOAT32 * run.n_tokens}
 
 
-def _mask(run: Run, element: int | None = None) -> list[Kept]:
-    """What dropout keeps: a byte a number on a GPU; on a CPU numbers as wide as those it drops (None: a product's)."""
+def _mask(run: Run, name: str, element: int) -> Tensors:
+    """What dropout keeps: a byte a number on a GPU; on a CPU numbers as wide as those it drops."""
     if not run.config.drop_rate:
-        return []
-    element = (element or run.element) if run.device == "cpu" else 1
-    return [_kept("dropout mask", (run.batch_size, run.context_length, run.config.emb_dim), element)]
-
-
-def _block_input(run: Run) -> list[Kept]:
-    return [_kept("input", (run.batch_size, run.context_length, run.config.emb_dim), FLOAT32)]
-
-
-def _embedding(run: Run) -> list[Kept]:
-    B, T = run.batch_size, run.context_length
-    parts = [_kept("token ids", (B, T), ID_BYTES), _kept("positions", (T,), ID_BYTES), *_mask(run, FLOAT32)]
-    return [Kept("embedding", p.name, p.shape, p.n_bytes) for p in parts]
-
-
-def _loss(run: Run) -> list[Kept]:
-    if run.chunked_loss:
-        return []
-    N, C, V = run.n_tokens, run.config.emb_dim, run.config.vocab_size
-    parts = [_kept("hidden states", (N, C), run.element), _kept(LOG_PROBS, (N, V), FLOAT32)]
-    return [Kept("loss", p.name, p.shape, p.n_bytes) for p in parts]
-
-
-def _kept(name: str, shape: tuple[int, ...], element: int) -> Kept:
-    return Kept("", name, shape, element * math.prod(shape))
+        return {}
+    return {name: run.n_tokens * run.config.emb_dim * (element if run.device == "cpu" else 1)}

@@ -13,28 +13,13 @@ BYTES_PER_PARAMETER = FLOAT32 * (2 + MOMENTS["adamw"])  # weight, gradient and A
 BYTES_PER_GBIT = 1e9 / 8
 
 
-@dataclass(frozen=True)
-class Interconnect:
-    """What joins two ranks. `bytes_per_s` is nominal, in one direction; programs reach some 70 to 90 % of it."""
-
-    name: str
-    bytes_per_s: float
-    source: str
-
-    def __post_init__(self) -> None:
-        require_positive(bytes_per_s=self.bytes_per_s)
-
-
-INTERCONNECTS = {
-    link.name: link
-    for link in (
-        Interconnect("NVLink, H100", 450e9, "NVIDIA H100 datasheet: 900 GB/s, both directions together"),
-        Interconnect("NVLink, A100", 300e9, "NVIDIA A100 datasheet: 600 GB/s, both directions together"),
-        Interconnect("PCIe 4.0 x16", 16 * 16e9 * 128 / 130 / 8, "PCI-SIG: 16 lanes of 16 GT/s, 128 of 130 bits"),
-        Interconnect("InfiniBand 100 Gb/s", 100 * BYTES_PER_GBIT, "InfiniBand Trade Association: EDR, four lanes"),
-        Interconnect("Ethernet 10 Gb/s", 10 * BYTES_PER_GBIT, "IEEE 802.3ae"),
-        Interconnect("Ethernet 1 Gb/s", 1 * BYTES_PER_GBIT, "IEEE 802.3ab"),
-    )
+INTERCONNECTS = {  # what joins two ranks -> bytes a second in one direction, nominal; programs reach some 70 to 90 %
+    "NVLink, H100": 450e9,  # NVIDIA H100 datasheet: 900 GB/s, both directions together
+    "NVLink, A100": 300e9,  # NVIDIA A100 datasheet: 600 GB/s, both directions together
+    "PCIe 4.0 x16": 16 * 16e9 * 128 / 130 / 8,  # PCI-SIG: 16 lanes of 16 GT/s, 128 of 130 bits
+    "InfiniBand 100 Gb/s": 100 * BYTES_PER_GBIT,  # InfiniBand Trade Association: EDR, four lanes
+    "Ethernet 10 Gb/s": 10 * BYTES_PER_GBIT,  # IEEE 802.3ae
+    "Ethernet 1 Gb/s": 1 * BYTES_PER_GBIT,  # IEEE 802.3ab
 }
 
 
@@ -55,7 +40,6 @@ def all_reduce_bytes(n_params: int, world_size: int) -> float:
 class Scaling:
     """An update of several ranks, in seconds: what each computes, and what each sends, as if nothing else went on."""
 
-    world_size: int
     compute_seconds: float
     communication_seconds: float
 
@@ -65,29 +49,24 @@ class Scaling:
         return self.compute_seconds / (self.compute_seconds + self.communication_seconds)
 
 
-def scaling(
-    n_params: int, tokens_per_step: int, tokens_per_s: float, world_size: int, interconnect: Interconnect | str
-) -> Scaling:
+def scaling(n_params: int, tokens_per_step: int, tokens_per_s: float, world_size: int, interconnect: str) -> Scaling:
     """How well several ranks share an update by an all-reduce, when each has as many tokens as one had alone.
 
     n_params         of the model
     tokens_per_step  that one rank reads between two updates, micro-batches together. For a batch that is divided
                      instead, give its tokens / world_size
     tokens_per_s     of one rank alone
-    interconnect     an Interconnect, or a name in INTERCONNECTS; latency is left out
+    interconnect     a name in INTERCONNECTS; latency is left out
 
     ValueError: a size below 1, a speed not above 0, or an unknown interconnect.
     Source: Li et al. 2020 (PyTorch Distributed), section 3.2.3.
     """
     _require_whole(tokens_per_step=tokens_per_step)
     require_positive(tokens_per_s=tokens_per_s)
-    if isinstance(interconnect, str):
-        if interconnect not in INTERCONNECTS:
-            known = ", ".join(INTERCONNECTS)
-            raise ValueError(f"no interconnect named {interconnect!r}; there are {known}, or give one of your own")
-        interconnect = INTERCONNECTS[interconnect]
-    communication = all_reduce_bytes(n_params, world_size) / interconnect.bytes_per_s
-    return Scaling(world_size, tokens_per_step / tokens_per_s, communication)
+    if interconnect not in INTERCONNECTS:
+        raise ValueError(f"no interconnect named {interconnect!r}; there are {', '.join(INTERCONNECTS)}")
+    communication = all_reduce_bytes(n_params, world_size) / INTERCONNECTS[interconnect]
+    return Scaling(tokens_per_step / tokens_per_s, communication)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from helpers.gpt import GPTConfig
 
 SECONDS_PER_HOUR = 3600
-SECONDS_PER_DAY = 24 * SECONDS_PER_HOUR
 DAYS_PER_MONTH = 30  # the class's month: 300e9 tokens at 15,000 tokens/s are 7.7 of them
 
 
@@ -40,8 +39,7 @@ def cost(n_tokens: float, tokens_per_s: float, price_per_hour: float, watts: flo
     ValueError: tokens, speed or power not above 0, a price below 0, or a number that is not finite.
     """
     hours = training_seconds(n_tokens, tokens_per_s) / SECONDS_PER_HOUR
-    if not math.isfinite(price_per_hour) or price_per_hour < 0:
-        raise ValueError(f"price_per_hour must be a finite number of at least 0, got {price_per_hour}")
+    _require_not_negative(price_per_hour=price_per_hour)
     if watts is not None:
         require_positive(watts=watts)
     return Cost(n_tokens, hours, hours * price_per_hour, None if watts is None else hours * watts / 1000)
@@ -52,8 +50,7 @@ def readable_bytes(n: float) -> str:
 
     ValueError: below 0 or not finite.
     """
-    if not math.isfinite(n) or n < 0:
-        raise ValueError(f"a size is a finite number of at least 0 bytes, got {n}")
+    _require_not_negative(size=n)
     for name, size in (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
         if n >= size:
             return f"{n / size:,.0f} {name}" if n >= 100 * size else f"{n / size:.3g} {name}"
@@ -65,21 +62,19 @@ def readable_time(seconds: float) -> str:
 
     ValueError: below 0 or not finite.
     """
-    if not math.isfinite(seconds) or seconds < 0:
-        raise ValueError(f"a time is a finite number of at least 0 seconds, got {seconds}")
-    units = [
-        ("years", 365 * SECONDS_PER_DAY),
-        ("months", DAYS_PER_MONTH * SECONDS_PER_DAY),
-        ("days", SECONDS_PER_DAY),
-        ("hours", SECONDS_PER_HOUR),
-        ("minutes", 60),
-        ("seconds", 1),
-    ]
-    for name, size in units:
-        if seconds >= size or name == "seconds":
-            amount = seconds / size
-            return f"{amount:,.0f} {name}" if amount >= 10 else f"{amount:.1f} {name}"
-    raise AssertionError("unreachable: the last unit takes everything")
+    _require_not_negative(seconds=seconds)
+    hour, day = SECONDS_PER_HOUR, 24 * SECONDS_PER_HOUR
+    units = {
+        "years": 365 * day,
+        "months": DAYS_PER_MONTH * day,
+        "days": day,
+        "hours": hour,
+        "minutes": 60,
+        "seconds": 1,
+    }
+    name, size = next((unit for unit in units.items() if seconds >= unit[1]), ("seconds", 1))
+    amount = seconds / size
+    return f"{amount:,.0f} {name}" if amount >= 10 else f"{amount:.1f} {name}"
 
 
 def readable_count(n: float) -> str:
@@ -87,8 +82,7 @@ def readable_count(n: float) -> str:
 
     ValueError: below 0 or not finite.
     """
-    if not math.isfinite(n) or n < 0:
-        raise ValueError(f"a count is a finite number of at least 0, got {n}")
+    _require_not_negative(count=n)
     for name, size in (("trillion", 1e12), ("billion", 1e9), ("million", 1e6)):
         amount = n / size
         if amount >= 999.5:
@@ -139,3 +133,9 @@ def require_positive(**numbers: float) -> None:
     for name, value in numbers.items():
         if not math.isfinite(value) or value <= 0:
             raise ValueError(f"{name} must be a finite number above 0, got {value}")
+
+
+def _require_not_negative(**numbers: float) -> None:
+    for name, value in numbers.items():
+        if not math.isfinite(value) or value < 0:
+            raise ValueError(f"{name} must be a finite number of at least 0, got {value}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from helpers.labs.budget.counting import SECONDS_PER_HOUR, Cost, readable_bytes, readable_count, readable_time
@@ -53,12 +54,9 @@ def fits(memory: Memory, available_bytes: int) -> Fit:
         raise ValueError(f"available_bytes must be at least 1, got {available_bytes}")
     if memory.peak_bytes <= available_bytes:
         return Fit(memory.peak_bytes, available_bytes)
-    alone = []
-    for what, price, change in CHANGES:
-        changed = change(memory, available_bytes)
-        if changed.peak_bytes < memory.peak_bytes:
-            alone.append(Change(what, price, changed.peak_bytes))
-    return Fit(memory.peak_bytes, available_bytes, tuple(alone), _enough(memory, available_bytes))
+    alone = (Change(what, price, change(memory, available_bytes).peak_bytes) for what, price, change in CHANGES)
+    smaller = tuple(change for change in alone if change.peak_bytes < memory.peak_bytes)
+    return Fit(memory.peak_bytes, available_bytes, smaller, _enough(memory, available_bytes))
 
 
 def plan(memory: Memory, available_bytes: int, cost: Cost, currency: str = "") -> str:
@@ -88,28 +86,23 @@ def _enough(memory: Memory, available_bytes: int) -> tuple[str, ...]:
     return ()
 
 
-def _with(**switches: object):
-    return lambda memory, available_bytes: replace(memory, run=replace(memory.run, **switches))
-
-
-def _keep_no_logits(memory: Memory, available_bytes: int) -> Memory:
-    return replace(memory, kept_tokens=0)
+def _with(**changes: object) -> Callable[[Memory, int], Memory]:
+    return lambda memory, available_bytes: replace(memory, **changes)
 
 
 def _in_half(memory: Memory, available_bytes: int) -> Memory:
-    half = "bfloat16" if memory.run.precision == "float32" else memory.run.precision
-    return replace(memory, run=replace(memory.run, precision=half))
+    return replace(memory, precision="bfloat16") if memory.precision == "float32" else memory
 
 
 def _accumulate(memory: Memory, available_bytes: int) -> Memory:
     """Halve the sequences that go through at once until it fits, or one is left."""
-    while memory.peak_bytes > available_bytes and memory.run.batch_size > 1:
-        memory = replace(memory, run=replace(memory.run, batch_size=memory.run.batch_size // 2))
+    while memory.peak_bytes > available_bytes and memory.batch_size > 1:
+        memory = replace(memory, batch_size=memory.batch_size // 2)
     return memory
 
 
 CHANGES = (  # what, price, (memory, available_bytes) -> memory; the cheapest first
-    ("keep no logits in evaluation", "costs nothing", _keep_no_logits),
+    ("keep no logits in evaluation", "costs nothing", _with(kept_tokens=0)),
     ("chunked loss", "costs nothing", _with(chunked_loss=True)),
     ("fused attention", "faster", _with(fused_attention=True)),
     ("accumulation over micro-batches", "same update, a little slower", _accumulate),

@@ -5,19 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from helpers.gpt import GPTConfig
+from helpers.gpt import CHUNK_TOKENS, GPTConfig
 from helpers.labs.budget.activations import (
     ELEMENT_BYTES,
     FLOAT32,
-    Kept,
     Run,
     activations_bytes,
+    block_tensors,
     copies_bytes,
     kept_tensors,
 )
 from helpers.labs.budget.communication import MOMENTS
 from helpers.labs.budget.counting import parameter_count
-from helpers.labs.budget.phases import EVALUATION, Moment, chunk_bytes, logits_bytes, moments
 
 DEVICES = ("cpu", "cuda")
 GIB = 2**30
@@ -27,94 +26,60 @@ T4_BYTES, A100_BYTES = int(14.75 * GIB), int(39.56 * GIB)  # of "16 GB" and "40 
 CPU_LIBRARIES = 89 * 2**20
 # Assumed, not measured: what a driver's context takes, and the share that the caching allocator cannot use.
 CUDA_CONTEXT, CUDA_FRAGMENTS = 512 * 2**20, 0.05
+FORWARD, BACKWARD, STEP, EVALUATION = "forward", "backward", "optimizer step", "evaluation"
+
+Moment = tuple[int, int, int, int]
+"""What is held at one moment beside weights and the optimizer's moments, in bytes: gradients; matrices in half
+precision; activations, those that are kept and results that pass through; logits, and what the loss makes of them."""
 
 
 @dataclass(frozen=True)
-class Memory:
+class Memory(Run):
     """What one update holds. Parts in bytes; they do not all stand at the same moment, so that the peak is no sum.
 
-    run          the model and the switches that it was predicted for
     optimizer    "adamw" or "sgd"
     kept_tokens  tokens whose float32 logits an evaluation collects before it looks at them
     """
 
-    run: Run
-    optimizer: str = "adamw"
-    kept_tokens: int = 0
+    optimizer: str
+    kept_tokens: int
 
     @property
     def weights_bytes(self) -> int:
-        return FLOAT32 * parameter_count(self.run.config)["total"]
-
-    @property
-    def gradients_bytes(self) -> int:
-        return self.weights_bytes
+        return FLOAT32 * parameter_count(self.config)["total"]
 
     @property
     def moments_bytes(self) -> int:
         return MOMENTS[self.optimizer] * self.weights_bytes
 
-    @property
-    def copies_bytes(self) -> int:
-        """Matrices in half precision beside the float32 weights: autocast's cache."""
-        return copies_bytes(self.run)
-
-    @cached_property
-    def tensors(self) -> list[Kept]:
-        """Every tensor that is kept for the backward pass, with its layer, axes and bytes."""
-        return kept_tensors(self.run)
-
-    @property
-    def activations_bytes(self) -> int:
-        """Of all layers, the logits apart."""
-        return activations_bytes(self.run)
-
     def activations_by_layer(self) -> dict[str, int]:
-        """Layer -> bytes kept, in the order of the forward pass."""
-        layers: dict[str, int] = {}
-        for tensor in self.tensors:
-            layers[tensor.layer] = layers.get(tensor.layer, 0) + tensor.n_bytes
-        return layers
+        """Layer -> bytes kept for the backward pass, in the order of the forward pass."""
+        return {layer: sum(tensors.values()) for layer, tensors in kept_tensors(self).items()}
 
     @property
     def logits_bytes(self) -> int:
         """Logits and their gradient: one chunk that is used again and again, or three times (B, T, V), backward:
         log-probabilities, their gradient, and that of the logits."""
-        return chunk_bytes(self.run) if self.run.chunked_loss else 3 * logits_bytes(self.run)
+        return _chunk_bytes(self) if self.chunked_loss else 3 * _logits_bytes(self)
 
     @property
     def kept_logits_bytes(self) -> int:
-        return FLOAT32 * self.kept_tokens * self.run.config.vocab_size
+        return FLOAT32 * self.kept_tokens * self.config.vocab_size
 
-    @cached_property
-    def _widest(self) -> list[Moment]:
-        """The widest moment of each phase."""
-        widest: dict[str, Moment] = {}
-        for moment in moments(self.run):
-            if moment.phase not in widest or moment.n_bytes > widest[moment.phase].n_bytes:
-                widest[moment.phase] = moment
-        evaluation = [Moment(EVALUATION, logits=self.kept_logits_bytes)] if self.kept_tokens else []
-        return [*widest.values(), *evaluation]
+    def parts_by_phase(self) -> dict[str, dict[str, int]]:
+        """Phase -> part -> bytes at the phase's widest moment. Gradients are those that are there by then, activations
+        hold what passes through beside what is kept; the slack is the same throughout."""
+        widest = {phase: max(found, key=sum) for phase, found in _moments(self).items()}
+        if self.kept_tokens:
+            widest[EVALUATION] = (0, 0, 0, self.kept_logits_bytes)
+        always = {"weights": self.weights_bytes, "optimizer's moments": self.moments_bytes}
+        names = ("gradients", "low-precision copies of weights", "activations", "logits")
+        return {phase: always | dict(zip(names, moment, strict=True)) for phase, moment in widest.items()}
 
     @cached_property
     def phases(self) -> dict[str, int]:
         """Phase -> bytes of tensors at its widest moment, the slack apart."""
         return {phase: sum(parts.values()) for phase, parts in self.parts_by_phase().items()}
-
-    def parts_by_phase(self) -> dict[str, dict[str, int]]:
-        """Phase -> part -> bytes at the phase's widest moment. Gradients are those that are there by then, activations
-        hold what passes through beside what is kept; the slack is the same throughout."""
-        always = {"weights": self.weights_bytes, "optimizer's moments": self.moments_bytes}
-        return {
-            moment.phase: always
-            | {
-                "gradients": moment.gradients,
-                "low-precision copies of weights": moment.copies,
-                "activations": moment.activations,
-                "logits": moment.logits,
-            }
-            for moment in self._widest
-        }
 
     @property
     def phase(self) -> str:
@@ -132,9 +97,7 @@ class Memory:
 
         On a CPU that of torch's build for CPUs; a build with CUDA loads more (twice as much where it was tried).
         """
-        if self.run.device == "cpu":
-            return CPU_LIBRARIES
-        return CUDA_CONTEXT + int(CUDA_FRAGMENTS * self.tensors_bytes)
+        return CPU_LIBRARIES if self.device == "cpu" else CUDA_CONTEXT + int(CUDA_FRAGMENTS * self.tensors_bytes)
 
     @property
     def peak_bytes(self) -> int:
@@ -145,10 +108,10 @@ class Memory:
         """(part, bytes, share of the peak). Shares may add up to more than 1: not all parts are there at once."""
         parts = {
             "weights": self.weights_bytes,
-            "gradients": self.gradients_bytes,
+            "gradients": self.weights_bytes,
             "optimizer's moments": self.moments_bytes,
-            "low-precision copies of weights": self.copies_bytes,
-            "activations": self.activations_bytes,
+            "low-precision copies of weights": copies_bytes(self),
+            "activations": activations_bytes(self),
             "logits and their gradient": self.logits_bytes,
             "logits kept by evaluation": self.kept_logits_bytes,
             "slack": self.slack_bytes,
@@ -197,5 +160,69 @@ def memory(
     for name, value, known in choices:
         if value not in known:
             raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
-    run = Run(config, batch_size, T, precision, fused_attention, gradient_checkpointing, chunked_loss, device)
-    return Memory(run, optimizer, kept_logits_for_evaluation)
+    switches = (fused_attention, gradient_checkpointing, chunked_loss, device)
+    return Memory(config, batch_size, T, precision, *switches, optimizer, kept_logits_for_evaluation)
+
+
+def _moments(run: Run) -> dict[str, list[Moment]]:
+    """Phase -> the moments of an update that can be its widest."""
+    step = (FLOAT32 * parameter_count(run.config)["total"], 0, 0, 0)
+    return {FORWARD: [_forward(run)], BACKWARD: _backward(run), STEP: [step]}
+
+
+def _chunk_bytes(run: Run) -> int:
+    """The logits of one chunk of positions; in half precision a GPU has them in float32 beside it."""
+    scores = min(CHUNK_TOKENS, run.n_tokens) * run.config.vocab_size
+    beside = 0 if run.device == "cpu" or run.precision == "float32" else FLOAT32
+    return scores * (run.element + beside)
+
+
+def _logits_bytes(run: Run) -> int:
+    """(B, T, V) numbers in float32."""
+    return FLOAT32 * run.n_tokens * run.config.vocab_size
+
+
+def _forward(run: Run) -> Moment:
+    kept, copies = activations_bytes(run), copies_bytes(run)
+    if run.chunked_loss:  # hidden states and their gradient, the head's gradient, a chunk; copies in half precision
+        if run.precision != "float32":
+            kept += run.element * run.stream_bytes // FLOAT32
+            copies += run.element * run.table_bytes // FLOAT32
+        return run.table_bytes, copies, kept + 2 * run.stream_bytes, _chunk_bytes(run)
+    logits = _logits_bytes(run)
+    scores = 0 if run.precision == "float32" else logits * run.element // FLOAT32  # before they become float32
+    return 0, copies, kept, 2 * logits + scores
+
+
+def _backward(run: Run) -> list[Moment]:
+    """The loss, each block from the last to the first, the embedding.
+
+    From block to block the sum changes by the same amount, so that the widest of them is the first or the last.
+    """
+    L, kept = run.config.n_layers, activations_bytes(run)
+    copies = copies_bytes(run, 1 if run.gradient_checkpointing else None)
+    one_block = sum(block_tensors(run).values())
+    kept_block, again = (run.stream_bytes, one_block) if run.gradient_checkpointing else (one_block, 0)
+    block_gradients = FLOAT32 * sum(parameter_count(run.config)[part] // L for part in ("attention", "feed_forward"))
+    found = []
+    if not run.chunked_loss:  # the log-probabilities are kept; their gradient, and that of the logits
+        found.append((0, copies, kept, 3 * _logits_bytes(run)))
+        kept += run.element * run.n_tokens * run.config.emb_dim
+    kept += run.stream_bytes
+    for n_done in (0, L - 1):
+        gradients = run.table_bytes + (n_done + 1) * block_gradients
+        left = kept - n_done * kept_block + again
+        found += [(gradients, copies, left + passing, 0) for passing in _passing(run)]
+    gradients = 2 * run.table_bytes + L * block_gradients  # head and embedding: one on top of the other where tied
+    return [*found, (gradients, copies, kept - L * kept_block, 0)]
+
+
+def _passing(run: Run) -> list[int]:
+    """Results that pass through a block in the backward pass, where they can be largest: in the feed-forward layer and,
+    where attention is not fused, at its squares."""
+    wide = run.element * run.n_tokens * run.config.hidden_ff_dim
+    inner = wide + 2 * run.stream_bytes
+    if run.is_fused:
+        return [inner]
+    square = FLOAT32 * run.batch_size * run.config.n_heads * run.context_length**2
+    return [inner, 2 * square - 2 * wide]

@@ -10,53 +10,23 @@ compiled blocks; a vocabulary padded to a multiple of 64; a larger batch. Each c
 From the command line: `python -m helpers.labs.speed --help`.
 """
 
-from helpers.labs.speed import harness, machine
-from helpers.labs.speed.ablation import TOLERANCES, ablate, compare, in_order
-from helpers.labs.speed.command import main
-from helpers.labs.speed.harness import Skip, run, run_rounds, text_table
+from helpers.labs.speed import ablation, harness, machine, peaks, update
+from helpers.labs.speed.ablation import ablate
 from helpers.labs.speed.machine import peak_resident_bytes
-from helpers.labs.speed.peaks import GPU_PEAKS, cpu_peak, gpu_peak
+from helpers.labs.speed.peaks import GPU_PEAKS
 from helpers.labs.speed.reading import for_reading
-from helpers.labs.speed.record import COLUMNS, Record, Row
-from helpers.labs.speed.update import (
-    STEPS,
-    UnfusedAttention,
-    build,
-    loss_of,
-    make_batches,
-    make_update,
-    measure_update,
-    precision_of,
-    require,
-)
+from helpers.labs.speed.record import COLUMNS, Record
 
 __all__ = [
     "COLUMNS",
     "GPU_PEAKS",
-    "STEPS",
-    "TOLERANCES",
     "Record",
-    "Row",
-    "Skip",
-    "UnfusedAttention",
     "ablate",
-    "build",
-    "compare",
-    "cpu_peak",
+    "ablation",
     "for_reading",
-    "gpu_peak",
     "harness",
-    "in_order",
-    "loss_of",
     "machine",
-    "main",
-    "make_batches",
-    "make_update",
-    "measure_update",
     "peak_resident_bytes",
-    "precision_of",
-    "require",
-    "run",
-    "run_rounds",
-    "text_table",
+    "peaks",
+    "update",
 ]

@@ -31,7 +31,6 @@ def ablate(
     steps: Iterable[str] | None = None,
     *,
     device: str | None = None,
-    larger_batch: int | None = None,
     updates: int = 5,
     warmup: int = 0,
     rounds: int = 1,
@@ -42,12 +41,11 @@ def ablate(
     """Train `config` at each step in a process of its own and report how fast it went; nothing is printed.
 
     config          its drop_rate is taken as 0
-    batch_size      B, sequences of a batch
+    batch_size      B, sequences of a batch; twice as many in the step "larger-batch"
     context_length  T, tokens in a sequence; None: the config's
     steps           names in STEPS, in any order: each is made with the changes of the chosen ones before it; None: all
                     that mean something on the device
     device          "cpu" or "cuda"; None: the GPU where there is one
-    larger_batch    sequences of the step "larger-batch"; None: twice batch_size
     updates         timed updates per process, at least 1
     warmup          updates before the clock starts, besides the first ones that are compared
     rounds          times that every step is measured, A B C, A B C
@@ -67,20 +65,16 @@ def ablate(
     settings = {
         "config": asdict(replace(config, drop_rate=0.0)),
         "batch_size": batch_size,
-        "larger_batch": 2 * batch_size if larger_batch is None else larger_batch,
+        "larger_batch": 2 * batch_size,
         "context_length": config.context_length if context_length is None else context_length,
         "updates": updates,
         "warmup": warmup,
         "rounds": rounds,
     }
     _check(settings | {"threads": threads})
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        how = (threads, {"TORCHINDUCTOR_CACHE_DIR": folder})
-        tell = tell or (lambda line: None)
-        first, jobs = _first_round(names, settings, device, how, tell)
-        found = [first, *run_rounds(UPDATE, jobs, rounds - 1, *how, tell)]
-        peaks = _peaks(first, device, rounds if measure_peaks else 0, threads)
-    machine = next((report["machine"] for report in first.values() if "machine" in report), facts("cpu"))
+    found = _measure(names, settings, device, threads, tell or (lambda line: None))
+    peaks = _peaks(found[0], device, rounds if measure_peaks else 0, threads)
+    machine = next((report["machine"] for report in found[0].values() if "machine" in report), facts("cpu"))
     return Record(machine | {"device": device, "threads": threads}, settings, peaks, rows_of(found, settings, peaks))
 
 
@@ -108,23 +102,25 @@ def _check(sizes: dict) -> None:
         raise ValueError(f"context_length {sizes['context_length']} exceeds the model's, {longest}")
 
 
-def _first_round(
-    names: Sequence[str], settings: dict, device: str, how: tuple[int, dict], tell: Callable[[str], None]
-) -> tuple[Round, dict[str, dict]]:
-    """Each step's report, and the jobs of those that ran: the first round decides which changes are kept."""
+def _measure(
+    names: Sequence[str], settings: dict, device: str, threads: int, tell: Callable[[str], None]
+) -> list[Round]:
+    """The reports of every round. The first decides which changes are kept, and which steps are measured again."""
     sent = {name: settings[name] for name in ("config", "batch_size", "context_length", "updates", "warmup")}
-    reports, jobs, kept = {}, {}, []
-    for name in names:
-        timed = settings["larger_batch" if name == "larger-batch" else "batch_size"]
-        job = sent | {"changes": [*kept, name], "timed_batch_size": timed, "device": device}
-        tell(f"first round: {name}")
-        reports[name] = run(UPDATE, job, *how)
-        if reports[name]["status"] == "ok":
-            jobs[name] = job
-        # a change that broke is left out later; one that only ran out of memory may be what the next one mends
-        if reports[name]["status"] == "ok" or reports[name].get("out_of_memory"):
-            kept.append(name)
-    return reports, jobs
+    first, jobs, kept = {}, {}, []
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        environment = {"TORCHINDUCTOR_CACHE_DIR": folder}  # compiled once, in the first round
+        for name in names:
+            timed = settings["larger_batch" if name == "larger-batch" else "batch_size"]
+            job = sent | {"changes": [*kept, name], "timed_batch_size": timed, "device": device}
+            tell(f"first round: {name}")
+            report = first[name] = run(UPDATE, job, threads, environment)
+            if report["status"] == "ok":
+                jobs[name] = job
+            # a change that broke is left out later; one that only ran out of memory may be what the next one mends
+            if report["status"] == "ok" or report.get("out_of_memory"):
+                kept.append(name)
+        return [first, *run_rounds(UPDATE, jobs, settings["rounds"] - 1, threads, tell, environment)]
 
 
 def _peaks(reports: Round, device: str, times: int, threads: int) -> dict[str, dict]:
@@ -166,7 +162,7 @@ def _row(reports: list[Report], rounds: list[Round], settings: dict, peaks: dict
     middle = statistics.median(speeds)
     flops = BACKWARD_TOO * matmul_flops_per_token(GPTConfig(**settings["config"]), settings["context_length"])
     checks = [compare(report, rounds[0][ran[0]]) for report in reports]
-    agrees, words = next((check for check in checks if not check[0]), checks[0])
+    agrees, words = min(checks, key=lambda check: check[0])  # the first that differs
     return Row(
         name,
         "ok",

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import site
 import statistics
 import subprocess
 import sys
@@ -34,23 +33,22 @@ def run_rounds(
     jobs: dict[str, dict],
     n_rounds: int,
     threads: int,
+    tell: Callable[[str], None],
     environment: dict[str, str] | None = None,
-    tell: Callable[[str], None] | None = None,
 ) -> list[Round]:
     """A B C, A B C: what disturbs the machine for a while disturbs all variants alike.
 
     function     "module:function", run for each job
     jobs         variant -> the function's arguments, which must survive JSON
     threads      of the CPU, in each process
+    tell         called with a line before each process starts
     environment  variables besides those that all processes get
-    tell         called with a line before each process starts; None: silence
     """
     rounds = []
     for number in range(1, n_rounds + 1):
         rounds.append({})
         for name, job in jobs.items():
-            if tell:
-                tell(f"round {number} of {n_rounds}: {name}")
+            tell(f"round {number} of {n_rounds}: {name}")
             rounds[-1][name] = run(function, job, threads, environment)
     return rounds
 
@@ -59,7 +57,7 @@ def run(function: str, job: dict, threads: int, environment: dict[str, str] | No
     """The report of a fresh process; a process that broke is reported as failed, with its last line."""
     done = subprocess.run(
         [sys.executable, "-P", "-m", WORKER, function, json.dumps(job)],
-        env=os.environ | _search_path() | _settings(threads) | (environment or {}),
+        env=os.environ | _settings(threads) | (environment or {}),
         capture_output=True,
         text=True,
         check=False,
@@ -70,18 +68,11 @@ def run(function: str, job: dict, threads: int, environment: dict[str, str] | No
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def _search_path() -> dict[str, str]:
-    """Where a process finds `helpers`, which may be a folder beside the notebooks; an installed one it finds itself."""
-    installed = [*site.getsitepackages(), site.getusersitepackages()]
-    if str(ROOT) in map(os.path.realpath, installed):
-        return {}
-    return {"PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])}
-
-
 def _settings(threads: int) -> dict[str, str]:
-    count = str(threads)
-    names = {"COURSE_THREADS": count, "OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count}
-    return names | {"OMP_WAIT_POLICY": "PASSIVE", "HF_HUB_OFFLINE": "1"}
+    """Where `helpers` is found, which may be a folder beside the notebooks; threads; a quiet, offline process."""
+    path = os.pathsep.join([*filter(None, [os.environ.get("PYTHONPATH")]), str(ROOT)])
+    names = dict.fromkeys(("COURSE_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
+    return names | {"PYTHONPATH": path, "OMP_WAIT_POLICY": "PASSIVE", "HF_HUB_OFFLINE": "1"}
 
 
 def out_of_memory(error: Exception) -> bool:
@@ -124,10 +115,7 @@ def text_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     for line in lines:
         while line[-1] == "":
             line.pop()
-    widths = [0] * len(columns)
-    for line in lines:
-        for i, cell in enumerate(line[:-1]):
-            widths[i] = max(widths[i], len(cell))
+    widths = [max((len(line[i]) for line in lines if i < len(line) - 1), default=0) for i in range(len(columns))]
     return "\n".join("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=False)).rstrip() for line in lines)
 
 

@@ -10,7 +10,6 @@ from typing import Any
 from helpers.labs.budget import readable_bytes
 from helpers.labs.speed.harness import text_table, write_json
 
-KIND = "ablation of training speed"
 COLUMNS = ("step", "tokens/s", "spread", "× before", "× first", "peak memory", "share of peak", "same result")
 NOTE = (
     "tokens/s: median of the timed updates (slowest to fastest). Ratios are taken within a round. Peak memory: on a "
@@ -107,25 +106,23 @@ class Record:
 
     def write(self, path: str | Path) -> Path:
         """Store it as JSON; folders that lack are made. No path, host name or date is in it."""
-        return write_json(path, {"kind": KIND} | asdict(self))
+        return write_json(path, asdict(self))
 
     @classmethod
     def read(cls, path: str | Path) -> Record:
         """What `write` stored. FileNotFoundError: nothing there.
 
-        ValueError: no JSON, another kind of file, or a damaged one; the message says which.
+        ValueError: no JSON, a file of another kind, or a damaged one.
         """
         path = Path(path)
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-        except (UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise ValueError(f"{path.name} is no JSON, expected a record that Record.write made: {error}") from error
-        if not isinstance(content, dict) or content.get("kind") != KIND:
-            raise ValueError(f'{path.name}: expected a file of the kind "{KIND}", which Record.write makes')
-        try:
             rows = tuple(Row(**row | {"losses": tuple(row["losses"])}) for row in content["rows"])
             record = cls(*(dict(content[name]) for name in ("machine", "settings", "peaks")), rows)
             _ = record.caption, record.cells()  # every number that is shown is there
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ValueError(f"{path.name} is damaged ({error!r}): measure again, or take another copy") from error
+            raise ValueError(
+                f"{path.name} is no record that Record.write made, or a damaged one ({error!r}): measure again, or "
+                "take another copy"
+            ) from error
         return record
