@@ -8,16 +8,16 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from helpers.classroom.cards import Card
+from helpers.classroom import cards
 from tests.classroom.scripts import script
 
 
-def first_view(card: Card) -> str:
+def first_view(card: cards.Card) -> str:
     """The body that the card's script makes at its start."""
     return script(card.kind).call("view", "x-1", card.values, card.config)
 
 
-def first_positions(card: Card) -> dict[str, float]:
+def first_positions(card: cards.Card) -> dict[str, float]:
     """What the inputs of that body say."""
     page = first_view(card)
     inputs = re.findall(r'<input [^>]*data-in="([^"]+)"[^>]* value="([^"]+)"', page)
@@ -25,7 +25,7 @@ def first_positions(card: Card) -> dict[str, float]:
     return {name: float(value) for name, value in inputs + menus}
 
 
-def assert_draws_itself(card: Card) -> str:
+def assert_draws_itself(card: cards.Card) -> str:
     """The script finds an element for each text that it writes, and every control has a label; returns the body."""
     page = first_view(card)
     keys = set(re.findall(r'data-key="([^"]+)"', page)) | {"summary"}

@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from helpers.classroom import cards
-from helpers.classroom.cards import Card
 from tests.browser import latency
 from tests.browser.conftest import SCREENSHOTS
 from tests.browser.looks import SMALLEST_TEXT, STICKING_OUT
@@ -30,12 +29,12 @@ TO_END = """(root, end) => { if (end) root.querySelectorAll("input[type=range]")
     root.dispatchEvent(new Event("input", {bubbles: true})); }"""
 
 
-def stepper() -> Card:
+def stepper() -> cards.Card:
     scores = torch.randn(7, 50257, generator=torch.Generator().manual_seed(0))
     return cards.loss_stepper(lambda ids: scores[ids % 7]).card()
 
 
-def card(kind: str) -> Card:
+def card(kind: str) -> cards.Card:
     makers = {
         "cost": cards.cost,
         "die": cards.perplexity_die,
@@ -49,13 +48,13 @@ def card(kind: str) -> Card:
     return makers[kind]()
 
 
-def show(page, *cards: Card, width: int | None = None) -> None:
+def show(page, *shown: cards.Card, width: int | None = None) -> None:
     """The cards in the page, each alive; `width`: in a column of so many px."""
-    markup = "".join(c.markup(f"{c.kind}-{i}") for i, c in enumerate(cards, 1))
+    markup = "".join(c.markup(f"{c.kind}-{i}") for i, c in enumerate(shown, 1))
     page.set_content(
         PAGE.format(BOOTSTRAP + (f'<div class="column" style="width:{width}px">{markup}</div>' if width else markup))
     )
-    for i, c in enumerate(cards, 1):
+    for i, c in enumerate(shown, 1):
         page.wait_for_selector(f"#{c.kind}-{i}[data-live]")
 
 

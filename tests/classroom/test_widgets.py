@@ -12,7 +12,6 @@ import pytest
 import torch
 
 from helpers.classroom import cards
-from helpers.classroom.cards import Card
 from helpers.gpt import perplexity
 from helpers.labs import budget
 from tests.cards import assert_draws_itself, first_positions, sanitised
@@ -22,13 +21,13 @@ MAX_BYTES = 30_000
 V = 50257
 
 
-def all_cards() -> list[Card]:
+def all_cards() -> list[cards.Card]:
     makers = (cards.cost, cards.perplexity_die, cards.unsure_or_wrong, cards.memory_calculator, cards.cost_calculator)
     return [make() for make in makers]
 
 
 @pytest.mark.parametrize("card", all_cards(), ids=lambda card: card.kind)
-def test_a_card_draws_itself_and_is_small(card: Card) -> None:
+def test_a_card_draws_itself_and_is_small(card: cards.Card) -> None:
     page = card.markup("x-1")
     assert_draws_itself(card)
     assert len(page.encode()) < MAX_BYTES and page.startswith('<div class="cw" role="region"')
@@ -36,7 +35,7 @@ def test_a_card_draws_itself_and_is_small(card: Card) -> None:
 
 
 @pytest.mark.parametrize("card", all_cards(), ids=lambda card: card.kind)
-def test_without_script_and_style_sentence_and_table_remain(card: Card) -> None:
+def test_without_script_and_style_sentence_and_table_remain(card: cards.Card) -> None:
     shown = html.unescape(sanitised(card.markup("x-1")))
     assert card.title in shown and card.sentence in shown and card.still in shown and repr(card).endswith(card.sentence)
     for cell in itertools.chain(*card.table):
@@ -45,7 +44,7 @@ def test_without_script_and_style_sentence_and_table_remain(card: Card) -> None:
 
 
 @pytest.mark.parametrize("card", all_cards(), ids=lambda card: card.kind)
-def test_the_sentence_is_where_the_script_begins(card: Card) -> None:
+def test_the_sentence_is_where_the_script_begins(card: cards.Card) -> None:
     (state,) = script(card.kind).states([first_positions(card)], card.config)
     words = 4 if card.kind == "predictors" else len(card.sentence)  # there the script goes on in other words
     assert state["summary"].startswith(" ".join(card.sentence.split(" ")[:words]))

@@ -8,7 +8,6 @@ from dataclasses import asdict
 import pytest
 
 from helpers.classroom import cards
-from helpers.classroom.cards import Card
 from helpers.gpt import GPTConfig, preset
 from helpers.labs import budget
 from tests.cards import first_positions
@@ -22,11 +21,11 @@ NONE_ON = dict.fromkeys(SWITCHES, False)
 PARTS = 6  # weights, optimizer's moments, gradients, copies, activations, logits
 
 
-def cost_card(**given: object) -> Card:
+def cost_card(**given: object) -> cards.Card:
     return cards.cost_calculator(2.5e9, 12_525, 8.5, watts=400, money_available=200, speeds={"mine": 1234.5}, **given)
 
 
-def grid(card: Card) -> list[dict]:
+def grid(card: cards.Card) -> list[dict]:
     """Every model, precision, optimizer, switch and GPU; the three sliders go through all their stops."""
     stops = script("memory").call("stopsOf", card.config)
     n = {name: len(stops[name]) for name in ("batch", "tokens", "kept")}
@@ -99,7 +98,7 @@ def test_the_advice_is_that_of_fits() -> None:
     assert verdicts == {(True, False), (False, True), (False, False)}
 
 
-def _run(card: Card, name: str, batch: int, precision: str, switches: dict, kept: int) -> dict:
+def _run(card: cards.Card, name: str, batch: int, precision: str, switches: dict, kept: int) -> dict:
     model = card.config["models"][name]
     return model | {"B": batch, "T": 1024, "precision": precision, "optimizer": "adamw", "kept": kept} | switches
 
