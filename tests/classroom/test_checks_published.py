@@ -59,15 +59,6 @@ def allclose(right, suspect, tolerance):
     return None if all(agree) else agree.index(False)
 
 
-def says_transposed_else(right, suspect, n_heads):
-    found = diagnosis(right, suspect, n_heads)
-    return "transposed" if found == "unknown" else found
-
-
-def only_the_values_count(right, suspect, n_heads):
-    return "none" if torch.equal(right["qkv"].sort(0)[0], suspect["qkv"].sort(0)[0]) else "unknown"
-
-
 def grown(table, n_new):
     return torch.cat([table, table.mean(0, keepdim=True).repeat(n_new, 1)])
 
@@ -76,10 +67,6 @@ def grown_in_place(table, n_new):
     result = grown(table, n_new)
     table += 1
     return result
-
-
-def grown_in_front(table, n_new):
-    return grown(table, n_new).flip(0)
 
 
 RIGHT_ANSWERS = {
@@ -94,19 +81,14 @@ MISTAKES = [
     ("w1-three-matrices", lambda s: s.chunk(3, 1), "x @ matrix.T"),
     ("w1-three-matrices", lambda s: s.chunk(3), "Which axis"),
     ("w1-three-matrices", lambda s: s.T.reshape(len(s), 3, len(s)).unbind(1), "other queries"),
-    ("w1-three-matrices", lambda s: [matrices(s)[i] for i in (1, 0, 2)], "other queries"),
     ("w1-three-matrices", lambda s: matrices(s)[:2], "expected three matrices"),
-    ("w1-three-matrices", lambda s: s.T, "got 15 of [(5,), (5,)"),
-    ("w1-three-matrices", lambda s: s.sum(), "got 1 of [()]"),
     ("w1-account", lambda e, f: accounted(f, e), "nothing is there"),
     ("w1-account", lambda e, f: (*accounted(e, f)[:2], []), "a matrix is transposed"),
-    ("w1-account", lambda e, f: ([n for n in e if n not in f], *accounted(e, f)[1:]), "Sorted names"),
     ("w1-account", lambda e, f: (*accounted(e, f)[:2], sorted(n for n in e if f.get(n) != e[n])), "no shape"),
     ("w1-account", lambda e, f: accounted(e, f)[0], "expected three lists"),
     ("w2-first-wrong", lambda *a: first_beyond(*a, size=lambda x: x), "largest absolute"),
     ("w2-first-wrong", lambda *a: first_beyond(*a, size=lambda x: x.abs().mean()), "largest absolute"),
     ("w2-first-wrong", lambda *a: first_beyond(*a, ok=lambda gap, t: not gap > t), "NaN"),
-    ("w2-first-wrong", lambda r, s, t: first_beyond(r, s, 0.0), "below the tolerance"),
     ("w2-first-wrong", lambda *a: first_beyond(*a, ok=lambda gap, t: gap < t), "exactly the tolerance"),
     ("w2-first-wrong", allclose, "large numbers, one off"),
     ("w2-first-wrong", lambda *a: first_beyond(*a) or 0, "equal streams"),
@@ -114,14 +96,9 @@ MISTAKES = [
     ("w2-diagnose", lambda *a: diagnosis(*a, look_at_out=False), "all of out_proj"),
     ("w2-diagnose", lambda r, s, h: diagnosis(r, s, 2), "head by head"),
     ("w2-diagnose", plants_the_inverse, "head by head"),
-    ("w2-diagnose", says_transposed_else, "keys and values"),
-    ("w2-diagnose", only_the_values_count, "were swapped"),
     ("w4-grow", lambda t, n: torch.cat([t, t.mean().expand(n, t.shape[1])]), "the mean of the old rows"),
-    ("w4-grow", lambda t, n: torch.cat([t, torch.zeros(n, t.shape[1])]), "the mean of the old rows"),
-    ("w4-grow", lambda t, n: torch.cat([t, t[-1:].repeat(n, 1)]), "the mean of the old rows"),
     ("w4-grow", lambda t, n: grown(t, 1), "expected a tensor"),
     ("w4-grow", grown_in_place, "changed the caller's"),
-    ("w4-grow", grown_in_front, "to the bit"),
 ]
 
 
