@@ -37,10 +37,7 @@ CELLS = [
 
 @pytest.fixture
 def lesson(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    cells = [
-        nbformat.v4.new_code_cell(source, id=name, metadata={"tags": tags} if tags else {})
-        for name, source, tags in CELLS
-    ]
+    cells = [nbformat.v4.new_code_cell(text, id=name, metadata={"tags": tags}) for name, text, tags in CELLS]
     cells.insert(3, nbformat.v4.new_markdown_cell("words", id="prose"))
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     for folder in ("notebooks", "lecture_notes"):
