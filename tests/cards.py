@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import html
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from helpers.classroom import cards
 from tests.classroom.scripts import script
+
+SCORES = 3 * torch.randn(7, 50257, generator=torch.Generator().manual_seed(5))
+
+
+def by_last_token(token_ids: Tensor) -> Tensor:
+    """A model of 50,257 scores that depend on the last token only."""
+    return SCORES[token_ids % 7]
+
+
+def told(card: object) -> dict:
+    """What the kernel has told the page of a card that it feeds."""
+    return json.loads(html.unescape(re.search(r'data-config="([^"]*)"', card.feed.value)[1]))
 
 
 def first_view(card: cards.Card) -> str:
