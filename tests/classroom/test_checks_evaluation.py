@@ -29,12 +29,6 @@ def greedy(model, token_ids, n_new, *, window=lambda ids, T: ids[:, -T:], row=-1
     return token_ids
 
 
-def greedy_in_place(model, token_ids, n_new):
-    result = greedy(model, token_ids, n_new)
-    token_ids.zero_()
-    return result
-
-
 def probs(hidden, unembedding, shift=lambda scores: scores - scores.max()):
     weights = shift(unembedding @ hidden).exp()
     return weights / weights.sum()
@@ -61,7 +55,6 @@ MISTAKES = [
     ("e2-greedy", lambda *a: greedy(*a, forgets=True), "keeps every token"),
     ("e2-greedy", lambda *a: greedy(*a, row=0), "Which row"),
     ("e2-greedy", lambda m, x, n: greedy(m, x, n)[:, x.shape[1] :], "one id per sequence"),
-    ("e2-greedy", greedy_in_place, "has changed"),
     ("e3-probabilities", lambda *a: probs(*a, lambda scores: scores), "0 / 0 is NaN"),
     ("e3-probabilities", lambda *a: probs(*a, lambda scores: scores - scores.mean()), "none is above 0"),
     ("e3-probabilities", lambda *a: probs(*a, lambda scores: scores.clamp(-80, 80)), "differences of scores"),
