@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+import html
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-from helpers.classroom.cards import Card
+from helpers.classroom import cards
 from tests.classroom.scripts import script
 
+SCORES = 3 * torch.randn(7, 50257, generator=torch.Generator().manual_seed(5))
 
-def first_view(card: Card) -> str:
+
+def by_last_token(token_ids: Tensor) -> Tensor:
+    """A model of 50,257 scores that depend on the last token only."""
+    return SCORES[token_ids % 7]
+
+
+def told(card: object) -> dict:
+    """What the kernel has told the page of a card that it feeds."""
+    return json.loads(html.unescape(re.search(r'data-config="([^"]*)"', card.feed.value)[1]))
+
+
+def first_view(card: cards.Card) -> str:
     """The body that the card's script makes at its start."""
     return script(card.kind).call("view", "x-1", card.values, card.config)
 
 
-def first_positions(card: Card) -> dict[str, float]:
+def first_positions(card: cards.Card) -> dict[str, float]:
     """What the inputs of that body say."""
     page = first_view(card)
     inputs = re.findall(r'<input [^>]*data-in="([^"]+)"[^>]* value="([^"]+)"', page)
@@ -25,7 +40,7 @@ def first_positions(card: Card) -> dict[str, float]:
     return {name: float(value) for name, value in inputs + menus}
 
 
-def assert_draws_itself(card: Card) -> str:
+def assert_draws_itself(card: cards.Card) -> str:
     """The script finds an element for each text that it writes, and every control has a label; returns the body."""
     page = first_view(card)
     keys = set(re.findall(r'data-key="([^"]+)"', page)) | {"summary"}

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import html
 import json
-import time
 
 import pytest
 import torch
@@ -13,10 +11,9 @@ from helpers.classroom import cards
 from helpers.gpt import gpt2
 from tests.browser import latency
 from tests.browser.conftest import SCREENSHOTS, VIEWPORT, Lab
-from tests.browser.looks import SMALLEST_TEXT, STICKING_OUT
-from tests.browser.test_notebooks_in_lab import open_notebook, run_all, write_notebook
-from tests.browser.test_sampling_in_browser import PAGE, agrees
-from tests.cards import sanitised
+from tests.browser.looks import SMALLEST_TEXT, STICKING_OUT, agrees, feed, put
+from tests.browser.test_notebooks_in_lab import run_cells
+from tests.cards import by_last_token
 from tests.classroom.scripts import script
 
 pytestmark = pytest.mark.browser
@@ -59,10 +56,8 @@ def timed(page, root: str, watched: str, act: str, name: str) -> latency.Latency
 
 def tree_page(page, n_drawn: int = 3) -> dict:
     """A tree in a plain page; returns its first numbers."""
-    scores = 3 * torch.randn(7, gpt2().n_vocab, generator=torch.Generator().manual_seed(5))
-    card = cards.sampling_tree(lambda ids: scores[ids % 7], n_drawn=n_drawn).card()
-    page.set_content(PAGE.format(card.markup("tree-1")))
-    page.wait_for_selector("#tree-1[data-live]")
+    card = cards.sampling_tree(by_last_token, n_drawn=n_drawn).card()
+    put(page, card)
     return card.config
 
 
@@ -98,11 +93,8 @@ def test_without_a_kernel_the_first_steps_of_the_tree_work(page) -> None:
     for _ in range(3):
         page.click("text=Take the top-1 token")
     config = tree_of(page)
-    assert (
-        len(config["path"]) == 3
-        and "run this cell" in config["notice"]
-        and "has to be asked" in page.inner_text("#tree-1")
-    )
+    assert len(config["path"]) == 3 and "run this cell" in config["notice"]
+    assert "has to be asked" in page.inner_text("#tree-1")
     page.click("text=One step back")
     assert len(tree_of(page)["path"]) == 2
     page.locator("#tree-1").screenshot(path=SCREENSHOTS / "tree_no_kernel.png")
@@ -114,15 +106,12 @@ def test_two_cards_of_one_tree_know_their_own_answers(page) -> None:
     lines = "".join(f'<div class="cw-of-tree-{i}"><p class="cw-ask"><input></p></div>' for i in (1, 2))
     page.add_init_script("Date.now = () => 5")
     page.goto("about:blank")
-    page.set_content(PAGE.format("".join(tree.card().markup(f"tree-{i}") for i in (1, 2)) + lines))
+    put(page, tree.card(), tree.card(), after=lines)
     questions = []
     for i in (1, 2):
-        page.wait_for_selector(f"#tree-{i}[data-live]")
         page.click(f"#tree-{i} [data-do=draw]")
         questions.append(json.loads(page.input_value(f".cw-of-tree-{i} input")))
-    told = html.escape(json.dumps(tree.answer(questions[1])))
-    feed = f'<div data-feed="tree-1 tree-2" data-config="{told}" hidden></div>'
-    page.evaluate("markup => document.body.insertAdjacentHTML('beforeend', markup)", feed)
+    feed(page, "tree-1 tree-2", tree.answer(questions[1]))
     page.wait_for_function("() => JSON.parse(document.querySelector('#tree-2').dataset.config).path.length == 1")
     assert len(tree_of(page)["path"]) == 0
 
@@ -145,14 +134,8 @@ def test_the_tree_by_keyboard(page) -> None:
     tree_page(page)
     at = "() => document.activeElement.dataset.branch"
     page.locator("[data-branch='30']").focus()
-    for key, expected in (
-        ("ArrowDown", "31"),
-        ("ArrowDown", "32"),
-        ("ArrowLeft", "22"),
-        ("ArrowUp", "21"),
-        ("ArrowRight", "31"),
-    ):
-        page.keyboard.press(key)
+    for key, expected in zip(("Down", "Down", "Left", "Up", "Right"), ("31", "32", "22", "21", "31"), strict=True):
+        page.keyboard.press(f"Arrow{key}")
         assert page.evaluate(at) == expected
     page.locator("[data-branch='10']").focus()
     page.keyboard.press("ArrowDown")
@@ -172,33 +155,19 @@ def test_nothing_of_the_tree_sticks_out_and_text_is_large(page, width: int) -> N
     page.screenshot(path=SCREENSHOTS / f"tree_{width}px.png", full_page=True)
 
 
-def test_without_scripts_or_styles_the_tree_is_still_told(browser) -> None:
-    context = browser.new_context(java_script_enabled=False)
-    page = context.new_page()
-    markup = cards.sampling_tree(lambda ids: torch.zeros(*ids.shape, gpt2().n_vocab)).card().markup("tree-1")
-    for shown in (markup, sanitised(markup)):
-        page.set_content(PAGE.format(shown))
-        assert page.get_by_text("the top-1 token is").is_visible() and page.locator("table:visible").count() == 1
-    context.close()
-
-
 @pytest.mark.parametrize(("kind", "event"), [("sampling", "input"), ("stepper", "change"), ("tree", "input")])
 def test_a_card_says_where_no_kernel_answers(page, kind: str, event: str) -> None:
     """A line that nobody hears, as after a restart; the message goes when an answer comes after all."""
-    model = lambda ids: torch.zeros(*ids.shape, gpt2().n_vocab)  # noqa: E731
     makers = {"sampling": cards.next_token, "stepper": cards.loss_stepper, "tree": cards.sampling_tree}
-    card = makers[kind](model).card()
+    card = makers[kind](by_last_token).card()
     page.clock.install()
-    page.set_content(PAGE.format(f'{card.markup(f"{kind}-1")}<div class="cw-lines cw-of-{kind}-1"><input></div>'))
-    page.wait_for_selector(f"#{kind}-1[data-live]")
+    put(page, card, after=f'<div class="cw-lines cw-of-{kind}-1"><input></div>')
     page.locator(".cw-lines input").dispatch_event(event)
     page.clock.run_for(4000)
     assert page.is_hidden(f"#{kind}-1 .cw-error")
     page.clock.run_for(2000)
     assert "was restarted, run this cell again" in page.inner_text(f"#{kind}-1 .cw-error")
-    message = {"reset": card.config} if kind == "tree" else card.config
-    feed = f'<div data-feed="{kind}-1" data-config="{html.escape(json.dumps(message))}" hidden></div>'
-    page.evaluate("markup => document.body.insertAdjacentHTML('beforeend', markup)", feed)
+    feed(page, f"{kind}-1", {"reset": card.config} if kind == "tree" else card.config)
     page.locator(f"#{kind}-1 .cw-error").wait_for(state="hidden")
 
 
@@ -209,9 +178,7 @@ def test_after_a_restart_in_lab_each_card_says_so(browser, lab: Lab) -> None:
     context = browser.new_context(viewport=VIEWPORT)  # of its own: ipywidgets throws where a line's kernel is gone
     page = context.new_page()
     calls = ["cards.next_token(model)", "cards.sampling_tree(model)", "cards.loss_stepper(model)"]
-    write_notebook(lab.folder / "trial" / "restart.ipynb", [LOAD, *calls])
-    open_notebook(page, lab, "trial/restart.ipynb")
-    run_all(page)
+    run_cells(page, lab, "restart", [LOAD, *calls])
     lines = page.locator(".cw-lines input:visible")
     lines.nth(3).wait_for()
     page.evaluate(RESTART)
@@ -225,9 +192,7 @@ def test_after_a_restart_in_lab_each_card_says_so(browser, lab: Lab) -> None:
 
 
 def test_the_tree_in_lab(page, lab: Lab) -> None:
-    write_notebook(lab.folder / "trial" / "tree.ipynb", [LOAD, "cards.sampling_tree(model)"])
-    open_notebook(page, lab, "trial/tree.ipynb")
-    run_all(page)
+    run_cells(page, lab, "tree", [LOAD, "cards.sampling_tree(model)"])
     page.wait_for_selector("#tree-1[data-live]")
     page.wait_for_selector(".cw-of-tree-1 .cw-ask input", state="attached")
     card = page.locator("#tree-1")
@@ -286,9 +251,7 @@ def draws_are_soon_there(page) -> None:
 
 def test_what_is_shown_in_two_cells_is_alive_in_both(page, lab: Lab) -> None:
     cells = [LOAD, "tree = cards.sampling_tree(model)", "tree", "tree", "card = cards.next_token(model)"]
-    write_notebook(lab.folder / "trial" / "twice.ipynb", [*cells, "card", "card"])
-    open_notebook(page, lab, "trial/twice.ipynb")
-    run_all(page)
+    run_cells(page, lab, "twice", [*cells, "card", "card"])
     for name in ("tree-1", "tree-2"):
         page.wait_for_selector(f".cw-of-{name} .cw-ask input", state="attached")
         assert len(tree_of(page, f"#{name}")["path"]) == 3, "what the other one drew is not its own"
@@ -305,9 +268,7 @@ def test_what_is_shown_in_two_cells_is_alive_in_both(page, lab: Lab) -> None:
 
 
 def test_any_prompt_in_lab(page, lab: Lab) -> None:
-    write_notebook(lab.folder / "trial" / "next.ipynb", [LOAD, "cards.next_token(model)"])
-    open_notebook(page, lab, "trial/next.ipynb")
-    run_all(page)
+    run_cells(page, lab, "next", [LOAD, "cards.next_token(model)"])
     page.wait_for_selector("#sampling-1[data-live]")
     box = page.locator(".cw-lines input:visible")
     box.wait_for()
@@ -324,15 +285,9 @@ def test_any_prompt_in_lab(page, lab: Lab) -> None:
     page.locator("#sampling-1", has_text="the model reads only the last 256").wait_for()
     assert page.locator("#sampling-1 .cw-error").is_hidden()
     box.fill("")
-    begin = time.monotonic()
     sentence = "It was the best of times, it was the worst of times"
     box.press_sequentially(sentence)
-    typed_s = time.monotonic() - begin
     summary.filter(has_text=f"After “{sentence}”").wait_for()
-    print(
-        f"\n{len(sentence)} keys in {typed_s:.2f} s, the last shown {time.monotonic() - begin - typed_s:.2f} s later",
-        end="",
-    )
     act = (
         "const e = document.querySelector('.cw-lines input'); e.value = 'The captain ' + 'abcdefgh'[i % 8];"
         "e.dispatchEvent(new Event('input', {bubbles: true}))"

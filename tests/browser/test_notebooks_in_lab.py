@@ -76,13 +76,16 @@ def run_all(page) -> list[dict]:
         if not waiting and page.evaluate(STATUS) == "idle":
             return cells
         if time.monotonic() > deadline:
-            left = (
-                f"{len(waiting)} cells did not run, the first: {waiting[0]['source'][:200]}"
-                if waiting
-                else "still busy"
-            )
-            raise AssertionError(f"not at its end after {RUN_SECONDS} s: {left}")
+            left = [cell["source"][:200] for cell in waiting[:1]] or "still busy"
+            raise AssertionError(f"not at its end after {RUN_SECONDS} s, {len(waiting)} cells did not run: {left}")
         page.wait_for_timeout(200)
+
+
+def run_cells(page, lab: Lab, name: str, sources: list[str], raising: int | None = None) -> list[dict]:
+    """Writes a notebook of these cells, opens it and runs it to its end; returns its cells."""
+    write_notebook(lab.folder / "trial" / f"{name}.ipynb", sources, raising)
+    open_notebook(page, lab, f"trial/{name}.ipynb")
+    return run_all(page)
 
 
 def ran(cell: dict) -> bool:
@@ -150,19 +153,13 @@ def photograph(page, stem: str) -> None:
 def test_run_all_waits_beyond_an_error_that_was_meant(page, lab: Lab) -> None:
     """Guards the guard: a run that stops early, or an error nobody announced, must not pass for a success."""
     sources = ["1 / 0", "import time; time.sleep(3)", "print('the end')"]
-    write_notebook(lab.folder / "trial" / "meant.ipynb", sources, raising=0)
-    open_notebook(page, lab, "trial/meant.ipynb")
-    assert run_all(page)[-1]["outputs"][0]["text"] == "the end\n"
-    write_notebook(lab.folder / "trial" / "not_meant.ipynb", sources)
-    open_notebook(page, lab, "trial/not_meant.ipynb")
+    assert run_cells(page, lab, "meant", sources, raising=0)[-1]["outputs"][0]["text"] == "the end\n"
     with pytest.raises(AssertionError, match="ZeroDivisionError"):
-        run_all(page)
+        run_cells(page, lab, "not_meant", sources)
 
 
 def test_every_kind_of_card_in_lab(page, lab: Lab) -> None:
-    write_notebook(lab.folder / "trial" / "trial.ipynb", TRIAL)
-    open_notebook(page, lab, "trial/trial.ipynb")
-    run_all(page)
+    run_cells(page, lab, "trial", TRIAL)
     assert every_widget_answers(page, "trial") == 5
     assert type_sentences(page, "trial") == 1
     photograph(page, "trial")

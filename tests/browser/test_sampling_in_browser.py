@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-import html
-import json
 import re
 
 import pytest
 import torch
 
 from helpers.classroom import cards
-from tests.browser import latency
 from tests.browser.conftest import SCREENSHOTS
-from tests.browser.looks import SMALLEST_TEXT
-from tests.cards import sanitised
-from tests.classroom.scripts import script
+from tests.browser.looks import SET, SMALLEST_TEXT, agrees, feed, put
+from tests.cards import by_last_token
 
 pytestmark = pytest.mark.browser
-PAGE = '<!doctype html><html lang="en"><meta charset="utf-8"><title>card</title><body style="margin:12px">{}</body>'
 ROOT = "#sampling-1"
-MEDIAN_MS, P95_MS = 20, 40  # what a move may take until it is painted; the test fails at three times that
 WORDS = ["home", "away", "back", "down", "out", "in", "over", "on", "under"]
 LOGITS = [3.2, 2.4, 2.4, 1.1, 0.6, 0.1, -0.5, -1.2, -3.0]
 SLIDERS = ("temperature", "top_k", "top_p", "min_p", "n_draws")
-SET = """(root, values) => { for (const name in values) root.querySelector(`[data-in=${name}]`).value = values[name];
-    root.dispatchEvent(new Event("input", {bubbles: true})); }"""
-INPUTS = "root => Object.fromEntries([...root.querySelectorAll('[data-in]')].map(e => [e.dataset.in, Number(e.value)]))"
-READ = """root => Object.fromEntries([...root.querySelectorAll("[data-key]")].map(e => [e.dataset.key,
-  {text: e.textContent, attributes: Object.fromEntries([...e.attributes].map(a => [a.name, a.value]))}]))"""
 # Every frame of a drag: what the temperature says, and how many bars have a width.
 FRAMES = """root => { window.seen = []; const look = () => { window.seen.push([
     root.querySelector("[data-key=temperature_text]").textContent,
@@ -40,25 +29,12 @@ STICKS_OUT = """root => { const r = root.getBoundingClientRect(); return [...roo
         && getComputedStyle(e).display !== "inline"); }).map(e => e.outerHTML.slice(0, 80)); }"""
 
 
-def agrees(page, root: str) -> tuple[dict, dict]:
-    """The page shows what its script says about the page's own inputs and numbers; returns both."""
-    values, config = page.eval_on_selector(root, INPUTS), json.loads(page.get_attribute(root, "data-config"))
-    parts = page.eval_on_selector(root, READ)
-    (state,) = script(root.strip("#").rpartition("-")[0]).states([values], config)
-    for key, expected in state.items():
-        part, _, attribute = key.partition("@")
-        found = parts[part]["attributes"].get(attribute) if attribute else parts[part]["text"]
-        assert found == expected, f"{key} at {values}: page {found!r}, script {expected!r}"
-    return values, config
-
-
 def show(page, name: str, **settings: object):
     card = cards.sampling(LOGITS, WORDS, **settings)
     if name == "big":  # 50,257 logits, as spread out as a small model's
         logits = 2 * torch.randn(50257, generator=torch.Generator().manual_seed(5))
         card = cards.sampling(logits, lambda i: f"' word{i}'", prompt="Once upon a time", **settings)
-    page.set_content(PAGE.format(card.markup("sampling-1")))
-    page.wait_for_selector(f"{ROOT}[data-live]")
+    put(page, card)
     return card
 
 
@@ -100,27 +76,13 @@ def test_buttons_change_the_order_draw_again_and_undo(page) -> None:
 
 
 def test_it_takes_other_logits_from_the_kernel(page) -> None:
-    tokens = torch.randn(7, 50257, generator=torch.Generator().manual_seed(5))
-    card = cards.next_token(lambda ids: tokens[ids % 7])
-    page.set_content(PAGE.format(card.card().markup("sampling-1")))
-    page.wait_for_selector(f"{ROOT}[data-live]")
+    put(page, cards.next_token(by_last_token).card())
     page.eval_on_selector(ROOT, SET, {"temperature": 10})
-    other = {
-        **cards.sampling(torch.linspace(-4, 4, 50257), prompt="She said “<b>”").config,
-        "error": "Below: the last.",
-    }
-    feed = f'<div data-feed="sampling-1" data-config="{html.escape(json.dumps(other))}" hidden></div>'
-    page.evaluate("markup => document.body.insertAdjacentHTML('beforeend', markup)", feed)
+    other = cards.sampling(torch.linspace(-4, 4, 50257), prompt="She said “<b>”").config
+    feed(page, "sampling-1", other | {"error": "Below: the last."})
     page.wait_for_function("() => document.querySelector('[data-key=name0]').textContent === 'id 50256'")
     assert agrees(page, ROOT)[0]["temperature"] == 10, "the sliders stay where they were"
     assert page.is_visible(f"{ROOT} .cw-error")
-
-
-@pytest.mark.parametrize("name", ["temperature", "top_p", "n_draws"])
-def test_a_move_is_painted_at_once(page, name: str) -> None:
-    show(page, "big", min_p=0.001)
-    found = latency.of_moves(page, ROOT, f"[data-in={name}]", f"sampling, {name}")
-    assert found.median < 3 * MEDIAN_MS and found.p95 < 3 * P95_MS
 
 
 def test_a_fast_drag_neither_flickers_nor_lags(page) -> None:
@@ -157,16 +119,3 @@ def test_nothing_sticks_out(page, width: int) -> None:
             assert page.eval_on_selector(ROOT, STICKS_OUT) == [], f"{name}, {state}"
             assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.eval_on_selector(ROOT, SMALLEST_TEXT) >= 15
-
-
-def test_without_scripts_and_without_styles_there_is_a_table(browser) -> None:
-    context = browser.new_context(java_script_enabled=False, viewport={"width": 900, "height": 700})
-    page = context.new_page()
-    markup = cards.sampling(LOGITS, WORDS).markup("sampling-1")
-    for name, shown in (("no_script", markup), ("sanitised", sanitised(markup))):
-        page.set_content(PAGE.format(shown))
-        assert (
-            "home" in page.locator("table:visible").text_content() and page.get_by_text("the top-1 token").is_visible()
-        )
-        page.screenshot(path=SCREENSHOTS / f"widget_sampling_{name}.png", full_page=True)
-    context.close()

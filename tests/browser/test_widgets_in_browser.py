@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import html
 import itertools
-import json
 import re
 
 import pytest
 import torch
 
 from helpers.classroom import cards
-from helpers.classroom.cards import Card
 from tests.browser import latency
 from tests.browser.conftest import SCREENSHOTS
-from tests.browser.looks import SMALLEST_TEXT, STICKING_OUT
-from tests.browser.test_sampling_in_browser import PAGE, SET, agrees
-from tests.cards import sanitised
+from tests.browser.looks import PAGE, SET, SMALLEST_TEXT, STICKING_OUT, agrees, feed, put
+from tests.cards import by_last_token, sanitised
 
 pytestmark = pytest.mark.browser
 MEDIAN_MS, P95_MS = 20, 40  # what a move may take until it is painted; the test fails at three times that
@@ -30,12 +26,13 @@ TO_END = """(root, end) => { if (end) root.querySelectorAll("input[type=range]")
     root.dispatchEvent(new Event("input", {bubbles: true})); }"""
 
 
-def stepper() -> Card:
-    scores = torch.randn(7, 50257, generator=torch.Generator().manual_seed(0))
-    return cards.loss_stepper(lambda ids: scores[ids % 7]).card()
+def big_sampling() -> cards.Card:
+    """50,257 logits, as spread out as a small model's."""
+    logits = 2 * torch.randn(50257, generator=torch.Generator().manual_seed(5))
+    return cards.sampling(logits, lambda i: f"' word{i}'", prompt="Once upon a time", min_p=0.001)
 
 
-def card(kind: str) -> Card:
+def card(kind: str) -> cards.Card:
     makers = {
         "cost": cards.cost,
         "die": cards.perplexity_die,
@@ -44,19 +41,16 @@ def card(kind: str) -> Card:
         "calculator": lambda: cards.cost_calculator(
             2.5e9, 12_525, 8.5, watts=400, money_available=200, speeds={"this machine": 1234.5}
         ),
-        "stepper": stepper,
+        "stepper": lambda: cards.loss_stepper(by_last_token).card(),
+        "tree": lambda: cards.sampling_tree(by_last_token).card(),
+        "sampling": big_sampling,
     }
     return makers[kind]()
 
 
-def show(page, *cards: Card, width: int | None = None) -> None:
-    """The cards in the page, each alive; `width`: in a column of so many px."""
-    markup = "".join(c.markup(f"{c.kind}-{i}") for i, c in enumerate(cards, 1))
-    page.set_content(
-        PAGE.format(BOOTSTRAP + (f'<div class="column" style="width:{width}px">{markup}</div>' if width else markup))
-    )
-    for i, c in enumerate(cards, 1):
-        page.wait_for_selector(f"#{c.kind}-{i}[data-live]")
+def show(page, *shown: cards.Card, width: int | None = None) -> None:
+    """The cards in the page; `width`: in a column of so many px."""
+    put(page, *shown, before=BOOTSTRAP + f'<div class="column" style="width:{width}px">' * bool(width))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -114,8 +108,7 @@ def test_the_stepper_goes_on_with_the_arrows_and_takes_new_numbers(page) -> None
         assert page.eval_on_selector("#stepper-1", STICKING_OUT) == [], f"step {step}"
     fed = shown.config | {"error": "The first sentence needs 2 to 9 tokens, got nothing <b>"}
     fed["sentences"] = shown.config["sentences"][::-1]
-    feed = f'<div data-feed="stepper-1" data-config="{html.escape(json.dumps(fed))}" hidden></div>'
-    page.evaluate("markup => document.body.insertAdjacentHTML('beforeend', markup)", feed)
+    feed(page, "stepper-1", fed)
     page.wait_for_selector("#stepper-1 .cw-error:visible")
     agrees(page, "#stepper-1")
     assert page.text_content("#stepper-1 [data-key=s0]") == "“I really like chocolate”"
@@ -128,10 +121,8 @@ def test_of_two_cards_of_one_name_each_hears_its_own_cell(page) -> None:
     page.set_content(PAGE.format("".join(f'<div><div class="cell">{markup}</div></div>' for _ in range(2))))
     page.wait_for_function("() => document.querySelectorAll('#stepper-1[data-live]').length == 2")
     first, second = shown.config["sentences"]
-    add = "([i, markup]) => document.querySelectorAll('.cell')[i].insertAdjacentHTML('beforeend', markup)"
     for i, fed in ((1, [second, first]), (0, [second, second])):
-        config = html.escape(json.dumps(shown.config | {"sentences": fed}))
-        page.evaluate(add, [i, f'<div data-feed="stepper-1" data-config="{config}" hidden></div>'])
+        feed(page, "stepper-1", shown.config | {"sentences": fed}, ".cell", i)
         page.locator("[data-key=s0]").nth(i).filter(has_text=fed[0]["text"]).wait_for()
         shows = [page.locator(f"[data-key={key}]").nth(0).text_content() for key in ("s0", "s1")]
         assert shows == [f"“{s['text']}”" for s in ([first, second] if i else [second, second])]
@@ -174,7 +165,7 @@ def test_red_is_said_in_words_and_signs_too(page, kind: str, small: dict) -> Non
     assert page.text_content(f"{root} [data-key=verdict]") == "It fits"
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", (*KINDS, "tree", "sampling"))
 def test_without_scripts_sentence_and_table_stand(browser, kind: str) -> None:
     """Where scripts are off, and where a sanitiser takes styles and attributes too."""
     context = browser.new_context(java_script_enabled=False, viewport={"width": 390, "height": 800})
@@ -183,7 +174,8 @@ def test_without_scripts_sentence_and_table_stand(browser, kind: str) -> None:
         page.set_content(PAGE.format(BOOTSTRAP + markup))
         assert page.get_by_text(shown.sentence).is_visible() and page.get_by_text(shown.still).is_visible()
         assert page.locator("table:visible tr").count() == len(shown.table) >= 3
-        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        width = 460 if kind == "tree" else 390  # the tree's table has five columns
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
     context.close()
 
 
@@ -218,7 +210,8 @@ def test_a_move_keeps_the_card_s_height(page) -> None:
 @pytest.mark.parametrize(
     ("kind", "name"),
     [("cost", "tokens"), ("die", "w1"), ("predictors", "loss"), ("memory", "batch"), ("memory", "kept"),
-     ("calculator", "tokens"), ("calculator", "rate"), ("stepper", "step")],
+     ("calculator", "tokens"), ("calculator", "rate"), ("stepper", "step"),
+     ("sampling", "temperature"), ("sampling", "top_p"), ("sampling", "n_draws")],
 )  # fmt: skip
 def test_a_move_is_painted_at_once(page, kind: str, name: str) -> None:
     show(page, card(kind))

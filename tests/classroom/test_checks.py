@@ -16,21 +16,16 @@ from helpers.classroom import CHECKS, NOT_ATTEMPTED, RIGHT, WRONG, Mistake, chec
         (10.5, 10.8249, "within 5%"),
         (21.6498, 10.8249, "2 times too high"),
         (1, 10.0, "10 times too low"),
-        (-1, 10.0, "off by 11"),
         (0, 0.5, "off by 0.5"),
-        (3, torch.tensor(3.0), "within"),
         (3, np.float32(3.0), "within"),
         ("Vera", "vera ", "right"),
         ("Tito", "Vera", "not this time"),
         (True, True, "measured: yes nats · you said yes: right"),
         (True, False, "measured: no"),
-        (True, np.bool_(True), "you said yes: right"),
         (-5, -10.82, "off by 5.82"),
         (2, 3, "1 too low"),
         (9, torch.tensor(3), "6 too high"),
-        (2, 3.0, "1.5 times too low"),
         (50_000, 100_514, "times too low"),
-        (2.5, 3, "1.2 times too low"),
     ],
 )
 def test_reveal(capsys, guess, measured, says):
@@ -40,11 +35,18 @@ def test_reveal(capsys, guess, measured, says):
 
 
 @pytest.mark.parametrize(
-    ("guess", "measured"), [("ten", 10.0), (True, 10.0), (10, "ten"), ("yes", True), (1, True), ([1], 1.0)]
+    ("guess", "measured", "says"),
+    [
+        *((guess, 10.0, "my_guess should be") for guess in ("ten", True, [1])),
+        *((guess, True, "my_guess should be") for guess in ("yes", 1)),
+        (10, "ten", "my_guess should be"),
+        ((4, 5), 4.5, r"the pair \(4, 5\): .* decimal point is a point, my_guess = 4\.5"),  # what 4,5 is in Python
+        ("ten", 1.0, r"should be a number \(nats\) or None, got 'ten'"),
+    ],
 )
-def test_reveal_refuses_another_kind(guess, measured):
-    with pytest.raises(ValueError, match="my_guess should be"):
-        reveal(guess, measured)
+def test_reveal_refuses_another_kind(guess, measured, says):
+    with pytest.raises(ValueError, match=says):
+        reveal(guess, measured, "nats")
 
 
 def test_reveal_takes_only_the_words_that_are_offered(capsys):
@@ -56,23 +58,10 @@ def test_reveal_takes_only_the_words_that_are_offered(capsys):
     assert capsys.readouterr().out.count("measured: rises") == 2
 
 
-def test_a_comma_is_told_of_the_decimal_point():
-    with pytest.raises(ValueError, match=r"the pair \(4, 5\): .* decimal point is a point, my_guess = 4\.5"):
-        reveal((4, 5), 4.5)  # what 4,5 is in Python
-
-
-def test_a_refused_guess_is_told_the_unit():
-    with pytest.raises(ValueError, match=r"should be a number \(nats\) or None, got 'ten'"):
-        reveal("ten", 1.0, "nats")
-
-
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [(50257, "50,257"), (10.0, "10"), (12345.6, "12,346"), (2e-05, "2e-05"), (0, "0"), ("a word", "a word")],
-)
-def test_numbers_are_readable(capsys, value, shown):
-    reveal(None, value)
-    assert capsys.readouterr().out == f"measured: {shown}\n"
+def test_numbers_are_readable(capsys):
+    for value, shown in ((50257, "50,257"), (10.0, "10"), (12345.6, "12,346"), (2e-05, "2e-05"), ("a word", "a word")):
+        reveal(None, value)
+        assert capsys.readouterr().out == f"measured: {shown}\n"
 
 
 @pytest.fixture
@@ -93,10 +82,6 @@ def stub(x):
     raise NotImplementedError
 
 
-def not_for_integers(x):  # as torch says it of a softmax
-    raise NotImplementedError("not implemented for 'Long'")
-
-
 @pytest.mark.parametrize(
     ("answer", "says"),
     [
@@ -105,7 +90,7 @@ def not_for_integers(x):  # as torch says it of a softmax
         (lambda x: x * x, f"{WRONG}. double(3) should be 6, got 9"),
         (lambda x: 1 / x, f"{WRONG}. Your function raised ZeroDivisionError"),
         (lambda: 0, f"{WRONG}. Your function raised TypeError"),
-        (not_for_integers, f"{WRONG}. Your function raised NotImplementedError: not implemented for 'Long'"),
+        (lambda x: torch.tensor([x]).softmax(0), f"{WRONG}. Your function raised NotImplementedError: "),  # integers
     ],
 )
 def test_check(double, capsys, answer, says):

@@ -7,7 +7,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from helpers.classroom import RIGHT, verdict
+from helpers.classroom import verdict
 from tests import exercises
 
 
@@ -36,11 +36,6 @@ def naive(path, blocks):
             file.write(block)
 
 
-def collected(path, blocks):
-    whole = b"".join(blocks)
-    write_beside(path, [whole])
-
-
 def removes_first(path, blocks):
     path.unlink(missing_ok=True)
     write_beside(path, blocks)
@@ -48,11 +43,6 @@ def removes_first(path, blocks):
 
 def copies(path, blocks):
     write_beside(path, blocks, rename=lambda a, b: (Path(b).write_bytes(Path(a).read_bytes()), Path(a).unlink()))
-
-
-def leaves_it(path, blocks):
-    write_beside(path, blocks)
-    (path.parent / "unfinished").touch()
 
 
 def through_another_folder(path, blocks):
@@ -69,15 +59,6 @@ def sums_of(folder, read=lambda path: path.read_bytes(), missing=True):
     return found
 
 
-def only_sizes(folder):
-    sizes = {"model.bin": 200_000, "optimizer.bin": 200_000, "rest.json": 13}
-    return [n for n, size in sizes.items() if not (folder / n).exists() or (folder / n).stat().st_size != size]
-
-
-def only_those_there(folder):
-    return [name for name in sums_of(folder) if (folder / name).exists()]
-
-
 def choose(candidates, *, key=lambda c: (c[1], c[0] == "out"), refuse=True):
     good = [c for c in candidates if c[2] is None]
     if not good and candidates and refuse:
@@ -90,19 +71,6 @@ def refuses_silently(candidates):
         return choose(candidates)
     except ValueError:
         raise ValueError("no good checkpoint") from None
-
-
-def quotes_the_first(candidates):
-    try:
-        return choose(candidates)
-    except ValueError as error:
-        raise ValueError(str(error).split(";")[0]) from None
-
-
-def not_one_refused(candidates):
-    if any(reason for _, _, reason in candidates):
-        raise ValueError(str(candidates))
-    return choose(candidates)
 
 
 NUMBERS_HELD = {"AdamW": 3, "SGD with momentum": 2, "SGD": 1}
@@ -118,45 +86,33 @@ MISTAKES = [
     ("c1-bytes", lambda n, optimizer: 4 * n, "remember"),
     ("c1-bytes", lambda n, optimizer: 12 * n, "SGD"),
     ("c1-bytes", lambda n, optimizer: 2 * n * NUMBERS_HELD[optimizer], "AdamW"),
-    ("c1-bytes", lambda n, optimizer: 8 * n if optimizer == "AdamW" else 4 * n, "AdamW"),
     ("c1-next-batch", lambda n, B, T, per_epoch: (0, n // (B * T)), "same epoch"),
     ("c1-next-batch", lambda n, B, T, per_epoch: divmod(n // B, per_epoch), "64 tokens"),
     ("c1-next-batch", lambda n, B, T, per_epoch: divmod(n // (B * T) + 1, per_epoch), "0 tokens"),
     ("c1-next-batch", lambda n, B, T, per_epoch: n // (B * T), "(epoch, place)"),
-    ("c1-next-batch", lambda n, B, T, per_epoch: list(divmod(n // (B * T), per_epoch))[::-1], "64 tokens"),
     ("c2-atomic-write", naive, "Under which name"),
     ("c2-atomic-write", lambda path, blocks: write_beside(path, blocks, sync=False), "no fsync"),
     ("c2-atomic-write", lambda path, blocks: write_beside(path, blocks, flush=False), "flush"),
     ("c2-atomic-write", lambda path, blocks: write_beside(path, blocks, clean=False), "still there"),
     ("c2-atomic-write", lambda path, blocks: write_beside(path, blocks, swallow=True), "as if nothing"),
-    ("c2-atomic-write", collected, "in memory"),
+    ("c2-atomic-write", lambda path, blocks: write_beside(path, [b"".join(blocks)]), "in memory"),
     ("c2-atomic-write", removes_first, "Under which name"),
     ("c2-atomic-write", copies, "without os.replace"),
-    ("c2-atomic-write", leaves_it, "still there"),
     ("c2-atomic-write", through_another_folder, "the same folder"),
     ("c2-atomic-write", lambda path, blocks: None, "holds None"),
     ("c2-check-sums", lambda folder: [], "one bit flipped"),
     ("c2-check-sums", lambda folder: sums_of(folder, missing=False), "not a crash"),
-    ("c2-check-sums", only_sizes, "one bit flipped"),
     ("c2-check-sums", lambda folder: sums_of(folder, read=lambda path: path.read_bytes()[:65536]), "nothing was"),
-    ("c2-check-sums", only_those_there, "a file deleted"),
     ("c2-check-sums", lambda folder: not sums_of(folder), "expected the names"),
     ("c2-go-on-from", lambda candidates: choose(candidates, refuse=False), "begin anew"),
     ("c2-go-on-from", lambda candidates: choose(candidates, key=lambda c: (c[0] == "out", c[1])), "newest good"),
     ("c2-go-on-from", lambda candidates: choose(candidates, key=lambda c: (c[1], c[0] == "drive")), "nearer"),
-    ("c2-go-on-from", lambda candidates: choose(candidates, key=lambda c: (str(c[1]), c[0])), "expected ("),
     ("c2-go-on-from", lambda candidates: choose([(*c[:2], None) for c in candidates]), "expected ('out', 20)"),
     ("c2-go-on-from", lambda candidates: (choose(candidates) or ("out",))[0], "a pair"),
     ("c2-go-on-from", refuses_silently, "reasons"),
-    ("c2-go-on-from", quotes_the_first, "reasons"),
-    ("c2-go-on-from", not_one_refused, "raised ValueError"),
 ]
 
 test_checks = exercises.test_of(RIGHT_ANSWERS, MISTAKES)
-
-
-def test_a_list_is_as_good_as_a_tuple():
-    assert verdict("c1-next-batch", lambda n, B, T, per_epoch: list(divmod(n // (B * T), per_epoch))) == f"{RIGHT}."
 
 
 def test_what_was_listened_to_is_given_back():

@@ -44,24 +44,9 @@ def diagnosis(right, suspect, n_heads, *, look_at_out=True):
     return "unknown"
 
 
-def plants_the_inverse(right, suspect, n_heads):
-    """Head by head the wrong way round: sorted rows put where the stored ones were."""
-    qkv = right["qkv"]
-    inverse = qkv.view(3, n_heads, -1, qkv.shape[1]).transpose(0, 1).reshape(qkv.shape)
-    if torch.equal(suspect["qkv"], inverse) and torch.equal(suspect["out_proj"], right["out_proj"]):
-        return "by head"
-    found = diagnosis(right, suspect, n_heads)
-    return "unknown" if found == "by head" else found
-
-
 def allclose(right, suspect, tolerance):
     agree = [torch.allclose(a, b, atol=tolerance) for a, b in zip(right, suspect, strict=True)]
     return None if all(agree) else agree.index(False)
-
-
-def says_transposed_else(right, suspect, n_heads):
-    found = diagnosis(right, suspect, n_heads)
-    return "transposed" if found == "unknown" else found
 
 
 def only_the_values_count(right, suspect, n_heads):
@@ -78,10 +63,6 @@ def grown_in_place(table, n_new):
     return result
 
 
-def grown_in_front(table, n_new):
-    return grown(table, n_new).flip(0)
-
-
 RIGHT_ANSWERS = {
     "w1-three-matrices": matrices,
     "w1-account": accounted,
@@ -94,34 +75,24 @@ MISTAKES = [
     ("w1-three-matrices", lambda s: s.chunk(3, 1), "x @ matrix.T"),
     ("w1-three-matrices", lambda s: s.chunk(3), "Which axis"),
     ("w1-three-matrices", lambda s: s.T.reshape(len(s), 3, len(s)).unbind(1), "other queries"),
-    ("w1-three-matrices", lambda s: [matrices(s)[i] for i in (1, 0, 2)], "other queries"),
     ("w1-three-matrices", lambda s: matrices(s)[:2], "expected three matrices"),
-    ("w1-three-matrices", lambda s: s.T, "got 15 of [(5,), (5,)"),
-    ("w1-three-matrices", lambda s: s.sum(), "got 1 of [()]"),
     ("w1-account", lambda e, f: accounted(f, e), "nothing is there"),
     ("w1-account", lambda e, f: (*accounted(e, f)[:2], []), "a matrix is transposed"),
-    ("w1-account", lambda e, f: ([n for n in e if n not in f], *accounted(e, f)[1:]), "Sorted names"),
     ("w1-account", lambda e, f: (*accounted(e, f)[:2], sorted(n for n in e if f.get(n) != e[n])), "no shape"),
     ("w1-account", lambda e, f: accounted(e, f)[0], "expected three lists"),
     ("w2-first-wrong", lambda *a: first_beyond(*a, size=lambda x: x), "largest absolute"),
     ("w2-first-wrong", lambda *a: first_beyond(*a, size=lambda x: x.abs().mean()), "largest absolute"),
     ("w2-first-wrong", lambda *a: first_beyond(*a, ok=lambda gap, t: not gap > t), "NaN"),
-    ("w2-first-wrong", lambda r, s, t: first_beyond(r, s, 0.0), "below the tolerance"),
     ("w2-first-wrong", lambda *a: first_beyond(*a, ok=lambda gap, t: gap < t), "exactly the tolerance"),
     ("w2-first-wrong", allclose, "large numbers, one off"),
     ("w2-first-wrong", lambda *a: first_beyond(*a) or 0, "equal streams"),
     ("w2-first-wrong", lambda *a: first_beyond(*a) or None, "embeddings differ"),
     ("w2-diagnose", lambda *a: diagnosis(*a, look_at_out=False), "all of out_proj"),
     ("w2-diagnose", lambda r, s, h: diagnosis(r, s, 2), "head by head"),
-    ("w2-diagnose", plants_the_inverse, "head by head"),
-    ("w2-diagnose", says_transposed_else, "keys and values"),
     ("w2-diagnose", only_the_values_count, "were swapped"),
     ("w4-grow", lambda t, n: torch.cat([t, t.mean().expand(n, t.shape[1])]), "the mean of the old rows"),
-    ("w4-grow", lambda t, n: torch.cat([t, torch.zeros(n, t.shape[1])]), "the mean of the old rows"),
-    ("w4-grow", lambda t, n: torch.cat([t, t[-1:].repeat(n, 1)]), "the mean of the old rows"),
     ("w4-grow", lambda t, n: grown(t, 1), "expected a tensor"),
     ("w4-grow", grown_in_place, "changed the caller's"),
-    ("w4-grow", grown_in_front, "to the bit"),
 ]
 
 

@@ -26,12 +26,9 @@ RIGHT_ANSWERS = {"s1-tokens-per-word": lambda text: torch.tensor(price(text))}
 
 MISTAKES = [
     ("s1-tokens-per-word", lambda text: n_tokens(text) / len(text.split(" ")), "where the air is a line break"),
-    ("s1-tokens-per-word", lambda text: n_tokens(text) / len(text.split(" ")), "7 words and"),
     ("s1-tokens-per-word", lambda text: 1 / price(text), "which of the two is divided"),
     ("s1-tokens-per-word", lambda text: round(price(text)), "Is something rounded"),
     ("s1-tokens-per-word", lambda text: len(text) / len(text.split()), "characters per word"),
-    ("s1-tokens-per-word", lambda text: price(text) if len(text) != 9 else 9.0, "has 1 word and"),
-    ("s1-tokens-per-word", lambda text: n_tokens(text), "text.split()"),
     ("s1-tokens-per-word", lambda text: n_tokens(text) / len(text.split()), "before anything is divided by zero"),
     ("s1-tokens-per-word", returns_the_error, "got ValueError('no word'). Raise it (do not return it)"),
     ("s1-tokens-per-word", lambda text: price(text) if text.split() else 0.0, "expected a ValueError, got 0.0."),

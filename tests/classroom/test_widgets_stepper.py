@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import html
 import itertools
-import json
 import re
 
 import pytest
@@ -12,22 +10,17 @@ import torch
 
 from helpers.classroom import cards
 from helpers.gpt import gpt2, perplexity, six_steps
-from tests.cards import BreakableModel
+from tests.cards import by_last_token, told
 from tests.classroom.scripts import script
 
-SCORES = torch.randn(7, 50257, generator=torch.Generator().manual_seed(5))
 
-
-def model(token_ids: torch.Tensor) -> torch.Tensor:  # 50,257 scores that depend on the token only
-    return SCORES[token_ids % 7]
+def model(token_ids: torch.Tensor) -> torch.Tensor:
+    """Less sure than the model of the other cards, so that probabilities have as many digits as a young model's."""
+    return by_last_token(token_ids) / 3
 
 
 def states(stepper: object) -> list[dict]:
     return script("stepper").states([{"step": step} for step in range(1, 7)], stepper.card().config)
-
-
-def told(stepper: object) -> dict:
-    return json.loads(html.unescape(re.search(r'data-config="([^"]*)"', stepper.feed.value)[1]))
 
 
 def test_the_script_goes_through_the_six_steps() -> None:
@@ -45,6 +38,8 @@ def test_the_script_goes_through_the_six_steps() -> None:
     assert first["result"] == f"' effort' after 'every': score {logit:.2f}".replace("-", "−")
     assert third["result"] == f"p(' effort' after 'every') = {p:.3e}"
     assert fifth["result"].endswith(f" / 6 = {-steps.loss_nats.item():.4f}".replace("-", "−"))
+    order = steps.logits[0, 0].argsort(descending=True).tolist()
+    assert first["r00f"] == f"{1 + order.index(3626):,}", "ranks count the higher scores"
     loss = steps.loss_nats.item()
     assert last["result"] == (f"loss {loss:.4f} nats · F.cross_entropy {loss:.4f} · perplexity {perplexity(loss):,.0f}")
     assert last["step6@aria-pressed"] == "true" and last["r03@hidden"] == "" and last["r02@hidden"] is None
@@ -52,11 +47,6 @@ def test_the_script_goes_through_the_six_steps() -> None:
         f"“every effort moves you” and “I really like chocolate”: loss {loss:.2f} nats over 6 targets, "
         f"perplexity {perplexity(loss):,.0f}."
     )
-
-
-def test_ranks_count_the_higher_scores() -> None:
-    order = model(torch.tensor([16833]))[0].argsort(descending=True).tolist()
-    assert states(cards.loss_stepper(model))[0]["r00f"] == f"{1 + order.index(3626):,}"
 
 
 def test_sentences_of_different_length_count_every_target_once() -> None:
@@ -84,27 +74,8 @@ def test_a_bad_sentence_is_refused_and_typed_it_becomes_a_message(first: str, me
     assert told(stepper)["error"] is None and told(stepper)["sentences"][0]["text"] == "another <b>try</b>"
 
 
-def test_whatever_the_model_throws_becomes_a_message() -> None:
-    breakable = BreakableModel(model)
-    stepper = cards.loss_stepper(breakable)
-    breakable.error = RuntimeError("no <memory> left")
-    stepper.lines[1].value = "another try"
-    assert told(stepper)["error"].startswith("The model failed: RuntimeError: no <memory> left. Below: the last two")
-
-
-def test_it_is_told_wherever_it_is_displayed(capsys: pytest.CaptureFixture) -> None:
-    stepper = cards.loss_stepper(model)
-    for _ in range(2):
-        stepper._ipython_display_()  # outside IPython, display prints the plain texts
-    first, second = stepper.card_ids
-    stepper.lines[0].value = "another try"
-    assert re.fullmatch(r"stepper-\d+", first) and f'data-feed="{first} {second}"' in stepper.feed.value
-
-
-def test_a_model_is_left_in_the_mode_it_was_in_and_a_small_one_is_refused() -> None:
+def test_a_model_is_left_in_the_mode_it_was_in() -> None:
     layer = torch.nn.Sequential(torch.nn.Embedding(50257, 3), torch.nn.Dropout(0.9), torch.nn.Linear(3, 50257))
     layer.train()
     one, two = (cards.loss_stepper(layer, "a b", "c d").config for _ in range(2))
     assert layer.training and one == two, "dropout was off"
-    with pytest.raises(ValueError, match=r"50,257 tokens, got scores of shape \(2, 3, 11\)"):
-        cards.loss_stepper(lambda ids: torch.zeros(*ids.shape, 11))

@@ -51,9 +51,9 @@ class Stream:
 
     def shuffle(self, seed: int | None = None, buffer_size: int = 1000) -> Stream:
         def rows() -> Iterator[dict]:
-            chosen, source = random.Random(seed), iter(self)
+            source = iter(self)
             buffer = list(itertools.islice(source, buffer_size))
-            chosen.shuffle(buffer)
+            random.Random(seed).shuffle(buffer)
             return itertools.chain(buffer, source)
 
         return Stream(rows)

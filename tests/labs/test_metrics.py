@@ -20,11 +20,9 @@ def test_calibration_by_hand():
     torch.testing.assert_close(result.accuracy, torch.tensor([1.0, 2 / 3], dtype=torch.float64))
     assert result.n_tokens.tolist() == [1, 3]
     assert result.error == pytest.approx((0.55 * 1 + (0.94 - 2 / 3) * 3) / 4)
-
-
-def test_bins_are_ranges_that_begin_at_their_lower_end():
-    probs = torch.tensor([[0.41, 0.30, 0.29], [0.47, 0.33, 0.20], [0.53, 0.27, 0.20]])
+    probs = torch.tensor([[0.41, 0.30, 0.29], [0.47, 0.33, 0.20], [0.53, 0.27, 0.20]])  # bins begin at their lower end
     assert metrics.calibration(probs, torch.tensor([0, 0, 0]), n_bins=10).n_tokens.tolist() == [2, 1]
+    assert metrics.accuracy(torch.tensor([[[0.0, 1.0], [3.0, 2.0]]]), torch.tensor([[1, 1]])) == 0.5
 
 
 def test_an_honest_predictor_is_calibrated():
@@ -35,27 +33,20 @@ def test_an_honest_predictor_is_calibrated():
     assert metrics.calibration(probs**4 / (probs**4).sum(-1, keepdim=True), targets).error > 0.1
 
 
-def test_accuracy():
-    logits = torch.tensor([[[0.0, 1.0], [3.0, 2.0]]])
-    assert metrics.accuracy(logits, torch.tensor([[1, 1]])) == 0.5
-
-
 def test_refuses():
-    with pytest.raises(ValueError, match="probs"):
-        metrics.calibration(torch.ones(2, 3), torch.tensor([0]))
-    with pytest.raises(ValueError, match="probs"):
-        metrics.calibration(torch.ones(0, 3), torch.tensor([], dtype=torch.int64))
-    with pytest.raises(ValueError, match="softmax first"):
-        metrics.calibration(torch.tensor([[2.0, -1.0, 0.0]]), torch.tensor([0]))
-    for wrong in (-1, 3):
-        with pytest.raises(ValueError, match=r"\[0, 3\)"):
-            metrics.calibration(torch.full((1, 3), 1 / 3), torch.tensor([wrong]))
-    with pytest.raises(ValueError, match="targets"):
-        metrics.accuracy(torch.ones(2, 3), torch.tensor([0]))
-    with pytest.raises(ValueError, match="n_bins"):
-        metrics.calibration(torch.ones(1, 3), torch.tensor([0]), n_bins=0)
-    with pytest.raises(ValueError, match="targets"):
-        metrics.accuracy(torch.ones(0, 3), torch.tensor([]))
+    third, empty = torch.full((1, 3), 1 / 3), torch.tensor([], dtype=torch.int64)
+    for call, says in (
+        (lambda: metrics.calibration(torch.ones(2, 3), torch.tensor([0])), "probs"),
+        (lambda: metrics.calibration(torch.ones(0, 3), empty), "probs"),
+        (lambda: metrics.calibration(torch.tensor([[2.0, -1.0, 0.0]]), torch.tensor([0])), "softmax first"),
+        (lambda: metrics.calibration(third, torch.tensor([-1])), r"\[0, 3\)"),
+        (lambda: metrics.calibration(third, torch.tensor([3])), r"\[0, 3\)"),
+        (lambda: metrics.calibration(third, torch.tensor([0]), n_bins=0), "n_bins"),
+        (lambda: metrics.accuracy(torch.ones(2, 3), torch.tensor([0])), "targets"),
+        (lambda: metrics.accuracy(torch.ones(0, 3), empty), "targets"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            call()
 
 
 def width(values: torch.Tensor, block: int, **changes) -> float:
@@ -110,12 +101,8 @@ def test_bootstrap_edges():
 
 def test_overlap_by_hand():
     assert metrics.longest_overlap([9, 1, 2, 3, 8], [1, 2, 4, 1, 2, 3]) == (3, 1, 3)
-    assert (
-        metrics.longest_overlap([1, 2], [3, 4])
-        == metrics.longest_overlap([], [3])
-        == metrics.longest_overlap([3], [])
-        == (0, 0, 0)
-    )
+    for text, source in (([1, 2], [3, 4]), ([], [3]), ([3], [])):
+        assert metrics.longest_overlap(text, source) == (0, 0, 0)
     assert metrics.longest_overlap([5, 6, 0, 7, 8], [7, 8, 1, 5, 6, 2, 5, 6]) == (2, 0, 3)  # the first of equals
 
 

@@ -15,34 +15,24 @@ from helpers.labs import texts
 KINDS = {"carta", "cronica", "dialogo", "enciclopedia", "instrucoes", "noticia", "receita", "verso"}
 
 
-def test_story_has_the_planned_length():
-    assert 5_000 <= len(tokenizer.gpt2().encode(texts.story())) <= 5_500
-
-
-def test_story_is_plain_paragraphs():
-    story = texts.story()
-    paragraphs = story.strip().split("\n\n")
-    assert paragraphs[0] == "Bring the House"
-    assert len(paragraphs) > 100
-    assert all("\n" not in p and p == p.strip() for p in paragraphs)
-    assert story.isascii() and story.endswith(".\n")
-
-
-def test_names_and_the_refrain_come_back():
+def test_the_story_is_as_long_as_planned_and_the_same_in_portuguese():
+    stories = {language: texts.story(language) for language in ("english", "portuguese")}
+    assert 5_000 <= len(tokenizer.gpt2().encode(stories["english"])) <= 5_500 and stories["english"].isascii()
+    assert texts.story() == stories["english"]
+    for story, title, refrain in zip(
+        stories.values(),
+        ("Bring the House", "Traga a casa"),
+        ("tell whoever did not", "conte a quem não ouviu"),
+        strict=True,
+    ):
+        paragraphs = story.strip().split("\n\n")
+        assert paragraphs[0] == title and len(paragraphs) > 100 and story.count(refrain) >= 5
+        assert all("\n" not in p and p == p.strip() for p in paragraphs)
+        assert story == unicodedata.normalize("NFC", story) and story.endswith("\n") and not story.endswith("\n\n")
+    assert len({story.count("\n\n") for story in stories.values()}) == 1
     for name in ("Zeca", "Vera", "Bento", "Tito"):
-        assert texts.story().count(name) >= 15, name
-    assert texts.story().count("tell whoever did not") >= 5
-
-
-def test_the_story_in_portuguese_is_the_same_story():
-    english, portuguese = texts.story().strip().split("\n\n"), texts.story("portuguese").strip().split("\n\n")
-    assert portuguese[0] == "Traga a casa" and len(portuguese) == len(english)
-    assert all("\n" not in p and p == p.strip() for p in portuguese)
-    whole = texts.story("portuguese")
-    for name in ("Zeca", "Vera", "Bento", "Tito"):
-        assert abs(whole.count(name) - texts.story().count(name)) <= 0.3 * texts.story().count(name), name
-    assert whole.count("conte a quem não ouviu") >= 5
-    assert whole == unicodedata.normalize("NFC", whole) and whole.endswith("\n") and not whole.endswith("\n\n")
+        there, here = (story.count(name) for story in stories.values())
+        assert there >= 15 and abs(here - there) <= 0.3 * there, name
     with pytest.raises(ValueError, match="english, portuguese, got 'latin'"):
         texts.story("latin")
 

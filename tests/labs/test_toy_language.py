@@ -21,32 +21,14 @@ both_lexicons = pytest.mark.parametrize("lexicon", [ENGLISH, PORTUGUESE])
 
 def echo() -> texts.ToyLanguage:
     """heads or tails, "then" the same again: a fair choice and a memory of it."""
-    return texts.ToyLanguage.from_rules(
-        {
-            "start": [("heads", 1, "h"), ("tails", 1, "t")],
-            "h": [("then", 1, "h2")],
-            "t": [("then", 1, "t2")],
-            "h2": [("heads", 1, "stop")],
-            "t2": [("tails", 1, "stop")],
-            "stop": [(END_OF_TEXT, 1, "start")],
-        }
-    )
-
-
-def branching() -> texts.ToyLanguage:
-    """Loops, a break, a mark, and states that meet again."""
-    return texts.ToyLanguage.from_rules(
-        {
-            "start": [("We", 3, "verb"), ("You", 1, "verb"), ("Listen", 2, "stop")],
-            "verb": [("sing", 1, "verb"), ("and", 1, "verb"), ("dance", 6, "stop")],
-            "stop": [(".", 3, "after"), ("!", 1, "after")],
-            "after": [("\n\n", 1, "start"), (END_OF_TEXT, 9, "start")],
-        }
-    )
+    rules = {"start": [("heads", 1, "h"), ("tails", 1, "t")], "stop": [(END_OF_TEXT, 1, "start")]}
+    for side, word in (("h", "heads"), ("t", "tails")):
+        rules |= {side: [("then", 1, f"{side}2")], f"{side}2": [(word, 1, "stop")]}
+    return texts.ToyLanguage.from_rules(rules)
 
 
 def finite() -> texts.ToyLanguage:
-    """A branching language without its loops, so that all its texts can be listed."""
+    """Choices, and states that meet again, without a loop: all its texts can be listed."""
     return texts.ToyLanguage.from_rules(
         {
             "start": [("We", 3, "verb"), ("Well", 1, "comma")],
@@ -59,24 +41,23 @@ def finite() -> texts.ToyLanguage:
     )
 
 
-def all_documents(language: texts.ToyLanguage, smallest: float) -> dict[tuple[int, ...], float]:
-    """Every document of at least this probability, by trying every token after every prefix."""
+def all_documents(language: texts.ToyLanguage) -> dict[tuple[int, ...], float]:
+    """Every document and its probability, by trying every token after every prefix."""
     documents, open_prefixes = {}, [((), 0, 1.0)]
     while open_prefixes:
         prefix, state, p = open_prefixes.pop()
         for token, q in enumerate(language.probs[state]):
-            if p * q > smallest:
-                if token == language.end_id:
-                    documents[(*prefix, token)] = p * q
-                else:
-                    open_prefixes.append(((*prefix, token), language.next_states[state, token], p * q))
+            if q and token == language.end_id:
+                documents[(*prefix, token)] = p * q
+            elif q:
+                open_prefixes.append(((*prefix, token), language.next_states[state, token], p * q))
     return documents
 
 
 # exact numbers
 
 
-def test_echo_by_hand():
+def test_echo_and_laughter_by_hand():
     """Four tokens and one fair choice among them; each token has a share of 1/4, each neighbour is one of two."""
     language = echo()
     assert language.vocabulary == (END_OF_TEXT, "heads", "tails", "then")
@@ -84,28 +65,21 @@ def test_echo_by_hand():
     assert language.bigram_entropy() == pytest.approx(math.log(2))
     assert language.unigram_entropy() == pytest.approx(math.log(4))
     np.testing.assert_allclose(language.log_probs([2, 3, 2, 0, 1]), [-math.log(2), 0, 0, 0, -math.log(2)])
+    coin = texts.ToyLanguage.from_rules({"go": [("ha", 5, "go"), (END_OF_TEXT, 5, "go")]})  # another "ha" or the end
+    assert -coin.log_probs([1, 1, 0]).sum() == pytest.approx(3 * math.log(2))
+    for line in (coin.entropy_rate, coin.bigram_entropy, coin.unigram_entropy):
+        assert line() == pytest.approx(math.log(2)), "one bit per token"
 
 
-def test_laughter_by_hand():
-    """After every token a fair coin: another "ha" or the end. One bit per token."""
-    language = texts.ToyLanguage.from_rules({"go": [("ha", 5, "go"), (END_OF_TEXT, 5, "go")]})
-    assert -language.log_probs([1, 1, 0]).sum() == pytest.approx(3 * math.log(2))
-    for line in (language.entropy_rate, language.bigram_entropy, language.unigram_entropy):
-        assert line() == pytest.approx(math.log(2))
-
-
-@pytest.mark.parametrize(
-    ("language", "smallest", "most_missing", "tolerance"),
-    [(finite(), 0, 1e-12, 1e-12), (branching(), 1e-6, 0.005, 0.03)],
-)
-def test_enumeration_of_all_documents_agrees(language, smallest, most_missing, tolerance):
-    documents = all_documents(language, smallest)
-    assert abs(1 - sum(documents.values())) < most_missing  # with loops no list is complete
-    for ids, p in itertools.islice(documents.items(), 200):
+def test_enumeration_of_all_documents_agrees():
+    language = finite()
+    documents = all_documents(language)
+    assert sum(documents.values()) == pytest.approx(1)
+    for ids, p in documents.items():
         assert math.exp(language.log_probs(ids).sum()) == pytest.approx(p)
     tokens = sum(p * len(ids) for ids, p in documents.items())
     nats = -sum(p * math.log(p) for p in documents.values())
-    assert language.entropy_rate() == pytest.approx(nats / tokens, rel=tolerance)
+    assert language.entropy_rate() == pytest.approx(nats / tokens, rel=1e-12)
 
 
 @given(st.integers(1, 7), st.integers(0, 9999))
@@ -141,6 +115,7 @@ def test_monte_carlo_agrees_with_the_exact_rate(lexicon):
     language = texts.toy_language(lexicon)
     n = 2000
     ids = language.ids(400_000, seed=3)
+    assert set(ids.tolist()) == set(range(language.vocab_size)), "every word occurs"
     ends = np.flatnonzero(ids == language.end_id)[:n]
     assert len(ends) == n
     starts = np.r_[0, ends[:-1] + 1]
@@ -294,22 +269,17 @@ def test_thousand_sentences_agree(lexicon):
     assert sum("who" in s.split() or "que" in s.split() for s in sentences) > 150
 
 
-@pytest.mark.parametrize(
-    ("lexicon", "sentence"),
-    [
+def test_the_reader_objects_to_a_wrong_sentence():
+    for lexicon, sentence in (
         (ENGLISH, "The old fisherman who sees the boats sing"),
-        (ENGLISH, "The gulls who the captain follow sing"),
         (ENGLISH, "Two captain sleep"),
         (ENGLISH, "Today, the foxes sing and sleeps"),
-        (PORTUGUESE, "O gaivota canta"),
         (PORTUGUESE, "As gaivotas velhos cantam"),
         (PORTUGUESE, "A gaivota que vê os barcos cantam"),
         (PORTUGUESE, "A gaivota canta na porto"),
-    ],
-)
-def test_the_reader_objects_to_a_wrong_sentence(lexicon, sentence):
-    with pytest.raises(AssertionError):
-        read(lexicon, sentence)
+    ):
+        with pytest.raises(AssertionError):
+            read(lexicon, sentence)
 
 
 @both_lexicons
@@ -336,12 +306,6 @@ def test_round_trip_and_shape_of_documents(lexicon):
     assert language.encode(language.decode(stream)) == stream.tolist()
     lengths = sorted(len(text.split()) for text in drawn)
     assert lengths[15] < 20 and lengths[-15] > 250
-
-
-@both_lexicons
-def test_every_word_occurs(lexicon):
-    language = texts.toy_language(lexicon)
-    assert set(language.ids(300_000, seed=1).tolist()) == set(range(language.vocab_size))
 
 
 def test_document_documents_and_ids_cut_one_stream():
@@ -376,76 +340,42 @@ def test_same_seed_same_text_everywhere(lexicon, begins, sha256):
     assert hashlib.sha256(text.encode()).hexdigest() == sha256
 
 
-def test_same_language_at_every_call_and_nobody_can_change_it():
-    assert texts.toy_language() is texts.toy_language(ENGLISH)
-    with pytest.raises(ValueError, match="read-only"):
-        texts.toy_language().probs[0] = 0
-
-
 # refusals
 
 
-def test_refuses_unknown_lexicon_and_nothing_asked_for():
-    with pytest.raises(ValueError, match=r"'french'.*english, portuguese"):
-        texts.toy_language("french")
-    language = echo()
-    for call in (language.documents, language.ids):
-        for n in (0, -3):
-            with pytest.raises(ValueError, match=f"at least 1 of .*, got {n}"):
-                call(n, seed=1)
-
-
-@pytest.mark.parametrize("name", ["decode", "log_probs"])
-@pytest.mark.parametrize(
-    ("ids", "says"),
-    [
-        ([1, 4], r"\[0, 4\), got 1 to 4"),
-        ([-1], r"\[0, 4\), got -1 to -1"),
-        ([0.5], "integer type, got float64"),
-        ([[1, 3]], r"shape \(1, 2\)"),
-    ],
-)
-def test_refuses_ids(name, ids, says):
-    with pytest.raises(ValueError, match=says):
-        getattr(echo(), name)(ids)
-
-
-def test_names_the_first_impossible_word():
-    language = echo()
-    says = "cannot produce 'tails' at position 2, after 'heads then'"
-    with pytest.raises(ValueError, match=says):
-        language.log_probs(language.encode("heads then tails"))
-    with pytest.raises(ValueError, match=r"'<.endoftext.>' at position 1, after 'heads'"):
-        language.log_probs([1, 0])
-
-
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
+def test_refuses_what_it_would_not_write():
+    for text, says in (
         ("heads then cats", "'cats' at position 2"),
         ("Heads", "'Heads' at position 0"),
         ("heads  then heads", "character 6"),
         ("heads then heads ", "character 16"),
         (" heads", "character 0"),
         ("heads\nthen", "character 5"),
-        ("heads <", "character 5"),
-    ],
-)
-def test_refuses_text_that_it_would_not_write(text, says):
-    with pytest.raises(ValueError, match=says):
-        echo().encode(text)
+    ):
+        with pytest.raises(ValueError, match=says):
+            echo().encode(text)
+    for ids, says in (([1, 4], "0, 4.*1 to 4"), ([-1], "-1 to -1"), ([0.5], "got float64"), ([[1, 3]], "shape")):
+        for function in (echo().decode, echo().log_probs):
+            with pytest.raises(ValueError, match=says):
+                function(ids)
+    with pytest.raises(ValueError, match="cannot produce 'tails' at position 2, after 'heads then'"):
+        echo().log_probs(echo().encode("heads then tails"))
+    for call, n in itertools.product((echo().documents, echo().ids), (0, -3)):
+        with pytest.raises(ValueError, match=f"at least 1 of .*, got {n}"):
+            call(n, seed=1)
+    with pytest.raises(ValueError, match=r"'french'.*english, portuguese"):
+        texts.toy_language("french")
+    with pytest.raises(ValueError, match="read-only"):
+        texts.toy_language().probs[0] = 0
 
 
 @pytest.mark.parametrize(
     ("rules", "says"),
     [
         ({}, "at least one state"),
-        ({"a": []}, "different words to follow state 'a'"),
         ({"a": [("x", 1, "a"), ("x", 2, "a"), (END_OF_TEXT, 1, "a")]}, "different words to follow state 'a'"),
         ({"a": [("two words", 1, "a"), (END_OF_TEXT, 1, "a")]}, "'two words'"),
-        ({"a": [("", 1, "a"), (END_OF_TEXT, 1, "a")]}, "got ''"),
         ({"a": [("x", 0, "a"), (END_OF_TEXT, 1, "a")]}, "positive weight for 'x' in state 'a', got 0"),
-        ({"a": [("x", math.inf, "a"), (END_OF_TEXT, 1, "a")]}, "got inf"),
         ({"a": [("x", 1, "b"), (END_OF_TEXT, 1, "a")]}, "after 'x' in state 'a', got 'b'"),
         ({"a": [("x", 1, "b")], "b": [(END_OF_TEXT, 1, "b")]}, "first state 'a', got 'b'"),
         ({"a": [("x", 1, "b"), (END_OF_TEXT, 1, "a")], "b": [("y", 1, "b")]}, "no document ends .* state 'b'"),

@@ -23,24 +23,23 @@ Cell `never` again, and cell `good-run` in a sentence.
 """
 CELLS = [
     ("good-predict", "my_guess = None", []),
-    ("good-run", "from helpers.classroom.exercises import reveal\nx = 2\nreveal(my_guess, x, 'ids')", []),
+    ("good-run", "from helpers.classroom import reveal\nx = 2\nreveal(my_guess, x, 'ids')", []),
+    ("reused-predict", "my_guess = None", []),
+    ("reused-run", "z = globals().get('z', 2)\nreveal(my_guess, z, 'ids')", []),
     ("overwritten-predict", "my_guess = 1", []),
     ("helps", "y = 2 * x", []),
     ("overwritten-run", "print(x)\nreveal(my_guess, y, 'ids')", []),
     ("grows", "n = globals().get('n', 0) + 1\nprint(f'n = {n}')", []),
     ("times", "import time\nprint(time.perf_counter())", ["nbval-ignore-output"]),
     ("meant", "1 / 0", ["raises-exception"]),
-    ("later", "if 'gone' in globals():\n    raise OSError('the folder is gone')\nx, gone = 7, True", []),
+    ("later", "if 'gone' in globals():\n    raise OSError('the folder is gone')\nx, z, gone = 7, 7, True", []),
     ("never", "assert 'again' not in globals()\nagain = 1", []),
 ]
 
 
 @pytest.fixture
 def lesson(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    cells = [
-        nbformat.v4.new_code_cell(source, id=name, metadata={"tags": tags} if tags else {})
-        for name, source, tags in CELLS
-    ]
+    cells = [nbformat.v4.new_code_cell(text, id=name, metadata={"tags": tags}) for name, text, tags in CELLS]
     cells.insert(3, nbformat.v4.new_markdown_cell("words", id="prose"))
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     for folder in ("notebooks", "lecture_notes"):
@@ -54,7 +53,8 @@ def lesson(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_what_is_run_again(lesson: Path):
     notebook = nbformat.read(lesson, as_version=4)
-    assert again.pairs(notebook) == ["good-predict", "good-run", "overwritten-predict", "overwritten-run"]
+    names = [f"{name}-{half}" for name in ("good", "reused", "overwritten") for half in ("predict", "run")]
+    assert again.pairs(notebook) == names
     assert again.plan(lesson, {name: 0 for name, _, _ in CELLS}) == ["later", "grows", "times", "meant"]
     (lesson.parents[1] / "lecture_notes" / "42_x.md").write_text("# No plan here\n## Traps\n")
     assert again.plan(lesson, {}) == []
@@ -63,17 +63,8 @@ def test_what_is_run_again(lesson: Path):
 def test_a_rehearsal_finds_what_may_not_be_run_again(lesson: Path, capsys: pytest.CaptureFixture):
     assert again.main([str(lesson)]) == 1
     said = capsys.readouterr().out.splitlines()
-    assert said[0] == "42_x.ipynb plan later: OSError: the folder is gone"
-    assert said[1] == "42_x.ipynb plan grows: first 'n = 1', now 'n = 2'"
-    assert said[2].startswith("42_x.ipynb: 2 found") and len(said) == 3
-
-
-def test_a_name_that_was_reused_is_found(lesson: Path, capsys: pytest.CaptureFixture):
-    notebook = nbformat.read(lesson, as_version=4)
-    run = next(cell for cell in notebook.cells if cell["id"] == "good-run")
-    run.source = run.source.replace("x = 2", "x = globals().get('x', 2)")
-    nbformat.write(notebook, lesson)
-    again.main([str(lesson)])
-    said = capsys.readouterr().out
-    assert "42_x.ipynb pair good-run: first 'measured: 2 ids" in said and "now 'measured: 7 ids" in said
-    assert "pair overwritten-run: first '2', now '7'" in said
+    assert "42_x.ipynb plan later: OSError: the folder is gone" in said
+    assert "42_x.ipynb plan grows: first 'n = 1', now 'n = 2'" in said
+    (reused,) = (line for line in said if "pair reused-run: " in line)
+    assert "first 'measured: 2 ids" in reused and "now 'measured: 7 ids" in reused, "a name that was reused"
+    assert said[-1].startswith("42_x.ipynb: 3 found") and len(said) == 4

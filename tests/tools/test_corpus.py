@@ -81,16 +81,11 @@ def unpacked(tmp_path):
 
 
 def test_r_strings_by_hand(tmp_path):
-    write_database(tmp_path / "Rdata", a=strings("one", "", "£2"), b=strings("three"))
-    assert read_r_strings(tmp_path / "Rdata", "a") == "one\n\n£2"
-    assert read_r_strings(tmp_path / "Rdata", "b") == "three"
-
-
-def test_r_strings_with_names_and_latin1(tmp_path):
     names = struct.pack(">I", 0x402) + struct.pack(">I", 1) + chars("names") + strings("mobydick") + NIL
-    vector = struct.pack(">Ii", 0x210, 1) + chars("caf\xe9", 0x4009, "latin-1") + names
-    write_database(tmp_path / "Rdata", a=vector)
-    assert read_r_strings(tmp_path / "Rdata", "a") == "café"
+    named = struct.pack(">Ii", 0x210, 1) + chars("caf\xe9", 0x4009, "latin-1") + names
+    write_database(tmp_path / "Rdata", a=strings("one", "", "£2"), b=strings("three"), named=named)
+    for name, text in (("a", "one\n\n£2"), ("b", "three"), ("named", "café")):
+        assert read_r_strings(tmp_path / "Rdata", name) == text
 
 
 def test_r_errors(tmp_path):
@@ -113,19 +108,14 @@ def test_r_errors(tmp_path):
     base.with_suffix(".rdb").write_bytes(b"\0" + struct.pack(">i", 7)[1:] + whole[4:])
     with pytest.raises(ValueError, match="size it states"):
         read_r_strings(base, "a")
-    base.with_suffix(".rdx").write_bytes(b"not R")
-    with pytest.raises(ValueError, match="compressed by zlib or gzip"):
-        read_r_strings(base, "a")
-
-
-@pytest.mark.parametrize(
-    ("data", "message"),
-    [(b"A\n" + HEADER[2:], "XDR"), (b"X\n" + struct.pack(">iii", 4, 0, 0), "version 2 or 3, got 4")],
-)
-def test_r_header_errors(tmp_path, data, message):
-    (tmp_path / "Rdata.rdx").write_bytes(zlib.compress(data))
-    with pytest.raises(ValueError, match=message):
-        read_r_strings(tmp_path / "Rdata", "a")
+    for index, message in (
+        (b"not R", "compressed by zlib or gzip"),
+        (zlib.compress(b"A\n" + HEADER[2:]), "XDR"),
+        (zlib.compress(b"X\n" + struct.pack(">iii", 4, 0, 0)), "version 2 or 3, got 4"),
+    ):
+        base.with_suffix(".rdx").write_bytes(index)
+        with pytest.raises(ValueError, match=message):
+            read_r_strings(base, "a")
 
 
 def test_php(tmp_path):
@@ -141,11 +131,9 @@ def test_php(tmp_path):
     [
         ("a line\nwrapped  twice\r\nhere\n\n\n \nnext", ["a line wrapped twice here", "next"]),
         ("“It’s _so_”—he", ['"It\'s so"--he']),
-        ("   Roses are red,\n     Violets blue\n", ["Roses are red,\nViolets blue"]),
         ("     I have the\n     honour to be", ["I have the honour to be"]),
         ("Story.\n\n*** END OF THIS EBOOK ***\n\nLicence", ["Story."]),
         ("Story.\n\nEnd of Project Gutenberg's Story\n\nLicence", ["Story."]),
-        ("Story.\n\nA NOTE ON THE TEXT\n\nModern prose.", ["Story."]),
         ("  [later editions continued as follows\n  When dry,\n  He is gay.]", ["When dry,\nHe is gay."]),
     ],
 )
@@ -169,11 +157,6 @@ def test_chapters_by_hand():
         corpus.chapters("CHAPTER I\n\nCHAPTER II\n\nText.", 2)
 
 
-def test_held_out_by_hand():
-    assert corpus.held_out(31) == [5, 17, 29]
-    assert all(corpus.held_out(book.n_chapters) for book in corpus.BOOKS)
-
-
 def test_repeats():
     long = " ".join(f"word{i}" for i in range(corpus.REPEAT_WORDS))
     corpus.check_no_repeats([f"A\n\n{long}", "A\n\nshort", "B\n\nshort"])
@@ -185,9 +168,8 @@ def test_write_splits_whole_chapters(unpacked, tmp_path):
     out = tmp_path / "out"
     report = corpus.write(BOOKS, FACTS, unpacked, out)
     assert json.loads((out / "corpus.json").read_text()) == report
-    assert (
-        out / "validation" / "breeze.txt"
-    ).read_text() == "CHAPTER 5\n\nThe breeze blew 5 times.\n\nThen it stopped.\n"
+    breeze = (out / "validation" / "breeze.txt").read_text()
+    assert breeze == "CHAPTER 5\n\nThe breeze blew 5 times.\n\nThen it stopped.\n"
     for book, row in zip(BOOKS, report["books"], strict=True):
         parts = {s: (out / s / f"{book.name}.txt").read_text() for s in corpus.SPLITS}
         documents = {s: text.removesuffix("\n").split(corpus.SEPARATOR) for s, text in parts.items()}
@@ -198,17 +180,11 @@ def test_write_splits_whole_chapters(unpacked, tmp_path):
             assert row[split]["sha256"] == hashlib.sha256(text.encode()).hexdigest()
             assert row[split]["documents"] == len(documents[split])
             assert row[split]["gpt2_tokens"] == sum(len(gpt2().encode(d)) for d in documents[split])
-    assert report["books"][1]["held_out_chapters"] == [5, 17]
+    assert report["books"][1]["held_out_chapters"] == [5, 17] and corpus.held_out(31) == [5, 17, 29]
     assert report["totals"]["validation"]["documents"] == 3
-
-
-def test_write_is_deterministic(unpacked, tmp_path):
-    contents = []
-    for name in ("first", "second"):
-        corpus.write(BOOKS, FACTS, unpacked, tmp_path / name)
-        files = sorted(p for p in (tmp_path / name).rglob("*") if p.is_file())
-        contents.append([(p.relative_to(tmp_path / name), p.read_bytes()) for p in files])
-    assert contents[0] == contents[1] and len(contents[0]) == 5
+    corpus.write(BOOKS, FACTS, unpacked, tmp_path / "again")
+    files = [path.relative_to(out) for path in out.rglob("*") if path.is_file()]
+    assert len(files) == 5 and all((out / p).read_bytes() == (tmp_path / "again" / p).read_bytes() for p in files)
 
 
 @pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="no dpkg-deb here")
@@ -216,10 +192,8 @@ def test_unpack(tmp_path, capsys):
     tree = tmp_path / "tree"
     write_php(tree / "php" / "Text.php", "text")
     (tree / "DEBIAN").mkdir()
-    control = (
-        "Package: php-invented\nVersion: 2-1\nArchitecture: all\nMaintainer: N <n@example.org>\nDescription: none\n"
-    )
-    (tree / "DEBIAN" / "control").write_text(control)
+    control = ("Package: php-invented", "Version: 2-1", "Architecture: all", "Maintainer: N <n@example.org>")
+    (tree / "DEBIAN" / "control").write_text("\n".join((*control, "Description: none\n")))
     deb = tmp_path / "php-invented_2-1_all.deb"
     package = corpus.Package("php-invented", "2-1", "MIT", "0" * 64)
     with pytest.raises(ValueError, match="expected one php-invented"):
@@ -248,13 +222,3 @@ def test_programs_that_are_missing(tmp_path, monkeypatch, capsys):
         corpus.download(corpus.PACKAGES, tmp_path)
     assert corpus.main(["--out", str(tmp_path / "out")]) == 1
     assert "apt-get" in capsys.readouterr().err
-
-
-def test_download_only_without_packages(tmp_path, monkeypatch, capsys):
-    asked = []
-    monkeypatch.setattr(corpus, "download", lambda packages, folder: asked.append(folder))
-    monkeypatch.setattr(corpus, "unpack", lambda *arguments: FACTS)
-    monkeypatch.setattr(corpus, "write", lambda *a: {"totals": {"train": {"documents": 2011}}})
-    assert corpus.main(["--out", str(tmp_path), "--packages", str(tmp_path)]) == 0 and not asked
-    assert corpus.main(["--out", str(tmp_path)]) == 0 and len(asked) == 1
-    assert "train: 2,011 documents" in capsys.readouterr().out

@@ -45,7 +45,6 @@ def test_what_an_outcome_is(tmp_path):
     ("counts", "wrong", "status"),
     [
         ({"kills": 3, "from a checkpoint": 2, "from the beginning": 1}, [], 0),
-        ({"kills": 3, "from a checkpoint": 2, "killed again, silent": 1}, [], 0),
         ({"kills": 3, "from a checkpoint": 3}, ["run-00: other log.jsonl"], 1),
         ({"kills": 3, "from a checkpoint": 1, "from the beginning": 1}, [], 1),
     ],
@@ -61,10 +60,8 @@ def test_the_verdict(counts, wrong, status, capsys):
     ("said", "start", "ended", "how"),
     [
         ("going on from step 4 (there)\n", 4, False, "from a checkpoint"),
-        ("going on from step 4 (there)\n", 4, True, "from a checkpoint"),
         ("step 0 · 0 tokens\n", None, True, "from the beginning"),
         ("", 4, False, "killed again, silent"),
-        ("", None, False, "killed again, silent"),
         ("", None, True, "wrong: it ended without a word"),
         ("step 0 · 0 tokens\n", 4, False, "wrong: step 4 was saved"),
         ("warning: step-00000004 is passed over\ngoing on from step 2 (there)", 4, True, "wrong: step 4 was saved"),

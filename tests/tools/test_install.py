@@ -78,13 +78,16 @@ def test_a_second_call_waits_and_says_so(course):
     assert (course / "settings").read_text() == "x"
 
 
-def test_without_a_network_one_line_says_so(course, monkeypatch):
+def test_without_a_network_or_with_a_bad_package_one_line_says_so(course, monkeypatch):
     (course / "requirements.txt").write_text("no-such-package==1.0\n")
     for name in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_CONSTRAINT"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     done = run("--index-url", "http://127.0.0.1:9/simple")
     assert done.returncode == 1 and done.stderr.count("\n") == 1 and "needs a network" in done.stderr
+    (course / "requirements.txt").write_text("not a requirement ==\n")
+    done = run("--no-index")
+    assert done.returncode == 1 and done.stderr.startswith("pip ended with 1: ") and done.stderr.count("\n") == 1
     (course / "requirements.txt").write_text("")
     assert run().returncode == 0 and is_whole(course)
 
@@ -99,9 +102,3 @@ def test_a_full_disk_and_a_folder_that_cannot_be_written_are_said(course, monkey
         assert install.main([".venv", ".venv/.installed"]) == 1
         said = capsys.readouterr().err
         assert said.count("\n") == 1 and words in said
-
-
-def test_a_package_that_does_not_install_names_the_step(course):
-    (course / "requirements.txt").write_text("not a requirement ==\n")
-    done = run("--no-index")
-    assert done.returncode == 1 and done.stderr.startswith("pip ended with 1: ") and done.stderr.count("\n") == 1
