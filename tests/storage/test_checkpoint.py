@@ -260,8 +260,11 @@ def test_find_gives_the_newest_good_one_and_says_why_others_were_refused(tmp_pat
     assert found.path == tmp_path / "step-00000002" and found.state.extra == {"value": 2}
     assert [path.name for path, _ in found.refused] == ["step-00000004", "step-00000003"]
     assert "sha256" in found.refused[0][1] and "did not end" in found.refused[1][1]
+    os.rename(found.path, tmp_path / ".step-00000002.replaced")  # as a kill between two renames leaves it
+    assert checkpoint.find(tmp_path).state.step == 2
     checkpoint.save(tmp_path, tiny(5), keep=9)
-    assert ".step-00000009.unfinished" not in names(tmp_path), "leftovers are cleaned by the next save"
+    assert not [name for name in names(tmp_path) if name.startswith(".")], "leftovers are cleaned by the next save"
+    assert "step-00000002" in names(tmp_path), "and what was moved aside is put back"
 
 
 class Killed(BaseException):
