@@ -24,8 +24,7 @@ from helpers.gpt import generate, next_token_loss, preset
 from helpers.storage import weights
 
 MODELS = ("gpt2-124m", "gpt2-355m", "gpt2-774m", "gpt2-1558m", "opt-125m")
-LOGITS_TOLERANCE = LOSS_TOLERANCE = 1e-4
-GRADIENT_TOLERANCE = 1e-4  # relative, of the norm over all parameters and of the token embedding's gradient
+TOLERANCE = 1e-4  # of logits and loss; relative, of the gradient norm and of the token embedding's gradient
 NUDGE = 0.02  # random biases and gains too: zeros and ones would hide a swap
 N_PROMPT, N_NEW = 5, 20
 
@@ -67,11 +66,12 @@ def compare(name: str, work: Path | None, length: int) -> dict:
         del theirs  # before ours comes: the largest two would not fit beside each other
         ours = weights.load(folder)
     found = _of_ours(ours, ids, length)
+    gradients = found["embedding_gradient"], expected["embedding_gradient"]
     distances = {
         "logits": (found["logits"] - expected["logits"]).abs().max().item(),
         "loss": abs(found["loss"] - expected["loss"]),
         "gradient_norm": abs(found["gradient_norm"] / expected["gradient_norm"] - 1),
-        "embedding_gradient": _relative(found["embedding_gradient"], expected["embedding_gradient"]),
+        "embedding_gradient": ((gradients[0] - gradients[1]).norm() / gradients[1].norm()).item(),
         "same_tokens": found["tokens"] == expected["tokens"],
         "same_size": ours.n_params == n_params,
     }
@@ -80,12 +80,9 @@ def compare(name: str, work: Path | None, length: int) -> dict:
 
 def within(distances: dict) -> bool:
     """Whether every distance is within its tolerance."""
+    measured = ("logits", "loss", "gradient_norm", "embedding_gradient")
     return (
-        distances["logits"] <= LOGITS_TOLERANCE
-        and distances["loss"] <= LOSS_TOLERANCE
-        and max(distances["gradient_norm"], distances["embedding_gradient"]) <= GRADIENT_TOLERANCE
-        and distances["same_tokens"]
-        and distances["same_size"]
+        all(distances[name] <= TOLERANCE for name in measured) and distances["same_tokens"] and distances["same_size"]
     )
 
 
@@ -112,16 +109,17 @@ def _theirs(name: str) -> nn.Module:
     import transformers
 
     transformers.logging.set_verbosity_error()
-    shape, no_ids = preset(name), dict(bos_token_id=None, eos_token_id=None)
+    shape = preset(name)
+    fields = dict(vocab_size=shape.vocab_size, bos_token_id=None, eos_token_id=None)
     if name.startswith("opt"):  # without a padding id, whose row theirs would never train
-        fields = dict(max_position_embeddings=shape.context_length, ffn_dim=shape.hidden_ff_dim, pad_token_id=None)
+        fields |= dict(max_position_embeddings=shape.context_length, ffn_dim=shape.hidden_ff_dim, pad_token_id=None)
         fields |= dict(hidden_size=shape.emb_dim, word_embed_proj_dim=shape.emb_dim)
         fields |= dict(num_attention_heads=shape.n_heads, num_hidden_layers=shape.n_layers)
-        model = transformers.OPTForCausalLM(transformers.OPTConfig(vocab_size=shape.vocab_size, **fields, **no_ids))
+        model = transformers.OPTForCausalLM(transformers.OPTConfig(**fields))
     else:
-        fields = dict(n_embd=shape.emb_dim, n_head=shape.n_heads, n_layer=shape.n_layers)
-        fields |= dict(vocab_size=shape.vocab_size, n_positions=shape.context_length)
-        model = transformers.GPT2LMHeadModel(transformers.GPT2Config(**fields, **no_ids))
+        fields |= dict(n_positions=shape.context_length, n_embd=shape.emb_dim)
+        fields |= dict(n_head=shape.n_heads, n_layer=shape.n_layers)
+        model = transformers.GPT2LMHeadModel(transformers.GPT2Config(**fields))
     with torch.no_grad():
         for parameter in model.parameters():
             parameter += NUDGE * torch.randn_like(parameter)
@@ -130,31 +128,26 @@ def _theirs(name: str) -> nn.Module:
 
 def _of_theirs(model: nn.Module, ids: Tensor, length: int) -> dict:
     text, prompt = ids[:, :length], ids[:, :N_PROMPT]
+    greedy = dict(max_new_tokens=N_NEW, do_sample=False, eos_token_id=None, pad_token_id=1)
     with torch.no_grad():
         logits = model(ids).logits
-    greedy = dict(max_new_tokens=N_NEW, do_sample=False, eos_token_id=None, pad_token_id=1)
-    tokens = model.generate(prompt, attention_mask=torch.ones_like(prompt), **greedy).tolist()
-    loss = model(text, labels=text).loss
-    loss.backward()
-    return {"logits": logits, "tokens": tokens, "loss": loss.item()} | _gradients(model, model.get_input_embeddings())
+    tokens = model.generate(prompt, attention_mask=torch.ones_like(prompt), **greedy)
+    return _with_gradients(model, model.get_input_embeddings(), logits, tokens, model(text, labels=text).loss)
 
 
 def _of_ours(model: nn.Module, ids: Tensor, length: int) -> dict:
     with torch.no_grad():
         logits = model(ids)
-    tokens = generate(model, ids[:, :N_PROMPT], N_NEW, temperature=0).tolist()
+    tokens = generate(model, ids[:, :N_PROMPT], N_NEW, temperature=0)
     loss = next_token_loss(model(ids[:, : length - 1]), ids[:, 1:length])
+    return _with_gradients(model, model.token_embedding, logits, tokens, loss)
+
+
+def _with_gradients(model: nn.Module, embedding: nn.Embedding, logits: Tensor, tokens: Tensor, loss: Tensor) -> dict:
     loss.backward()
-    return {"logits": logits, "tokens": tokens, "loss": loss.item()} | _gradients(model, model.token_embedding)
-
-
-def _gradients(model: nn.Module, embedding: nn.Embedding) -> dict:
     squares = sum(p.grad.double().square().sum().item() for p in model.parameters() if p.grad is not None)
-    return {"gradient_norm": squares**0.5, "embedding_gradient": embedding.weight.grad}
-
-
-def _relative(found: Tensor, expected: Tensor) -> float:
-    return ((found - expected).norm() / expected.norm()).item()
+    gradients = {"gradient_norm": squares**0.5, "embedding_gradient": embedding.weight.grad}
+    return {"logits": logits, "tokens": tokens.tolist(), "loss": loss.item()} | gradients
 
 
 if __name__ == "__main__":

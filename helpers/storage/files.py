@@ -16,7 +16,6 @@ from typing import BinaryIO
 from helpers.storage.errors import storage
 
 UNFINISHED, REPLACED = ".unfinished", ".replaced"
-_NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 
 @contextmanager
@@ -35,7 +34,7 @@ def write_aside(path: str | Path) -> Iterator[BinaryIO]:
     with storage(f"writing {path.name}", path.parent):
         aside.unlink(missing_ok=True)
         try:
-            with os.fdopen(os.open(aside, _NEW_FILE, 0o666), "w+b") as file:
+            with open(aside, "x+b") as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())

@@ -38,13 +38,12 @@ def test_logits_equal_gpt2_of_transformers(norm_eps):
         (ours.final_norm.bias, source.ln_f.bias),
     ]
     for block, other in zip(ours.blocks, source.h, strict=True):
-        linears = [
+        for mine, conv in [  # GPT-2 stores its linear weights transposed
             (block.attention.qkv, other.attn.c_attn),
             (block.attention.out_proj, other.attn.c_proj),
             (block.feed_forward.expand, other.mlp.c_fc),
             (block.feed_forward.out_proj, other.mlp.c_proj),
-        ]
-        for mine, conv in linears:  # GPT-2 stores its linear weights transposed
+        ]:
             pairs += [(mine.weight, conv.weight.T), (mine.bias, conv.bias)]
         for mine, norm in [(block.norm1, other.ln_1), (block.norm2, other.ln_2)]:
             pairs += [(mine.weight, norm.weight), (mine.bias, norm.bias)]
@@ -108,9 +107,7 @@ def test_presets_have_the_published_number_of_parameters(name, published):
     [{}, {"tied_head": False}, {"qkv_bias": False}, {"linear_bias": False, "ff_dim": 34, "position_offset": 2}],
 )
 def test_counted_parameters_are_those_of_the_model(changes):
-    config = GPTConfig(
-        **({"vocab_size": 101, "context_length": 13, "emb_dim": 21, "n_heads": 3, "n_layers": 2} | changes)
-    )
+    config = GPTConfig(**SIZES | changes)
     assert budget.parameter_count(config)["total"] == GPT(config).n_params
 
 
@@ -140,17 +137,14 @@ def test_what_a_block_adds_does_not_grow_with_depth():
     [lambda m: (m.dropout, "p"), lambda m: (m.blocks[0].attention, "drop_rate"), lambda m: (m.blocks[0].dropout, "p")],
 )
 def test_each_dropout_works_and_for_training_only(place):
+    of = GPT(GPTConfig(**SIZES, drop_rate=0.3))
+    assert getattr(*place(of)) == 0.3, "the config reaches it"
     model = GPT(TINY)
     assert torch.equal(model(TOKEN_IDS), model(TOKEN_IDS)), "no dropout yet"
     setattr(*place(model), 0.5)
     assert not torch.equal(model(TOKEN_IDS), model(TOKEN_IDS))
     model.eval()
     assert torch.equal(model(TOKEN_IDS), model(TOKEN_IDS))
-
-
-def test_drop_rate_reaches_all_three_places():
-    model = GPT(GPTConfig(**SIZES, drop_rate=0.3))
-    assert model.dropout.p == model.blocks[1].attention.drop_rate == model.blocks[1].dropout.p == 0.3
 
 
 def test_initial_weights_are_as_published():

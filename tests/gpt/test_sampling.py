@@ -65,6 +65,7 @@ def test_equals_go_by_id():
     assert keep_min_p(equal, 1.0).all()
     some = torch.tensor([1.0, 2.0, 1.0, 3.0, 1.0])
     assert keep_top_k(some, 3).tolist() == [True, True, False, True, False]
+    assert keep_top_p(torch.tensor([0.0, *[-60.0] * 9]), 1).all(), "1 keeps also what rounding would lose"
     assert keep_top_p(some.double(), 0.7).tolist() == keep_top_k(some, 2).tolist()
 
 
@@ -120,18 +121,14 @@ def test_equals_transformers_with_the_temperature_first(settings, penalty):
     torch.manual_seed(0)
     logits, ids = 3 * torch.randn(5, 53), torch.randint(53, (5, 17))
     settings = {"temperature": 1.9} | settings
-    steps = [
-        theirs.RepetitionPenaltyLogitsProcessor(penalty),
-        theirs.TemperatureLogitsWarper(settings["temperature"]),
-    ]
-    if "top_k" in settings:
-        steps.append(theirs.TopKLogitsWarper(settings["top_k"]))
-    if "top_p" in settings:
-        steps.append(theirs.TopPLogitsWarper(settings["top_p"]))
-    if "min_p" in settings:
-        steps.append(theirs.MinPLogitsWarper(settings["min_p"]))
+    kinds = {
+        "temperature": theirs.TemperatureLogitsWarper,
+        "top_k": theirs.TopKLogitsWarper,
+        "top_p": theirs.TopPLogitsWarper,
+        "min_p": theirs.MinPLogitsWarper,
+    }
     scores = logits
-    for step in steps:
+    for step in [theirs.RepetitionPenaltyLogitsProcessor(penalty), *(kinds[k](v) for k, v in settings.items())]:
         scores = step(ids, scores)
     seen = torch.zeros(5, 53, dtype=torch.bool).scatter(1, ids, True)
     got = next_probs(logits, seen, repetition_penalty=penalty, filters_first=False, **settings)
@@ -159,10 +156,6 @@ def test_keeps_shapes_and_forbidden_tokens_and_half_precision():
     rows = next_probs(logits, top_k=3, top_p=0.8, min_p=0.3, temperature=0.6)
     each = [next_probs(row, top_k=3, top_p=0.8, min_p=0.3, temperature=0.6) for row in logits.flatten(0, 1)]
     torch.testing.assert_close(rows.flatten(0, 1), torch.stack(each))
-
-
-def test_a_top_p_of_1_keeps_also_what_rounding_would_lose():
-    assert keep_top_p(torch.tensor([0.0, *[-60.0] * 9]), 1).all()
 
 
 def test_large_vocabulary_sums_to_the_last_token():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import math
 import os
@@ -10,7 +11,6 @@ import pickle
 import random
 import shutil
 import stat
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -115,14 +115,14 @@ def test_everything_comes_back(tmp_path):
     state.rng = checkpoint.capture_rng()
     path = checkpoint.save(tmp_path / "run", state)
     assert path == tmp_path / "run" / "step-00000003"
+    sums = (path / "SHA256SUMS").read_text()  # as the tool sha256sum has them
+    files = sorted(file for file in path.iterdir() if file.name != "SHA256SUMS")
+    assert sums == "".join(f"{hashlib.sha256(f.read_bytes()).hexdigest()}  {f.name}\n" for f in files)
     back = checkpoint.load(path, needs=["data.at", "extra.nested"])
     for name in ("step", "schedule", "scaler", "rng", "data", "config", "extra", "optimizer"):
         assert same(getattr(back, name), getattr(state, name)), name
     assert same(dict(back.model), dict(state.model))
-    assert set(back.versions) == {"python", "torch", "numpy", "safetensors", "course"}
-    described = checkpoint.describe(path)
-    assert described["step"] == 3 and described["versions"] == back.versions
-    assert described["bytes"] == sum(f.stat().st_size for f in path.iterdir())
+    assert set(back.versions) == {"python", "torch", "numpy", "safetensors"}
     assert json.loads((path / "state.json").read_text())["format"] == "pretraining-a-gpt/checkpoint"
 
 
@@ -149,14 +149,6 @@ def test_a_shared_matrix_is_stored_once_and_comes_back_shared(tmp_path):
     halves = torch.arange(8.0)  # neighbours in one storage are not the same tensor
     back = checkpoint.load(checkpoint.save(tmp_path, RunState(1, {"a": halves[:4], "b": halves[4:]}))).model
     assert back["a"].tolist() == [0, 1, 2, 3] and back["b"].tolist() == [4, 5, 6, 7]
-
-
-def test_sums_are_what_sha256sum_reads(tmp_path):
-    path = checkpoint.save(tmp_path, tiny())
-    assert len((path / "SHA256SUMS").read_text().splitlines()) == 3
-    if shutil.which("sha256sum"):
-        result = subprocess.run(["sha256sum", "-c", "SHA256SUMS"], cwd=path, capture_output=True, text=True)
-        assert result.returncode == 0 and result.stdout.count("OK") == 3
 
 
 def test_generators_go_on_where_they_were():
@@ -193,32 +185,28 @@ def test_a_single_gpus_state_goes_to_the_gpu_in_use(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("generator", "key", "value"),
+    ("generator", "value"),
     [
-        ("python", 1, [1, 2, 3]),
-        ("python", 0, 99),
-        ("python", 2, "a"),
-        ("numpy", 1, [-1] * 624),
-        ("numpy", 2, 625),
-        ("numpy", 4, math.nan),
-        ("torch", None, "00"),
-        ("torch", None, "xy"),
-        ("cuda", None, []),
-        ("numpy", None, []),
+        ("python", lambda old: [old[0], [1, 2, 3], old[2]]),
+        ("python", lambda old: [99, *old[1:]]),
+        ("python", lambda old: [*old[:2], "a"]),
+        ("numpy", lambda old: [old[0], [-1] * 624, *old[2:]]),
+        ("numpy", lambda old: [*old[:2], 625, *old[3:]]),
+        ("numpy", lambda old: [*old[:4], math.nan]),
+        ("torch", lambda old: "00"),
+        ("torch", lambda old: "xy"),
+        ("cuda", lambda old: []),
     ],
 )
-def test_a_wrong_generator_state_touches_none(generator, key, value):
-    rng, before = checkpoint.capture_rng("cpu"), checkpoint.capture_rng("cpu")
-    if key is None:
-        rng[generator] = value
-    else:
-        rng[generator][key] = value
+def test_a_wrong_generator_state_touches_none(generator, value):
+    rng = checkpoint.capture_rng("cpu")
     random.random(), np.random.rand(), torch.rand(1)
     now = checkpoint.capture_rng("cpu")
-    for wrong in (rng, {}):
+    assert now != rng
+    for wrong in (rng | {generator: value(rng[generator])}, {}):
         with pytest.raises(ValueError, match="capture_rng gives"):
             checkpoint.restore_rng(wrong)
-    assert checkpoint.capture_rng("cpu") == now != before
+    assert checkpoint.capture_rng("cpu") == now
 
 
 def test_keeps_the_last_good_ones(tmp_path):
@@ -272,8 +260,11 @@ def test_find_gives_the_newest_good_one_and_says_why_others_were_refused(tmp_pat
     assert found.path == tmp_path / "step-00000002" and found.state.extra == {"value": 2}
     assert [path.name for path, _ in found.refused] == ["step-00000004", "step-00000003"]
     assert "sha256" in found.refused[0][1] and "did not end" in found.refused[1][1]
+    os.rename(found.path, tmp_path / ".step-00000002.replaced")  # as a kill between two renames leaves it
+    assert checkpoint.find(tmp_path).state.step == 2
     checkpoint.save(tmp_path, tiny(5), keep=9)
-    assert ".step-00000009.unfinished" not in names(tmp_path), "leftovers are cleaned by the next save"
+    assert not [name for name in names(tmp_path) if name.startswith(".")], "leftovers are cleaned by the next save"
+    assert "step-00000002" in names(tmp_path), "and what was moved aside is put back"
 
 
 class Killed(BaseException):
@@ -323,44 +314,29 @@ def test_a_good_one_exists_at_every_moment(tmp_path, step):
     assert n_calls > 12
 
 
-@pytest.mark.parametrize(
-    ("code", "says"), [(errno.ENOSPC, "make room"), (errno.EIO, "mount"), (errno.EROFS, "only be read")]
-)
-@pytest.mark.parametrize("call", ["fsync", "rename", "mkdir"])
-def test_a_drive_that_fails_leaves_earlier_checkpoints_alone(tmp_path, monkeypatch, code, says, call):
+FAULTS = {errno.ENOSPC: "make room", errno.EIO: "mount", errno.EROFS: "only be read"}
+
+
+@pytest.mark.parametrize("error", [*(OSError(code, os.strerror(code)) for code in FAULTS), KeyboardInterrupt()])
+@pytest.mark.parametrize("call", ["os.fsync", "os.rename", "os.mkdir", "pathlib.Path.write_bytes"])
+def test_a_drive_that_fails_or_an_interruption_leaves_earlier_checkpoints_alone(tmp_path, monkeypatch, error, call):
     path = checkpoint.save(tmp_path, tiny(1))
 
     def fail(*args, **kwargs):
-        raise OSError(code, os.strerror(code))
+        if call.endswith("write_bytes"):
+            args[0].touch()  # half of a file is there
+        raise error
 
-    monkeypatch.setattr(os, call, fail)
+    monkeypatch.setattr(call, fail)
     for step in (1, 2):
-        with pytest.raises(checkpoint.StorageError, match=says) as caught:
+        with pytest.raises((checkpoint.StorageError, KeyboardInterrupt)) as caught:
             checkpoint.save(tmp_path, tiny(step, 2.0))
-        assert isinstance(caught.value, OSError) and caught.value.errno == code
-        assert str(tmp_path) in str(caught.value) and os.strerror(code) in str(caught.value)
+        if isinstance(error, OSError):
+            assert isinstance(caught.value, OSError) and caught.value.errno == error.errno
+            assert all(part in str(caught.value) for part in (str(tmp_path), error.strerror, FAULTS[error.errno]))
     monkeypatch.undo()
     assert names(tmp_path) == ["step-00000001"]
     assert checkpoint.load(path).extra == {"value": 1.0}
-
-
-def when_writing(monkeypatch, action) -> None:
-    """`action(path)` instead of writing a file, as a disk that fills up or a drive that goes would have it."""
-    monkeypatch.setattr(Path, "write_bytes", lambda path, raw: action(path))
-
-
-def test_a_disk_that_fills_up_in_the_middle_of_a_file_and_an_interruption(tmp_path, monkeypatch):
-    checkpoint.save(tmp_path, tiny(1))
-    for error in (OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()):
-
-        def half(path, error=error):
-            path.touch()
-            raise error
-
-        when_writing(monkeypatch, half)
-        with pytest.raises((checkpoint.StorageError, KeyboardInterrupt), match=r"step-00000002 failed|^$"):
-            checkpoint.save(tmp_path, tiny(2))
-        assert names(tmp_path) == ["step-00000001"]
 
 
 def test_a_folder_that_vanishes(tmp_path, monkeypatch):
@@ -372,7 +348,7 @@ def test_a_folder_that_vanishes(tmp_path, monkeypatch):
         shutil.rmtree(drive)
         file.touch()
 
-    when_writing(monkeypatch, vanish)
+    monkeypatch.setattr(Path, "write_bytes", lambda path, raw: vanish(path))
     with pytest.raises(checkpoint.StorageError, match="mount the drive"):
         checkpoint.save(drive / "run", tiny(2))
     monkeypatch.undo()
@@ -380,7 +356,6 @@ def test_a_folder_that_vanishes(tmp_path, monkeypatch):
         lambda: checkpoint.save(drive / "run", tiny(2)),
         lambda: checkpoint.find(drive / "run"),
         lambda: checkpoint.load(path),
-        lambda: checkpoint.describe(path),
         lambda: checkpoint.save_model(drive / "model", tiny().model, {}),
         lambda: checkpoint.load_model(drive / "model"),
     ):
@@ -482,12 +457,10 @@ def set_moment(state, value):
         ),
         (lambda s: set_moment(s, torch.ones(13, 6).double()), r"exp_avg of parameter 0: .* float64"),
         (
-            lambda s: (
-                s.optimizer["param_groups"][0].update(momentum=1, betas=None)
-                or s.optimizer["param_groups"][0].pop("eps")
-            ),
+            lambda s: s.optimizer["param_groups"][0].update(momentum=s.optimizer["param_groups"][0].pop("eps")),
             "settings",
         ),
+        (lambda s: setattr(s, "model", {}), "and 9 more"),
     ],
 )
 def test_restore_says_what_does_not_fit_before_touching_anything(tmp_path, spoil, says):
@@ -500,16 +473,6 @@ def test_restore_says_what_does_not_fit_before_touching_anything(tmp_path, spoil
     with pytest.raises(ValueError, match=says):
         checkpoint.restore(model, optimizer, state)
     assert pickle.dumps((model.state_dict(), optimizer.state_dict())) == before
-
-
-def test_restore_refuses_another_optimizer_and_lists_at_most_a_few(tmp_path):
-    model, optimizer = new_run()
-    train(model, optimizer, 1)
-    state = state_of(model, optimizer)
-    with pytest.raises(ValueError, match="settings"):
-        checkpoint.restore(model, torch.optim.SGD(model.parameters(), lr=1), state)
-    with pytest.raises(ValueError, match="and 9 more"):
-        checkpoint.restore(model, None, RunState(0, {}))
 
 
 def test_a_model_of_its_own(tmp_path):

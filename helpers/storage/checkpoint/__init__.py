@@ -8,9 +8,9 @@ A checkpoint is a folder, `step-00001200/`, with four files that other tools rea
 """
 
 from helpers.storage.checkpoint.model import SavedModel, load_model, save_model
-from helpers.storage.checkpoint.restore import check_fit, restore
+from helpers.storage.checkpoint.restore import restore
 from helpers.storage.checkpoint.rng import capture_rng, restore_rng
-from helpers.storage.checkpoint.run import Found, RunState, describe, find, load, save, verify
+from helpers.storage.checkpoint.run import Found, RunState, find, load, save, verify
 from helpers.storage.errors import CheckpointError, Damaged, Foreign, Future, StorageError
 
 __all__ = [
@@ -23,8 +23,6 @@ __all__ = [
     "SavedModel",
     "StorageError",
     "capture_rng",
-    "check_fit",
-    "describe",
     "find",
     "load",
     "load_model",

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import platform
 import re
@@ -17,7 +16,6 @@ import stat
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -27,16 +25,13 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from helpers.storage.errors import CheckpointError, Damaged, Foreign, Future, storage
-from helpers.storage.files import REPLACED, UNFINISHED, folder_aside, former, remove_folder
+from helpers.storage.files import REPLACED, UNFINISHED, folder_aside, remove_folder
 
-COURSE = "pretraining-a-gpt"
-SUMS = "SHA256SUMS"
-VERSION = 2
+COURSE, SUMS, VERSION = "pretraining-a-gpt", "SHA256SUMS", 2
+MODEL_FILE = "model.safetensors"
 MAX_SUMS_BYTES = 1 << 16
-MAX_HEADER_BYTES = 100_000_000  # the limit of the safetensors library
-LENGTH_BYTES = 8  # a safetensors file begins with the length of its header
 PICKLES = (b"\x80", b"PK\x03\x04")  # how a pickle begins, and a zip archive of pickles as `torch.save` writes it
-_LINE = re.compile(r"([0-9a-f]{64})  ([A-Za-z0-9][A-Za-z0-9._-]*)")
+_LINE = re.compile(r"([0-9a-f]{64})  (\S+)\n")
 
 
 @dataclass(frozen=True)
@@ -63,7 +58,7 @@ def write(path: Path, kind: Kind, raw: bytes, tensors: dict[str, dict[str, Tenso
     with folder_aside(path) as aside:
         sums = {name: _write(aside / name, safetensors.torch.save(tensors[name])) for name in kind.tensor_files}
         sums[kind.json_name] = _write(aside / kind.json_name, raw)
-        _write(aside / SUMS, sums_text(sums))
+        _write(aside / SUMS, _sums_text(sums))
 
 
 def read(path: Path, kind: Kind) -> tuple[dict, dict[str, dict[str, Tensor]]]:
@@ -73,17 +68,15 @@ def read(path: Path, kind: Kind) -> tuple[dict, dict[str, dict[str, Tensor]]]:
     """
     document, sums = read_document(path, kind)
     with storage(f"reading {path.name}", path.parent):
-        return document, {name: _tensors(name, _read(path / name, sums)) for name in kind.tensor_files}
+        return document, {name: _tensors(path / name, sums[name]) for name in kind.tensor_files}
 
 
 def read_document(path: Path, kind: Kind) -> tuple[dict, dict[str, str]]:
     """The JSON document and the sums of a folder, which fit each other; tensors are not looked at."""
     with storage(f"reading {path.name}", path.parent):
         _require_folder(path, kind)
-        sums = _read_sums(path / SUMS)
-        if sorted(sums) != sorted(kind.files):
-            raise Damaged(f"{SUMS}: expected lines for {', '.join(kind.files)}, got {', '.join(sums)}")
-        document = _from_json(_read(path / kind.json_name, sums), kind.json_name)
+        sums = _read_sums(path / SUMS, kind)
+        document = _from_json(path / kind.json_name, sums[kind.json_name])
     if document.get("format") != kind.format:
         raise Foreign(f"{path}: expected format {kind.format!r}, got {document.get('format')!r}")
     version = document.get("version")
@@ -125,108 +118,22 @@ def holds_only_ours(folder: Path, kind: Kind) -> bool:
     return not folder.is_symlink() and folder.is_dir() and {p.name for p in folder.iterdir()} <= {*kind.files, SUMS}
 
 
-def recover(parent: Path, name: re.Pattern, check: Callable[[Path], object]) -> None:
+def recover(parent: Path, pattern: str, check: Callable[[Path], object]) -> None:
     """After a kill: remove what was being written, and put back what was moved aside for a successor that never came.
 
-    name   which folders
-    check  raises CheckpointError where a folder is not good; what was moved aside for it then stays
+    pattern  of the folders' names, as for `glob`
+    check    raises CheckpointError where a folder is not good; what was moved aside for it then stays
     """
-    for path in sorted(parent.iterdir()):
-        for suffix in (UNFINISHED, REPLACED):
-            final = path.with_name(path.name.removeprefix(".").removesuffix(suffix))
-            if path.name != f".{final.name}{suffix}" or not name.fullmatch(final.name):
-                continue
-            if suffix == UNFINISHED:
-                remove_folder(path)
-            elif not os.path.lexists(final):
-                os.rename(path, final)
-            else:
-                with suppress(CheckpointError):
-                    check(final)
-                    remove_folder(path)
-
-
-def in_place_or_former(path: Path) -> Path:
-    """`path`, or where `former` keeps it if the process that replaced it was killed between two renames."""
-    return former(path) if not os.path.lexists(path) and former(path).is_dir() else path
-
-
-def current_versions() -> dict[str, str]:
-    """Versions of what decides whether a run repeats: Python, torch, numpy, safetensors, the course."""
-    versions = {"python": platform.python_version(), "torch": str(torch.__version__), "numpy": np.__version__}
-    versions["safetensors"] = safetensors.__version__
-    try:
-        return versions | {"course": metadata.version(COURSE)}
-    except metadata.PackageNotFoundError:
-        return versions | {"course": "not installed"}
-
-
-def sums_text(sums: dict[str, str]) -> bytes:
-    """The content of SHA256SUMS for {file: sha256 in hex}."""
-    return "".join(f"{sums[file]}  {file}\n" for file in sorted(sums)).encode("ascii")
-
-
-def _write(path: Path, raw: bytes) -> str:
-    path.write_bytes(raw)
-    return hashlib.sha256(raw).hexdigest()
-
-
-def _read(path: Path, sums: dict[str, str] | None = None, at_most: int = -1) -> bytes:
-    """The bytes of a plain file, which have the sum that SHA256SUMS states."""
-    try:
-        mode = os.lstat(path).st_mode
-    except FileNotFoundError:
-        raise Damaged(f"{path.name} is missing: the writing or copying of {path.parent} did not end") from None
-    if not stat.S_ISREG(mode):  # a link could lead anywhere, a pipe could wait forever
-        kind = "a link" if stat.S_ISLNK(mode) else "not a file"
-        raise Damaged(f"{path.name} is {kind}: expected a plain file inside {path.parent}")
-    with open(path, "rb") as file:
-        raw = file.read(at_most)
-    got = hashlib.sha256(raw).hexdigest()
-    if sums is not None and got != sums[path.name]:
-        expected = sums[path.name]
-        raise Damaged(f"{path.name} is not the file that was saved: expected sha256 {expected[:12]}…, got {got[:12]}…")
-    return raw
-
-
-def _tensors(name: str, raw: bytes) -> dict[str, Tensor]:
-    length, rest = int.from_bytes(raw[:LENGTH_BYTES], "little"), len(raw) - LENGTH_BYTES
-    if rest < 0 or length > min(rest, MAX_HEADER_BYTES):
-        raise Damaged(f"{name} is truncated or no safetensors file: a header of {length} bytes, {max(rest, 0)} left")
-    try:
-        return safetensors.torch.load(raw)
-    except (SafetensorError, ValueError, TypeError, KeyError, RuntimeError, AssertionError) as error:
-        raise Damaged(f"{name} is no safetensors file that can be read: {error}") from error
-
-
-def _require_folder(path: Path, kind: Kind) -> None:
-    if not path.is_dir():
-        os.stat(path)  # a path that is not there is a matter of storage
-        if path.is_file():
-            with open(path, "rb") as file:
-                if file.read(4).startswith(PICKLES):
-                    raise Foreign(f"{path} begins like a pickle: opening it could run code, so that it was not opened")
-        raise Foreign(f"{path} is no checkpoint: expected a folder with {', '.join(kind.files)}, got a file")
-    names = sorted(entry.name for entry in path.iterdir())
-    if SUMS in names:
-        return
-    if kind.json_name in names:
-        raise Damaged(f"{SUMS} is missing in {path}: the writing or copying did not end")
-    got = ", ".join(names) or "nothing"
-    raise Foreign(f"{path} is no checkpoint of this course: expected {SUMS}, got {got}; none of it was opened")
-
-
-def _read_sums(path: Path) -> dict[str, str]:
-    raw = _read(path, at_most=MAX_SUMS_BYTES)
-    lines = raw.decode("ascii", errors="replace").split("\n")[:-1]
-    matches = [_LINE.fullmatch(line) for line in lines]
-    sums = {match[2]: match[1] for match in matches if match}
-    if not all(matches) or sums_text(sums) != raw:
-        raise Damaged(
-            f"{SUMS} is not as it was written: expected lines of a sha256, two spaces and a plain file name, in order, "
-            f"got {raw[:100]!r}"
-        )
-    return sums
+    for unfinished in sorted(parent.glob(f".{pattern}{UNFINISHED}")):
+        remove_folder(unfinished)
+    for replaced in sorted(parent.glob(f".{pattern}{REPLACED}")):
+        final = replaced.with_name(replaced.name.removeprefix(".").removesuffix(REPLACED))
+        if not os.path.lexists(final):
+            os.rename(replaced, final)
+            continue
+        with suppress(CheckpointError):
+            check(final)
+            remove_folder(replaced)
 
 
 def to_json(kind: Kind, document: dict) -> bytes:
@@ -247,16 +154,85 @@ def to_json(kind: Kind, document: dict) -> bytes:
     return ("{\n" + ",\n".join(lines) + "\n}\n").encode("ascii")
 
 
-def _from_json(raw: bytes, what: str) -> dict:
-    """A JSON object, read strictly. Damaged: not JSON, a key twice, a number that is not finite, or not an object."""
-    try:
-        document = json.loads(
-            raw.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_finite, parse_float=_finite
+def current_versions() -> dict[str, str]:
+    """Versions of what decides whether a run repeats: Python, torch, numpy, safetensors."""
+    ours = {"torch": str(torch.__version__), "numpy": np.__version__, "safetensors": safetensors.__version__}
+    return {"python": platform.python_version()} | ours
+
+
+def _write(path: Path, raw: bytes) -> str:
+    path.write_bytes(raw)
+    return hashlib.sha256(raw).hexdigest()
+
+
+def _sums_text(sums: dict[str, str]) -> bytes:
+    return "".join(f"{sums[file]}  {file}\n" for file in sorted(sums)).encode("ascii")
+
+
+def _require_folder(path: Path, kind: Kind) -> None:
+    if path.is_file():
+        with open(path, "rb") as file:
+            if file.read(4).startswith(PICKLES):
+                raise Foreign(f"{path} begins like a pickle: opening it could run code, so that it was not opened")
+        raise Foreign(f"{path} is no checkpoint: expected a folder with {', '.join(kind.files)}, got a file")
+    names = sorted(os.listdir(path))
+    if SUMS in names:
+        return
+    if kind.json_name in names:
+        raise Damaged(f"{SUMS} is missing in {path}: the writing or copying did not end")
+    got = ", ".join(names) or "nothing"
+    raise Foreign(f"{path} is no checkpoint of this course: expected {SUMS}, got {got}; none of it was opened")
+
+
+def _read_sums(path: Path, kind: Kind) -> dict[str, str]:
+    raw = _read(path, at_most=MAX_SUMS_BYTES)
+    sums = {name: digest for digest, name in _LINE.findall(raw.decode("ascii", errors="replace"))}
+    if sorted(sums) != sorted(kind.files) or _sums_text(sums) != raw:
+        raise Damaged(
+            f"{SUMS} is not as it was written: expected sha256, two spaces and name for each of "
+            f"{', '.join(sorted(kind.files))}, got {raw[:100]!r}"
         )
+    return sums
+
+
+def _read(path: Path, at_most: int = -1) -> bytes:
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        raise Damaged(f"{path.name} is missing: the writing or copying of {path.parent} did not end") from None
+    if not stat.S_ISREG(mode):  # a link could lead anywhere, a pipe could wait forever
+        kind = "a link" if stat.S_ISLNK(mode) else "not a file"
+        raise Damaged(f"{path.name} is {kind}: expected a plain file inside {path.parent}")
+    with open(path, "rb") as file:
+        return file.read(at_most)
+
+
+def _read_verified(path: Path, expected: str) -> bytes:
+    raw = _read(path)
+    got = hashlib.sha256(raw).hexdigest()
+    if got != expected:
+        raise Damaged(f"{path.name} is not the file that was saved: expected sha256 {expected[:12]}…, got {got[:12]}…")
+    return raw
+
+
+def _tensors(path: Path, digest: str) -> dict[str, Tensor]:
+    raw = _read_verified(path, digest)
+    try:
+        return safetensors.torch.load(raw)
+    except (SafetensorError, ValueError, TypeError, KeyError, RuntimeError, AssertionError) as error:
+        raise Damaged(f"{path.name} is no safetensors file that can be read: {error}") from error
+
+
+def _from_json(path: Path, digest: str) -> dict:
+    """A JSON object, read strictly. Damaged: not JSON, a key twice, a number that is not finite, or not an object."""
+    raw = _read_verified(path, digest)
+    try:
+        document = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique)
+        json.dumps(document, allow_nan=False)  # it reads NaN and 1e999 without a word
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
-        raise Damaged(f"{what} is not the JSON that was written: {error}") from error
+        raise Damaged(f"{path.name} is not the JSON that was written: {error}") from error
     if not isinstance(document, dict):
-        raise Damaged(f"{what}: expected a JSON object, got {type(document).__name__}")
+        raise Damaged(f"{path.name}: expected a JSON object, got {type(document).__name__}")
     return document
 
 
@@ -265,10 +241,3 @@ def _unique(pairs: list[tuple[str, object]]) -> dict:
     if len(result) != len(pairs):
         raise ValueError("a key stands twice")
     return result
-
-
-def _finite(text: str) -> float:
-    number = float(text)  # JSON's NaN and Infinity come here too
-    if not math.isfinite(number):
-        raise ValueError(f"{text} is no finite number")
-    return number

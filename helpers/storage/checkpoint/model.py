@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import glob
 import os
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from helpers.storage.checkpoint import folder as folders
-from helpers.storage.checkpoint.folder import COURSE, Kind
+from helpers.storage.checkpoint.folder import COURSE, MODEL_FILE, Kind
 from helpers.storage.errors import Damaged, Foreign, storage
+from helpers.storage.files import former
 
-WEIGHTS_FILE = "model.safetensors"
-MODEL = Kind(f"{COURSE}/model", "config.json", (WEIGHTS_FILE,))
+MODEL = Kind(f"{COURSE}/model", "config.json", (MODEL_FILE,))
 
 
 @dataclass
@@ -56,8 +56,8 @@ def save_model(
     with storage(f"preparing for {folder.name}", folder.parent):
         if os.path.lexists(folder) and not folders.holds_only_ours(folder, MODEL):
             raise Foreign(f"{folder} holds something else than a model of this course: choose a folder of its own")
-        folders.recover(folder.parent, re.compile(re.escape(folder.name)), load_model)
-    folders.write(folder, MODEL, raw, {WEIGHTS_FILE: tensors})
+        folders.recover(folder.parent, glob.escape(folder.name), load_model)
+    folders.write(folder, MODEL, raw, {MODEL_FILE: tensors})
     return folder
 
 
@@ -70,9 +70,11 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu") -> SavedM
 
     Damaged, Foreign, Future, StorageError: as `load`.
     """
-    path = folders.in_place_or_former(_folder(folder))
+    path = _folder(folder)
+    if not os.path.lexists(path) and former(path).is_dir():  # the process that replaced it was killed meanwhile
+        path = former(path)
     document, tensors = folders.read(path, MODEL)
-    stored = {name: tensor.to(device) for name, tensor in tensors[WEIGHTS_FILE].items()}
+    stored = {name: tensor.to(device) for name, tensor in tensors[MODEL_FILE].items()}
     try:
         said = {name: dict(document[name]) for name in ("config", "extra", "versions")}
         return SavedModel(folders.with_shared(stored, document["shared"]), **said)
@@ -82,4 +84,4 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu") -> SavedM
 
 def _folder(path: str | Path) -> Path:
     path = Path(path)
-    return path.parent if path.name == WEIGHTS_FILE else path
+    return path.parent if path.name == MODEL_FILE else path

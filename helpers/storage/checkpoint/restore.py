@@ -24,22 +24,10 @@ def restore(
     state       what `load` or `load_model` gave
     same_dtype  False: weights stored in another precision are cast to the model's
 
-    ValueError: as `check_fit`; model and optimizer are then untouched.
+    ValueError: what is missing, what is left over, what has another shape or dtype, with expected and got; model and
+    optimizer are then untouched.
     """
-    check_fit(model, optimizer, state, same_dtype=same_dtype)
-    model.load_state_dict(state.model)
-    if optimizer is not None:
-        optimizer.load_state_dict(copy.deepcopy(state.optimizer))  # else training would change `state`
-
-
-def check_fit(
-    model: nn.Module | None, optimizer: Optimizer | None, state: RunState | SavedModel, *, same_dtype: bool = True
-) -> None:
-    """Compare a saved state with the model and the optimizer it is to go into; None: that one is not looked at.
-
-    ValueError: what is missing, what is left over, what has another shape or dtype, with expected and got.
-    """
-    problems = [] if model is None else _model_problems(model.state_dict(), state.model, same_dtype)
+    problems = _model_problems(model.state_dict(), state.model, same_dtype)
     if optimizer is not None:
         problems += _optimizer_problems(optimizer, getattr(state, "optimizer", None))
     if problems:
@@ -48,6 +36,9 @@ def check_fit(
         raise ValueError(
             f"the checkpoint does not fit, nothing was loaded:\n  {lines}{more}\nbuild it from state.config"
         )
+    model.load_state_dict(state.model)
+    if optimizer is not None:
+        optimizer.load_state_dict(copy.deepcopy(state.optimizer))  # else training would change `state`
 
 
 def _model_problems(expected: dict, got: dict, same_dtype: bool) -> list[str]:
@@ -63,26 +54,26 @@ def _model_problems(expected: dict, got: dict, same_dtype: bool) -> list[str]:
 def _optimizer_problems(optimizer: Optimizer, saved: dict | None) -> list[str]:
     if saved is None:
         return ["optimizer: the checkpoint has none; pass None to load the weights only"]
-    groups, state, ours = saved["param_groups"], saved["state"], optimizer.param_groups
-    sizes = [len(group["params"]) for group in ours], [len(group["params"]) for group in groups]
-    if sizes[0] != sizes[1]:
-        return [f"optimizer: expected groups of {sizes[0]} parameters, got {sizes[1]}"]
-    problems = []
-    for i, (group, theirs) in enumerate(zip(ours, groups, strict=True)):
+    ours, theirs, state = optimizer.param_groups, saved["param_groups"], saved["state"]
+    expected, got = ([len(group["params"]) for group in groups] for groups in (ours, theirs))
+    if expected != got:
+        return [f"optimizer: expected groups of {expected} parameters, got {got}"]
+    problems, params = [], {}
+    for i, (group, other) in enumerate(zip(ours, theirs, strict=True)):
+        params |= zip(other["params"], group["params"], strict=True)
         # an edition of torch may add a setting; another optimizer lacks some and has others
-        if not (set(group) <= set(theirs) or set(theirs) <= set(group)):
-            problems.append(f"optimizer: group {i}: expected settings {sorted(group)}, got {sorted(theirs)}")
-    pairs = [pair for g, s in zip(ours, groups, strict=True) for pair in zip(s["params"], g["params"], strict=True)]
-    params = dict(pairs)
+        if not (set(group) <= set(other) or set(other) <= set(group)):
+            problems.append(f"optimizer: group {i}: expected settings {sorted(group)}, got {sorted(other)}")
     problems += [f"optimizer: state of parameter {key}, which no group has" for key in state.keys() - params.keys()]
     needed = set().union(*state.values()) & {"step", *_SHAPED_AS_PARAM}
-    for key in params:
-        lacks = ", ".join(sorted(needed - state.get(key, {}).keys()))
-        problems += [f"optimizer: parameter {key} lacks {lacks}, which others have"] if lacks else []
-        for name in state.get(key, {}).keys() & set(_SHAPED_AS_PARAM):
-            want, got = _what(params[key]), _what(state[key][name])
-            if got not in (want, "NoneType"):
-                problems.append(f"optimizer: {name} of parameter {key}: expected {want}, got {got}")
+    for key, param in params.items():
+        held = state.get(key, {})
+        if lacks := sorted(needed - held.keys()):
+            problems.append(f"optimizer: parameter {key} lacks {', '.join(lacks)}, which others have")
+        for name in held.keys() & set(_SHAPED_AS_PARAM):
+            if _what(held[name]) not in (_what(param), "NoneType"):
+                said = f"expected {_what(param)}, got {_what(held[name])}"
+                problems.append(f"optimizer: {name} of parameter {key}: {said}")
     return problems
 
 

@@ -1,26 +1,26 @@
-"""The checkpoints of a run: save, find the newest good one, load, verify, describe."""
+"""The checkpoints of a run: save, load, find the newest good one, verify."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from helpers.storage.checkpoint import folder as folders
-from helpers.storage.checkpoint.folder import COURSE, SUMS, Kind
+from helpers.storage.checkpoint.folder import COURSE, MODEL_FILE, Kind
 from helpers.storage.errors import CheckpointError, Damaged, StorageError, storage
 from helpers.storage.files import REPLACED, UNFINISHED, remove_folder, sync_folder
 
-MODEL_FILE, OPTIMIZER_FILE = "model.safetensors", "optimizer.safetensors"
+OPTIMIZER_FILE = "optimizer.safetensors"
 RUN = Kind(f"{COURSE}/checkpoint", "state.json", (MODEL_FILE, OPTIMIZER_FILE))
-_STEP = re.compile(r"step-(\d{8}|[1-9]\d{8,})")
-_CANDIDATE = re.compile(rf"{_STEP.pattern}|\.{_STEP.pattern}{re.escape(REPLACED)}")
+_NAME = re.compile(rf"step-(\d{{8,}})|\.step-(\d{{8,}}){re.escape(REPLACED)}")
+_ANY_STEP = f"step-{'[0-9]' * 8}*"
 _PLAIN = ("schedule", "scaler", "rng", "data", "config", "extra")  # fields of a RunState that go into the JSON file
 
 
@@ -54,12 +54,11 @@ class RunState:
     def __post_init__(self) -> None:
         if isinstance(self.step, bool) or not isinstance(self.step, int) or self.step < 0:
             raise ValueError(f"step must be a whole number of at least 0, got {self.step!r}")
-        for name in ("model", "schedule", "rng", "data", "config", "extra", "versions"):
-            if not isinstance(getattr(self, name), dict):
-                raise ValueError(f"{name} must be a dict, got {type(getattr(self, name)).__name__}")
-        for name in ("optimizer", "scaler"):
-            if not isinstance(getattr(self, name), dict | None):
-                raise ValueError(f"{name} must be its state_dict or None, got {type(getattr(self, name)).__name__}")
+        for name in (each.name for each in fields(self) if each.name != "step"):
+            value, may_lack = getattr(self, name), name in ("optimizer", "scaler")
+            if not isinstance(value, dict) and not (may_lack and value is None):
+                wanted = "its state_dict or None" if may_lack else "a dict"
+                raise ValueError(f"{name} must be {wanted}, got {type(value).__name__}")
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ def save(folder: str | Path, state: RunState, *, keep: int = 2) -> Path:
         if not folder.is_dir():
             folder.mkdir()
             sync_folder(folder.parent)
-        folders.recover(folder, _STEP, verify)
+        folders.recover(folder, _ANY_STEP, verify)
         if os.path.lexists(final) and not folders.holds_only_ours(final, RUN):
             raise StorageError(f"{final} holds something else than a checkpoint: move it away to save this step")
     folders.write(final, RUN, raw, tensors)
@@ -124,14 +123,10 @@ def _split_optimizer(optimizer: dict) -> tuple[dict, dict[str, Tensor]]:
         {name: list(value) if isinstance(value, tuple) else value for name, value in group.items()}
         for group in optimizer["param_groups"]
     ]
-    plain = {str(key): {} for key in optimizer["state"]}
-    moments = {}
+    plain, moments = {}, {}
     for key, values in optimizer["state"].items():
-        for name, value in values.items():
-            if isinstance(value, Tensor):
-                moments[f"{key}.{name}"] = value
-            else:
-                plain[str(key)][name] = value
+        plain[str(key)] = {name: value for name, value in values.items() if not isinstance(value, Tensor)}
+        moments |= {f"{key}.{name}": value for name, value in values.items() if isinstance(value, Tensor)}
     return {"param_groups": groups, "state": plain}, folders.stored_once(moments)[0]
 
 
@@ -164,10 +159,7 @@ def load(path: str | Path, device: str | torch.device = "cpu", *, needs: Iterabl
     """
     path = Path(path)
     document, tensors = folders.read(path, RUN)
-    _check_step(document, path)
     try:
-        for file, held in tensors.items():
-            _require_finite(file, held)
         state = _decode(document, tensors, device)
         for name in needs:
             part, _, key = name.partition(".")
@@ -175,17 +167,19 @@ def load(path: str | Path, device: str | torch.device = "cpu", *, needs: Iterabl
                 raise ValueError(f"{name} is missing, and the run needs it to go on")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Damaged(f"{path} is not as it was written: {error!r}") from error
+    if _step_in(path) not in (None, state.step):
+        raise Damaged(f"{path} holds step {state.step}: the folder was renamed, or its files come from another one")
     return state
 
 
 def _decode(document: dict, tensors: dict[str, dict[str, Tensor]], device: str | torch.device) -> RunState:
+    for file, held in tensors.items():
+        _require_finite(file, held)
     weights = {name: tensor.to(device) for name, tensor in tensors[MODEL_FILE].items()}
     return RunState(
-        step=document["step"],
         model=folders.with_shared(weights, document["shared"]),
         optimizer=_joined_optimizer(document["optimizer"], tensors[OPTIMIZER_FILE]),
-        versions=document["versions"],
-        **{name: document[name] for name in _PLAIN},
+        **{name: document[name] for name in ("step", "versions", *_PLAIN)},
     )
 
 
@@ -203,9 +197,9 @@ def find(folder: str | Path, device: str | torch.device = "cpu", *, needs: Itera
         if not folder.exists():
             os.stat(folder.absolute().parent)
             return Found(None, None)
-        candidates = _checkpoints(folder)
+        candidates = _newest_first(folder)
     refused = []
-    for _, path in candidates:
+    for path in candidates:
         try:
             return Found(path, load(path, device, needs=needs), refused)
         except CheckpointError as error:
@@ -218,21 +212,6 @@ def verify(path: str | Path) -> None:
     load(path)
 
 
-def describe(path: str | Path) -> dict:
-    """Step, size and versions of a checkpoint, from its JSON: its tensors are not read, so not verified either.
-
-    return   {"step": int, "bytes": all files together, "versions": dict}
-
-    Damaged, Foreign, Future, StorageError: as `load`, as far as these show without the tensors.
-    """
-    path = Path(path)
-    document, _ = folders.read_document(path, RUN)
-    _check_step(document, path)
-    with storage(f"reading {path.name}", path.parent):
-        n_bytes = sum(os.lstat(path / file).st_size for file in (*RUN.files, SUMS))
-    return {"step": document["step"], "bytes": n_bytes, "versions": document.get("versions")}
-
-
 def _require_finite(file: str, tensors: dict[str, Tensor]) -> None:
     """ValueError: NaN or infinity, from which no run can go on."""
     for name, tensor in tensors.items():
@@ -241,36 +220,29 @@ def _require_finite(file: str, tensors: dict[str, Tensor]) -> None:
             raise ValueError(f"{file}: NaN or infinity in {name}: no run can go on from there")
 
 
-def _check_step(document: dict, path: Path) -> None:
-    step, match = document.get("step"), _CANDIDATE.fullmatch(path.name)
-    if type(step) is not int or step < 0:
-        raise Damaged(f"{RUN.json_name} in {path}: expected a step of at least 0, got {step!r}")
-    if match and int(match[1] or match[2]) != step:
-        raise Damaged(f"{path} holds step {step}: the folder was renamed, or its files come from another one")
+def _step_in(path: Path) -> int | None:
+    """The step that a checkpoint's name says, also while it is moved aside; None: any other name."""
+    match = _NAME.fullmatch(path.name)
+    return int(match[1] or match[2]) if match else None
 
 
-def _checkpoints(folder: Path) -> list[tuple[int, Path]]:
-    """(step, path), newest first, what was moved aside for a successor after the successor."""
-    matches = [(_CANDIDATE.fullmatch(path.name), path) for path in folder.iterdir()]
-    steps = [(int(match[1] or match[2]), path) for match, path in matches if match]
-    return sorted(steps, key=lambda pair: (-pair[0], pair[1].name.startswith(".")))
+def _newest_first(folder: Path) -> list[Path]:
+    """The checkpoints in a folder; what was moved aside for a successor comes after the successor."""
+    steps = {path: step for path in folder.iterdir() if (step := _step_in(path)) is not None}
+    return sorted(steps, key=lambda path: (-steps[path], path.name.startswith(".")))
 
 
 def _prune(folder: Path, newest: Path, keep: int) -> None:
     n_good = 1  # the one just written
-    for _, path in _checkpoints(folder):
+    for path in _newest_first(folder):
         if path == newest:
             continue
-        if n_good < keep:
-            n_good += _passes(verify, path)
-        elif folders.holds_only_ours(path, RUN) and _passes(describe, path):
-            doomed = folder / f".{path.name.removeprefix('.')}{UNFINISHED}"
-            os.rename(path, doomed)  # out of sight first: a kill in the middle leaves no half of it under a step's name
-            remove_folder(doomed)
-
-
-def _passes(check: Callable[[Path], object], path: Path) -> bool:
-    with suppress(CheckpointError):
-        check(path)
-        return True
-    return False
+        with suppress(CheckpointError):  # what is not good does not count, and what is not ours stays
+            if n_good < keep:
+                verify(path)
+                n_good += 1
+            elif folders.holds_only_ours(path, RUN):
+                folders.read_document(path, RUN)
+                doomed = folder / f".{path.name.removeprefix('.')}{UNFINISHED}"
+                os.rename(path, doomed)  # out of sight first: a kill leaves no half of it under a step's name
+                remove_folder(doomed)

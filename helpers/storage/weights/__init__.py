@@ -1,7 +1,7 @@
 """Published weights: GPT-2 and OPT read into the course's model, and the model written back in their format."""
 
 from helpers.storage.weights.hub import PUBLISHED, check_sums, fetch
-from helpers.storage.weights.load import load, read_config
+from helpers.storage.weights.load import load
 from helpers.storage.weights.names import NAMES
 from helpers.storage.weights.save import save
 from helpers.storage.weights.vocabulary import check_vocabulary, resize_vocabulary
@@ -13,7 +13,6 @@ __all__ = [
     "check_vocabulary",
     "fetch",
     "load",
-    "read_config",
     "resize_vocabulary",
     "save",
 ]

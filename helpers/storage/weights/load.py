@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import pickle
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import safetensors
@@ -44,28 +45,32 @@ def load(
     tensors that are missing, extra, misshapen or of integers (all are named), NaN or infinity, a damaged file.
     Sources: Radford et al. 2019 (GPT-2); Zhang et al. 2022 (OPT).
     """
-    model_type, config = _read_config(Path(folder))
-    with _opened(Path(folder)) as tensors:
-        if config.n_layers > len(tensors.names):
-            raise ValueError(f"config.json says {config.n_layers} blocks, the file has {len(tensors.names)} tensors")
+    folder = Path(folder)
+    model_type, config = _read_config(folder)
+    with _opened(folder) as stored:
+        if config.n_layers > len(stored):
+            raise ValueError(f"config.json says {config.n_layers} blocks, the file has {len(stored)} tensors")
         with torch.device("meta"):  # shapes only: no memory, and no time for random numbers that would be replaced
             model = GPT(replace(config, drop_rate=drop_rate))
-        prefix = next(
-            (p for p in PREFIXES[model_type] if p + EMBEDDING[model_type] in tensors.names), PREFIXES[model_type][0]
-        )
-        plan = {name: _prefixed(*stored_names(name, model_type), prefix) for name, _ in model.named_parameters()}
-        _account_for_all(model, plan, tensors, prefix, prefix + EMBEDDING[model_type])
+        prefixes, embedding = PREFIXES[model_type], EMBEDDING[model_type]
+        prefix = next((p for p in prefixes if p + embedding in stored), prefixes[0])
+        plan = {name: stored_names(name, model_type, prefix) for name, _ in model.named_parameters()}
+        _account_for_all(model, plan, stored, prefix, prefix + embedding)
         model.to(dtype).to_empty(device=device)
         if config.tied_head:
             model.head.weight = model.token_embedding.weight  # `to_empty` has given each one of its own
-        for name, target in model.named_parameters():
-            _copy(target.data, tensors, *plan[name])
+        _fill(model, plan, stored)
     return model.eval()
 
 
-def read_config(folder: str | Path) -> GPTConfig:
-    """The shape of a published model, dropout 0. FileNotFoundError, ValueError: as for `load`."""
-    return _read_config(Path(folder))[1]
+def _fill(model: GPT, plan: dict, stored: dict[str, _Stored]) -> None:
+    for ours, parameter in model.named_parameters():
+        names, transposed = plan[ours]
+        for piece, name in zip(parameter.data.chunk(len(names)), names, strict=True):
+            tensor = stored[name].read()
+            piece.copy_(tensor.T if transposed else tensor)
+            if not piece.isfinite().all():
+                raise ValueError(f"{name} holds NaN or infinity, or a number too large for {parameter.dtype}")
 
 
 def _read_config(folder: Path) -> tuple[str, GPTConfig]:
@@ -81,18 +86,22 @@ def _read_config(folder: Path) -> tuple[str, GPTConfig]:
     return theirs.get("model_type"), to_config(theirs)
 
 
-def _prefixed(names: tuple[str, ...], transposed: bool, prefix: str) -> tuple[tuple[str, ...], bool]:
-    return tuple(name if name == HEAD else prefix + name for name in names), transposed
+@dataclass
+class _Stored:
+    """A tensor in a file, read when it is asked for."""
+
+    shape: tuple[int, ...]
+    dtype: str | torch.dtype
+    read: Callable[[], Tensor]
 
 
-def _account_for_all(model: GPT, plan: dict, tensors: _Tensors, prefix: str, embedding: str) -> None:
+def _account_for_all(model: GPT, plan: dict, stored: dict[str, _Stored], prefix: str, embedding: str) -> None:
     """ValueError: any discrepancy between the names, shapes and types of the file and those of the model."""
-    used = {name for names, _ in plan.values() for name in names}
-    missing = [name for names, _ in plan.values() for name in names if name not in tensors.names]
-    extra = {name for name in tensors.names - used if not NO_WEIGHTS.fullmatch(name.removeprefix(prefix))}
-    if HEAD in extra and model.config.tied_head and embedding in tensors.names:  # tied, and stored all the same
+    used = [name for names, _ in plan.values() for name in names]
+    extra = {name for name in stored.keys() - used if not NO_WEIGHTS.fullmatch(name.removeprefix(prefix))}
+    if HEAD in extra and model.config.tied_head and embedding in stored:  # tied, and stored all the same
         extra.remove(HEAD)
-        if not torch.equal(tensors.read(HEAD), tensors.read(embedding)):
+        if not torch.equal(stored[HEAD].read(), stored[embedding].read()):
             raise ValueError(
                 f"config.json ties the head to the embedding, but {HEAD} differs from {embedding}: "
                 'one of them belongs to another model, or the config lacks "tie_word_embeddings": false'
@@ -102,17 +111,13 @@ def _account_for_all(model: GPT, plan: dict, tensors: _Tensors, prefix: str, emb
         names, transposed = plan[ours]
         piece = (parameter.shape[0] // len(names), *parameter.shape[1:])
         expected = piece[::-1] if transposed else piece
-        for name in tensors.names & set(names):
-            shape, dtype = tensors.shape_and_dtype(name)
+        for name in stored.keys() & set(names):
+            shape, dtype = stored[name].shape, stored[name].dtype
             misshapen += [f"{name} is {shape}, expected {expected}"] if shape != expected else []
             no_floats += [f"{name} is {dtype}"] if dtype not in FLOATS else []
-    kinds = (
-        ("missing", missing),
-        ("extra", sorted(extra)),
-        ("misshapen", misshapen),
-        ("not of floating point", no_floats),
-    )
-    problems = [f"{kind}: {_some(found)}" for kind, found in kinds if found]
+    missing = [name for name in used if name not in stored]
+    kinds = {"missing": missing, "extra": sorted(extra), "misshapen": misshapen, "not of floating point": no_floats}
+    problems = [f"{kind}: {_some(found)}" for kind, found in kinds.items() if found]
     if problems:
         raise ValueError("the file does not hold the model that config.json describes; " + "; ".join(problems))
 
@@ -122,34 +127,8 @@ def _some(found: list[str]) -> str:
     return ", ".join(found[:SHOWN]) + more
 
 
-def _copy(target: Tensor, tensors: _Tensors, names: tuple[str, ...], transposed: bool) -> None:
-    for piece, name in zip(target.chunk(len(names)), names, strict=True):
-        stored = tensors.read(name)
-        piece.copy_(stored.T if transposed else stored)
-        if not piece.isfinite().all():
-            raise ValueError(f"{name} holds NaN or infinity, or a number too large for {target.dtype}")
-
-
-class _Tensors:
-    """The named tensors of a folder, read from disk when they are asked for."""
-
-    def __init__(self, files: dict[str, object]) -> None:
-        self._files = files  # name -> an open safetensors file, or the tensor itself mapped from a .bin
-        self.names = set(files)
-
-    def shape_and_dtype(self, name: str) -> tuple[tuple[int, ...], object]:
-        file = self._files[name]
-        if isinstance(file, Tensor):
-            return tuple(file.shape), file.dtype
-        return tuple(file.get_slice(name).get_shape()), file.get_slice(name).get_dtype()
-
-    def read(self, name: str) -> Tensor:
-        file = self._files[name]
-        return file if isinstance(file, Tensor) else file.get_tensor(name)
-
-
 @contextmanager
-def _opened(folder: Path) -> Iterator[_Tensors]:
+def _opened(folder: Path) -> Iterator[dict[str, _Stored]]:
     """The tensors of a folder for as long as the block lasts: a whole file before shards, as transformers takes them.
 
     FileNotFoundError: no weights there. ValueError: a file that is damaged, or not what its name says; a .bin is
@@ -157,46 +136,45 @@ def _opened(folder: Path) -> Iterator[_Tensors]:
     """
     with ExitStack() as stack:
         if (folder / SAFE).exists():
-            file = _open(folder / SAFE, stack)
-            yield _Tensors(dict.fromkeys(file.keys(), file))
+            yield _safe([folder / SAFE], stack)
         elif (folder / SAFE_INDEX).exists():
-            yield _Tensors(_shards(folder, stack))
+            yield _safe(_shards(folder), stack)
         elif (folder / BIN).exists():
-            yield _Tensors(_bin(folder / BIN))
+            yield _bin(folder / BIN)
         else:
             found = ", ".join(sorted(p.name for p in folder.iterdir())) or "nothing"
             raise FileNotFoundError(f"{folder} has neither {SAFE}, nor {SAFE_INDEX}, nor {BIN}; it has {found}")
 
 
-def _open(path: Path, stack: ExitStack) -> object:
-    try:
-        return stack.enter_context(safetensors.safe_open(path, framework="pt"))
-    except safetensors.SafetensorError as error:
-        raise ValueError(f"{path.name} is damaged or no safetensors file: {error}; fetch it again") from error
+def _safe(paths: list[Path], stack: ExitStack) -> dict[str, _Stored]:
+    stored = {}
+    for path in paths:
+        try:
+            file = stack.enter_context(safetensors.safe_open(path, framework="pt"))
+        except safetensors.SafetensorError as error:
+            raise ValueError(f"{path.name} is damaged or no safetensors file: {error}; fetch it again") from error
+        for name in sorted(file.keys()):
+            view = file.get_slice(name)
+            stored[name] = _Stored(tuple(view.get_shape()), view.get_dtype(), partial(file.get_tensor, name))
+    return stored
 
 
-def _shards(folder: Path, stack: ExitStack) -> dict[str, object]:
+def _shards(folder: Path) -> list[Path]:
     try:
-        places = dict(json.loads((folder / SAFE_INDEX).read_text(encoding="utf-8"))["weight_map"])
-        shards = sorted(set(places.values()))
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        shards = sorted(set(json.loads((folder / SAFE_INDEX).read_text(encoding="utf-8"))["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{SAFE_INDEX} is no index of shards: {error!r}") from error
     for shard in shards:
         if Path(shard).name != shard or not (folder / shard).exists():
             raise FileNotFoundError(f"{SAFE_INDEX} names {shard!r}, which is not in {folder}")
-    files = {shard: _open(folder / shard, stack) for shard in shards}
-    held = {shard: set(file.keys()) for shard, file in files.items()}
-    absent = [name for name, shard in places.items() if name not in held[shard]]
-    if absent:
-        raise ValueError(f"{SAFE_INDEX} promises tensors that its files do not hold: {_some(absent)}")
-    return {name: files[shard] for name, shard in places.items()}
+    return [folder / shard for shard in shards]
 
 
-def _bin(path: Path) -> dict[str, Tensor]:
+def _bin(path: Path) -> dict[str, _Stored]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         raise ValueError(f"{path.name} is damaged, or holds more than tensors: {error}") from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(f"{path.name} holds no table of tensors, got {type(state).__name__}")
-    return dict(state)
+    return {name: _Stored(tuple(t.shape), t.dtype, t.detach) for name, t in state.items()}

@@ -64,11 +64,12 @@ _BLOCK = re.compile(r"blocks\.(\d+)\.")
 _BY_OURS = {name.ours: name for name in NAMES}
 
 
-def stored_names(ours: str, model_type: str) -> tuple[tuple[str, ...], bool]:
-    """(names of the tensors that make up our parameter, without prefix; whether they lie transposed).
+def stored_names(ours: str, model_type: str, prefix: str) -> tuple[tuple[str, ...], bool]:
+    """(names of the tensors that make up our parameter; whether they lie transposed).
 
     ours        such as "blocks.3.attention.qkv.weight"
     model_type  "gpt2" or "opt"
+    prefix      of all their names but the head's, from PREFIXES
     """
     if ours == "head.weight":
         return (HEAD,), False
@@ -76,7 +77,7 @@ def stored_names(ours: str, model_type: str) -> tuple[tuple[str, ...], bool]:
     block = _BLOCK.match(module)
     name = _BY_OURS[_BLOCK.sub("blocks.{i}.", module)]
     theirs = (name.gpt2,) if model_type == "gpt2" else name.opt
-    names = tuple(f"{their.format(i=block and block[1])}.{kind}" for their in theirs)
+    names = tuple(f"{prefix}{their.format(i=block and block[1])}.{kind}" for their in theirs)
     return names, name.transposed and model_type == "gpt2" and kind == "weight"
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from helpers.gpt import GPT
 from helpers.storage.files import folder_aside
 from helpers.storage.weights.load import CONFIG, SAFE
-from helpers.storage.weights.names import HEAD, NAMES, PREFIXES, from_config, stored_names
+from helpers.storage.weights.names import NAMES, PREFIXES, from_config, stored_names
 
 
 def save(model: GPT, folder: str | Path, model_type: str = "gpt2", dtype: torch.dtype | None = None) -> Path:
@@ -51,12 +51,12 @@ def _published(model: GPT, model_type: str) -> Iterator[tuple[str, Tensor]]:
     """(their name, tensor) for every parameter, and zeros for biases that GPT-2's format has and the model has not."""
     prefix = PREFIXES[model_type][0]
     for ours, parameter in model.named_parameters():
-        names, transposed = stored_names(ours, model_type)
+        names, transposed = stored_names(ours, model_type, prefix)
         for name, piece in zip(names, parameter.detach().chunk(len(names)), strict=True):
-            yield name if name == HEAD else prefix + name, piece.T if transposed else piece
+            yield name, piece.T if transposed else piece
     if model_type == "gpt2":
         linear = [name.ours for name in NAMES if name.transposed]
         for ours in (module.format(i=i) for i in range(model.config.n_layers) for module in linear):
             layer = model.get_submodule(ours)
             if layer.bias is None:
-                yield prefix + stored_names(f"{ours}.bias", "gpt2")[0][0], layer.weight.new_zeros(layer.out_features)
+                yield stored_names(f"{ours}.bias", "gpt2", prefix)[0][0], layer.weight.new_zeros(layer.out_features)

@@ -5,27 +5,23 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-from torch import nn
 
 from helpers.gpt import GPT, INIT_STD
 
 INITIALISATIONS = ("mean", "random")
 
 
-def check_vocabulary(model: GPT, n_tokens: int, largest_id: int | None = None) -> None:
+def check_vocabulary(model: GPT, n_tokens: int) -> None:
     """Whether a tokenizer of `n_tokens` may speak to the model.
-
-    largest_id  the highest id the tokenizer gives, if it leaves gaps; None: n_tokens - 1
 
     A model may have more rows than the tokenizer has tokens, as padding to a round number gives (GPT-2 trained with
     50,304 rows for 50,257 tokens, OPT with 50,272 for 50,265). ValueError, with both numbers: it has fewer.
     """
-    largest = n_tokens - 1 if largest_id is None else largest_id
-    if largest >= model.config.vocab_size:
+    if n_tokens > model.config.vocab_size:
         raise ValueError(
-            f"the tokenizer has {n_tokens:,} tokens with ids up to {largest:,}, but the model only has rows for "
+            f"the tokenizer has {n_tokens:,} tokens with ids up to {n_tokens - 1:,}, but the model only has rows for "
             f"{model.config.vocab_size:,}: take the model's own tokenizer, or grow the model with "
-            f"resize_vocabulary(model, {largest + 1})"
+            f"resize_vocabulary(model, {n_tokens})"
         )
 
 
@@ -45,19 +41,15 @@ def resize_vocabulary(
     """
     if initialisation not in INITIALISATIONS:
         raise ValueError(f"initialisation must be one of {', '.join(INITIALISATIONS)}, got {initialisation!r}")
-    old = model.token_embedding.weight
     with torch.device("meta"):
-        resized = GPT(replace(model.config, vocab_size=vocab_size)).to(old.dtype)
-    resized.to_empty(device=old.device)
+        resized = GPT(replace(model.config, vocab_size=vocab_size))
     generator = generator or torch.Generator().manual_seed(0)
-    matrices = {"token_embedding.weight", "head.weight"}
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if name not in matrices:
-                resized.get_parameter(name).copy_(parameter)
-        pairs = [(model.token_embedding, resized.token_embedding), (model.head, resized.head)]
-        for given, new in pairs[: 1 if model.config.tied_head else 2]:
-            new.weight = nn.Parameter(_rows(given.weight, vocab_size, initialisation, generator))
+    state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    for name in ("token_embedding.weight", "head.weight")[: 1 if model.config.tied_head else 2]:
+        state[name] = _rows(state[name], vocab_size, initialisation, generator)
+    if model.config.tied_head:
+        state["head.weight"] = state["token_embedding.weight"]
+    resized.load_state_dict(state, assign=True)
     if model.config.tied_head:
         resized.head.weight = resized.token_embedding.weight
     resized.gradient_checkpointing = model.gradient_checkpointing
