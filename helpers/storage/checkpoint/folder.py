@@ -194,7 +194,7 @@ def _tensors(name: str, raw: bytes) -> dict[str, Tensor]:
     if rest < 0 or length > min(rest, MAX_HEADER_BYTES):
         raise Damaged(f"{name} is truncated or no safetensors file: a header of {length} bytes, {max(rest, 0)} left")
     try:
-        return safetensors.torch.load(raw)
+        return dict(sorted(safetensors.torch.load(raw).items()))  # the library's order is another in each process
     except (SafetensorError, ValueError, TypeError, KeyError, RuntimeError, AssertionError) as error:
         raise Damaged(f"{name} is no safetensors file that can be read: {error}") from error
 
