@@ -38,13 +38,13 @@ def world_size() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
-def join(device: str | None) -> bool:
-    """Join the process group that torchrun describes in the environment; False where this process is alone.
+def join(device: str | None) -> None:
+    """Join the process group that torchrun describes in the environment, if any.
 
     ValueError: a device that several processes cannot share, or more of them than GPUs.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        return False
+        return
     cuda = torch.cuda.is_available() and (device or "cuda") == "cuda"
     if not cuda and device not in (None, "cpu"):
         raise ValueError(f"--device {device}: several ranks take cpu, or cuda for a GPU each")
@@ -54,7 +54,6 @@ def join(device: str | None) -> bool:
             raise ValueError(f"rank {gpu} has no GPU, there are {torch.cuda.device_count()}: start fewer processes")
         torch.cuda.set_device(gpu)
     dist.init_process_group("nccl" if cuda else "gloo")
-    return True
 
 
 def leave() -> None:

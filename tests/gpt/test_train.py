@@ -35,15 +35,6 @@ def test_global_generator_is_not_moved():
     assert not model.training
 
 
-def test_stopping_early_leaves_evaluation_mode():
-    model = GPT(TINY)
-    steps = quick_fit(model, TEXT, n_steps=3)
-    next(steps)
-    assert model.training
-    steps.close()
-    assert not model.training
-
-
 def test_every_window_can_be_drawn():
     model = GPT(TINY)
     seen = []

@@ -12,9 +12,9 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -168,47 +168,10 @@ def test_a_run_keeps_its_precision_on_another_card(text, tmp_path, monkeypatch, 
     assert run(text, tmp_path / "b", "--minutes", "1e-9") == 0
     monkeypatch.setattr(runtime, "pick_precision", lambda device: torch.bfloat16)
     assert run(text, tmp_path / "b") == 0
-    assert "saved in float16 and goes on in it, where this device would take bfloat16" in capsys.readouterr().out
+    assert "the run goes on in float16, as it began; this device would take bfloat16" in capsys.readouterr().err
     assert same_end(tmp_path / "b", tmp_path / "a")
     assert run(text, tmp_path / "b", change=("precision=bfloat16",)) == 2  # asked for
-    said = capsys.readouterr().err
-    assert "train.precision: 'float16' there, 'bfloat16' here" in said
-    assert said.endswith("or that run's settings: --set precision=float16\n")
-
-
-def test_a_run_changes_a_precision_that_its_card_lacks(text, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(runtime, "pick_precision", lambda device: torch.bfloat16)
-    after = at_record(5, lambda: os.kill(os.getpid(), signal.SIGTERM))  # after update 2
-    assert run(text, tmp_path, after=after) == 143
-    monkeypatch.undo()
-    monkeypatch.setattr(runtime, "pick_precision", lambda device: torch.float16)
-    monkeypatch.setattr(pretrain.run, "has_precision", lambda device, precision: precision == "float16")
-    assert run(text, tmp_path) == 0
-    said = capsys.readouterr()
-    assert "saved in bfloat16, which this device lacks: it goes on in float16" in said.err
-    assert "going on from step 3" in said.out
-    updates = [r for r in pretrain.read_log(tmp_path / "log.jsonl") if isinstance(r, Update)]
-    assert [r.precision for r in updates] == ["bfloat16"] * 3 + ["float16"] * 5
-    state = checkpoint.find(tmp_path / "checkpoints").state
-    assert state.scaler["_growth_tracker"] == 5 and state.config["train"]["precision"] == "float16"
-
-
-def test_which_precisions_a_device_has(monkeypatch):
-    card, cpu = torch.device("cuda"), torch.device("cpu")
-    monkeypatch.setattr(runtime, "pick_precision", lambda device: torch.float16)  # a T4
-    assert [pretrain.run.has_precision(card, p) for p in ("float32", "float16", "bfloat16")] == [True, True, False]
-    assert pretrain.run.has_precision(cpu, "bfloat16")
-    monkeypatch.setattr(runtime, "pick_precision", lambda device: torch.bfloat16)
-    assert pretrain.run.has_precision(card, "bfloat16")
-
-
-def test_random_numbers_go_to_the_device_in_use(text, tmp_path, monkeypatch, capsys):
-    assert run(text, tmp_path, "--minutes", "1e-9") == 0
-    asked = []
-    monkeypatch.setattr(checkpoint, "restore_rng", lambda rng, device: asked.append(device) or ("cuda:1",))
-    assert run(text, tmp_path, "--minutes", "1e-9") == 0
-    assert asked == [torch.device("cpu")]
-    assert "the random numbers of cuda:1 cannot be repeated here" in capsys.readouterr().err
+    assert "train.precision: 'float16' there, 'bfloat16' here" in capsys.readouterr().err
 
 
 def test_float16_goes_on_with_its_scaler(text, tmp_path):
@@ -287,17 +250,6 @@ def test_activation_checkpointing_may_be_switched_on_at_any_time(text, whole, tm
     )
 
 
-def test_resume_must_and_never(text, whole, tmp_path, capsys):
-    assert run(text, tmp_path / "new", "--resume") == 2
-    assert "no checkpoint under" in capsys.readouterr().err
-    shutil.copytree(whole, tmp_path / "old")
-    assert run(text, tmp_path / "old", "--resume", "never") == 2
-    assert "is there already" in capsys.readouterr().err
-    assert run(text, tmp_path / "old", "--resume", "must") == 0
-    assert same_end(tmp_path / "old", whole)
-    assert run(text, tmp_path / "new", "--resume", "never") == 0
-
-
 def test_another_plan_or_text_in_the_same_folder_is_refused(text, whole, tmp_path, capsys):
     out = tmp_path / "out"
     shutil.copytree(whole, out)
@@ -367,8 +319,7 @@ def test_a_drive_that_is_not_there_when_going_on(text, whole, tmp_path, capsys):
     assert run(text, tmp_path / "out", "--also", missing) == 0
     said = capsys.readouterr()
     assert f"{missing}: looking for checkpoints failed" in said.err and "going on from step 8" in said.out
-    assert run(text, tmp_path / "new", "--also", missing) == 0
-    assert "the run begins anew, and" in capsys.readouterr().err
+    assert said.err.splitlines()[-1].endswith("which may hold its checkpoints: if so, stop it and mount")
     (tmp_path / "blocked").mkdir()
     (tmp_path / "blocked" / "checkpoints").write_text("a file stands here")
     assert run(text, tmp_path / "blocked", "--also", missing) == 2
@@ -398,8 +349,7 @@ def test_a_second_folder_with_another_run_is_refused(text, whole, tmp_path, caps
     assert run(text, tmp_path / "other", "--also", str(also), "--minutes", "1e-9", change=("seed=1",)) == 0
     shutil.copytree(whole, out)  # its checkpoints are newer than the stranger's
     assert run(text, out, "--also", str(also)) == 2
-    said = capsys.readouterr().err
-    assert f"{also} is of another run; what differs: seed: 1 there, 0 here" in said and "--set seed=1" in said
+    assert f"{also} is of another run; what differs: seed: 1 there, 0 here" in capsys.readouterr().err
     assert steps_in(also) == [0]
 
 
@@ -413,8 +363,7 @@ def test_a_drive_that_brings_another_run_is_left_alone(text, whole, tmp_path, ca
 
     after = at_record(2, mount)
     assert run(text, out, "--also", str(drive / "run"), after=after) == 0
-    said = capsys.readouterr().err
-    assert f"step 2 was not saved to {drive / 'run'}: it holds checkpoints of another run (seed: 1 there" in said
+    assert f"The run goes on without {drive / 'run'}" in capsys.readouterr().err
     assert steps_in(drive / "run") == [0] and same_end(out, whole)
 
 
@@ -459,13 +408,6 @@ def test_a_log_that_cannot_be_written_for_a_while_is_whole_in_the_end(text, whol
     said = capsys.readouterr().err
     assert said.count("log.jsonl cannot be written (Is a directory)") == 2  # once when it begins, once at end
     assert same_end(tmp_path, whole)
-
-
-def test_a_deleted_log_is_begun_anew(text, whole, tmp_path, capsys):
-    after = at_record(4, lambda: (tmp_path / "log.jsonl").unlink())
-    assert run(text, tmp_path, after=after) == 0
-    assert capsys.readouterr().err.count("log.jsonl was gone with the lines before this one; a new one is begun") == 2
-    assert timeless(tmp_path) == timeless(whole)[4:]
 
 
 def test_no_checkpoint_is_younger_than_the_log(text, tmp_path, monkeypatch):
@@ -517,39 +459,18 @@ def test_the_log_keeps_what_was_before_the_checkpoint(tmp_path):
     assert pretrain.log.rewind(tmp_path / "new.jsonl", 7) == []
 
 
-def test_ids_are_made_again_when_they_are_not_of_this_run(text, tmp_path):
-    def prepare(seed, fingerprint="x"):
-        pretrain.ids.prepare(tmp_path, [str(text)], [], seed, fingerprint)
-        return (tmp_path / "validation.npy").read_bytes(), (tmp_path / "train.npy").stat().st_mtime_ns
-
-    first = prepare(0)
-    assert prepare(0) == first
-    assert prepare(1)[0] != first[0]
-    (tmp_path / "made_from.json").unlink()  # the writing did not end
-    assert prepare(0)[0] == first[0] and prepare(0)[1] != first[1]
-
-
 @pytest.mark.parametrize(("name", "place"), [("train.npy", 40), ("train.npy", 300), ("validation.npy", -1)])
-def test_damaged_ids_are_written_anew(text, whole, tmp_path, capsys, name, place):
+def test_damaged_ids_are_written_anew(text, whole, tmp_path, name, place):
     shutil.copytree(whole, tmp_path / "out")
     path = tmp_path / "out" / "ids" / name
     content = bytearray(path.read_bytes())
     content[place] ^= 8
     path.write_bytes(content)
     assert run(text, tmp_path / "out") == 0
-    assert "ids was damaged: its ids were written anew" in capsys.readouterr().err
     assert path.read_bytes() == (whole / "ids" / name).read_bytes()
     path.unlink()
-    assert run(text, tmp_path / "out") == 0 and path.exists()
     (path.parent / "made_from.json").write_text("[]")
-    capsys.readouterr()
-    assert run(text, tmp_path / "out") == 0 and "damaged" not in capsys.readouterr().err
-
-
-def test_large_ids_stay_on_the_disk(whole, monkeypatch):
-    assert not isinstance(pretrain.ids.open_both(whole / "ids")[0], np.memmap)
-    monkeypatch.setattr(pretrain.ids, "IN_MEMORY_BYTES", 0)
-    assert isinstance(pretrain.ids.open_both(whole / "ids")[0], np.memmap)
+    assert run(text, tmp_path / "out") == 0 and path.exists()
 
 
 def test_one_document_is_cut(tmp_path):
@@ -637,51 +558,39 @@ def test_ctrl_c_before_training(text, tmp_path, monkeypatch, capsys):
     assert run(text, tmp_path) == 130 and "interrupted before training" in capsys.readouterr().err
 
 
-def test_a_plan_from_a_file_and_back(tmp_path):
+def test_a_plan_from_a_file_and_changes(tmp_path):
     path = tmp_path / "plan.json"
     plan = pretrain.Plan(GPTConfig(emb_dim=24, n_heads=3), TrainConfig(7, betas=(0.5, 0.6)), batch_size=11, seed=2)
-    path.write_text(json.dumps(plan.as_dict()))
-    assert pretrain.plan.read_plan(str(path), [], {"n_steps": 1, "precision": "float16"}) == plan
-    assert pretrain.Plan.from_dict(plan.as_dict()) == plan
-    changed = pretrain.plan.read_plan(str(path), ["ff_dim=5", "clip_norm=None", "shift=False", "eval_every=3"], {})
-    assert pretrain.plan.differences(plan.as_dict(), changed.as_dict()) == [
+    path.write_text(json.dumps(asdict(plan)))
+    assert pretrain.plan.read_plan(str(path), [], "float16") == plan
+    changes = ["ff_dim=5", "clip_norm=None", "shift=False", "eval_every=3", "gradient_checkpointing=true"]
+    changed = pretrain.plan.read_plan(str(path), changes, "float16")
+    assert pretrain.plan.differences(plan.identity(), changed.identity()) == [
         "model.ff_dim: None there, 5 here",
         "shift: True there, False here",
         "train.clip_norm: 1.0 there, None here",
         "train.eval_every: None there, 3 here",
     ]
-    assert pretrain.plan.read_plan("course-small", [], {"n_steps": 9}).train.n_steps == 9
-    assert pretrain.plan.changes_to(plan.as_dict(), plan.as_dict()) == ""
-    options = pretrain.plan.changes_to(plan.as_dict(), changed.as_dict())
-    assert options == "--set ff_dim=null clip_norm=1.0 eval_every=null shift=true"
-    back = pretrain.plan.read_plan(
-        str(path), ["ff_dim=5", "clip_norm=None", "shift=False", "eval_every=3", *options.split()[1:]], {}
-    )
-    assert back == plan
-    assert pretrain.plan.changes_to({"train": {"betas": [0.5, 0.6]}}, {"train": {}}) == "--set 'betas=[0.5,0.6]'"
-    assert not pretrain.plan.leaves_open(str(path), [], "precision") and not pretrain.plan.leaves_open(
-        "gpt2-124m", ["precision=x"], "precision"
-    )
-    assert pretrain.plan.leaves_open("course-small", ["n_steps=3"], "precision")
+    of_preset = pretrain.plan.read_plan("course-small", [], "bfloat16").train
+    assert (of_preset.n_steps, of_preset.precision) == (1000, "bfloat16")
 
 
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ("{", "is not JSON"),
+        (b"{", "is not JSON"),
         (b"\xff", "is not JSON"),
-        ("[1]", "one object, got a list"),
-        ('{"model": 5}', "model should be an object"),
-        ('{"train": []}', "train should be an object"),
-        ('{"model": {"width": 5}}', "model has no field width"),
-        ('{"modle": {}}', "a plan has no field modle"),
+        (b"[1]", "one object, got a list"),
+        (b'{"train": []}', "train should be an object"),
+        (b'{"model": {"width": 5}}', "model has no field width"),
+        (b'{"modle": {}}', "a plan has no field modle"),
     ],
 )
 def test_a_plan_that_is_none(tmp_path, content, says):
     path = tmp_path / "plan.json"
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    path.write_bytes(content)
     with pytest.raises(ValueError, match=says):
-        pretrain.plan.read_plan(str(path), ["n_steps=3"] if "train" not in str(content) else [], {"n_steps": 1})
+        pretrain.plan.read_plan(str(path), ["n_steps=3"], "float32")
 
 
 # In processes of their own

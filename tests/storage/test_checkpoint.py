@@ -151,6 +151,13 @@ def test_a_shared_matrix_is_stored_once_and_comes_back_shared(tmp_path):
     assert back["a"].tolist() == [0, 1, 2, 3] and back["b"].tolist() == [4, 5, 6, 7]
 
 
+def test_tensors_come_back_in_one_order(tmp_path):
+    """Ranks exchange them one by one in the order in which each has read them."""
+    names = [f"w{i}" for i in range(40)]
+    checkpoint.save_model(tmp_path / "model", {name: torch.zeros(2) for name in names}, {})
+    assert list(checkpoint.load_model(tmp_path / "model").model) == sorted(names)
+
+
 def test_generators_go_on_where_they_were():
     random.gauss(0, 1), np.random.randn(1)  # each now holds the second of a pair
     rng = json.loads(json.dumps(checkpoint.capture_rng()))

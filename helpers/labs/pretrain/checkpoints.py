@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from helpers.labs.pretrain.log import Console
-from helpers.labs.pretrain.plan import changes_to, differences
+from helpers.labs.pretrain.plan import differences
 from helpers.storage import StorageError, checkpoint
 
 try:
@@ -69,20 +69,22 @@ class Checkpoints:
         self.folders = [out / CHECKPOINTS, *([also] if also else [])]
         self.console = console
         self._configs: dict[Path, dict[str, Any]] = {}  # of the newest good checkpoint of each folder that has one
-        self._ours: set[Path] = set()  # folders that were seen to hold this run's checkpoints, or none
 
-    def newest(self, must: bool) -> checkpoint.Found | None:
+    def newest(self) -> checkpoint.Found | None:
         """The newest good checkpoint of all folders; None where none was ever made, as far as can be seen.
 
-        ValueError: there are checkpoints and none is good; none can be reached; there is none and `must`.
+        A folder that cannot be reached now is left alone to the end: it may come back with another run's checkpoints.
+
+        ValueError: there are checkpoints and none is good; no folder can be reached.
         """
-        newest, n_refused, unreachable = None, 0, []
-        for folder in self.folders:
+        newest, n_refused = None, 0
+        for folder in tuple(self.folders):
             try:
                 found = checkpoint.find(folder, needs=NEEDS)
             except StorageError as error:
-                unreachable.append(folder)
-                self.console.warn(f"{error}. Looking on without it")
+                self.folders.remove(folder)
+                self.console.warn(f"{error}. The run goes on without {folder}, which may hold its checkpoints: if so, "
+                    "stop it and mount", str(folder))  # fmt: skip
                 continue
             for path, reason in found.refused:
                 self.console.warn(f"{path} is passed over: {reason}")
@@ -91,45 +93,29 @@ class Checkpoints:
                 self._configs[folder] = found.state.config
             if found.state and (newest is None or found.state.step > newest.state.step):
                 newest = found
-        if newest is None:
-            self._require_beginning(must, n_refused, unreachable)
-        return newest
-
-    def _require_beginning(self, must: bool, n_refused: int, unreachable: list[Path]) -> None:
-        """ValueError: a run must not begin anew here."""
-        names = ", ".join(map(str, self.folders))
-        if len(unreachable) == len(self.folders):
-            raise ValueError(f"no folder for checkpoints can be reached: {names}. Mount the drive, or choose another")
-        if n_refused:
+        if not self.folders:
+            raise ValueError("no folder for checkpoints can be reached: mount the drive, or choose another")
+        if newest is None and n_refused:
             raise ValueError(
-                f"no good checkpoint under {names} to go on from, {n_refused} refused: "
+                f"no good checkpoint under {', '.join(map(str, self.folders))} to go on from, {n_refused} refused: "
                 "put a good copy there, or remove the folder to begin anew"
             )
-        if must:
-            raise ValueError(f"--resume must: no checkpoint under {names} to go on from")
-        if unreachable:
-            where = ", ".join(map(str, unreachable))
-            self.console.warn(f"the run begins anew, and {where} may hold its checkpoints: if so, stop it and mount")
+        return newest
 
-    def require_ours(self, config: dict[str, Any], any_precision: bool) -> None:
-        """ValueError: the newest checkpoint of a folder is of another run than `config`, and would be pushed out.
-
-        any_precision  the run may have been in another one there
-        """
+    def require_ours(self, config: dict[str, Any]) -> None:
+        """ValueError: the newest checkpoint of a folder is of another run than `config`, and would be pushed out."""
         for folder, there in self._configs.items():
-            if other := differences(there, config, any_precision):
+            if other := differences(there, config):
                 raise ValueError(
-                    f"{folder} is of another run; what differs: {'; '.join(other)}. Choose another folder, or that "
-                    f"run's settings: {changes_to(there, config) or 'its texts'}"
+                    f"{folder} is of another run; what differs: {'; '.join(other)}. "
+                    "Choose another folder, or that run's settings and texts"
                 )
-            self._ours.add(folder)
 
     def save(self, state: checkpoint.RunState, keep: int) -> bool:
         """Save to every folder; whether at least one has it now."""
         kept = False
         for folder in self.folders:
             try:
-                self._look_first(folder, state.config)
                 checkpoint.save(folder, state, keep=keep)
                 kept = True
             except StorageError as error:
@@ -140,12 +126,3 @@ class Checkpoints:
                 what = "was saved, but with trouble" if here else f"was not saved to {folder}"
                 self.console.warn(f"step {state.step} {what}: {error}. Training goes on", str(folder))
         return kept
-
-    def _look_first(self, folder: Path, config: dict[str, Any]) -> None:
-        """StorageError: since the run began, a drive or another run has brought checkpoints of another one."""
-        if folder in self._ours:
-            return
-        found = checkpoint.find(folder)
-        if found.state and (other := differences(found.state.config, config, any_precision=True)):
-            raise StorageError(f"it holds checkpoints of another run ({'; '.join(other)})")
-        self._ours.add(folder)

@@ -16,9 +16,7 @@ from helpers.labs.pretrain.log import Console
 from helpers.labs.pretrain.plan import Plan, read_plan
 from helpers.labs.pretrain.run import FAILED, Run
 
-RESUME = ("auto", "must", "never")
 BAD_INPUT = 2
-DEFAULT_STEPS = 1000
 
 
 def main(arguments: list[str] | None = None, after_record: Callable[[Record], None] | None = None) -> int:
@@ -65,8 +63,6 @@ def parser() -> argparse.ArgumentParser:
         "its parent must be there")  # fmt: skip
     add("--also", type=Path, metavar="DIR", help="a second folder for checkpoints, on a drive that outlives this one; "
         "its parent must be there")  # fmt: skip
-    add("--resume", nargs="?", const="must", default="auto", choices=RESUME, help="auto (default): go on where there "
-        "is something to go on from; must: refuse to begin anew; never: refuse one that has checkpoints")  # fmt: skip
     add("--shard", action="store_true", help="under torchrun, divide weights, gradients and moments among the "
         "processes (FSDP) instead of keeping all of them on each (DDP): for a model that one GPU cannot hold. More is "
         "sent, so that where it fits, leave it out. The same numbers and the same checkpoints: a run may go on with it "
@@ -93,4 +89,4 @@ def _settings(options: argparse.Namespace) -> tuple[Plan, torch.device]:
         reason = str(error).splitlines()[0]
         raise ValueError(f"--device {options.device}: not to be had here ({reason})") from error
     precision = str(runtime.pick_precision(device)).removeprefix("torch.")
-    return read_plan(options.config, options.set, {"n_steps": DEFAULT_STEPS, "precision": precision}), device
+    return read_plan(options.config, options.set, precision), device

@@ -34,30 +34,25 @@ def documents(paths: Sequence[str | Path], option: str = "--text") -> Iterator[s
         yield from (part.strip() for part in text.split(DOCUMENT_BREAK) if part.strip())
 
 
-def prepare(folder: Path, texts: Sequence[str], validation: Sequence[str], seed: int, fingerprint: str) -> bool:
+def prepare(folder: Path, texts: Sequence[str], validation: Sequence[str], seed: int, fingerprint: str) -> None:
     """Write folder/train.npy and folder/validation.npy, ids of GPT-2's vocabulary, unless they are there and whole.
 
     validation   files to judge by; none: a share of the documents is held out, or the end of a single one
     fingerprint  of all files
-    return       whether ids of this run were there and are damaged, so that they were written anew
 
     ValueError: no text in the files, or the folder cannot be written.
     """
     mark = folder / MADE_FROM
     made_from = {"texts": fingerprint, "n_validation_files": len(validation), "seed": seed}
     try:
-        there = {}
-        with suppress(FileNotFoundError, ValueError, TypeError):  # nothing written yet, or damaged
-            there = dict(json.loads(mark.read_bytes()))
-        sums = there.pop("files", None)
-        if there == made_from and sums == _sums(folder):
-            return False
+        with suppress(FileNotFoundError, ValueError):  # nothing written yet, or damaged
+            if json.loads(mark.read_bytes()) == made_from | {"files": _sums(folder)}:
+                return
         folder.mkdir(exist_ok=True)
         mark.unlink(missing_ok=True)
         _write(folder, texts, validation, seed)
         with write_aside(mark) as file:
             file.write(json.dumps(made_from | {"files": _sums(folder)}).encode() + b"\n")
-        return there == made_from and sums is not None
     except OSError as error:
         raise ValueError(f"--out: {folder} cannot be written ({error}): choose another folder") from error
 

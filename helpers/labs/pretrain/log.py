@@ -80,24 +80,16 @@ class Log:
         values = {key: value for key, value in asdict(record).items() if value is not None and value is not False}
         self._waiting += json.dumps({"kind": kind, **values, "seconds": round(seconds, 2)}).encode("ascii") + b"\n"
         try:
-            with self._open() as file:  # anew for each record: a file that was deleted is noticed
-                file.truncate(min(self._size, file.seek(0, os.SEEK_END)))  # half a line of an attempt that failed
-                self._size = file.seek(0, os.SEEK_END)
+            with open(self.path, "ab") as file:  # anew for each record: a file that was deleted is begun again
+                file.truncate(min(self._size, file.tell()))  # half a line of an attempt that failed
                 file.write(self._waiting)
                 file.flush()
-            self._size, self._waiting, self._failing = self._size + len(self._waiting), b"", False
+                self._size = file.tell()
+            self._waiting, self._failing = b"", False
         except OSError as error:
             if not self._failing:
                 self.console.warn(f"{self.path} cannot be written ({error.strerror}). Training goes on", "log")
             self._failing = True
-
-    def _open(self) -> IO[bytes]:
-        try:
-            return open(self.path, "r+b")
-        except FileNotFoundError:
-            file = open(self.path, "x+b")  # noqa: SIM115, the caller's
-            self.console.warn(f"{self.path} was gone with the lines before this one; a new one is begun", "log")
-            return file
 
     def sync(self) -> None:
         """Wait until the disk has it: a checkpoint must not be younger than the log."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import math
-import shlex
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -55,83 +54,52 @@ class Plan:
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} must be true or false, got {getattr(self, name)!r}")
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain numbers and words, as JSON keeps them."""
-        return json.loads(json.dumps(asdict(self)))
-
     def identity(self) -> dict[str, Any]:
-        """`as_dict` without what may change between two parts of one run."""
-        return {name: value for name, value in self.as_dict().items() if name != "gradient_checkpointing"}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Plan:
-        """The plan that `as_dict` came from; fields that are left out have their defaults.
-
-        ValueError: a field that there is not (the message lists those there are), or a value that is refused.
-        """
-        known = {"model": GPTConfig, "train": TrainConfig}
-        _require_known(values, cls, "a plan")
-        for name, kind in known.items():
-            if not isinstance(values.get(name, {}), dict):
-                raise ValueError(f"{name} should be an object with fields, got {values[name]!r}")
-            _require_known(values.get(name, {}), kind, name)
-        try:
-            parts = {name: kind(**values.get(name, {})) for name, kind in known.items()}
-            return cls(**{**values, **parts})
-        except TypeError as error:
-            raise ValueError(f"the plan does not fit: {error}") from error
+        """Plain numbers and words, as JSON keeps them, without what may change between two parts of one run."""
+        values = json.loads(json.dumps(asdict(self)))
+        return {name: value for name, value in values.items() if name != "gradient_checkpointing"}
 
 
-# name of a field -> part of the plan that has it
-FIELDS = {f.name: part for part, kind in (("model", GPTConfig), ("train", TrainConfig)) for f in fields(kind)}
-FIELDS |= {f.name: "" for f in fields(Plan) if f.name not in ("model", "train")}
+PARTS = {"model": GPTConfig, "train": TrainConfig}
+FIELDS = {f.name: part for part, kind in PARTS.items() for f in fields(kind)}  # name of a field -> part that has it
+FIELDS |= {f.name: "" for f in fields(Plan) if f.name not in PARTS}
+DEFAULT_STEPS = 1000
 
 
-def read_plan(source: str, changes: list[str], defaults: dict[str, Any]) -> Plan:
+def read_plan(source: str, changes: list[str], precision: str) -> Plan:
     """The plan named by `--config`, with each "field=value" of `changes` applied.
 
-    source    name of a model preset, or path of a JSON file with the fields of Plan
-    defaults  fields of TrainConfig for what neither says
+    source     name of a model preset, or path of a JSON file with the fields of Plan
+    precision  where neither says one
 
     ValueError: no such preset or file, no JSON, an unknown field, a value of the wrong kind.
     """
-    values = _values_of(source)
-    for part, given in (("model", {}), ("train", defaults)):
-        if isinstance(values.setdefault(part, {}), dict):  # else from_dict says what is wrong
-            values[part] = given | values[part]
+    values = {"model": asdict(preset(source))} if source in PRESETS else _read_json(source)
+    _require_known(values, Plan, "a plan")
+    for part, kind in PARTS.items():
+        if not isinstance(values.setdefault(part, {}), dict):
+            raise ValueError(f"{part} should be an object with fields, got {values[part]!r}")
+        _require_known(values[part], kind, part)
+    values["train"] = {"n_steps": DEFAULT_STEPS, "precision": precision} | values["train"]
     for change in changes:
         name, equals, text = change.partition("=")
         if not equals or name not in FIELDS:
             raise ValueError(f"--set takes field=value, a field being one of {', '.join(FIELDS)}; got {change!r}")
-        place = values[FIELDS[name]] if FIELDS[name] else values
-        if isinstance(place, dict):
-            place[name] = _value(text)
-    return Plan.from_dict(values)
+        (values[FIELDS[name]] if FIELDS[name] else values)[name] = _value(text)
+    try:
+        return Plan(**values | {part: kind(**values[part]) for part, kind in PARTS.items()})
+    except TypeError as error:
+        raise ValueError(f"the plan does not fit: {error}") from error
 
 
-def leaves_open(source: str, changes: list[str], name: str) -> bool:
-    """Whether neither the plan nor the changes, which `read_plan` has taken, say the field `name` of TrainConfig."""
-    return name not in _values_of(source).get("train", {}) and name not in [c.partition("=")[0] for c in changes]
-
-
-def changes_to(one: dict[str, Any], other: dict[str, Any]) -> str:
-    """The options that turn plan `other` into `one`, both as dicts: "--set precision=float16 seed=1"; "" for none."""
-    given: list[str] = []
-    for name, part in FIELDS.items():
-        there, here = (values.get(part, {}) if part else values for values in (one, other))
-        if name in there and there[name] != here.get(name):
-            given.append(shlex.quote(f"{name}={_text(there[name])}"))
-    return " ".join(["--set", *given]) if given else ""
-
-
-def differences(one: dict[str, Any], other: dict[str, Any], any_precision: bool = False, prefix: str = "") -> list[str]:
+def differences(one: dict[str, Any], other: dict[str, Any], prefix: str = "") -> list[str]:
     """Lines that name every field in which two plans, as dicts, differ: "model.emb_dim: 160 there, 128 here"."""
     found = []
     for name in sorted(one.keys() | other.keys()):
         a, b = one.get(name), other.get(name)
         if isinstance(a, dict) and isinstance(b, dict):
-            found += differences(a, b, any_precision, f"{prefix}{name}.")
-        elif a != b and not (any_precision and name == "precision"):
+            found += differences(a, b, f"{prefix}{name}.")
+        elif a != b:
             found.append(f"{prefix}{name}: {a!r} there, {b!r} here")
     return found
 
@@ -157,10 +125,6 @@ def forecast(plan: Plan, device: torch.device, world_size: int = 1) -> budget.Fi
 
 def _is_whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _values_of(source: str) -> dict[str, Any]:
-    return {"model": asdict(preset(source)), "train": {}} if source in PRESETS else _read_json(source)
 
 
 def _read_json(path: str) -> dict[str, Any]:
@@ -189,7 +153,3 @@ def _value(text: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError:
         return {"None": None, "True": True, "False": False}.get(text, text)
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))

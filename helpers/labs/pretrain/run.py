@@ -6,19 +6,19 @@ import argparse
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 import torch
 from tqdm import tqdm
 
 from helpers import runtime
-from helpers.gpt import GPT, PRECISIONS, Evaluation, Record, Trainer, Update, data, gpt2
+from helpers.gpt import GPT, Evaluation, Record, Trainer, Update, data, gpt2
 from helpers.labs import distributed
 from helpers.labs.distributed import DistributedTrainer, gather, rank, together, world_size
 from helpers.labs.pretrain import ids
 from helpers.labs.pretrain.checkpoints import BEST, FINAL, IDS, LOG, Checkpoints, locked
 from helpers.labs.pretrain.log import Console, Log
-from helpers.labs.pretrain.plan import Plan, forecast, leaves_open
+from helpers.labs.pretrain.plan import Plan, forecast, read_plan
 from helpers.labs.pretrain.stop import SIGNALS, listening
 from helpers.storage import checkpoint
 
@@ -28,7 +28,7 @@ FAILED = 1
 class Run:
     """A plan carried out in a folder.
 
-    options       of the command line: text, validation, config, set, out, also, resume, shard, threads, minutes
+    options       of the command line: text, validation, config, set, out, also, shard, threads, minutes
     device        where to train
     console       says how it goes
     after_record  as `main` has it
@@ -71,7 +71,7 @@ class Run:
         if self.options.threads:
             torch.set_num_threads(self.options.threads)
         found = together(self._find)
-        self._identity = together(lambda: self._identify(found))
+        self._identity = together(lambda: self._identify())
         together(self._write_ids)
         training, validation = together(lambda: ids.open_both(self.options.out / IDS))
         model = GPT(self.plan.model)  # before anything else is drawn: the same weights on every rank
@@ -104,17 +104,17 @@ class Run:
         return trainer
 
     def _find(self) -> checkpoint.Found | None:
-        """The newest good checkpoint of all folders, where there is one and it is wanted."""
-        found = self.checkpoints.newest(must=self.options.resume == "must")
-        if found and self.options.resume == "never":
-            raise ValueError(f"{found.path} is there already: choose another --out, or let it resume")
+        """The newest good checkpoint of all folders; where no precision was asked for, its own is kept."""
+        found, chosen = self.checkpoints.newest(), self.plan.train.precision
+        if found:
+            self.plan = read_plan(self.options.config, self.options.set, found.state.config["train"]["precision"])
+            if self.plan.train.precision != chosen:
+                saved = self.plan.train.precision
+                self.console.warn(f"the run goes on in {saved}, as it began; this device would take {chosen}")
         return found
 
-    def _identify(self, found: checkpoint.Found | None) -> dict:
+    def _identify(self) -> dict:
         """What makes this run this run; a checkpoint with another one is refused."""
-        open_precision = leaves_open(self.options.config, self.options.set, "precision")
-        if found and open_precision:
-            self._keep_precision(found.state.config)
         if self.plan.batch_size < world_size():
             raise ValueError(
                 f"batch_size {self.plan.batch_size} leaves some of {world_size()} ranks without a sequence: "
@@ -127,33 +127,18 @@ class Run:
             )
         texts = ids.fingerprint([*self.options.text, *self.options.validation])
         identity = self.plan.identity() | {"texts": texts, "n_validation_files": len(self.options.validation)}
-        self.checkpoints.require_ours(identity, any_precision=open_precision)
+        self.checkpoints.require_ours(identity)
         return identity
-
-    def _keep_precision(self, config: dict) -> None:
-        """Go on in the precision that the run was saved in, whatever this device would choose, if it has that one."""
-        saved, chosen = config.get("train", {}).get("precision"), self.plan.train.precision
-        if saved == chosen or saved not in PRECISIONS:
-            return
-        if has_precision(self.device, saved):
-            self.plan = replace(self.plan, train=replace(self.plan.train, precision=saved))
-            self.console.say(f"the run was saved in {saved} and goes on in it, where this device would take {chosen}")
-        else:
-            self.console.warn(f"the run was saved in {saved}, which this device lacks: it goes on in {chosen}")
 
     def _write_ids(self) -> None:
         if rank() == 0:
             of_files = self.options.text, self.options.validation
-            folder = self.options.out / IDS
-            if ids.prepare(folder, *of_files, self.plan.seed, self._identity["texts"]):
-                self.console.warn(f"{folder} was damaged: its ids were written anew")
+            ids.prepare(self.options.out / IDS, *of_files, self.plan.seed, self._identity["texts"])
 
     def _load(self, trainer: Trainer, state: checkpoint.RunState) -> None:
         """ValueError: the state is of another model."""
-        same_precision = state.config["train"]["precision"] == self.plan.train.precision
-        scaler = state.scaler if same_precision else trainer.scaler.state_dict() or None
         at = {"step": state.step, "n_tokens": state.data["n_tokens"]}
-        trainer.load_state({**at, "optimizer": state.optimizer, "scaler": scaler})
+        trainer.load_state({**at, "optimizer": state.optimizer, "scaler": state.scaler})
         of_ranks = state.rng["ranks"]
         if len(of_ranks) == world_size():
             left_out = checkpoint.restore_rng(of_ranks[rank()], self.device)
@@ -276,8 +261,3 @@ class Run:
 
     def _running(self) -> float:
         return time.monotonic() - self._started
-
-
-def has_precision(device: torch.device, precision: str) -> bool:
-    """Whether the device multiplies in `precision` itself: GPUs before compute capability 8.0 emulate bfloat16."""
-    return precision != "bfloat16" or device.type != "cuda" or runtime.pick_precision(device) == torch.bfloat16

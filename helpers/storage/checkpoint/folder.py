@@ -218,7 +218,7 @@ def _read_verified(path: Path, expected: str) -> bytes:
 def _tensors(path: Path, digest: str) -> dict[str, Tensor]:
     raw = _read_verified(path, digest)
     try:
-        return safetensors.torch.load(raw)
+        return dict(sorted(safetensors.torch.load(raw).items()))  # the library gives another order in each process
     except (SafetensorError, ValueError, TypeError, KeyError, RuntimeError, AssertionError) as error:
         raise Damaged(f"{path.name} is no safetensors file that can be read: {error}") from error
 
