@@ -81,7 +81,11 @@ MISTAKES = [
     ("d1-plan", lambda *a: plan(*a)[0], "expected 3 numbers"),
     ("d2-shared-targets", lambda a, b, T: len(set(a) & set(b)) / len(b), "half a step"),
     ("d2-shared-targets", lambda a, b, T: shared(b, a, T), "expected"),
-    ("d2-shared-targets", lambda a, b, T: shared(a, list(dict.fromkeys(b)), T), "on top"),
+    (
+        "d2-shared-targets",
+        lambda a, b, T: len(set(targets_of(a, T)) & set(targets_of(b, T))) / len(set(targets_of(b, T))),
+        "on top of the other",
+    ),
     ("d2-no-copies", lambda a, b: [t for t in a if t not in b], "BOAT"),
     ("d2-no-copies", lambda a, b: no_copies(a, b, lambda t: "".join(t.lower().split())), "a part"),
     ("d2-no-copies", lambda a, b: list(dict.fromkeys(no_copies(a, b))), "Twice"),
