@@ -1,1 +1,1 @@
-"""Tested code behind the notebooks: each module's first line says what it holds; layers are listed in README.md."""
+"""The tested code behind the notebooks, in four rooms: gpt, storage, labs, classroom. README.md says what is where."""
