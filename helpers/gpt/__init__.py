@@ -2,7 +2,7 @@
 
 config        sizes and switches of a model, the presets
 tokenizer     a text as ids
-model         attention, block, GPT; what makes it read            with cache: keys and values of what it has read
+model         attention, block, GPT                                with cache: keys and values of what it has read
 loss          from scores to one number                            with chunked_loss: the same in little memory (fast)
 data          split, windows, batches                              with rows: documents of all lengths
 schedule      the learning rate of every step
@@ -20,12 +20,12 @@ from helpers.gpt.decode import generate, stream, stream_text
 from helpers.gpt.loss import LossReport, bits_per_byte, entropy, perplexity
 from helpers.gpt.loss import next_token_loss, six_steps, token_losses, token_weighted_loss
 from helpers.gpt.model import GPT, INIT_STD, CausalSelfAttention, TransformerBlock, evaluating, positions_in
-from helpers.gpt.records import PRECISIONS, Evaluation, Record, TrainConfig, Update
+from helpers.gpt.records import PRECISIONS, Evaluation, Record, TrainConfig, Update, curves
 from helpers.gpt.rows import SegmentedBatch, rows_of
 from helpers.gpt.sampling import SamplingParams, keep_min_p, keep_top_k, keep_top_p, next_probs, penalise_repetition
 from helpers.gpt.schedule import Schedule
 from helpers.gpt.tokenizer import END_OF_TEXT, gpt2, token_labels
-from helpers.gpt.train import NonFiniteError, Trainer, curves, evaluate, make_optimizer, quick_fit, summed_loss
+from helpers.gpt.train import NonFiniteError, Trainer, evaluate, make_optimizer, quick_fit, summed_loss
 
 # fmt: off
 __all__ = [  # noqa: RUF022  by module, in the order of reading

@@ -16,9 +16,11 @@ class KeyValueCache:
     dtype, device  of the model's activations
 
     keys, values  (n_layers, B, H, capacity, D), taken at once and never again
-    lengths       how many tokens of each sequence are cached
+    lengths       B whole numbers: how many tokens of each sequence are cached
 
-    One reading of T new tokens is `places(T)`, then `extend` in each layer, then `advance(T)`; `GPT.hidden` does that.
+    ValueError: a size below 1.
+
+    To read T new tokens call `positions(T)`, then `extend` in each layer, then `advance(T)`, as `GPT.hidden` does.
     Once a text outgrows the context its window slides, every token gets another position, and a model with learned
     positions has to compute all keys and values anew: the cache ends there.
     Source: Shazeer 2019, "Fast Transformer Decoding", section 2.4.
@@ -50,7 +52,7 @@ class KeyValueCache:
     def memory_bytes(self) -> int:
         return 2 * self.keys.numel() * self.keys.element_size()
 
-    def places(self, n_new: int) -> tuple[Tensor, Tensor | None]:
+    def positions(self, n_new: int) -> tuple[Tensor, Tensor | None]:
         """Where the next `n_new` tokens stand, (1 or B, T), counted from 0, and which cached tokens each may look at.
 
         The second is (1 or B, 1, T, keys) bool, or None where causality alone says it. One row serves all sequences

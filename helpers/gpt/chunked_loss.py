@@ -33,7 +33,7 @@ def loss_from_hidden(
 ) -> Tensor:
     """`next_token_loss` of `hidden @ head_weight.T` without ever holding all its logits: a tensor () with gradients.
 
-    Under autocast the products run in its dtype; sums and logs are float32. In float16 the gradient of the scores,
+    Under autocast the matmuls run in its dtype; sums and logs are float32. In float16 the gradient of the scores,
     softmax minus one at the target, is rounded as it is, before a gradient scaler can raise it: entries below about
     3e-8 become 0.
 

@@ -1,6 +1,6 @@
-"""Sizes and switches of a GPT, validated once, and the presets of the course. Notebook 01 reads a model's off.
+"""Sizes and switches of a GPT, validated once, and the presets of the course. Notebook 01 counts from them.
 
-Here stands also what every later file shares: the target that is not scored, and the check of a list of ids.
+Also what all later files share: the target that is not scored, and the check of a list of ids.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def preset(name: str, **changes: object) -> GPTConfig:
 def check_ids(ids: Tensor, vocab_size: int, what: str = "token ids") -> None:
     """ValueError: one of `ids`, integers of any shape, is outside [0, vocab_size). `what` names them in the message.
 
-    On a GPU, where looking would stop it at every step of training, ids are looked at only without gradients.
+    On a GPU the check waits for the device, so that it is made only where no gradients are recorded.
     """
     if ids.numel() == 0 or (ids.device.type != "cpu" and torch.is_grad_enabled()):
         return

@@ -28,8 +28,8 @@ def split_by_text(
 ) -> tuple[list[str], list[str]]:
     """Documents for training and for validation, each whole, in their order; equal documents stay on one side.
 
-    validation_share  of the characters, in (0, 1). Documents are gone through in an order that is drawn, and held out
-                      as long as that brings the share nearer; each side gets one at least
+    validation_share  of the characters, in (0, 1). Documents are gone through in an order that is drawn, and each is
+                      held out if that brings the share nearer; each side gets one at least
     seed              the same seed chooses the same documents, in whatever order they come
 
     ValueError: a share outside (0, 1), or fewer than two different documents.
@@ -104,7 +104,7 @@ class Windows:
         if len(token_ids) - offset < context_length + 1:
             raise ValueError(
                 f"a window of {context_length} inputs and their targets needs {context_length + 1} ids, got "
-                f"{max(len(token_ids) - offset, 0)} from place {offset}: take a shorter context or a longer text"
+                f"{max(len(token_ids) - offset, 0)} from position {offset}: take a shorter context or a longer text"
             )
         self.token_ids, self.context_length, self.stride, self.offset = token_ids, context_length, stride, offset
         width = context_length + 1  # the inputs of a window, and one id more for its last target
@@ -131,7 +131,7 @@ class Windows:
     def rows(self, which: Sequence[int] | Tensor) -> tuple[Tensor, Tensor]:
         which = torch.as_tensor(which, dtype=torch.int64)
         pairs = _as_int64(self._pairs[which if isinstance(self._pairs, Tensor) else which.numpy()])
-        return pairs[:, :-1], pairs[:, 1:]
+        return pairs[:, :-1].clone(), pairs[:, 1:].clone()  # a target may be masked: the inputs must not notice
 
 
 @dataclass(frozen=True, eq=False)  # two lists of ids are not compared by ==
@@ -148,7 +148,7 @@ class Batches:
     shuffle         False keeps the windows in reading order
     drop_last       False gives an epoch's last batch the windows that are left, which may be fewer than B
     shift           each epoch draws where its first window starts, in [0, stride), so that windows do not repeat from
-                    epoch to epoch; every epoch has as many windows as fit after the last of these places
+                    epoch to epoch; every epoch has as many windows as fit after the last of these positions
 
     len(batches)    batches in an epoch
     iteration       over one epoch, the first
@@ -223,7 +223,7 @@ def scoring_batches(
     batch_size      B; the last batch has the windows that are left
     stride          None means T: neighbouring windows. A smaller one scores in each window only the targets that the
                     window before has not seen, each predicted from at least T - stride + 1 ids (from all there are
-                    in the first window); cost grows by T / stride
+                    in the first window); cost grows by a factor of about T / stride
     yields          Batch on the CPU; a window that is shorter than T ends in id 0, and -100 as targets that are not
                     scored
 
@@ -237,8 +237,8 @@ def scoring_batches(
         got = f"batch_size={batch_size}, stride={stride} and context_length={T}"
         raise ValueError(f"expected batch_size >= 1 and 1 <= stride <= context_length, got {got}")
     last = len(token_ids) - 1  # the last id is no input
-    ends = [*range(min(T, last), last, stride), last]  # the place of the last target of each window
-    spans = list(pairwise([0, *ends]))  # of each window's new targets: from after the first place to the second
+    ends = [*range(min(T, last), last, stride), last]  # the position of the last target of each window
+    spans = list(pairwise([0, *ends]))  # of each window's new targets: from after the first position to the second
     for first in range(0, len(spans), batch_size):
         some = spans[first : first + batch_size]
         inputs = torch.zeros(len(some), T, dtype=torch.int64)

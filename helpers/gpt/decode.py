@@ -36,8 +36,8 @@ def generate(
 
     ValueError: n_new below 0, no prompt or an empty one, a text, an id outside [0, V), options out of range.
     """
-    steps = list(stream(model, prompts, n_new, end_id=end_id, **options))
     rows = _as_rows(prompts, model.token_embedding.weight.device)
+    steps = list(stream(model, rows, n_new, end_id=end_id, **options))
     written = torch.stack(steps, 1) if steps else rows[0].new_zeros(len(rows), 0)  # (B, n)
     if isinstance(prompts, Tensor):
         return torch.cat([torch.stack(rows), written], 1)
@@ -59,7 +59,7 @@ def stream(
 ) -> Iterator[Tensor]:
     """The new tokens as they come, dropout off: (B,) int64 a step, `end_id` for sequences that have ended.
 
-    A text beyond the context is seen through its last tokens. The prompts are looked at when the first token is asked.
+    A text beyond the context is seen through its last tokens. All is checked when the first token is asked for.
 
     prompts, n_new, end_id  as for `generate`
     generator  where the draws come from, on the model's device; None: one seeded with 0. Never the global one
@@ -79,7 +79,7 @@ def stream(
     token_ids = torch.stack([torch.cat([row, row[:1].expand(n_columns - len(row))]).long() for row in rows])
     ended = torch.zeros(B, dtype=torch.bool, device=device)
     cache = model.new_cache(B, min(context_length, n_columns)) if use_cache else None
-    for _ in range(n_new):
+    for _ in range(n_new):  # the loop of notebook 01: score, choose, append
         if lengths.max() > context_length:
             cache = None  # the window slides from here on: every token moves to another position
         with evaluating(model):  # not around the loop: whoever takes the tokens may train between two of them
@@ -116,12 +116,12 @@ def stream_text(model: GPT, tokenizer: tiktoken.Encoding, prompt: str, n_new: in
     prompt   at least one token; an empty text may begin with the tokenizer's end-of-text token, `tokenizer.eot_token`
     options  as for `stream`. The text ends before `end_id`, which is the tokenizer's end-of-text token if not given
 
-    ValueError: as for `generate`.
+    ValueError: as for `generate`; also a model with more tokens than the tokenizer.
     """
     if model.config.vocab_size > tokenizer.n_vocab:
         raise ValueError(
             f"the model has {model.config.vocab_size:,} tokens and the tokenizer {tokenizer.n_vocab:,}: it could write "
-            f"some that nobody can spell; shrink it with weights.resize_vocabulary(model, {tokenizer.n_vocab})"
+            f"ids that the tokenizer cannot decode; weights.resize_vocabulary(model, {tokenizer.n_vocab}) shrinks it"
         )
     options = {"end_id": tokenizer.eot_token} | options
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")

@@ -87,7 +87,7 @@ def entropy(logits: Tensor) -> Tensor:
 
 
 def perplexity(loss_nats: float | Tensor) -> float:
-    """exp(loss): the number of equally likely tokens among which one would be as unsure.
+    """exp(loss): the number of equally likely tokens among which one would be as uncertain.
 
     ValueError: a loss below 0 or not a number. An overflow gives inf, as it should.
     Source: Jelinek et al. 1977; Jurafsky & Martin, Speech and Language Processing, ch. 3.

@@ -20,7 +20,7 @@ from helpers.gpt.config import GPTConfig, check_ids
 
 INIT_STD = 0.02  # Radford et al. 2018 (GPT), section 4.1
 _ACTIVATIONS = {"gelu": nn.GELU, "gelu_tanh": partial(nn.GELU, approximate="tanh"), "relu": nn.ReLU}
-Extend = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+Extend = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # new keys, values -> those of all tokens so far
 
 
 class CausalSelfAttention(nn.Module):
@@ -46,8 +46,9 @@ class CausalSelfAttention(nn.Module):
             keys, values = extend(keys, values)  # (B, H, all tokens so far, D)
         drop_rate = self.drop_rate if self.training else 0.0
         causal = visible is None and T > 1  # a single query has nothing after it
-        # softmax(queries @ keys.T / sqrt(D)) @ values: (B, H, T, D)
-        mixed = F.scaled_dot_product_attention(queries, keys, values, visible, drop_rate, causal)
+        # softmax(queries @ keys.mT / sqrt(D), what may not be seen at -inf) @ values: (B, H, T, D)
+        how = {"attn_mask": visible, "dropout_p": drop_rate, "is_causal": causal}
+        mixed = F.scaled_dot_product_attention(queries, keys, values, **how)
         return self.out_proj(mixed.transpose(1, 2).reshape(B, T, C))  # (B, H, T, D) -> (B, T, C)
 
 
@@ -84,11 +85,12 @@ class GPT(nn.Module):
     """A decoder-only transformer: token ids in, a score for every possible next token out.
 
     config  shapes and switches
-    Calling it: token_ids (B, T) integers in [0, V), T <= context_length -> logits (B, T, V); `segments` as in `hidden`.
+    Calling it: token_ids (B, T) integers in [0, V), T <= context_length -> logits (B, T, V); `segments` and
+    `restart_positions` as in `hidden`.
 
     `gradient_checkpointing`, False until it is set: training keeps of each block only what goes into it, and computes
-    the rest again in the backward pass, with the same dropout: the same gradients for less memory and a third more
-    arithmetic.
+    the rest again in the backward pass, with the same dropout: the same gradients for less memory and up to a third
+    more arithmetic (the head is not computed again).
 
     Untrained, its loss is near ln V + C * INIT_STD**2 / 2: within 0.1 of ln V up to a width of 500, 0.15 above at 768.
 
@@ -158,7 +160,7 @@ class GPT(nn.Module):
         T = token_ids.shape[1]
         positions, visible = torch.arange(T, device=token_ids.device), None
         if cache is not None:
-            positions, visible = cache.places(T)
+            positions, visible = cache.positions(T)
         elif segments is not None:
             visible = (segments[:, None, :, None] == segments[:, None, None, :]).tril()  # (B, 1, T, T)
             positions = positions_in(segments) if restart_positions else positions
@@ -177,7 +179,7 @@ class GPT(nn.Module):
         """The stream after the embeddings and after each block, not normalised: n_layers + 1 tensors (B, T, C).
 
         `head(final_norm(x))` of any of them is the logit lens; of the last it is the model's output.
-        Source: nostalgebraist 2020, "interpreting GPT: the logit lens".
+        ValueError: ids as for the model. Source: nostalgebraist 2020, "interpreting GPT: the logit lens".
         """
         self._check(token_ids)
         stream = [self._embed(token_ids, torch.arange(token_ids.shape[1], device=token_ids.device))]

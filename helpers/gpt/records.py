@@ -1,9 +1,11 @@
-"""What a run is told, and what it reports: settings, and a record per update and per evaluation."""
+"""What a run is told, and what it reports: settings, and a record per update and per evaluation. Notebook 04."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from helpers.gpt.loss import perplexity
 from helpers.gpt.schedule import Schedule
@@ -50,6 +52,10 @@ class TrainConfig:
             raise ValueError(f"betas are two numbers in [0, 1), got {self.betas}")
         if self.clip_norm is not None and not self.clip_norm > 0:
             raise ValueError(f"clip_norm must be above 0 or None, got {self.clip_norm}")
+        for name in ("n_steps", "warmup_steps", "micro_batch_size", "eval_every"):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+                raise ValueError(f"{name} must be a whole number, got {value!r}")
         for name in ("micro_batch_size", "eval_every"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1 or None, got {getattr(self, name)}")
@@ -90,7 +96,10 @@ class Update:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The loss on the validation text after `step` updates: a mean over `n_scored` tokens, dropout off."""
+    """The loss on the validation text after `step` updates: a mean over `n_scored` tokens in nats, dropout off.
+
+    n_tokens  targets trained on so far
+    """
 
     step: int
     n_tokens: int
@@ -103,3 +112,20 @@ class Evaluation:
 
 
 Record = Update | Evaluation
+
+
+class Curve(NamedTuple):
+    """Losses by step: two lists of equal length."""
+
+    steps: list[int]
+    losses: list[float]
+
+
+def curves(records: Iterable[Record]) -> tuple[Curve, Curve]:
+    """(training curve, validation curve) of a run's records, in nats per token by updates made."""
+    training, validation = Curve([], []), Curve([], [])
+    for record in records:
+        curve = training if isinstance(record, Update) else validation
+        curve.steps.append(record.step)
+        curve.losses.append(record.loss_nats)
+    return training, validation

@@ -17,9 +17,9 @@ from torch import Tensor
 def keep_top_k(logits: Tensor, k: int) -> Tensor:
     """True for the k highest scores of (..., V), fewer where fewer are allowed; among equals the lower id comes first.
 
-    ValueError: k above V.
+    ValueError: k below 1 or above V.
     """
-    if k > logits.shape[-1]:
+    if not 1 <= k <= logits.shape[-1]:
         raise ValueError(f"top_k must be in [1, {logits.shape[-1]}], or None for no filter, got {k}")
     kth = logits.topk(k).values[..., -1:]
     above, equal = logits > kth, logits == kth
@@ -39,6 +39,7 @@ def keep_top_p(logits: Tensor, p: float) -> Tensor:
 
 def keep_min_p(logits: Tensor, share: float) -> Tensor:
     """True where the probability is at least `share` of the highest of its row (..., V)."""
+    # p >= share * highest p, in logs: the softmax's sum cancels
     return logits >= logits.amax(-1, keepdim=True) + math.log(share)
 
 

@@ -1,4 +1,4 @@
-"""The learning rate of every step: up in a straight line, then down along half a cosine."""
+"""The learning rate of every step: up in a straight line, then down along half a cosine. Notebook 04."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Schedule:
-    """Warm-up and cosine decay, a function of the step alone, so that a resumed run needs no state of it.
+    """Warm-up and cosine decay, a function of the step alone, so that a run that goes on needs no state of it.
 
     peak           the highest learning rate
     n_steps        updates in the whole run; the last one is at the floor, unless the warm-up leaves it no room to fall

@@ -16,7 +16,8 @@ import tiktoken
 VOCABULARY = Path(__file__).parents[1] / "assets" / "gpt2" / "encoder.json"
 SHA256 = "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783"  # of the file as it was published
 END_OF_TEXT = "<|endoftext|>"
-# No token reaches over these pieces: endings like 's, then letters, digits or signs with the space before them, spaces.
+# A text is first cut into these pieces, and no token crosses a boundary: endings like 's, then letters, digits or
+# signs with the space before them, spaces.
 PIECES = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"""
 
 

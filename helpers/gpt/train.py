@@ -1,6 +1,6 @@
 """The training loop of notebook 04, whose seven lines are in `Trainer._update`; AdamW, evaluation, and a run's state.
 
-One process, one device. `labs.distributed` shares the work among several by overriding Trainer's short methods.
+One process, one device: `labs.distributed` overrides Trainer's short methods.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -96,7 +96,8 @@ class Trainer:
 
     After each record the run stands between two updates, so that `state()` describes it; `load_state` in a new
     Trainer goes on from there. Breaking off and iterating again goes on too. Every update weights each scored token
-    alike, however its micro-batches are masked. The model is in training mode while iterating, and afterwards not.
+    alike, however its micro-batches are masked, and puts the model in training mode; the end of the iteration puts it
+    in evaluation mode.
 
     ValueError: no batch, one without a target to score, an id outside the vocabulary, weights in half precision.
     NonFiniteError: see there.
@@ -163,22 +164,22 @@ class Trainer:
             with autocast(self.device, self.config.precision):
                 loss = self._summed_loss(*micro_batch)  # 2 forward: scores, then one number
             if i == 0:
-                self.optimizer.zero_grad()  # 3 forget the last gradient
+                self.optimizer.zero_grad()  # 3 clear the last gradient
             self.scaler.scale(loss / n_scored).backward()  # 4 backward: every weight's gradient
             total += loss.detach()
         loss_nats = self._mean_over_ranks(total) / n_scored
         self._require_finite("a loss", loss_nats)
-        self.scaler.unscale_(self.optimizer)  # the scaler does nothing but in float16
-        norm = clip_grad_norm_(self.model.parameters(), self.config.clip_norm or math.inf)  # 5 shorten the gradient
+        self.scaler.unscale_(self.optimizer)  # the scaler acts only in float16
+        norm = clip_grad_norm_(self.model.parameters(), self.config.clip_norm or math.inf)  # 5 scale down a large one
         grad_norm, scale = self._mean_over_ranks(norm), self.scaler.get_scale() if self.scaler.is_enabled() else None
         if scale is None or scale < MIN_LOSS_SCALE:
             self._require_finite("a gradient norm", grad_norm)
         rate = self.config.schedule(self.step)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate  # 6 how far to go this time
-        self.scaler.step(self.optimizer)  # 7 move every weight, unless the scaler has found an overflow
+            group["lr"] = rate  # 6 the learning rate of this step
+        self.scaler.step(self.optimizer)  # 7 change every weight, unless the scaler has found an overflow
         self.scaler.update()
-        self.optimizer.zero_grad()  # already now: the next forward pass needs the memory
+        self.optimizer.zero_grad()  # frees the memory before the next forward pass; 3 keeps the order of the loop
         step, epoch = self.step, self.step // len(self.batches)
         self.step, self.n_tokens = step + 1, self.n_tokens + n_scored
         skipped, precision = not math.isfinite(grad_norm), self.config.precision
@@ -212,7 +213,8 @@ class Trainer:
     def state(self) -> dict[str, Any]:
         """Where the run stands, beside the weights: step, n_tokens, optimizer, scaler (None where there is none).
 
-        The optimizer's tensors are the ones in use: save them, or `copy.deepcopy` them, before the next update.
+        The optimizer's tensors are the ones in use: save or copy them before the next update. The random state, which
+        dropout draws from, is not here: see `storage.checkpoint.capture_rng`.
         """
         scaler = self.scaler.state_dict() if self.scaler.is_enabled() else None
         optimizer = self.optimizer.state_dict()
@@ -266,7 +268,7 @@ class Trainer:
 def quick_fit(
     model: GPT, token_ids: Tensor, *, n_steps: int, batch_size: int = 8, learning_rate: float = 1e-3, seed: int = 0
 ) -> Iterator[Update]:
-    """Fit `model` to one text with a constant learning rate, a record per update: training before 04 teaches it.
+    """Fit `model` to one text at a constant rate, an update for each record that is read: `list(quick_fit(...))`.
 
     token_ids  (N,) int64, more than the model's context; windows are drawn from it at random
     seed       of the windows alone: the global generators are neither used nor moved (dropout, where on, does)
@@ -279,22 +281,7 @@ def quick_fit(
     windows = Windows(token_ids, model.config.context_length, stride=1)
     generator = torch.Generator().manual_seed(seed)
     drawn = [torch.randint(len(windows), (batch_size,), generator=generator) for _ in range(n_steps)]
-    constant = TrainConfig(n_steps, learning_rate, 0, 1.0, weight_decay=0.01, betas=(0.9, 0.999), clip_norm=None)
+    constant = TrainConfig(
+        n_steps, learning_rate, min_lr_ratio=1.0, weight_decay=0.01, betas=(0.9, 0.999), clip_norm=None
+    )
     return iter(Trainer(model, [windows.rows(rows) for rows in drawn], constant))
-
-
-class Curve(NamedTuple):
-    """Losses by step: two lists of equal length."""
-
-    steps: list[int]
-    losses: list[float]
-
-
-def curves(records: Iterable[Record]) -> tuple[Curve, Curve]:
-    """(training curve, validation curve) of a run's records, in nats per token by updates made."""
-    training, validation = Curve([], []), Curve([], [])
-    for record in records:
-        curve = training if isinstance(record, Update) else validation
-        curve.steps.append(record.step)
-        curve.losses.append(record.loss_nats)
-    return training, validation
