@@ -460,7 +460,7 @@ def test_the_log_keeps_what_was_before_the_checkpoint(tmp_path):
 
 
 @pytest.mark.parametrize(("name", "place"), [("train.npy", 40), ("train.npy", 300), ("validation.npy", -1)])
-def test_damaged_ids_are_written_anew(text, whole, tmp_path, name, place):
+def test_damaged_ids_are_written_anew(text, whole, tmp_path, name, place, capsys):
     shutil.copytree(whole, tmp_path / "out")
     path = tmp_path / "out" / "ids" / name
     content = bytearray(path.read_bytes())
@@ -468,9 +468,27 @@ def test_damaged_ids_are_written_anew(text, whole, tmp_path, name, place):
     path.write_bytes(content)
     assert run(text, tmp_path / "out") == 0
     assert path.read_bytes() == (whole / "ids" / name).read_bytes()
+    assert "was damaged: its ids were written anew" in capsys.readouterr().err
     path.unlink()
     (path.parent / "made_from.json").write_text("[]")
     assert run(text, tmp_path / "out") == 0 and path.exists()
+
+
+def test_a_drive_that_brings_another_runs_checkpoints_is_left_alone(text, whole, tmp_path, capsys):
+    also = tmp_path / "also"
+
+    def mount(record):
+        if not steps_in(also):
+            shutil.copytree(whole / "checkpoints" / "step-00000008", also / "step-00000008")
+
+    run(text, tmp_path / "out", "--also", str(also), change=("seed=5",), after=mount)
+    assert steps_in(also) == [8] and "holds checkpoints of another run" in capsys.readouterr().err
+
+
+def test_a_log_that_was_deleted_is_begun_again_with_a_warning(text, tmp_path, capsys):
+    log = tmp_path / "out" / "log.jsonl"
+    assert run(text, tmp_path / "out", after=lambda record: record.step == 3 and log.unlink(missing_ok=True)) == 0
+    assert "was gone, with the lines before this one" in capsys.readouterr().err and log.exists()
 
 
 def test_one_document_is_cut(tmp_path):

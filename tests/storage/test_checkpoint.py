@@ -152,6 +152,17 @@ def test_a_shared_matrix_is_stored_once_and_comes_back_shared(tmp_path):
     assert back["a"].tolist() == [0, 1, 2, 3] and back["b"].tolist() == [4, 5, 6, 7]
 
 
+def test_views_of_one_memory_and_shared_moments_come_back(tmp_path):
+    held = torch.arange(6.0)
+    checkpoint.save_model(tmp_path / "model", {"a": held, "b": held[:2], "c": held.view(2, 3), "d": held}, {})
+    back = checkpoint.load_model(tmp_path / "model").model
+    assert back["b"].tolist() == [0, 1] and back["c"].shape == (2, 3) and back["d"] is back["a"]
+    step = torch.tensor(3.0)
+    optimizer = {"state": {0: {"step": step}, 1: {"step": step}}, "param_groups": [{"params": [0, 1]}]}
+    state = checkpoint.load(checkpoint.save(tmp_path, checkpoint.RunState(3, {"w": held}, optimizer)))
+    assert [state.optimizer["state"][i]["step"].item() for i in (0, 1)] == [3, 3]
+
+
 def test_tensors_come_back_in_one_order(tmp_path):
     """Ranks exchange them one by one in the order in which each has read them."""
     names = [f"w{i}" for i in range(40)]

@@ -51,7 +51,7 @@ class Slider(NamedTuple):
 def sliders(V: int) -> list[Slider]:
     """The card's sliders, under the names of `gpt.SamplingParams`, for V tokens."""
     ks = [*range(1, min(V, 10)), *(k * 10**power for power in range(6) for k in K_DIGITS if k * 10**power < V)]
-    # A new filter: a line here, a function in FILTERS of sampling.js, a function and a field in helpers/gpt's decode.
+    # A new filter: a line here, a function in FILTERS of sampling.js, a function and a field in gpt/sampling.py.
     return [
         Slider("temperature", "temperature T", (*(x / 100 for x in _HUNDREDTHS), math.inf)),
         Slider("top_k", "top-k: the k highest", (*ks, None)),

@@ -1,4 +1,4 @@
-// What temperature and filters make of the next token's distribution; for texts that are written, helpers/gpt/decode.
+// What temperature and filters make of the next token's distribution; for texts that are written, helpers/gpt/sampling.py.
 // The page has all V logits in few numbers, relative to the top-1 token's and from there down: the highest ones one by
 // one, the others in groups [n, mean, half]: n tokens whose logits lie evenly within mean ± half. One token: [1, x, 0].
 const sum = (numbers) => { let s = 0; for (const x of numbers) s += x; return s; };
@@ -36,7 +36,7 @@ const cut = (groups, goal, size, count) => { // the first groups that reach the 
 };
 // (groups, the slider's value, 1 / T) -> the groups that are kept. They act in this order, and each measures among what
 // the one before it left: at T = 1, or at the slider's where the temperature comes first.
-// A new filter: a function here, a slider in `sliders` of _sampling.py, a function and a field in helpers/gpt's decode.
+// A new filter: a function here, a slider in `sliders` of _sampling.py, a function and a field in helpers/gpt/sampling.py.
 const FILTERS = {
   top_k: (groups, k) => cut(groups, k, ([n]) => n, (group, left) => left),
   top_p: (groups, p, inverse) => cut(groups, p * sum(groups.map((g) => mass(g, inverse))), (g) => mass(g, inverse),

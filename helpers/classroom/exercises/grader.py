@@ -127,6 +127,8 @@ def expect_value_error(answer: Callable[..., Any], case: str, says: str, *argume
         came = repr(answer(*arguments))
     except ValueError as error:
         return str(error)
+    except Mistake:
+        raise
     except Exception as error:
         if _is_stub(error):
             raise

@@ -52,7 +52,7 @@ def _check(guess: object, measured: object, unit: str, one_of: Sequence[str]) ->
         fits = isinstance(guess, str) and (not offered or guess.strip().lower() in offered)
     else:
         kind = f"a number ({unit})" if unit else "a number"
-        fits = isinstance(guess, int | float) and not isinstance(guess, bool)
+        fits = isinstance(guess, int | float) and not isinstance(guess, bool) and math.isfinite(guess)
     if not fits:
         raise ValueError(f"my_guess should be {kind} or None, got {guess!r}")
 

@@ -116,6 +116,7 @@ class Checkpoints:
         kept = False
         for folder in self.folders:
             try:
+                self._look_first(folder, state.config)
                 checkpoint.save(folder, state, keep=keep)
                 kept = True
             except StorageError as error:
@@ -126,3 +127,11 @@ class Checkpoints:
                 what = "was saved, but with trouble" if here else f"was not saved to {folder}"
                 self.console.warn(f"step {state.step} {what}: {error}. Training goes on", str(folder))
         return kept
+
+    def _look_first(self, folder: Path, config: dict[str, Any]) -> None:
+        """StorageError: since the run began, a drive has brought checkpoints of another run, which would be pruned."""
+        if folder not in self._configs:
+            found = checkpoint.find(folder)
+            if found.state and (other := differences(found.state.config, config)):
+                raise StorageError(f"{folder} holds checkpoints of another run ({'; '.join(other)})")
+            self._configs[folder] = config

@@ -34,20 +34,24 @@ def documents(paths: Sequence[str | Path], option: str = "--text") -> Iterator[s
         yield from (part.strip() for part in text.split(DOCUMENT_BREAK) if part.strip())
 
 
-def prepare(folder: Path, texts: Sequence[str], validation: Sequence[str], seed: int, fingerprint: str) -> None:
+def prepare(folder: Path, texts: Sequence[str], validation: Sequence[str], seed: int, fingerprint: str) -> bool:
     """Write folder/train.npy and folder/validation.npy, ids of GPT-2's vocabulary, unless they are there and whole.
 
     validation   files to judge by; none: a share of the documents is held out, or the end of a single one
     fingerprint  of all files
+    return       whether they were there and damaged
 
     ValueError: no text in the files, or the folder cannot be written.
     """
     mark = folder / MADE_FROM
     made_from = {"texts": fingerprint, "n_validation_files": len(validation), "seed": seed}
+    damaged = False
     try:
         with suppress(FileNotFoundError, ValueError):  # nothing written yet, or damaged
-            if json.loads(mark.read_bytes()) == made_from | {"files": _sums(folder)}:
-                return
+            there = json.loads(mark.read_bytes())
+            if there == made_from | {"files": _sums(folder)}:
+                return False
+            damaged = isinstance(there, dict) and there == made_from | {"files": there.get("files")}
         folder.mkdir(exist_ok=True)
         mark.unlink(missing_ok=True)
         _write(folder, texts, validation, seed)
@@ -55,6 +59,7 @@ def prepare(folder: Path, texts: Sequence[str], validation: Sequence[str], seed:
             file.write(json.dumps(made_from | {"files": _sums(folder)}).encode() + b"\n")
     except OSError as error:
         raise ValueError(f"--out: {folder} cannot be written ({error}): choose another folder") from error
+    return damaged
 
 
 def _sums(folder: Path) -> dict[str, str | None]:

@@ -79,6 +79,9 @@ class Log:
         kind = next(name for name, cls in KINDS.items() if isinstance(record, cls))
         values = {key: value for key, value in asdict(record).items() if value is not None and value is not False}
         self._waiting += json.dumps({"kind": kind, **values, "seconds": round(seconds, 2)}).encode("ascii") + b"\n"
+        if self._size and not self.path.exists():
+            self.console.warn(f"{self.path} was gone, with the lines before this one", "log gone")
+            self._size = 0
         try:
             with open(self.path, "ab") as file:  # anew for each record: a file that was deleted is begun again
                 file.truncate(min(self._size, file.tell()))  # half a line of an attempt that failed

@@ -133,7 +133,8 @@ class Run:
     def _write_ids(self) -> None:
         if rank() == 0:
             of_files = self.options.text, self.options.validation
-            ids.prepare(self.options.out / IDS, *of_files, self.plan.seed, self._identity["texts"])
+            if ids.prepare(self.options.out / IDS, *of_files, self.plan.seed, self._identity["texts"]):
+                self.console.warn(f"{self.options.out / IDS} was damaged: its ids were written anew")
 
     def _load(self, trainer: Trainer, state: checkpoint.RunState) -> None:
         """ValueError: the state is of another model."""

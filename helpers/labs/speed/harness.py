@@ -16,6 +16,8 @@ from pathlib import Path
 
 import torch
 
+from helpers.storage import write_aside
+
 ROOT = Path(__file__).resolve().parents[3]  # the folder that `helpers` lies in
 MAX_REASON = 300  # characters
 WORKER = "helpers.labs.speed.worker"
@@ -123,5 +125,6 @@ def write_json(path: str | Path, content: dict) -> Path:
     """Store a record; folders that lack are made."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    with write_aside(path) as file:
+        file.write((json.dumps(content, indent=1) + "\n").encode("utf-8"))
     return path

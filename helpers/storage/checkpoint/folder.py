@@ -56,7 +56,9 @@ def write(path: Path, kind: Kind, raw: bytes, tensors: dict[str, dict[str, Tenso
     StorageError: as `folder_aside`.
     """
     with folder_aside(path) as aside:
-        sums = {name: _write(aside / name, safetensors.torch.save(tensors[name])) for name in kind.tensor_files}
+        for name in kind.tensor_files:
+            safetensors.torch.save_file(tensors[name], aside / name)
+        sums = {name: _sha256(aside / name) for name in kind.tensor_files}
         sums[kind.json_name] = _write(aside / kind.json_name, raw)
         _write(aside / SUMS, _sums_text(sums))
 
@@ -99,12 +101,13 @@ def stored_once(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str
             raise ValueError(f"{name}: expected a dense tensor of real numbers with values, got {what}")
         if name == "__metadata__":
             raise ValueError("__metadata__ is a name that safetensors keeps for itself: give the tensor another")
-        place = tensor.untyped_storage().data_ptr(), tensor.storage_offset()
-        key = (*place, tensor.device, tensor.shape, tensor.stride(), tensor.dtype)
-        if tensor.numel() and key in seen:
-            shared[name] = seen[key]
-        else:
-            seen[key], stored[name] = name, tensor.detach().cpu().contiguous()
+        memory = tensor.untyped_storage().data_ptr(), tensor.device
+        key = (tensor.storage_offset(), tensor.shape, tensor.stride(), tensor.dtype)
+        if tensor.numel() and key in seen.get(memory, {}):
+            shared[name] = seen[memory][key]
+        else:  # two different views of one memory are stored as two tensors
+            stored[name] = (tensor.detach().clone() if memory in seen else tensor.detach()).cpu().contiguous()
+            seen.setdefault(memory, {})[key] = name
     return stored, shared
 
 
@@ -207,25 +210,30 @@ def _read(path: Path, at_most: int = -1) -> bytes:
         return file.read(at_most)
 
 
-def _read_verified(path: Path, expected: str) -> bytes:
-    raw = _read(path)
-    got = hashlib.sha256(raw).hexdigest()
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _require_sum(path: Path, expected: str) -> None:
+    _read(path, at_most=0)  # a plain file
+    got = _sha256(path)
     if got != expected:
         raise Damaged(f"{path.name} is not the file that was saved: expected sha256 {expected[:12]}…, got {got[:12]}…")
-    return raw
 
 
 def _tensors(path: Path, digest: str) -> dict[str, Tensor]:
-    raw = _read_verified(path, digest)
+    _require_sum(path, digest)
     try:
-        return dict(sorted(safetensors.torch.load(raw).items()))  # the library gives another order in each process
+        return dict(sorted(safetensors.torch.load_file(path).items()))  # its order is another in each process
     except (SafetensorError, ValueError, TypeError, KeyError, RuntimeError, AssertionError) as error:
         raise Damaged(f"{path.name} is no safetensors file that can be read: {error}") from error
 
 
 def _from_json(path: Path, digest: str) -> dict:
     """A JSON object, read strictly. Damaged: not JSON, a key twice, a number that is not finite, or not an object."""
-    raw = _read_verified(path, digest)
+    _require_sum(path, digest)
+    raw = _read(path)
     try:
         document = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique)
         json.dumps(document, allow_nan=False)  # it reads NaN and 1e999 without a word

@@ -84,7 +84,8 @@ def save(folder: str | Path, state: RunState, *, keep: int = 2) -> Path:
     A checkpoint of the same step is moved aside, replaced, and only then deleted; `find` knows both names.
     A folder with a file that is not ours is never deleted. In memory one file more is needed for a moment.
 
-    ValueError: a value in `state` that cannot be stored, or keep < 1; nothing has been written.
+    ValueError: a value in `state` that cannot be stored, a tensor with NaN or infinity, or keep < 1; nothing has been
+    written.
     StorageError: the folder cannot be written; earlier checkpoints are as they were.
     """
     if isinstance(keep, bool) or not isinstance(keep, int) or keep < 1:
@@ -127,7 +128,8 @@ def _split_optimizer(optimizer: dict) -> tuple[dict, dict[str, Tensor]]:
     for key, values in optimizer["state"].items():
         plain[str(key)] = {name: value for name, value in values.items() if not isinstance(value, Tensor)}
         moments |= {f"{key}.{name}": value for name, value in values.items() if isinstance(value, Tensor)}
-    return {"param_groups": groups, "state": plain}, folders.stored_once(moments)[0]
+    stored, shared = folders.stored_once(moments)
+    return {"param_groups": groups, "state": plain}, stored | {a: stored[b].clone() for a, b in shared.items()}
 
 
 def _joined_optimizer(plain: dict | None, moments: dict[str, Tensor]) -> dict | None:
