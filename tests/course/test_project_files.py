@@ -71,7 +71,7 @@ def test_environment_yml_installs_the_same():
 
 
 def targets() -> set[str]:
-    return set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
+    return set(re.findall(r"^([a-z0-9-]+):", MAKEFILE, re.MULTILINE))
 
 
 def code_in(markdown: str) -> list[str]:
@@ -84,7 +84,7 @@ def code_in(markdown: str) -> list[str]:
 def test_every_make_command_named_anywhere_exists():
     texts = [README, *(p.read_text(encoding="utf-8") for p in (ROOT / "lecture_notes").glob("*.md"))]
     code = [part for text in texts for part in code_in(text)]
-    named = {name for part in code for name in re.findall(r"\bmake ([a-z][a-z-]+)", part)}
+    named = {name for part in code for name in re.findall(r"\bmake ([a-z][a-z0-9-]+)", part)}
     assert {"lab", "test"} <= named
     assert named <= targets()
 
