@@ -341,7 +341,8 @@ def test_the_loop_in_every_precision(folder, precision):
                 expected = pytest.approx(value, rel=CASES[precision][1]) if isinstance(value, float) else value
                 assert mine[name] == expected, name
     norms = {name: weight.norm().item() for name, weight in trainer.model.state_dict().items()}
-    assert found[0][f"{precision} norm"] == pytest.approx(norms, rel=1e-2)
+    # a bias begins at 0, and Adam moves each entry by about the rate: few that rounding turns around show at once
+    assert found[0][f"{precision} norm"] == pytest.approx(norms, rel=1e-2 if precision == "float32" else 3e-2)
     assert found[0][f"{precision} moments"] == [p.numel() for p in trainer.optimizer.state]
     assert found[1][f"{precision} norm"] == {} and found[1][f"{precision} moments"] == []  # one alone has them whole
 
