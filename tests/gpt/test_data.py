@@ -251,3 +251,9 @@ def test_cut_and_join_refuse():
 def test_join():
     assert join([[1, 2], [], (3,)], 9).tolist() == [1, 2, 9, 9, 3, 9]
     assert join([[]], 9).dtype == torch.int64
+
+
+def test_masking_a_target_leaves_the_inputs_alone():
+    token_ids, targets = Batches(torch.arange(40), 4, 2, shuffle=False)[0]
+    targets[:] = -100
+    assert token_ids.tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
