@@ -24,7 +24,7 @@ from nbclient.exceptions import CellExecutionError
 from tests.nbval_tolerance import agree
 from tools.notebooks import CELL_TIMEOUT_S, ROOT, every_notebook
 
-CELL_NAME = re.compile(r"\bcell `([\w-]+)`")
+CELL_LINK = re.compile(r"/(\w+)\.ipynb#cell-id=([\w-]+)")
 ASKS = re.compile(r"^my_guess\s*=", re.MULTILINE)
 NOT_COMPARED = {"nbval-ignore-output", "nbval-skip"}
 SHOWN = 160  # characters of a text that differs
@@ -79,11 +79,11 @@ def pairs(notebook: nbformat.NotebookNode) -> list[str]:
 
 
 def plan(path: Path, code: dict[str, int]) -> list[str]:
-    """The ids of the code cells that the table under "## Plan" of the notebook's lecture notes names, in its order."""
+    """The code cells that the tables under "## Plan" of the lecture notes link: ids, in the order of the tables."""
     notes = (ROOT / "lecture_notes" / f"{path.stem}.md").read_text(encoding="utf-8")
-    section = re.search(r"^## Plan.*?(?=^## )", notes, re.MULTILINE | re.DOTALL)
-    rows = [line for line in (section.group() if section else "").splitlines() if line.startswith("|")]
-    return [name for name in CELL_NAME.findall("\n".join(rows)) if name in code]
+    plans = "\n".join(re.findall(r"^## Plan.*?(?=^## )", notes, re.MULTILINE | re.DOTALL))
+    rows = "\n".join(line for line in plans.splitlines() if line.startswith("|"))
+    return [name for stem, name in CELL_LINK.findall(rows) if stem == path.stem and name in code]
 
 
 def _text(output: nbformat.NotebookNode) -> str:

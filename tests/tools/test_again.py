@@ -9,17 +9,19 @@ import pytest
 
 from tools import again
 
-PLAN = """# Notes
-cell `never` stands before the plan
-## Plan: 100 minutes
-| minute | what | cell |
+LINK = "[{0}](../notebooks/42_x.ipynb#cell-id={0})"
+PLAN = f"""# Notes
+{LINK.format("never")} stands before the plan
+## Plan: class 1
+| minutes | what | cells |
 |---|---|---|
-| 0 to 5 | the last first | cell `later`, cell `grows` |
-| 5 to 9 | text is no code | §1: cell `prose`, cell `times`, cell `meant` |
+| 5 | the last first | {LINK.format("later")}, [of another](../notebooks/41_y.ipynb#cell-id=never) |
 
-Cell `never` again, and cell `good-run` in a sentence.
+Cell `never` again, and {LINK.format("good-run")} in a sentence.
+## Plan: class 2
+| 5 | text is no code | {LINK.format("grows")}, {LINK.format("prose")}, {LINK.format("times")}, {LINK.format("meant")} |
 ## Traps
-| cell `never` |
+| {LINK.format("never")} |
 """
 CELLS = [
     ("good-predict", "my_guess = None", []),

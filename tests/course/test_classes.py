@@ -1,0 +1,122 @@
+"""Every notebook fits its class: marked sections; 85 minutes, six predictions and five figures at most; true plans."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections import defaultdict
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+TWO_CLASSES = {"02", "05", "08"}
+CONTENT, QUESTIONS, PREDICTIONS, FIGURES = 85, 15, 6, 5  # of one class, the first two in minutes
+CORE = range(45, 61)  # minutes of the core path for one who is alone, a class
+MARK = re.compile(r"\*(Class(?: ([12]))?|Deeper) · (?:(\d+) minutes?|to look up)\*")
+CARD = re.compile(
+    r"^\| minutes \| in class (?:100, with 15 of questions(?: \(two classes: (2) × 100\))?|20) · alone, the core path "
+    r"(?:2 × )?(\d+) and everything (\d+) · (?:under )?1 to run on two CPU cores \|$",
+    re.MULTILINE,
+)
+TRICKS = ROOT / "lecture_notes" / "tricks.md"
+LINK = re.compile(r"\]\(\.\./notebooks/([\w]+)\.ipynb#cell-id=([\w-]+)\)")
+
+every_notebook = pytest.mark.parametrize("path", PATHS, ids=[p.stem for p in PATHS])
+
+
+def sections(path: Path) -> list[tuple[str, str | None, int, list]]:
+    """(heading, mark or None, minutes, cells) of what comes before the exercises; a mark is "Class 1", "Deeper", ..."""
+    found = []
+    for cell in nbformat.read(path, as_version=4).cells:
+        if cell.cell_type == "markdown":
+            lines = [line for line in cell.source.splitlines() if line.strip()]
+            for line, after in zip(lines, [*lines[1:], ""], strict=True):
+                if re.match(r"###? ", line):
+                    mark = MARK.fullmatch(after.strip())
+                    found.append((line, mark and mark[1], int(mark[3] or 0) if mark else 0, []))
+        if found:
+            found[-1][3].append(cell)
+    end = next(i for i, section in enumerate(found) if section[0] in ("## Exercises", "## Recap"))
+    return found[:end]
+
+
+def classes(path: Path) -> dict[str, list]:
+    by_class = defaultdict(list)
+    for section in sections(path):
+        if section[1] and section[1] != "Deeper":
+            by_class[section[1]].append(section)
+    return by_class
+
+
+@every_notebook
+def test_every_section_says_whether_it_is_for_the_class(path):
+    assert [heading for heading, mark, *_ in sections(path) if mark is None] == []
+    wanted = {"Class 1", "Class 2"} if path.stem[:2] in TWO_CLASSES else {"Class"}
+    assert set(classes(path)) == wanted
+
+
+@every_notebook
+def test_a_class_has_time_for_questions(path):
+    for name, part in classes(path).items():
+        code = [cell.source for *_, cells in part for cell in cells if cell.cell_type == "code"]
+        minutes = sum(section[2] for section in part)
+        assert minutes <= CONTENT, f"{name}: {minutes} minutes"
+        asked = sum(source.startswith("my_guess = None") for source in code)
+        assert asked <= PREDICTIONS, f"{name}: {asked} predictions"
+        drawn = sum("plots.show(" in source for source in code)
+        assert drawn <= FIGURES, f"{name}: {drawn} figures"
+
+
+@every_notebook
+def test_the_card_says_how_long_it_takes(path):
+    card = nbformat.read(path, as_version=4).cells[0].source
+    found = CARD.search(card)
+    assert found, "the row of minutes has another form"
+    assert (found[1] == "2") == (path.stem[:2] in TWO_CLASSES)
+    assert path.stem.startswith("00") or int(found[2]) in CORE
+    assert int(found[3]) > int(found[2]) * int(found[1] or 1)
+    for name in ("symbols", "glossary"):
+        assert f"#cell-id={name})" in card
+
+
+@pytest.mark.parametrize("path", PATHS[1:], ids=[p.stem for p in PATHS[1:]])
+def test_plans_lead_to_cells_of_their_class(path):
+    notes = (ROOT / "lecture_notes" / f"{path.stem}.md").read_text(encoding="utf-8")
+    plans = re.findall(r"^## Plan(?:: class ([12]))?$\n(.*?)(?=^## )", notes, re.MULTILINE | re.DOTALL)
+    assert [number for number, _ in plans] == (["1", "2"] if path.stem[:2] in TWO_CLASSES else [""])
+    for number, plan in plans:
+        rows = re.findall(r"^\| (\d+) \| (.*) \|$", plan, re.MULTILINE)
+        assert rows[-1][0] == str(QUESTIONS) and rows[-1][1].startswith("questions")
+        assert sum(int(minutes) for minutes, _ in rows[:-1]) <= CONTENT
+        ids = {cell["id"] for *_, cells in classes(path)[f"Class {number}".strip()] for cell in cells}
+        own = [cell for stem, cell in LINK.findall(plan) if stem == path.stem]
+        assert len(own) >= 6 and set(own) <= ids, set(own) - ids
+
+
+def test_links_to_cells_lead_to_cells():
+    ids = {path.name: {cell["id"] for cell in nbformat.read(path, as_version=4).cells} for path in PATHS}
+    for page in (*PATHS, *(ROOT / "lecture_notes").glob("*.md"), ROOT / "README.md"):
+        for name, cell in re.findall(r"([\w]+\.ipynb)#cell-id=([\w-]+)", page.read_text(encoding="utf-8")):
+            assert cell in ids[name], f"{page.name}: {name}#{cell}"
+
+
+def stored_text(stem: str, cell_id: str) -> str:
+    """What a cell printed and the text of the tables that it showed."""
+    notebook = nbformat.read(ROOT / "notebooks" / f"{stem}.ipynb", as_version=4)
+    (cell,) = (cell for cell in notebook.cells if cell["id"] == cell_id)
+    shown = [o.get("text", "") + o.get("data", {}).get("text/html", "") for o in cell.outputs]
+    return html.unescape(re.sub(r"<[^>]+>", " ", " ".join(shown)))
+
+
+def test_every_gain_of_a_trick_stands_in_the_output_of_its_cell():
+    rows = re.findall(r"^\| (.*?) \| (.*?) \| \[.*$", (text := TRICKS.read_text(encoding="utf-8")), re.MULTILINE)
+    assert len(rows) == 10
+    paragraphs = [line for line in text.splitlines()[4:] if LINK.search(line)]
+    for line in paragraphs:
+        said = line.split(" | ")[1] if line.startswith("|") else line
+        shown = " ".join(stored_text(*link) for link in LINK.findall(line))
+        for number in re.findall(r"(?<![\w.,-])\d[\d.,]*\d(?!\w)", re.sub(r"\(\.\..*?\)|multiple of \d+", "", said)):
+            assert re.search(rf"(?<![\d.,]){re.escape(number)}(?![\d]|[.,]\d)", shown), f"{number} in {said}"
