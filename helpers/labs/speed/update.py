@@ -178,7 +178,8 @@ def loss_of(vocab_size: int, changes: Collection[str]) -> Loss:
         return next_token_loss(logits, targets)
 
     def in_chunks(model: GPT, token_ids: Tensor, targets: Tensor) -> Tensor:
-        return loss_from_hidden(model.hidden(token_ids), model.head.weight, targets, vocab_size=vocab_size)
+        hidden = model.hidden(token_ids)
+        return loss_from_hidden(hidden, model.head.weight, targets, vocab_size=vocab_size) / targets.numel()
 
     return in_chunks if "chunked-loss" in changes else all_logits
 
@@ -216,8 +217,7 @@ def make_update(
 def gradient_norms(model: GPT) -> list[float]:
     """Of the whole gradient, of its part for queries and keys, and for values.
 
-    In a fresh model attention moves the loss by little, and the whole gradient too: its own parts show a wrong mask or
-    scale at once.
+    In a fresh model attention moves loss and gradient by little: its own parts show a wrong mask or scale at once.
     """
     whole = [parameter.grad for parameter in model.parameters()]
     qkv = [block.attention.qkv.weight.grad for block in model.blocks]  # (3 C, C): queries, keys, values
@@ -228,8 +228,7 @@ def gradient_norms(model: GPT) -> list[float]:
 def make_batches(vocab_size: int, sizes: list[int], context_length: int, device: str) -> list[tuple[Tensor, Tensor]]:
     """A batch of each size B: (token_ids, targets), both (B, T) int64; the same for every step.
 
-    Small ids are more frequent and half the tokens repeat the one before, so that a loss can fall and that a model
-    which does not look back, or looks ahead, has another one.
+    Half the tokens repeat the one before, so that a model that does not look back, or looks ahead, has another loss.
     """
     generator = torch.Generator().manual_seed(SEED)
     batches = []

@@ -1,4 +1,4 @@
-"""Activation checkpointing: less is kept on the way forward, and the gradients are the same bits."""
+"""Gradient checkpointing: less is kept in the forward pass, and the gradients are the same bits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ CONFIG = GPTConfig(vocab_size=101, context_length=70, emb_dim=24, n_heads=3, n_l
 
 
 def kept_and_gradients(gradient_checkpointing: bool, precision: torch.dtype) -> tuple[int, list[torch.Tensor]]:
-    """Bytes that autograd keeps of the way forward, and the gradients, always from the same weights and dropout."""
+    """Bytes that autograd keeps of the forward pass, and the gradients, always from the same weights and dropout."""
     torch.manual_seed(7)
     model = GPT(CONFIG).train()
     model.gradient_checkpointing = gradient_checkpointing
