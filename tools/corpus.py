@@ -107,9 +107,7 @@ def _paragraph(block: str) -> str:
 
 def chapters(text: str, n_expected: int) -> list[str]:
     """The chapters of a book, heading first, paragraphs separated by a blank line; what precedes the first is dropped.
-
-    ValueError: not `n_expected` chapters, or one without text.
-    """
+    ValueError: not `n_expected` chapters, or one without text."""
     found: list[list[str]] = []
     for paragraph in paragraphs(text):
         if _HEADING.fullmatch(paragraph):
@@ -143,9 +141,7 @@ def check_no_repeats(documents: list[str]) -> None:
 
 def unpack(packages: tuple[Package, ...], folder: Path, target: Path, any_version: bool = False) -> dict[str, dict]:
     """Unpack each package's .deb in `folder` into `target`; name, version, sha256, licence of each come back by name.
-
-    ValueError: no dpkg-deb, not exactly one .deb of a package, or one with another sha256 without `any_version`.
-    """
+    ValueError: no dpkg-deb, not exactly one .deb of a package, or one with another sha256 without `any_version`."""
     if shutil.which("dpkg-deb") is None:
         raise ValueError("expected the program dpkg-deb, found none: run this on Debian, Ubuntu or in such a container")
     facts = {}
@@ -161,27 +157,20 @@ def unpack(packages: tuple[Package, ...], folder: Path, target: Path, any_versio
             print(f"warning: {message}", file=sys.stderr)
         _run(["dpkg-deb", "-x", str(files[0]), str(target)])
         version = _run(["dpkg-deb", "-f", str(files[0]), "Version"]).strip()
-        facts[package.name] = {
-            "package": package.name, "version": version, "sha256": sha256, "package_licence": package.licence
-        }  # fmt: skip
+        known = {"package": package.name, "version": version, "sha256": sha256}
+        facts[package.name] = known | {"package_licence": package.licence}
     return facts
 
 
 def download(packages: tuple[Package, ...], folder: Path) -> None:
-    """Fetch the packages' .deb files into `folder` by apt-get.
-
-    ValueError: no apt-get, or it cannot fetch one.
-    """
+    """Fetch the packages' .deb files into `folder`. ValueError: no apt-get, or it cannot fetch one."""
     if shutil.which("apt-get") is None:
         raise ValueError("expected the program apt-get, found none: fetch the .deb files elsewhere, give --packages")
     _run(["apt-get", "download", *(p.name for p in packages)], folder)
 
 
 def write(books: tuple[Book, ...], facts: dict[str, dict], unpacked: Path, out: Path) -> dict:
-    """Write train, validation and corpus.json of `books` under `out`; corpus.json's content comes back.
-
-    ValueError: a book cannot be read, has not its number of chapters, or a text is in the corpus twice.
-    """
+    """Write train, validation and corpus.json of `books` under `out`; corpus.json's content comes back."""
     texts = {book: chapters(_read(book, unpacked), book.n_chapters) for book in books}
     check_no_repeats([chapter for documents in texts.values() for chapter in documents])
     rows = []

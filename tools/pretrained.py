@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import shutil
 import sys
 from pathlib import Path
@@ -21,7 +19,7 @@ import torch
 
 from helpers import runtime
 from helpers.gpt import GPT, GPTConfig, LossReport, bits_per_byte, data, generate, perplexity, tokenizer, train
-from helpers.labs import pretrain, pretrained
+from helpers.labs import pretrain, pretrained, speed
 from helpers.storage import checkpoint, open_ids
 from tools import corpus
 
@@ -62,8 +60,7 @@ def publish(texts: Path, run: Path, out: Path) -> int:
     """Store the best weights in STORED_DTYPE, judge what was stored, and write the card."""
     best = checkpoint.load_model(run / "best")
     out.mkdir(parents=True, exist_ok=True)
-    if (out / "README.md").exists():
-        (out / "README.md").unlink()
+    (out / "README.md").unlink(missing_ok=True)
     checkpoint.save_model(out / "model", best.model, best.config, best.extra, dtype=STORED_DTYPE)
     shutil.copyfile(texts / "corpus.json", out / "corpus.json")
     _write_log(run / "log.jsonl", out / "log.jsonl")
@@ -155,23 +152,15 @@ def _sample(model: GPT, prompt: str) -> str:
 
 
 def _write_log(source: Path, target: Path) -> None:
-    kept = [
-        line
-        for line in pretrain.read_lines(source)
-        if line["kind"] == "evaluation" or line["step"] % UPDATES_PER_LOGGED == 0
-    ]
+    lines = pretrain.read_lines(source)
+    kept = (line for line in lines if line["kind"] == "evaluation" or line["step"] % UPDATES_PER_LOGGED == 0)
     target.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
 
 
 def _machine() -> str:
     """Kind of processor and what of it was used; nothing that names a machine."""
-    name = platform.processor() or platform.machine()
-    if os.path.exists("/proc/cpuinfo"):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-        name = models[0] if models else name
     lab = runtime.start()
-    return f"{lab.device.type} ({name}, {lab.threads} threads)"
+    return f"{lab.device.type} ({speed.machine.facts(lab.device.type)['chip']}, {lab.threads} threads)"
 
 
 if __name__ == "__main__":

@@ -16,6 +16,10 @@ from helpers.gpt import END_OF_TEXT
 from helpers.labs import texts
 
 ENGLISH, PORTUGUESE = "english", "portuguese"
+HEROES = {  # name -> pronoun
+    ENGLISH: {"Clara": "she", "Henry": "he", "Martha": "she", "Oliver": "he", "Rose": "she", "Walter": "he"},
+    PORTUGUESE: {"Joana": "ela", "Pedro": "ele", "Iara": "ela", "Caetano": "ele", "Dalva": "ela", "Raimundo": "ele"},
+}
 both_lexicons = pytest.mark.parametrize("lexicon", [ENGLISH, PORTUGUESE])
 
 
@@ -149,7 +153,7 @@ def test_the_title_matters_to_the_end(lexicon):
     language = texts.toy_language(lexicon)
     title, body = language.document(6).split("\n\n", 1)
     hero = title.split()[0]
-    names = texts.lexicon(lexicon).heroes
+    names = HEROES[lexicon]
     other = next(name for name, pronoun in names.items() if name != hero and pronoun == names[hero])
     for own, foreign in ((hero, other), (other, hero)):
         prefix = language.encode(f"{own} {title.split(' ', 1)[1]}\n\n{body.replace(hero, own)}")
@@ -253,8 +257,7 @@ class Reader:
 
 
 def read(lexicon: str, sentence: str) -> int:
-    language_names = "Clara Henry Martha Oliver Rose Walter Joana Pedro Iara Caetano Dalva Raimundo she he ela ele"
-    reader = Reader(lexicon, sentence.replace(",", " ,").split(), set(language_names.split()))
+    reader = Reader(lexicon, sentence.replace(",", " ,").split(), {*HEROES[lexicon], *HEROES[lexicon].values()})
     reader.sentence()
     return reader.checked
 
@@ -284,8 +287,8 @@ def test_the_reader_objects_to_a_wrong_sentence():
 
 @both_lexicons
 def test_a_pronoun_is_the_heros(lexicon):
-    pronouns = {"she", "he", "ela", "ele"}
-    heroes = texts.lexicon(lexicon).heroes
+    heroes = HEROES[lexicon]
+    pronouns = set(heroes.values())
     for text in texts.toy_language(lexicon).documents(60, seed=8):
         words = text.replace(",", "").replace(".", "").split()
         assert {word.lower() for word in words} & pronouns <= {heroes[words[0]]}
@@ -360,27 +363,10 @@ def test_refuses_what_it_would_not_write():
                 function(ids)
     with pytest.raises(ValueError, match="cannot produce 'tails' at position 2, after 'heads then'"):
         echo().log_probs(echo().encode("heads then tails"))
-    for call, n in itertools.product((echo().documents, echo().ids), (0, -3)):
-        with pytest.raises(ValueError, match=f"at least 1 of .*, got {n}"):
-            call(n, seed=1)
+    for call in (echo().documents, echo().ids):
+        with pytest.raises(ValueError, match="at least 1, got 0"):
+            call(0, seed=1)
     with pytest.raises(ValueError, match=r"'french'.*english, portuguese"):
         texts.toy_language("french")
     with pytest.raises(ValueError, match="read-only"):
         texts.toy_language().probs[0] = 0
-
-
-@pytest.mark.parametrize(
-    ("rules", "says"),
-    [
-        ({}, "at least one state"),
-        ({"a": [("x", 1, "a"), ("x", 2, "a"), (END_OF_TEXT, 1, "a")]}, "different words to follow state 'a'"),
-        ({"a": [("two words", 1, "a"), (END_OF_TEXT, 1, "a")]}, "'two words'"),
-        ({"a": [("x", 0, "a"), (END_OF_TEXT, 1, "a")]}, "positive weight for 'x' in state 'a', got 0"),
-        ({"a": [("x", 1, "b"), (END_OF_TEXT, 1, "a")]}, "after 'x' in state 'a', got 'b'"),
-        ({"a": [("x", 1, "b")], "b": [(END_OF_TEXT, 1, "b")]}, "first state 'a', got 'b'"),
-        ({"a": [("x", 1, "b"), (END_OF_TEXT, 1, "a")], "b": [("y", 1, "b")]}, "no document ends .* state 'b'"),
-    ],
-)
-def test_refuses_rules(rules, says):
-    with pytest.raises(ValueError, match=says):
-        texts.ToyLanguage.from_rules(rules)

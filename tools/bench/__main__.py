@@ -136,8 +136,9 @@ def memory(options: argparse.Namespace) -> int:
     for setting in [*chosen, None]:  # the record is written after each, and once where nothing is measured
         if setting:
             tell(setting.name)
-            peaks = [memory_part.peak_of(setting, options.device, how) for how in (memory_part.GIVES_BACK, None)]
-            measured[setting.name] = dict(zip(MEASURED, peaks, strict=True)) | where
+            allocators = (memory_part.GIVES_BACK, None)[options.device == "cuda" :]  # there it is torch's
+            peaks = [memory_part.peak_of(setting, options.device, how) for how in allocators]
+            measured[setting.name] = dict(zip(MEASURED, (peaks[0], peaks[-1]), strict=True)) | where
         there = [setting for setting in memory_part.SETTINGS if setting.name in measured]
         rows = [memory_part.row_of(setting, options.device, measured[setting.name]) for setting in there]
         speed.harness.write_json(path, {"rows": rows})

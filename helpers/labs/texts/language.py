@@ -13,7 +13,7 @@ from math import fsum
 
 import numpy as np
 
-from helpers.gpt import END_OF_TEXT
+from helpers.gpt import END_OF_TEXT, require_whole
 from helpers.labs.texts.entropy import entropy, expected_visits, pair_shares
 
 PARAGRAPH = "\n\n"
@@ -108,7 +108,7 @@ class ToyLanguage:
 
     def documents(self, n: int, seed: int) -> list[str]:
         """The first `n` documents of the stream that `ids` cuts. ValueError: n below 1."""
-        _at_least_one("documents", n)
+        require_whole(n=n)
         stream, texts = self._stream(seed), []
         for _ in range(n):
             ids: list[int] = []
@@ -119,7 +119,7 @@ class ToyLanguage:
 
     def ids(self, n_tokens: int, seed: int) -> np.ndarray:
         """(n_tokens,) int64: documents, closed by the end of text, the last may be cut. ValueError: n_tokens < 1."""
-        _at_least_one("tokens", n_tokens)
+        require_whole(n_tokens=n_tokens)
         return np.fromiter(islice(self._stream(seed), n_tokens), dtype=np.int64, count=n_tokens)
 
     def _stream(self, seed: int) -> Iterator[int]:
@@ -199,8 +199,3 @@ class ToyLanguage:
                 raise ValueError(f"the language cannot produce {word!r} at position {position}, after {before!r}")
             states.append(state)
         return states
-
-
-def _at_least_one(what: str, n: int) -> None:
-    if n < 1:
-        raise ValueError(f"expected at least 1 of {what}, got {n}")
