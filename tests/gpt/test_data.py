@@ -21,13 +21,6 @@ def brute_force_windows(N: int, T: int, stride: int, offset: int = 0) -> list[in
     return [start for start in range(offset, N, stride) if start + T < N]
 
 
-def test_windows_by_hand():
-    windows = Windows(torch.arange(10, 20), context_length=3, stride=2, offset=1)
-    assert windows.inputs.tolist() == [[11, 12, 13], [13, 14, 15], [15, 16, 17]]
-    assert windows.targets.tolist() == [[12, 13, 14], [14, 15, 16], [16, 17, 18]]
-    assert (len(windows), windows.n_targets) == (3, 7)
-
-
 @pytest.mark.parametrize("kind", [torch.tensor, lambda ids: np.array(ids, dtype=np.uint16)])
 @given(SIZES, st.integers(0, 20))
 def test_windows_and_targets_counted_by_brute_force(kind, sizes, offset):

@@ -20,7 +20,6 @@ from helpers.gpt import (
     TrainConfig,
     Trainer,
     Update,
-    curves,
     evaluate,
     make_optimizer,
     scoring_batches,
@@ -125,8 +124,6 @@ def test_the_validation_loss_weights_every_token_alike():
     oracle = token_weighted_loss(tiny(), validation())
     assert (found.n_scored, found.loss_nats) == (22, pytest.approx(oracle.loss_nats, rel=1e-6))
     assert found.perplexity == pytest.approx(math.exp(oracle.loss_nats), rel=1e-5)
-    batch_means = [F.cross_entropy(tiny()(x).flatten(0, 1), y.flatten()).item() for x, y in validation()]
-    assert sum(batch_means) / len(batch_means) != pytest.approx(oracle.loss_nats, rel=1e-6)
     with pytest.raises(ValueError, match="no validation"):
         trainer(TrainConfig(1)).evaluation()
 
@@ -150,30 +147,17 @@ def test_resuming_is_never_having_stopped(stop):
     torch.manual_seed(99)
     for _ in first.run():  # what was saved must not notice
         pass
-    second = trainer(CONFIG, validation=validation, drop_rate=0.3)
-    second.model.load_state_dict(saved[0])
-    second.load_state(saved[1])
-    checkpoint.restore_rng(saved[2])
-    after = list(second)
-    if stop == 6:  # the last evaluation again
-        assert after == before[-1:]
-        after = []
-    assert before + after == records
-    assert torch.equal(weights(second.model), final)
-
-
-def test_one_state_starts_two_runs():
-    run = trainer(CONFIG)
-    list(run.run(2))
-    model, state = copy.deepcopy((run.model.state_dict(), run.state()))
-    ends = []
-    for _ in range(2):
-        other = trainer(CONFIG)
-        other.model.load_state_dict(model)
-        other.load_state(state)
-        list(other)
-        ends.append(weights(other.model))
-    assert torch.equal(*ends)
+    for _ in range(2):  # one state starts two runs
+        second = trainer(CONFIG, validation=validation, drop_rate=0.3)
+        second.model.load_state_dict(saved[0])
+        second.load_state(saved[1])
+        checkpoint.restore_rng(saved[2])
+        after = list(second)
+        if stop == 6:  # the last evaluation again
+            assert after == before[-1:]
+            after = []
+        assert before + after == records
+        assert torch.equal(weights(second.model), final)
 
 
 def test_breaking_off_after_any_record_and_iterating_again_goes_on():
@@ -387,11 +371,6 @@ def test_summed_loss_and_evaluate():
         evaluate(model, [(inputs, targets)], "int8")
 
 
-def test_curves():
-    training, held_out = curves([Evaluation(0, 0, 3.0, 9), Update(0, 0, 5, 2.5, 0.1, 1.0, "float32")])
-    assert (training, held_out) == (([0], [2.5]), ([0], [3.0]))
-
-
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
@@ -410,7 +389,3 @@ def test_curves():
 def test_settings_out_of_range_are_refused(changes, says):
     with pytest.raises(ValueError, match=says):
         TrainConfig(**{"n_steps": 9} | changes)
-
-
-def test_settings_read_from_json():
-    assert TrainConfig(9, betas=[0.9, 0.95]) == TrainConfig(9)

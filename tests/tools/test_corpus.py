@@ -103,18 +103,9 @@ def test_r_errors(tmp_path):
     ]:
         with pytest.raises(ValueError, match=message):
             read_r_strings(base, name)
-    write_database(base, a=strings("x" * 100))
-    whole = base.with_suffix(".rdb").read_bytes()
-    base.with_suffix(".rdb").write_bytes(b"\0" + struct.pack(">i", 7)[1:] + whole[4:])
-    with pytest.raises(ValueError, match="size it states"):
-        read_r_strings(base, "a")
-    for index, message in (
-        (b"not R", "compressed by zlib or gzip"),
-        (zlib.compress(b"A\n" + HEADER[2:]), "XDR"),
-        (zlib.compress(b"X\n" + struct.pack(">iii", 4, 0, 0)), "version 2 or 3, got 4"),
-    ):
-        base.with_suffix(".rdx").write_bytes(index)
-        with pytest.raises(ValueError, match=message):
+    for index in (b"A\n" + HEADER[2:], b"X\n" + struct.pack(">iii", 4, 0, 0)):
+        base.with_suffix(".rdx").write_bytes(zlib.compress(index))
+        with pytest.raises(ValueError, match="XDR serialisation, version 2 or 3"):
             read_r_strings(base, "a")
 
 
