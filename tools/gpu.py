@@ -18,7 +18,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -81,14 +80,14 @@ def t4(device: str, small: bool, records: Path) -> dict:
     if device == "cuda":
         total = torch.cuda.get_device_properties(0).total_memory
         torch.cuda.set_per_process_memory_fraction(min(budget.T4_BYTES / total, 1.0))
-    updates = list(_in_float16(config, largest, device))
-    peak, ran_out = speed.machine.peak_bytes(device), None
+    settings, ran_out = TrainConfig(10, precision="float16"), None
+    updates = list(Trainer(GPT(config).to(device), [one_batch(config, largest)], settings))
+    peak, losses = speed.machine.peak_bytes(device), [update.loss_nats for update in updates]
     if device == "cuda":
         try:
-            ran_out = not list(_in_float16(config, OVER * largest, device))
+            ran_out = not list(Trainer(GPT(config).to(device), [one_batch(config, OVER * largest)], settings))
         except torch.OutOfMemoryError:
             ran_out = True
-    losses = [update.loss_nats for update in updates]
     numbers = {"batch_size": largest, "predicted_bytes": predicted[largest].tensors_bytes, "peak_bytes": peak}
     numbers |= {"losses": losses, "scale": updates[-1].loss_scale, "skipped": sum(u.skipped for u in updates)}
     return {"ok": losses[-1] < losses[0] and ran_out is not False, "larger_ran_out": ran_out} | numbers
@@ -125,7 +124,7 @@ def ablation(device: str, small: bool, records: Path) -> dict:
     return {"ok": all(row.agrees is not False for row in record.rows), "tokens_per_s": numbers}
 
 
-PARTS: dict[str, tuple[Callable[[str, bool, Path], dict], int]] = {  # the last one may be cut short; seconds at most
+PARTS = {  # name -> (part, seconds at most); the longest comes last
     "parity": (parity, 50), "resume": (resume, 30), "t4": (t4, 40), "generation": (generation, 50),
     "training": (training, 50), "memory": (memory, 70), "ablation": (ablation, 190),
 }  # fmt: skip
@@ -140,19 +139,12 @@ def one_batch(config: GPTConfig, batch_size: int) -> tuple[torch.Tensor, torch.T
     return ids[:, :-1], ids[:, 1:]
 
 
-def _in_float16(config: GPTConfig, batch_size: int, device: str) -> Trainer:
-    """Ten updates on one batch, whose loss must fall."""
-    return Trainer(GPT(config).to(device), [one_batch(config, batch_size)], TrainConfig(10, precision="float16"))
-
-
 def variants(function: str, names: tuple[str, ...], common: dict, device: str) -> dict:
     """The reports of some variants of tools.bench, a process each."""
     jobs = {name: {"variant": name} | common | {"device": device} for name in names}
-    (reports,) = speed.harness.run_rounds(f"tools.bench.variants:{function}", jobs, 1, THREADS, bench.tell)
+    job = f"tools.bench.variants:{function}"
+    (reports,) = speed.harness.run_rounds(job, jobs, 1, runtime.DEFAULT_THREADS, bench.tell)
     return {"ok": all(report["status"] == "ok" for report in reports.values()), "reports": reports}
-
-
-THREADS = runtime.DEFAULT_THREADS
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -167,6 +159,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("torch finds no GPU here: --rehearse runs all parts on the CPU, at small sizes")
     out = (options.out or ROOT / "build" / ("rehearsal" if options.rehearse else "")).resolve()
     if options.part:
+        os.environ["HF_HUB_OFFLINE"] = "1"
         print(json.dumps(work(options.part, options.rehearse, out)))
         return 0
     device, path = "cpu" if options.rehearse else "cuda", out / "gpu.json"
@@ -193,10 +186,8 @@ def work(name: str, small: bool, out: Path) -> dict:
 def in_a_process(name: str, seconds: float, small: bool, out: Path) -> dict:
     """The record of a part; after so many seconds it is stopped, with all processes that it has started."""
     command = [sys.executable, "-m", "tools.gpu", "--part", name, "--out", str(out), *["--rehearse"] * small]
-    environment, started = os.environ | {"HF_HUB_OFFLINE": "1"}, time.monotonic()
-    child = subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True
-    )
+    pipes = {"stdout": subprocess.PIPE, "text": True, "start_new_session": True}
+    child, started = subprocess.Popen(command, cwd=ROOT, **pipes), time.monotonic()
     try:
         said = child.communicate(timeout=seconds)[0].splitlines()
         found = json.loads(said[-1]) if child.returncode == 0 else {"reason": f"exit code {child.returncode}"}

@@ -43,11 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def compare(name: str, work: str | None) -> dict:
-    """How far the two models lie apart; "equal" says whether every distance is within its tolerance.
-
-    name  one of MODELS
-    work  folder for the files, None: the system's; they are gone afterwards
-    """
+    """How far the two models lie apart, and whether that is "equal"; the files lie in the folder `work` meanwhile."""
     config = preset(name)
     runtime.start(0)
     ids = torch.randint(config.vocab_size, (1, config.context_length))
@@ -73,25 +69,20 @@ def compare(name: str, work: str | None) -> dict:
 
 def within(distances: dict) -> bool:
     """Whether every distance is within its tolerance."""
-    measured = ("logits", "loss", "gradient_norm", "embedding_gradient")
-    return (
-        all(distances[name] <= TOLERANCE for name in measured) and distances["same_tokens"] and distances["same_size"]
-    )
+    close = all(distances[name] <= TOLERANCE for name in ("logits", "loss", "gradient_norm", "embedding_gradient"))
+    return close and distances["same_tokens"] and distances["same_size"]
 
 
 def table(rows: list[dict]) -> str:
     """A line for each model: parameters, how far scores, loss and gradients lie apart, and the verdict."""
-    lines = [f"{'model':<12} {'parameters':>13} {'logits':>9} {'loss':>9} {'|gradient|':>10} {'embedding':>9}  tokens"]
+    columns, lines = ("model", "parameters", "logits", "loss", "|gradient|", "embedding", "tokens", "verdict"), []
     for row in rows:
-        if "equal" not in row:
-            lines.append(f"{row['name']:<12} {row['reason']}  NOT EQUAL")
-            continue
-        lines.append(
-            f"{row['name']:<12} {row['n_params']:>13,} {row['logits']:>9.1e} {row['loss']:>9.1e} "
-            f"{row['gradient_norm']:>10.1e} {row['embedding_gradient']:>9.1e}  "
-            f"{'the same' if row['same_tokens'] else 'OTHERS'}{'' if row['equal'] else '  NOT EQUAL'}"
-        )
-    return "\n".join(lines)
+        cells = [row.get("reason", ""), *[""] * 5]
+        if "equal" in row:
+            off = [f"{row[key]:.1e}" for key in ("logits", "loss", "gradient_norm", "embedding_gradient")]
+            cells = [f"{row['n_params']:,}", *off, "the same" if row["same_tokens"] else "OTHERS"]
+        lines.append([row["name"], *cells, "equal" if row.get("equal") else "NOT EQUAL"])
+    return speed.harness.text_table(columns, lines)
 
 
 def reference(shape: GPTConfig) -> nn.Module:

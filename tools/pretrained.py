@@ -1,9 +1,10 @@
 """Make the course's own pretrained model again: texts from Debian packages, the pretraining command, weights and card.
 
-    python -m tools.pretrained --work DIR [--packages DIR] [--any-version] [--out DIR]
+    python -m tools.pretrained --work DIR
 
-DIR/corpus gets the texts, DIR/pretrained the run. What was made already is used again, so that the command can be
-stopped and repeated. Weights, their card, the recorded log and the corpus' table go into helpers/assets/pretrained.
+DIR/corpus gets the texts, DIR/pretrained the run. What was made already is used again, also by `tools.corpus` with
+other options, so that the command can be stopped and repeated. Weights, their card, the recorded log and the corpus'
+table go into helpers/assets/pretrained.
 Bit for bit the same weights need the same processor, thread count and torch; elsewhere losses agree to a few digits.
 """
 
@@ -35,19 +36,12 @@ SAMPLE_TOKENS = 60
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder for texts and run, outside the repository")
-    parser.add_argument("--packages", type=Path, help="folder with the .deb files; without it apt-get fetches them")
-    parser.add_argument("--any-version", action="store_true", help="take packages with another sha256 too")
-    parser.add_argument("--out", type=Path, default=pretrained.FOLDER, help="where weights and card go")
     options = parser.parse_args(arguments)
     texts, run = options.work / "corpus", options.work / "pretrained"
     options.work.mkdir(parents=True, exist_ok=True)
-    if not (texts / "corpus.json").exists():
-        extra = ["--packages", str(options.packages)] if options.packages else []
-        status = corpus.main(["--out", str(texts), *extra, *["--any-version"] * options.any_version])
-        if status:
-            return status
-    status = pretrain.main(command(texts, run))
-    return status or publish(texts, run, options.out)
+    status = 0 if (texts / "corpus.json").exists() else corpus.main(["--out", str(texts)])
+    status = status or pretrain.main(command(texts, run))
+    return status or publish(texts, run, pretrained.FOLDER)
 
 
 def command(texts: Path, run: Path) -> list[str]:
