@@ -104,16 +104,11 @@ def test_an_epoch_covers_its_windows_once_and_any_batch_is_at_hand(sizes, B, shu
         assert all(torch.equal(batch.targets, batch.token_ids + 1) for batch in got)
         if not shuffle:
             assert starts.tolist() == sorted(starts.tolist())
-    again = Batches(ids, T, B, **arguments)
+    again, before = Batches(ids, T, B, **arguments), torch.get_rng_state()
+    assert [b.token_ids.tolist() for b in batches] == [again[i].token_ids.tolist() for i in range(n_batches)]
+    assert torch.equal(before, torch.get_rng_state())
     for i in (2 * n_batches, 0, n_batches):  # in any order, from a fresh object
         assert torch.equal(again[i].token_ids, batches[i].token_ids)
-
-
-def test_iteration_is_the_first_epoch_and_uses_no_global_generator():
-    before = torch.get_rng_state()
-    batches = Batches(torch.arange(50), 3, 4, shift=True)
-    assert [b.token_ids.tolist() for b in batches] == [batches[i].token_ids.tolist() for i in range(len(batches))]
-    assert len(list(batches)) == len(batches) and torch.equal(before, torch.get_rng_state())
 
 
 def test_epochs_and_seeds_differ_in_order():

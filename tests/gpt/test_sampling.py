@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.gpt import keep_min_p, keep_top_k, keep_top_p, next_probs, penalise_repetition
+from helpers.gpt import keep_min_p, keep_top_k, keep_top_p, next_probs
 
 LOGITS = torch.tensor([4.0, 3.0, 2.0, 1.0]).log()  # probabilities 0.4, 0.3, 0.2, 0.1
 
@@ -26,22 +26,6 @@ def test_by_hand():
     assert probs(top_p=0.39) == [1, 0, 0, 0]
     assert probs(min_p=0.51) == [round(4 / 7, 6), round(3 / 7, 6), 0, 0]
     assert probs(min_p=1.0) == [1, 0, 0, 0]
-
-
-def test_each_filter_measures_what_the_one_before_left():
-    # 0.4 and 0.3 become 4/7 and 3/7: 0.57 of the mass is 4/7, though of all four it would have been two tokens
-    assert probs(top_k=2, top_p=0.57) == [1, 0, 0, 0]
-    assert probs(top_p=0.57) == [round(4 / 7, 6), round(3 / 7, 6), 0, 0]
-    assert probs(top_p=0.71, min_p=0.7) == [round(4 / 7, 6), round(3 / 7, 6), 0, 0]
-
-
-def test_the_order_matters_for_top_p_and_min_p_and_not_for_top_k():
-    hot = {"temperature": 4.0}
-    for k in (1, 2, 3, 4):
-        assert probs(top_k=k, **hot) == probs(top_k=k, filters_first=False, **hot)
-    # at temperature 4 the four are nearly alike, so that 0.71 of the mass takes three of them and 0.51 of the best all
-    assert probs(top_p=0.69, **hot)[2:] == [0, 0] and probs(top_p=0.69, filters_first=False, **hot)[2] > 0
-    assert probs(min_p=0.51, **hot)[2:] == [0, 0] and all(probs(min_p=0.51, filters_first=False, **hot))
 
 
 @pytest.mark.parametrize("filters_first", [True, False])
@@ -133,14 +117,6 @@ def test_equals_transformers_with_the_temperature_first(settings, penalty):
     seen = torch.zeros(5, 53, dtype=torch.bool).scatter(1, ids, True)
     got = next_probs(logits, seen, repetition_penalty=penalty, filters_first=False, **settings)
     torch.testing.assert_close(got, torch.softmax(scores, -1))
-
-
-def test_the_penalty_by_hand():
-    logits, seen = torch.tensor([2.0, -2.0, 2.0, -2.0]), torch.tensor([True, True, False, False])
-    assert penalise_repetition(logits, seen, 2.0).tolist() == [1.0, -4.0, 2.0, -2.0]
-    # adding a constant to all scores changes no probability, and yet changes what the penalty does
-    shifted = next_probs(logits + 10, seen, repetition_penalty=2.0)
-    assert not torch.allclose(shifted, next_probs(logits, seen, repetition_penalty=2.0))
 
 
 def test_keeps_shapes_and_forbidden_tokens_and_half_precision():

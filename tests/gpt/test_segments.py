@@ -47,14 +47,6 @@ def test_a_document_is_read_as_if_it_stood_alone():
     torch.testing.assert_close(model.head(hidden), restarted)
 
 
-@torch.no_grad()
-def test_one_document_a_row_is_no_segments_at_all():
-    model = model_of()
-    one = torch.full_like(TOKEN_IDS, 7)
-    torch.testing.assert_close(model(TOKEN_IDS, one), model(TOKEN_IDS), atol=1e-6, rtol=0)
-    torch.testing.assert_close(model(TOKEN_IDS, one, restart_positions=True), model(TOKEN_IDS), atol=1e-6, rtol=0)
-
-
 def test_refuses():
     model = model_of()
     with pytest.raises(ValueError, match=r"shape of token_ids, \(2, 11\)"):

@@ -101,8 +101,6 @@ def test_padding_changes_no_loss_gets_no_probability_and_never_moves(tied, loss)
         update(*batch)
     assert padded.head.weight[101:].abs().max() == padded.token_embedding.weight[101:].abs().max() == 0
     assert not torch.equal(padded.head.weight[:101], plain.head.weight)
-    exact = speed.update.build(replace(config, vocab_size=128), ["padded-vocabulary"], "cpu")
-    assert exact.config.vocab_size == len(exact.head.weight) == 128, "a multiple of 64 is left as it is"
 
 
 # --- The check ---
@@ -201,13 +199,6 @@ def test_gpus(capability, triton, changes, says, precision, monkeypatch):
 def test_published_peaks(name, precision, tera):
     found = speed.peaks.gpu_peak(name, precision)
     assert found is None if tera is None else found["flops"] == tera * 1e12 and "datasheet" in found["source"]
-
-
-def test_a_product_is_counted(monkeypatch):
-    """A clock that gives each of ten products a second, and one of them half: the best one counts."""
-    ticks = iter(tick for i in range(10) for tick in (10.0 * i, 10.0 * i + (0.5 if i == 3 else 1.0)))
-    monkeypatch.setattr("time.perf_counter", lambda: next(ticks))
-    assert speed.peaks.cpu_peak("bfloat16", size=4)["flops"] == 2 * 4**3 / 0.5
 
 
 def test_the_processor_is_read():

@@ -162,12 +162,6 @@ def test_a_step_that_did_not_run_is_reported_and_not_tried_again(report, kept, p
     assert len(record.measured) == 3
 
 
-def test_a_first_step_without_memory_leaves_the_next_as_the_first(processes):
-    processes.answers = {"float32": MEMORY}
-    half = row(ablate(steps=["float32", "half"]), "half")
-    assert half.check == "the first" and half.times_before is None
-
-
 @pytest.mark.parametrize(
     ("changes", "says"),
     [

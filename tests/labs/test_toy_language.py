@@ -127,20 +127,6 @@ def test_monte_carlo_agrees_with_the_exact_rate(lexicon):
     assert abs(nats.sum() / lengths.sum() - rate) < 4 * error
 
 
-@pytest.mark.parametrize(
-    ("lexicon", "vocab_size", "lines"),
-    [
-        (ENGLISH, 182, (2.0298711815890824, 2.7204321272334884, 4.524796617593536)),
-        (PORTUGUESE, 211, (2.0289873902204922, 2.6670969776379536, 4.712057787417289)),
-    ],
-)
-def test_the_lines_that_the_course_draws(lexicon, vocab_size, lines):
-    language = texts.toy_language(lexicon)
-    assert language.vocab_size == vocab_size
-    drawn = (language.entropy_rate(), language.bigram_entropy(), language.unigram_entropy())
-    assert drawn == pytest.approx(lines, abs=1e-12)
-
-
 # probabilities
 
 
@@ -215,23 +201,14 @@ def test_document_documents_and_ids_cut_one_stream():
 
 
 @pytest.mark.parametrize(
-    ("lexicon", "begins", "sha256"),
+    ("lexicon", "sha256"),
     [
-        (
-            ENGLISH,
-            "Clara and the sea\n\nEvery happy fisherman who paints this rope sings behind the harbour. This forgotten ",
-            "68e0c440ba92044d560160ee519f5f299c3e09db36599a27f83d2ac49926546c",
-        ),
-        (
-            PORTUGUESE,
-            "Caetano e a floresta\n\nAs onças que uma onça vigia sorriem no rio. Depois, os padeiros tristes que ",
-            "0197c7e9c7b9157239ada8c08ae6173962684487b10ac7366ad759ee3a9478ed",
-        ),
+        (ENGLISH, "68e0c440ba92044d560160ee519f5f299c3e09db36599a27f83d2ac49926546c"),
+        (PORTUGUESE, "0197c7e9c7b9157239ada8c08ae6173962684487b10ac7366ad759ee3a9478ed"),
     ],
 )
-def test_same_seed_same_text_everywhere(lexicon, begins, sha256):
+def test_same_seed_same_text_everywhere(lexicon, sha256):
     text = END_OF_TEXT.join(texts.toy_language(lexicon).documents(50, seed=2026))
-    assert text.startswith(begins)
     assert hashlib.sha256(text.encode()).hexdigest() == sha256
 
 

@@ -132,25 +132,6 @@ def test_each_variant_writes_what_a_loop_by_hand_writes(variant):
         assert numbers["cache_bytes"] == position * (PROMPT_LENGTH + int(n_new) - variant.startswith("transformers"))
 
 
-def test_the_median_is_of_the_repeats_and_warm_up_is_not_timed(monkeypatch):
-    asked = []
-
-    def write(prompt, n_new):
-        asked.append(n_new)
-        return torch.zeros(1, prompt.shape[1] + n_new, dtype=torch.int64), 0
-
-    monkeypatch.setitem(variants.GENERATION, "helpers", (lambda source, precision: write, "float32"))
-    clock = iter([0, 10, 20, 50, 60, 80])  # texts of 10, 30 and 20 seconds
-    monkeypatch.setattr("time.perf_counter", lambda: next(clock))
-    found = written("helpers", new_tokens=[NEW], repeats=3)
-    assert asked == [variants.WARMUP_TOKENS, NEW, NEW, NEW]
-    assert found[str(NEW)]["tokens_per_s"] == pytest.approx(NEW / 20)
-    monkeypatch.undo()
-    monkeypatch.setitem(variants.GENERATION, "helpers", (lambda *_: lambda prompt, n: (prompt, 0), "float32"))
-    with pytest.raises(ValueError, match=f"expected {NEW} new tokens, got 0"):
-        written("helpers", new_tokens=[NEW])
-
-
 @pytest.mark.parametrize("measure", [trained, written])
 def test_without_instructions_bfloat16_is_skipped(measure, monkeypatch):
     monkeypatch.setattr(speed.machine, "has_bfloat16", lambda cpuinfo: False)
