@@ -16,7 +16,6 @@ from helpers.gpt import END_OF_TEXT
 from helpers.labs import texts
 
 ENGLISH, PORTUGUESE = "english", "portuguese"
-ALIKE = [("Clara", "Martha"), ("Henry", "Oliver"), ("Joana", "Iara"), ("Pedro", "Caetano")]  # heroes with one pronoun
 both_lexicons = pytest.mark.parametrize("lexicon", [ENGLISH, PORTUGUESE])
 
 
@@ -130,13 +129,12 @@ def test_monte_carlo_agrees_with_the_exact_rate(lexicon):
 # probabilities
 
 
-@both_lexicons
-def test_the_title_matters_to_the_end(lexicon):
+@pytest.mark.parametrize(("lexicon", "hero", "other"), [(ENGLISH, "Rose", "Clara"), (PORTUGUESE, "Pedro", "Caetano")])
+def test_the_title_matters_to_the_end(lexicon, hero, other):
     """Two heroes, all else the same: sentences later only the one of the title can come, which no bigram can know."""
     language = texts.toy_language(lexicon)
     title, body = language.document(6).split("\n\n", 1)
-    hero = title.split()[0]
-    (other,) = (pair[1 - pair.index(hero)] for pair in ALIKE if hero in pair)
+    assert title.split()[0] == hero
     for own, foreign in ((hero, other), (other, hero)):
         prefix = language.encode(f"{own} {title.split(' ', 1)[1]}\n\n{body.replace(hero, own)}")
         assert len(prefix) > 60
