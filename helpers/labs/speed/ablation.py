@@ -32,7 +32,6 @@ def ablate(
     *,
     device: str | None = None,
     updates: int = 5,
-    warmup: int = 0,
     rounds: int = 1,
     threads: int | None = None,
     measure_peaks: bool = True,
@@ -46,7 +45,6 @@ def ablate(
     steps           names in STEPS, in any order; None: all that mean something on the device
     device          "cpu" or "cuda"; None: the GPU where there is one
     updates         timed updates per process
-    warmup          updates before the clock starts, besides the first ones that are compared
     rounds          times that every step is measured, A B C, A B C
     threads         CPU threads; None: as `runtime.start` has them
     measure_peaks   on a CPU, measure its peak in a process for each precision; otherwise share_of_peak is None there
@@ -67,11 +65,9 @@ def ablate(
         "larger_batch": 2 * batch_size,
         "context_length": config.context_length if context_length is None else context_length,
         "updates": updates,
-        "warmup": warmup,
         "rounds": rounds,
     }
-    require_whole(**{k: v for k, v in settings.items() if k not in ("config", "warmup")}, threads=threads)
-    require_whole(at_least=0, warmup=warmup)
+    require_whole(**{k: v for k, v in settings.items() if k != "config"}, threads=threads)
     if settings["context_length"] > config.context_length:
         raise ValueError(f"context_length {context_length} exceeds the model's, {config.context_length}")
     found = _measure(names, settings, device, threads, tell or (lambda line: None))
@@ -95,7 +91,7 @@ def _measure(
     names: Sequence[str], settings: dict, device: str, threads: int, tell: Callable[[str], None]
 ) -> list[Round]:
     """The reports of every round. The first decides which changes are kept, and which steps are measured again."""
-    sent = {name: settings[name] for name in ("config", "batch_size", "context_length", "updates", "warmup")}
+    sent = {name: settings[name] for name in ("config", "batch_size", "context_length", "updates")}
     first, jobs, kept = {}, {}, []
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         environment = {"TORCHINDUCTOR_CACHE_DIR": folder}  # compiled once, in the first round

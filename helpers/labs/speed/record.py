@@ -65,7 +65,7 @@ class Record:
     """An ablation.
 
     machine   device, chip, cores, threads, and more of `machine.facts`
-    settings  config (fields of GPTConfig), batch_size, larger_batch, context_length, updates, warmup, rounds
+    settings  config (fields of GPTConfig), batch_size, larger_batch, context_length, updates, rounds
     peaks     precision -> {"flops", "source"}, of the precisions that ran and whose peak is known
     rows      a Row for each step, from the baseline on
     """
@@ -88,7 +88,7 @@ class Record:
         return (
             f"{self.label}: {config['n_layers']} layers of width {config['emb_dim']}, vocabulary "
             f"{config['vocab_size']:,}, batch {how['batch_size']} × {how['context_length']}; {how['rounds']} × "
-            f"{how['updates']} updates after {how['warmup']}, a fresh process each"
+            f"{how['updates']} updates, a fresh process each"
         )
 
     @property

@@ -6,7 +6,6 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Collection
-from dataclasses import replace
 from importlib import import_module, util
 
 import torch
@@ -24,6 +23,7 @@ from helpers.gpt import (
 )
 from helpers.labs.speed.harness import Skip
 from helpers.labs.speed.machine import multiplies_bfloat16, peak_bytes, wait
+from helpers.storage import weights
 
 STEPS = {  # name -> what it changes; each with the changes before it
     "float32": "all logits at once, attention step by step, AdamW parameter by parameter",
@@ -54,7 +54,6 @@ def measure_update(
     timed_batch_size: int,
     context_length: int,
     updates: int,
-    warmup: int,
     device: str,
 ) -> dict:
     """A job of the harness; arguments as for `ablate`.
@@ -72,8 +71,7 @@ def measure_update(
     at_rest = peak_bytes(device)
     update = make_update(build(config, changes, device), loss_of(config.vocab_size, changes), changes)
     larger = timed_batch_size != batch_size
-    warmup = max(warmup, 1) if larger else warmup  # a new size allocates, and compiles, once more
-    sizes = [batch_size] * N_CHECKED + [timed_batch_size] * (warmup + updates)
+    sizes = [batch_size] * N_CHECKED + [timed_batch_size] * (larger + updates)  # a new size compiles once more
     losses, norms, seconds = [], [], []
     for i, batch in enumerate(make_batches(config.vocab_size, sizes, context_length, device)):
         start = time.perf_counter()
@@ -142,30 +140,16 @@ def build(
 ) -> GPT:
     """A fresh GPT, ready to train. `attention` replaces the model's own where that is not to be fused."""
     model = GPT(config)
+    if "padded-vocabulary" in changes:
+        model = weights.resize_vocabulary(model, math.ceil(config.vocab_size / MULTIPLE) * MULTIPLE)
     if "fused-attention" not in changes:
         for block in model.blocks:
             block.attention = attention(block.attention)
-    if "padded-vocabulary" in changes:
-        pad_vocabulary(model)
     model = model.to(device).train()
     if "compile" in changes:  # what is left as it is: the embeddings, the last norm and the loss
         for block in model.blocks:
             block.compile(dynamic=False)  # a larger batch gets a graph of its own instead of one for any size
     return model
-
-
-def pad_vocabulary(model: GPT) -> None:
-    """Give the model, in place, rows for ids up to the next multiple: zeros, which stay zeros where they are masked."""
-    vocab_size, width = model.token_embedding.weight.shape
-    padded = math.ceil(vocab_size / MULTIPLE) * MULTIPLE
-    tied = model.config.tied_head
-    for layer in (model.token_embedding,) if tied else (model.token_embedding, model.head):
-        more = layer.weight.new_zeros(padded - vocab_size, width)
-        layer.weight = nn.Parameter(torch.cat([layer.weight.detach(), more]))
-    if tied:
-        model.head.weight = model.token_embedding.weight
-    model.token_embedding.num_embeddings = model.head.out_features = padded
-    model.config = replace(model.config, vocab_size=padded)
 
 
 def loss_of(vocab_size: int, changes: Collection[str]) -> Loss:
