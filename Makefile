@@ -1,6 +1,6 @@
 # The course in two commands: `make lab` to study, `make test` to check. `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help lab test test-unit test-notebooks test-processors test-avx2 test-live test-colab colab test-browser drill bench pretrained lint format notebooks \
+.PHONY: help lab test test-unit test-notebooks test-processors test-avx2 test-live test-colab colab test-browser drill bench gpu pretrained lint format notebooks \
 	stamp hooks clean
 
 VENV := .venv
@@ -81,6 +81,9 @@ drill: $(STAMP) ## kill a training run a hundred times, resume it, and compare i
 
 bench: $(STAMP) ## speed of training and generation beside a plain GPT, nanoGPT's shape and transformers'
 	$(BIN)/python -m tools.bench
+
+gpu: $(STAMP) ## eight minutes of measurements on a GPU, into notebooks/data and build/gpu.json; it goes on where it was
+	$(BIN)/python -m tools.gpu
 
 pretrained: $(STAMP) ## make the course's own model again (hours; needs Debian's packages): make pretrained WORK=/some/folder
 	@test -n "$(WORK)" || { echo "Where to? make pretrained WORK=/some/folder"; exit 1; }

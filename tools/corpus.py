@@ -31,7 +31,6 @@ from tools.package_texts import read_php_nowdoc, read_r_strings
 
 SEPARATOR = "\n\f\n"
 HOLD_OUT_EVERY, HOLD_OUT_FIRST = 12, 5  # chapters 5, 17, 29, ... of each book
-REPEAT_WORDS = 20  # a paragraph this long may stand in the corpus once
 SPLITS = ("train", "validation")
 
 
@@ -107,9 +106,7 @@ def _paragraph(block: str) -> str:
 
 def chapters(text: str, n_expected: int) -> list[str]:
     """The chapters of a book, heading first, paragraphs separated by a blank line; what precedes the first is dropped.
-
-    ValueError: not `n_expected` chapters, or one without text.
-    """
+    ValueError: not `n_expected` chapters, or one without text."""
     found: list[list[str]] = []
     for paragraph in paragraphs(text):
         if _HEADING.fullmatch(paragraph):
@@ -129,25 +126,9 @@ def held_out(n_chapters: int) -> list[int]:
     return list(range(HOLD_OUT_FIRST, n_chapters + 1, HOLD_OUT_EVERY))
 
 
-def check_no_repeats(documents: list[str]) -> None:
-    """ValueError where a paragraph of REPEAT_WORDS words or more stands twice: a text would be in the corpus twice."""
-    seen = set()
-    for document in documents:
-        for paragraph in document.split("\n\n"):
-            key = " ".join(paragraph.lower().split())
-            if key in seen:
-                raise ValueError(f"expected every long paragraph once, found twice: {paragraph[:80]!r}")
-            if len(key.split()) >= REPEAT_WORDS:
-                seen.add(key)
-
-
 def unpack(packages: tuple[Package, ...], folder: Path, target: Path, any_version: bool = False) -> dict[str, dict]:
     """Unpack each package's .deb in `folder` into `target`; name, version, sha256, licence of each come back by name.
-
-    ValueError: no dpkg-deb, not exactly one .deb of a package, or one with another sha256 without `any_version`.
-    """
-    if shutil.which("dpkg-deb") is None:
-        raise ValueError("expected the program dpkg-deb, found none: run this on Debian, Ubuntu or in such a container")
+    ValueError: no dpkg-deb, not exactly one .deb of a package, or one with another sha256 without `any_version`."""
     facts = {}
     for package in packages:
         files = sorted(folder.glob(f"{package.name}_*.deb"))
@@ -161,29 +142,19 @@ def unpack(packages: tuple[Package, ...], folder: Path, target: Path, any_versio
             print(f"warning: {message}", file=sys.stderr)
         _run(["dpkg-deb", "-x", str(files[0]), str(target)])
         version = _run(["dpkg-deb", "-f", str(files[0]), "Version"]).strip()
-        facts[package.name] = {
-            "package": package.name, "version": version, "sha256": sha256, "package_licence": package.licence
-        }  # fmt: skip
+        known = {"package": package.name, "version": version, "sha256": sha256}
+        facts[package.name] = known | {"package_licence": package.licence}
     return facts
 
 
 def download(packages: tuple[Package, ...], folder: Path) -> None:
-    """Fetch the packages' .deb files into `folder` by apt-get.
-
-    ValueError: no apt-get, or it cannot fetch one.
-    """
-    if shutil.which("apt-get") is None:
-        raise ValueError("expected the program apt-get, found none: fetch the .deb files elsewhere, give --packages")
+    """Fetch the packages' .deb files into `folder`. ValueError: no apt-get, or it cannot fetch one."""
     _run(["apt-get", "download", *(p.name for p in packages)], folder)
 
 
 def write(books: tuple[Book, ...], facts: dict[str, dict], unpacked: Path, out: Path) -> dict:
-    """Write train, validation and corpus.json of `books` under `out`; corpus.json's content comes back.
-
-    ValueError: a book cannot be read, has not its number of chapters, or a text is in the corpus twice.
-    """
+    """Write train, validation and corpus.json of `books` under `out`; corpus.json's content comes back."""
     texts = {book: chapters(_read(book, unpacked), book.n_chapters) for book in books}
-    check_no_repeats([chapter for documents in texts.values() for chapter in documents])
     rows = []
     for book, documents in texts.items():
         numbers = held_out(len(documents))
@@ -223,6 +194,10 @@ def _sha256(data: bytes) -> str:
 
 
 def _run(command: list[str], folder: Path | None = None) -> str:
+    if shutil.which(command[0]) is None:
+        raise ValueError(
+            f"expected the program {command[0]}, found none: run this on Debian or Ubuntu, or in a container"
+        )
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     if done.returncode:
         raise ValueError(f"expected `{' '.join(command)}` to succeed, got: {done.stderr.strip() or done.returncode}")

@@ -1,6 +1,6 @@
 """The kill-and-resume test: kill a training run, resume it each time, and compare its end with an undisturbed run's.
 
-    python -m tools.drill [--kills 100] [--seed 0] [--folder DIR]
+    python -m tools.drill [--kills 100] [--seed 0]
 
 A kill is a SIGKILL. They come in turn after some updates, as soon as a file or folder is being written, and at a random
 moment, start-up included. After a kill the same command is run again, until the run ends; then the next run begins,
@@ -47,7 +47,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.drill", description="Kill, resume, compare.")
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
-    parser.add_argument("--folder", type=Path, help="where runs are kept to look at; else a temporary one")
     options = parser.parse_args(arguments)
     if options.kills < 1:
         parser.error(f"--kills must be at least 1, got {options.kills}")
@@ -55,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("this needs a system with fork, such as Linux or macOS")
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as temporary:
-        counts, wrong = drill(options.kills, options.seed, options.folder or Path(temporary))
+        counts, wrong = drill(options.kills, options.seed, Path(temporary))
     for name, count in counts.items():
         print(f"{name:40} {count}")
     print(f"{'minutes':40} {(time.monotonic() - started) / 60:.1f}")
@@ -74,13 +73,9 @@ def verdict(counts: Counter, wrong: list[str]) -> int:
 
 
 def drill(n_kills: int, seed: int, folder: Path) -> tuple[Counter, list[str]]:
-    """Runs one after another until `n_kills` processes were killed and the last run has ended.
-
-    return  what became of the kills, and what was wrong
-    RuntimeError: a process failed by itself.
-    """
+    """Runs one after another until `n_kills` processes were killed and the last run has ended: what became of the
+    kills, and what was wrong. RuntimeError: a process failed by itself."""
     train, draw = warm(), random.Random(seed)
-    folder.mkdir(parents=True, exist_ok=True)
     documents = [" ".join(random.Random(i).choices(WORDS, k=150)) for i in range(10)]
     (folder / "text.txt").write_text("\f".join(documents), encoding="utf-8")
     (folder / "plan.json").write_text(json.dumps(PLAN), encoding="utf-8")
@@ -91,7 +86,7 @@ def drill(n_kills: int, seed: int, folder: Path) -> tuple[Counter, list[str]]:
     counts, wrong = Counter(), []
     while counts["kills"] < n_kills:
         name = f"run-{counts['runs']:02d}"
-        until_it_ends(train, folder, name, n_kills, draw, seconds, counts, wrong)
+        wrong += until_it_ends(train, folder, name, n_kills, draw, seconds, counts)
         counts["runs"] += 1
         got = outcome(folder / name)
         differing = [f"{name}: other {what}" for what in expected if got[what] != expected[what]]
@@ -103,11 +98,11 @@ def drill(n_kills: int, seed: int, folder: Path) -> tuple[Counter, list[str]]:
 
 
 def until_it_ends(
-    train: Callable, folder: Path, name: str, n_kills: int, draw: random.Random, seconds: float, counts: Counter,
-    wrong: list[str],
-) -> None:  # fmt: skip
-    """One run: a process after another, each killed at a moment of its own, until one comes to the end."""
-    out, killed = folder / name, False
+    train: Callable, folder: Path, name: str, n_kills: int, draw: random.Random, seconds: float, counts: Counter
+) -> list[str]:
+    """One run: a process after another, each killed at a moment of its own, until one comes to the end. What was wrong
+    in how they went on."""
+    out, killed, wrong = folder / name, False, []
     while True:
         start, log, left = newest_step(out), log_id(out), unfinished(out)
         child, aim = Child(train, folder, name), AIMS[counts["kills"] % len(AIMS)]
@@ -132,7 +127,7 @@ def until_it_ends(
             counts[how] += 1
             wrong += [f"{name}: {how}"] if how.startswith("wrong") else []
         if ended:
-            return
+            return wrong
         killed = True
         counts["kills"] += 1
         counts[f"  aimed {aim}"] += 1

@@ -143,32 +143,29 @@ def without_folders(line: str) -> str:
 
 def rewrite(path: Path, change: Change, only_check: bool) -> bool:
     """Apply `change` to the notebook at `path`; return whether anything differs, and write it unless only checking."""
-    before = path.read_text(encoding="utf-8")
-    notebook = nbformat.reads(before, as_version=4)
+    notebook = nbformat.read(path, as_version=4)
     change(notebook, path)
-    after = nbformat.writes(notebook) + "\n"
-    if after != before:
-        print(f"{path.name}: {'differs' if only_check else 'rewritten'}")
-        if not only_check:
-            path.write_text(after, encoding="utf-8")
-    return after != before
+    return _rewritten(path, nbformat.writes(notebook) + "\n", only_check)
 
 
 def stamp_readme(only_check: bool) -> bool:
     """Write the table of Colab links between its two marks in README.md; return whether it differed."""
     readme = ROOT / "README.md"
-    before = readme.read_text(encoding="utf-8")
-    head, _, rest = before.partition(README_START)
+    head, _, rest = readme.read_text(encoding="utf-8").partition(README_START)
     _, mark, tail = rest.partition(README_END)
     if not mark:
         raise ValueError(f"README.md needs the marks {README_START!r} and {README_END!r}")
     rows = [f"- [{path.stem}]({colab_address(path)})" for path in every_notebook()]
-    after = head + README_START + "\n" + "\n".join(rows) + "\n" + README_END + tail
-    if after != before:
-        print(f"README.md: {'differs' if only_check else 'rewritten'}")
-        if not only_check:
-            readme.write_text(after, encoding="utf-8")
-    return after != before
+    return _rewritten(readme, head + README_START + "\n" + "\n".join(rows) + "\n" + README_END + tail, only_check)
+
+
+def _rewritten(path: Path, after: str, only_check: bool) -> bool:
+    if after == path.read_text(encoding="utf-8"):
+        return False
+    print(f"{path.name}: {'differs' if only_check else 'rewritten'}")
+    if not only_check:
+        path.write_text(after, encoding="utf-8")
+    return True
 
 
 def as_committed() -> list[Path]:

@@ -1,6 +1,6 @@
 """Every published shape, all layers, random weights: the course's model against transformers', from the same files.
 
-    python -m tools.parity [--models gpt2-124m ...] [--work DIR] [--length 128]
+    python -m tools.parity [--models gpt2-124m ...] [--work DIR]
 
 transformers draws the weights and saves them; `storage.weights.load` reads them. Compared are the scores over the whole
 context, loss, gradients and a greedy continuation. The largest model takes 7 GB of disk and about 16 GB of memory, each
@@ -10,62 +10,51 @@ model in a process of its own. Exit code 1 where something lies outside the tole
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
 import sys
 import tempfile
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from helpers import runtime
-from helpers.gpt import generate, next_token_loss, preset
+from helpers.gpt import GPTConfig, generate, next_token_loss, preset
+from helpers.labs import speed
 from helpers.storage import weights
 
 MODELS = ("gpt2-124m", "gpt2-355m", "gpt2-774m", "gpt2-1558m", "opt-125m")
 TOLERANCE = 1e-4  # of logits and loss; relative, of the gradient norm and of the token embedding's gradient
 NUDGE = 0.02  # random biases and gains too: zeros and ones would hide a swap
 N_PROMPT, N_NEW = 5, 20
+LENGTH = 128  # tokens of the text for loss and gradients
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.parity", description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
-    parser.add_argument("--work", type=Path, help="where the files lie for a while; the system's temporary folder")
-    parser.add_argument("--length", type=int, default=128, help="tokens of the text for loss and gradients")
-    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)  # the process of one model
+    parser.add_argument("--work", help="where the files lie for a while; the system's temporary folder")
     options = parser.parse_args(arguments)
-    if options.here:
-        print(json.dumps(compare(options.models[0], options.work, options.length)))
-        return 0
-    rows = [_in_a_process(name, options) for name in options.models]
+    rows = []
+    for name in options.models:
+        print(name, file=sys.stderr, flush=True)
+        job = {"name": name, "work": options.work}
+        rows.append(speed.harness.run("tools.parity:compare", job, runtime.DEFAULT_THREADS) | {"name": name})
     print(table(rows))
-    return 0 if all(row["equal"] for row in rows) else 1
+    return 0 if all(row.get("equal") for row in rows) else 1
 
 
-def compare(name: str, work: Path | None, length: int) -> dict:
-    """How far the two models lie apart; "equal" says whether every distance is within its tolerance.
-
-    name    one of MODELS
-    work    folder for the files, None: the system's; they are gone afterwards
-    length  tokens of the text for loss and gradients, in [2, context]
-
-    ValueError: a length outside the range.
-    """
+def compare(name: str, work: str | None) -> dict:
+    """How far the two models lie apart, and whether that is "equal"; the files lie in the folder `work` meanwhile."""
     config = preset(name)
-    if not 2 <= length <= config.context_length:
-        raise ValueError(f"length must be in [2, {config.context_length}], got {length}")
     runtime.start(0)
     ids = torch.randint(config.vocab_size, (1, config.context_length))
     with tempfile.TemporaryDirectory(dir=work) as folder:
-        theirs = _theirs(name)
+        theirs = reference(config)
         theirs.save_pretrained(folder)
         n_params = sum(p.numel() for p in theirs.parameters())
-        expected = _of_theirs(theirs, ids, length)
+        expected = _of_theirs(theirs, ids)
         del theirs  # before ours comes: the largest two would not fit beside each other
         ours = weights.load(folder)
-    found = _of_ours(ours, ids, length)
+    found = _of_ours(ours, ids)
     gradients = found["embedding_gradient"], expected["embedding_gradient"]
     distances = {
         "logits": (found["logits"] - expected["logits"]).abs().max().item(),
@@ -75,43 +64,34 @@ def compare(name: str, work: Path | None, length: int) -> dict:
         "same_tokens": found["tokens"] == expected["tokens"],
         "same_size": ours.n_params == n_params,
     }
-    return {"name": name, "n_params": n_params, **distances, "equal": within(distances)}
+    return {"n_params": n_params, **distances, "equal": within(distances)}
 
 
 def within(distances: dict) -> bool:
     """Whether every distance is within its tolerance."""
-    measured = ("logits", "loss", "gradient_norm", "embedding_gradient")
-    return (
-        all(distances[name] <= TOLERANCE for name in measured) and distances["same_tokens"] and distances["same_size"]
-    )
+    close = all(distances[name] <= TOLERANCE for name in ("logits", "loss", "gradient_norm", "embedding_gradient"))
+    return close and distances["same_tokens"] and distances["same_size"]
 
 
 def table(rows: list[dict]) -> str:
     """A line for each model: parameters, how far scores, loss and gradients lie apart, and the verdict."""
-    lines = [f"{'model':<12} {'parameters':>13} {'logits':>9} {'loss':>9} {'|gradient|':>10} {'embedding':>9}  tokens"]
+    columns, lines = ("model", "parameters", "logits", "loss", "|gradient|", "embedding", "tokens", "verdict"), []
     for row in rows:
-        lines.append(
-            f"{row['name']:<12} {row['n_params']:>13,} {row['logits']:>9.1e} {row['loss']:>9.1e} "
-            f"{row['gradient_norm']:>10.1e} {row['embedding_gradient']:>9.1e}  "
-            f"{'the same' if row['same_tokens'] else 'OTHERS'}{'' if row['equal'] else '  NOT EQUAL'}"
-        )
-    return "\n".join(lines)
+        cells = [row.get("reason", ""), *[""] * 5]
+        if "equal" in row:
+            off = [f"{row[key]:.1e}" for key in ("logits", "loss", "gradient_norm", "embedding_gradient")]
+            cells = [f"{row['n_params']:,}", *off, "the same" if row["same_tokens"] else "OTHERS"]
+        lines.append([row["name"], *cells, "equal" if row.get("equal") else "NOT EQUAL"])
+    return speed.harness.text_table(columns, lines)
 
 
-def _in_a_process(name: str, options: argparse.Namespace) -> dict:
-    print(name, file=sys.stderr, flush=True)
-    command = [sys.executable, "-m", "tools.parity", "--here", "--models", name, "--length", str(options.length)]
-    command += ["--work", str(options.work)] if options.work else []
-    return json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()[-1])
-
-
-def _theirs(name: str) -> nn.Module:
+def reference(shape: GPTConfig) -> nn.Module:
+    """transformers' model of this shape with random weights, in evaluation mode: GPT-2, or OPT where it has ReLU."""
     import transformers
 
     transformers.logging.set_verbosity_error()
-    shape = preset(name)
     fields = dict(vocab_size=shape.vocab_size, bos_token_id=None, eos_token_id=None)
-    if name.startswith("opt"):  # without a padding id, whose row theirs would never train
+    if shape.activation == "relu":  # without a padding id, whose row theirs would never train
         fields |= dict(max_position_embeddings=shape.context_length, ffn_dim=shape.hidden_ff_dim, pad_token_id=None)
         fields |= dict(hidden_size=shape.emb_dim, word_embed_proj_dim=shape.emb_dim)
         fields |= dict(num_attention_heads=shape.n_heads, num_hidden_layers=shape.n_layers)
@@ -126,8 +106,8 @@ def _theirs(name: str) -> nn.Module:
     return model.eval()
 
 
-def _of_theirs(model: nn.Module, ids: Tensor, length: int) -> dict:
-    text, prompt = ids[:, :length], ids[:, :N_PROMPT]
+def _of_theirs(model: nn.Module, ids: Tensor) -> dict:
+    text, prompt = ids[:, :LENGTH], ids[:, :N_PROMPT]
     greedy = dict(max_new_tokens=N_NEW, do_sample=False, eos_token_id=None, pad_token_id=1)
     with torch.no_grad():
         logits = model(ids).logits
@@ -135,11 +115,11 @@ def _of_theirs(model: nn.Module, ids: Tensor, length: int) -> dict:
     return _with_gradients(model, model.get_input_embeddings(), logits, tokens, model(text, labels=text).loss)
 
 
-def _of_ours(model: nn.Module, ids: Tensor, length: int) -> dict:
+def _of_ours(model: nn.Module, ids: Tensor) -> dict:
     with torch.no_grad():
         logits = model(ids)
     tokens = generate(model, ids[:, :N_PROMPT], N_NEW, temperature=0)
-    loss = next_token_loss(model(ids[:, : length - 1]), ids[:, 1:length])
+    loss = next_token_loss(model(ids[:, : LENGTH - 1]), ids[:, 1:LENGTH])
     return _with_gradients(model, model.token_embedding, logits, tokens, loss)
 
 

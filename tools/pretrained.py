@@ -1,9 +1,10 @@
 """Make the course's own pretrained model again: texts from Debian packages, the pretraining command, weights and card.
 
-    python -m tools.pretrained --work DIR [--packages DIR] [--any-version] [--out DIR]
+    python -m tools.pretrained --work DIR
 
-DIR/corpus gets the texts, DIR/pretrained the run. What was made already is used again, so that the command can be
-stopped and repeated. Weights, their card, the recorded log and the corpus' table go into helpers/assets/pretrained.
+DIR/corpus gets the texts, DIR/pretrained the run. What was made already is used again, also by `tools.corpus` with
+other options, so that the command can be stopped and repeated. Weights, their card, the recorded log and the corpus'
+table go into helpers/assets/pretrained.
 Bit for bit the same weights need the same processor, thread count and torch; elsewhere losses agree to a few digits.
 """
 
@@ -11,8 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import shutil
 import sys
 from pathlib import Path
@@ -21,7 +20,7 @@ import torch
 
 from helpers import runtime
 from helpers.gpt import GPT, GPTConfig, LossReport, bits_per_byte, data, generate, perplexity, tokenizer, train
-from helpers.labs import pretrain, pretrained
+from helpers.labs import pretrain, pretrained, speed
 from helpers.storage import checkpoint, open_ids
 from tools import corpus
 
@@ -37,19 +36,12 @@ SAMPLE_TOKENS = 60
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder for texts and run, outside the repository")
-    parser.add_argument("--packages", type=Path, help="folder with the .deb files; without it apt-get fetches them")
-    parser.add_argument("--any-version", action="store_true", help="take packages with another sha256 too")
-    parser.add_argument("--out", type=Path, default=pretrained.FOLDER, help="where weights and card go")
     options = parser.parse_args(arguments)
     texts, run = options.work / "corpus", options.work / "pretrained"
     options.work.mkdir(parents=True, exist_ok=True)
-    if not (texts / "corpus.json").exists():
-        extra = ["--packages", str(options.packages)] if options.packages else []
-        status = corpus.main(["--out", str(texts), *extra, *["--any-version"] * options.any_version])
-        if status:
-            return status
-    status = pretrain.main(command(texts, run))
-    return status or publish(texts, run, options.out)
+    status = 0 if (texts / "corpus.json").exists() else corpus.main(["--out", str(texts)])
+    status = status or pretrain.main(command(texts, run))
+    return status or publish(texts, run, pretrained.FOLDER)
 
 
 def command(texts: Path, run: Path) -> list[str]:
@@ -62,8 +54,7 @@ def publish(texts: Path, run: Path, out: Path) -> int:
     """Store the best weights in STORED_DTYPE, judge what was stored, and write the card."""
     best = checkpoint.load_model(run / "best")
     out.mkdir(parents=True, exist_ok=True)
-    if (out / "README.md").exists():
-        (out / "README.md").unlink()
+    (out / "README.md").unlink(missing_ok=True)
     checkpoint.save_model(out / "model", best.model, best.config, best.extra, dtype=STORED_DTYPE)
     shutil.copyfile(texts / "corpus.json", out / "corpus.json")
     _write_log(run / "log.jsonl", out / "log.jsonl")
@@ -155,23 +146,15 @@ def _sample(model: GPT, prompt: str) -> str:
 
 
 def _write_log(source: Path, target: Path) -> None:
-    kept = [
-        line
-        for line in pretrain.read_lines(source)
-        if line["kind"] == "evaluation" or line["step"] % UPDATES_PER_LOGGED == 0
-    ]
+    lines = pretrain.read_lines(source)
+    kept = (line for line in lines if line["kind"] == "evaluation" or line["step"] % UPDATES_PER_LOGGED == 0)
     target.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
 
 
 def _machine() -> str:
     """Kind of processor and what of it was used; nothing that names a machine."""
-    name = platform.processor() or platform.machine()
-    if os.path.exists("/proc/cpuinfo"):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-        name = models[0] if models else name
     lab = runtime.start()
-    return f"{lab.device.type} ({name}, {lab.threads} threads)"
+    return f"{lab.device.type} ({speed.machine.facts(lab.device.type)['chip']}, {lab.threads} threads)"
 
 
 if __name__ == "__main__":

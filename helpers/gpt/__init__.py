@@ -14,14 +14,14 @@ decode        one token after the other                            with sampling
 from helpers.gpt import data, decode, loss, tokenizer, train
 from helpers.gpt.cache import KeyValueCache
 from helpers.gpt.chunked_loss import CHUNK_TOKENS, loss_from_hidden
-from helpers.gpt.config import IGNORED_TARGET, PRESETS, GPTConfig, check_ids, preset
+from helpers.gpt.config import IGNORED_TARGET, PRESETS, GPTConfig, preset, require_whole
 from helpers.gpt.data import Batches, Windows, cut, join, scoring_batches, split_by_text
 from helpers.gpt.decode import generate, stream, stream_text
 from helpers.gpt.loss import LossReport, bits_per_byte, entropy, perplexity
 from helpers.gpt.loss import next_token_loss, six_steps, token_losses, token_weighted_loss
-from helpers.gpt.model import GPT, INIT_STD, CausalSelfAttention, TransformerBlock, evaluating, positions_in
+from helpers.gpt.model import GPT, INIT_STD, CausalSelfAttention, TransformerBlock, evaluating
 from helpers.gpt.records import PRECISIONS, Evaluation, Record, TrainConfig, Update, curves
-from helpers.gpt.rows import SegmentedBatch, rows_of
+from helpers.gpt.rows import rows_of
 from helpers.gpt.sampling import SamplingParams, keep_min_p, keep_top_k, keep_top_p, next_probs, penalise_repetition
 from helpers.gpt.schedule import Schedule
 from helpers.gpt.tokenizer import END_OF_TEXT, gpt2, token_labels
@@ -29,12 +29,12 @@ from helpers.gpt.train import NonFiniteError, Trainer, evaluate, make_optimizer,
 
 # fmt: off
 __all__ = [  # noqa: RUF022  by module, in the order of reading
-    "IGNORED_TARGET", "PRESETS", "GPTConfig", "check_ids", "preset",
+    "IGNORED_TARGET", "PRESETS", "GPTConfig", "preset", "require_whole",
     "tokenizer", "END_OF_TEXT", "gpt2", "token_labels",
-    "GPT", "INIT_STD", "CausalSelfAttention", "TransformerBlock", "evaluating", "positions_in", "KeyValueCache",
+    "GPT", "INIT_STD", "CausalSelfAttention", "TransformerBlock", "evaluating", "KeyValueCache",
     "loss", "LossReport", "bits_per_byte", "entropy", "next_token_loss", "perplexity", "six_steps", "token_losses",
     "token_weighted_loss", "CHUNK_TOKENS", "loss_from_hidden",
-    "data", "Batches", "SegmentedBatch", "Windows", "cut", "join", "rows_of", "scoring_batches", "split_by_text",
+    "data", "Batches", "Windows", "cut", "join", "rows_of", "scoring_batches", "split_by_text",
     "Schedule",
     "train", "PRECISIONS", "Evaluation", "NonFiniteError", "Record", "TrainConfig", "Trainer", "Update", "curves",
     "evaluate", "make_optimizer", "quick_fit", "summed_loss",

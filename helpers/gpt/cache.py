@@ -12,35 +12,23 @@ from torch import Tensor
 class KeyValueCache:
     """Keys and values of every layer for up to `capacity` tokens a sequence; sequences may differ in length.
 
-    n_layers, n_heads, head_dim  of the model: `model.new_cache(batch_size, capacity)` fills them in
-    dtype, device  of the model's activations
-
-    keys, values  (n_layers, B, H, capacity, D), taken at once and never again
+    keys, values  (n_layers, B, H, capacity, D), taken at once and never again: `model.new_cache(batch_size, capacity)`
     lengths       B whole numbers: how many tokens of each sequence are cached
-
-    ValueError: a size below 1.
+    kind          dtype and device of the model's activations
 
     To read T new tokens call `positions(T)`, then `extend` in each layer, then `advance(T)`, as `GPT.hidden` does.
-    Once a text outgrows the context its window slides, every token gets another position, and a model with learned
-    positions has to compute all keys and values anew: the cache ends there.
+    The cache ends at the context: then the window slides, and every token gets another position, keys and values.
+    ValueError: a size below 1.
     Source: Shazeer 2019, "Fast Transformer Decoding", section 2.4.
     """
 
     def __init__(
-        self,
-        n_layers: int,
-        batch_size: int,
-        n_heads: int,
-        capacity: int,
-        head_dim: int,
-        *,
-        dtype: torch.dtype = torch.float32,
-        device: str | torch.device = "cpu",
+        self, n_layers: int, batch_size: int, n_heads: int, capacity: int, head_dim: int, **kind: object
     ) -> None:
         shape = (n_layers, batch_size, n_heads, capacity, head_dim)
         if min(shape) < 1:
             raise ValueError(f"expected at least one layer, sequence, head, token and number a head, got {shape}")
-        self.keys = torch.zeros(shape, dtype=dtype, device=device)
+        self.keys = torch.zeros(shape, **kind)
         self.values = torch.zeros_like(self.keys)
         self.lengths = [0] * batch_size
 
@@ -53,11 +41,9 @@ class KeyValueCache:
         return 2 * self.keys.numel() * self.keys.element_size()
 
     def positions(self, n_new: int) -> tuple[Tensor, Tensor | None]:
-        """Where the next `n_new` tokens stand, (1 or B, T), counted from 0, and which cached tokens each may look at.
+        """Where the next `n_new` tokens stand, (1 or B, T), and which cached tokens each may look at.
 
-        The second is (1 or B, 1, T, keys) bool, or None where causality alone says it. One row serves all sequences
-        if all are equally long.
-
+        The second is (1 or B, 1, T, keys) bool, or None where causality alone says it; 1 where all are equally long.
         ValueError: they do not fit, or gradients are recorded, which would end at the cache.
         """
         if torch.is_grad_enabled():
@@ -92,9 +78,7 @@ class KeyValueCache:
 
     def cut(self, lengths: list[int]) -> None:
         """Forget what was read beyond `lengths`, one per sequence, such as the padding of the shorter prompts.
-
-        ValueError: another number of sequences, or one longer than what was read.
-        """
+        ValueError: another number of them, or one above what was read."""
         pairs = zip(lengths, self.lengths, strict=False)
         if len(lengths) != len(self.lengths) or not all(0 <= new <= old for new, old in pairs):
             raise ValueError(f"expected one length per sequence, at most {self.lengths}, got {lengths}")

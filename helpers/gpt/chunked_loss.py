@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from helpers.gpt.config import IGNORED_TARGET
+from helpers.gpt.config import IGNORED_TARGET, require_whole
 from helpers.gpt.loss import check_targets
 
 CHUNK_TOKENS = 256  # rows of logits held at once by `loss_from_hidden`
@@ -27,24 +27,20 @@ def loss_from_hidden(
     head_weight: Tensor,
     targets: Tensor,
     *,
-    reduction: str = "mean",
     chunk_tokens: int = CHUNK_TOKENS,
     vocab_size: int | None = None,
 ) -> Tensor:
-    """`next_token_loss` of `hidden @ head_weight.T` without ever holding all its logits: a tensor () with gradients.
-
-    Under autocast the matmuls run in its dtype; sums and logs are float32. In float16 the gradient of the scores,
-    softmax minus one at the target, is rounded as it is, before a gradient scaler can raise it: entries below about
-    3e-8 become 0.
+    """The summed `token_losses` of `hidden @ head_weight.T`, never all logits at once: a tensor () with gradients.
 
     hidden        (B, T, C) the last hidden states
     head_weight   (V, C) the unembedding
     targets       (B, T) ids in [0, V), or -100 for a position that is not scored
-    reduction     "mean" over the scored targets (NaN where there is none), or "sum"
     vocab_size    rows of head_weight that are tokens, the rest padding that gets no probability; None: all
 
-    The gradients are made in the forward pass and kept once, so that `backward` works once, also with retain_graph.
-    ValueError: shapes that do not belong together, ids out of range, an unknown reduction, chunk_tokens below 1.
+    Under autocast the matmuls run in its dtype; sums and logs are float32. The gradients are made in the forward pass,
+    so that `backward` works once, also with retain_graph, and before a gradient scaler can raise them: in float16
+    entries of the logits' gradient below about 3e-8 become 0.
+    ValueError: shapes that do not belong together, ids out of range, chunk_tokens below 1.
     Source: Wijmans et al. 2024, "Cut Your Losses in Large-Vocabulary Language Models", for the idea.
     """
     if hidden.ndim != 3 or targets.shape != hidden.shape[:2] or head_weight.shape[1:] != hidden.shape[2:]:
@@ -52,14 +48,11 @@ def loss_from_hidden(
             f"expected hidden (B, T, C), head_weight (V, C) and targets (B, T), got {tuple(hidden.shape)}, "
             f"{tuple(head_weight.shape)} and {tuple(targets.shape)}"
         )
-    if reduction not in ("mean", "sum") or chunk_tokens < 1:
-        raise ValueError(f"expected reduction 'mean' or 'sum' and chunk_tokens >= 1, got {reduction!r}, {chunk_tokens}")
+    require_whole(chunk_tokens=chunk_tokens)
     vocab_size = head_weight.shape[0] if vocab_size is None else vocab_size
     check_targets(targets, vocab_size)
-    total = _ChunkedLoss.apply(
-        hidden.flatten(0, 1), head_weight, targets.flatten(), chunk_tokens, vocab_size, torch.is_grad_enabled()
-    )
-    return total if reduction == "sum" else total / (targets != IGNORED_TARGET).sum()
+    how = chunk_tokens, vocab_size, torch.is_grad_enabled()
+    return _ChunkedLoss.apply(hidden.flatten(0, 1), head_weight, targets.flatten(), *how)
 
 
 class _ChunkedLoss(torch.autograd.Function):
@@ -67,22 +60,16 @@ class _ChunkedLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
-        hidden: Tensor,
-        weight: Tensor,
-        targets: Tensor,
-        chunk_tokens: int,
-        vocab_size: int,
-        with_gradients: bool,
+        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, chunk_tokens: int, vocab_size: int, gradients: bool
     ) -> Tensor:
         device = hidden.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
         states, matrix = hidden.to(dtype), weight.to(dtype)
         total = torch.zeros((), device=hidden.device)
-        need_hidden, need_weight = (with_gradients and need for need in ctx.needs_input_grad[:2])
+        need_hidden, need_weight = (gradients and need for need in ctx.needs_input_grad[:2])
         grad_hidden = torch.empty_like(hidden) if need_hidden else None
         grad_weight = torch.zeros_like(weight) if need_weight else None
-        buffer = scores_buffer(min(chunk_tokens, len(states)), matrix)
+        buffer = _scores_buffer(min(chunk_tokens, len(states)), matrix)
         with torch.autocast(device, enabled=False):
             for start in range(0, len(states), chunk_tokens):
                 rows, wanted = states[start : start + chunk_tokens], targets[start : start + chunk_tokens]
@@ -106,11 +93,11 @@ class _ChunkedLoss(torch.autograd.Function):
         return *scaled, None, None, None, None
 
 
-def scores_buffer(n_rows: int, matrix: Tensor) -> Tensor:
-    """Room for (n_rows, V) scores of hidden states by `matrix` (V, C), used by every chunk: a view of wider rows.
+def _scores_buffer(n_rows: int, matrix: Tensor) -> Tensor:
+    """Memory for (n_rows, V) scores of hidden states by `matrix` (V, C), used by every chunk: a view of wider rows.
 
-    Products into rows that do not start at a multiple of a vector's length are a third slower on a CPU. What fills
-    the rows up is zeros: with AMX, oneDNN reads those columns too, and 0 * NaN is NaN.
+    Products into rows that do not start at a multiple of a vector's length are a third slower on a CPU. The rest of
+    each row is zeros: with AMX, oneDNN reads those columns too, and 0 * NaN is NaN.
     """
     n_columns = math.ceil(len(matrix) / VECTOR) * VECTOR
     return matrix.new_zeros(n_rows, n_columns)[:, : len(matrix)]

@@ -1,12 +1,13 @@
 """Sizes and switches of a GPT, validated once, and the presets of the course. Notebook 01 counts from them.
 
-Also what all later files share: the target that is not scored, and the check of a list of ids.
+Also what all later files share: the target that is not scored, and the checks of numbers and of a list of ids.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from numbers import Real
 
 import torch
 from torch import Tensor
@@ -19,52 +20,37 @@ ACTIVATIONS = ("gelu", "gelu_tanh", "relu")
 class GPTConfig:
     """Everything that fixes the shape of a GPT. Immutable: derive a variant with `dataclasses.replace`.
 
-    vocab_size       V, rows of the token embedding
-    context_length   the longest sequence, in tokens, that the position embedding covers
-    emb_dim          C, width of the residual stream; a multiple of n_heads
-    n_heads          H, attention heads; each is emb_dim / n_heads = D wide
-    n_layers         transformer blocks
-    ff_dim           width inside the feed-forward layer; None means 4 * emb_dim
-    drop_rate        dropout probability in [0, 1), after the embeddings, on attention weights, on both branches
-    qkv_bias         a bias on the query, key and value projections
-    linear_bias      a bias on every other linear layer inside a block
-    tied_head        logits = hidden @ token_embedding.T instead of a matrix of their own
-    activation       "gelu" (exact), "gelu_tanh" (GPT-2's approximation) or "relu" (OPT)
-    norm_eps         epsilon inside every layer norm
-    position_offset  rows of the position embedding that are skipped (2 in OPT)
-
     ValueError: any of these outside its range; the message names what was expected and what came.
     Source: Radford et al. 2019 (GPT-2), section 2.3; Zhang et al. 2022 (OPT), section 2.1.
     """
 
-    vocab_size: int = 50257
-    context_length: int = 1024
-    emb_dim: int = 768
-    n_heads: int = 12
-    n_layers: int = 12
-    ff_dim: int | None = None
-    drop_rate: float = 0.1
-    qkv_bias: bool = True
-    linear_bias: bool = True
-    tied_head: bool = True
-    activation: str = "gelu_tanh"
-    norm_eps: float = 1e-5
-    position_offset: int = 0
+    vocab_size: int = 50257  # V, rows of the token embedding
+    context_length: int = 1024  # the longest sequence, in tokens, that the position embedding covers
+    emb_dim: int = 768  # C, width of the residual stream; a multiple of n_heads
+    n_heads: int = 12  # H, attention heads; each is emb_dim / n_heads = D wide
+    n_layers: int = 12  # transformer blocks
+    ff_dim: int | None = None  # width inside the feed-forward layer; None means 4 * emb_dim
+    drop_rate: float = 0.1  # dropout, in [0, 1): after the embeddings, on attention weights, on both branches
+    qkv_bias: bool = True  # a bias on the query, key and value projections
+    linear_bias: bool = True  # a bias on every other linear layer inside a block
+    tied_head: bool = True  # logits = hidden @ token_embedding.T instead of a matrix of their own
+    activation: str = "gelu_tanh"  # GPT-2's approximation; "gelu" is exact, "relu" is OPT's
+    norm_eps: float = 1e-5  # epsilon inside every layer norm
+    position_offset: int = 0  # rows of the position embedding that are skipped (2 in OPT)
 
     def __post_init__(self) -> None:
-        for name in ("vocab_size", "context_length", "emb_dim", "n_heads", "n_layers"):
-            _require_int(name, getattr(self, name), at_least=1)
-        _require_int("position_offset", self.position_offset, at_least=0)
-        if self.ff_dim is not None:
-            _require_int("ff_dim", self.ff_dim, at_least=1)
+        sizes = ("vocab_size", "context_length", "emb_dim", "n_heads", "n_layers")
+        require_whole(**{name: getattr(self, name) for name in sizes})
+        require_whole(ff_dim=self.hidden_ff_dim)
+        require_whole(at_least=0, position_offset=self.position_offset)
         if self.emb_dim % self.n_heads:
             raise ValueError(f"emb_dim must be a multiple of n_heads, got {self.emb_dim} and {self.n_heads}")
         for name in ("qkv_bias", "linear_bias", "tied_head"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} must be True or False, got {getattr(self, name)!r}")
-        if not _is_number(self.drop_rate) or not 0 <= self.drop_rate < 1:
+        if not is_number(self.drop_rate) or not 0 <= self.drop_rate < 1:
             raise ValueError(f"drop_rate must be a probability in [0, 1), got {self.drop_rate!r}")
-        if not _is_number(self.norm_eps) or not 0 < self.norm_eps < math.inf:
+        if not is_number(self.norm_eps) or not 0 < self.norm_eps < math.inf:
             raise ValueError(f"norm_eps must be a finite number above 0, got {self.norm_eps!r}")
         if self.activation not in ACTIVATIONS:
             raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {self.activation!r}")
@@ -80,13 +66,15 @@ class GPTConfig:
         return 4 * self.emb_dim if self.ff_dim is None else self.ff_dim
 
 
-def _require_int(name: str, value: object, at_least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < at_least:
-        raise ValueError(f"{name} must be a whole number of at least {at_least}, got {value!r}")
+def require_whole(*, at_least: int = 1, **numbers: object) -> None:
+    """ValueError: one of `numbers` is no whole number of at least `at_least`; the message names it."""
+    for name, value in numbers.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < at_least:
+            raise ValueError(f"{name} must be a whole number of at least {at_least}, got {value!r}")
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 PRESETS: dict[str, GPTConfig] = {
@@ -101,10 +89,8 @@ PRESETS: dict[str, GPTConfig] = {
 
 
 def preset(name: str, **changes: object) -> GPTConfig:
-    """The named preset, with `changes` applied to its fields.
-
-    ValueError: an unknown name (the message lists those there are), or a change that GPTConfig refuses.
-    """
+    """The named preset, with `changes` applied to its fields. ValueError: an unknown name or field, or a value
+    that GPTConfig refuses."""
     if name not in PRESETS:
         raise ValueError(f"no preset named {name!r}; there are {', '.join(PRESETS)}")
     fields = GPTConfig.__dataclass_fields__
@@ -117,7 +103,7 @@ def preset(name: str, **changes: object) -> GPTConfig:
 def check_ids(ids: Tensor, vocab_size: int, what: str = "token ids") -> None:
     """ValueError: one of `ids`, integers of any shape, is outside [0, vocab_size). `what` names them in the message.
 
-    On a GPU the check waits for the device, so that it is made only where no gradients are recorded.
+    Looking makes a GPU wait, so that there it is done only where no gradients are recorded.
     """
     if ids.numel() == 0 or (ids.device.type != "cpu" and torch.is_grad_enabled()):
         return

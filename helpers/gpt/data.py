@@ -1,6 +1,6 @@
 """From documents to batches: a split by text, windows, and an order in which a run can go on. Notebook 03.
 
-`rows` lays out documents of all lengths; its names are offered here too.
+`rows` lays out documents of all lengths; `rows_of` is offered here too.
 """
 
 from __future__ import annotations
@@ -16,11 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from helpers.gpt.config import IGNORED_TARGET
-from helpers.gpt.rows import Batch, Rows, SegmentedBatch, rows_of
-
-__all__ = ["Batch", "Batches", "Rows", "SegmentedBatch", "Windows", "cut", "join", "rows_of", "scoring_batches"]
-__all__ += ["split_by_text"]
+from helpers.gpt.config import IGNORED_TARGET, require_whole
+from helpers.gpt.rows import Batch, rows_of  # noqa: F401
 
 
 def split_by_text(
@@ -28,9 +25,9 @@ def split_by_text(
 ) -> tuple[list[str], list[str]]:
     """Documents for training and for validation, each whole, in their order; equal documents stay on one side.
 
-    validation_share  of the characters, in (0, 1). Documents are gone through in an order that is drawn, and each is
-                      held out if that brings the share nearer; each side gets one at least
-    seed              the same seed chooses the same documents, in whatever order they come
+    validation_share  of the characters, in (0, 1): documents are drawn one after another, and each is held out if
+                      that brings the share nearer; each side gets one at least
+    seed              of the draws; the documents' order does not matter
 
     ValueError: a share outside (0, 1), or fewer than two different documents.
     """
@@ -84,10 +81,9 @@ class Windows:
                     first a target once. A smaller one repeats targets, a larger one leaves ids out
     offset          where the first window starts
 
-    len(windows)          how many there are
-    windows.inputs        (n, T) view; windows.targets (n, T) view, shifted by one
-    windows.rows(which)   (inputs, targets), each (len(which), T) int64 in memory of their own
-    windows.n_targets     ids that are the target of at least one window
+    inputs, targets  (n, T) views, where n = len(windows)
+    rows(which)      (inputs, targets) of some, each (len(which), T) int64 in memory of their own
+    n_targets        ids that are the target of at least one window
 
     ValueError: not a single list of integers, a list that is too short for one window, sizes below 1.
     Source: Raschka, Build a Large Language Model (From Scratch), section 2.6.
@@ -97,9 +93,8 @@ class Windows:
         self, token_ids: Tensor | np.ndarray, context_length: int, stride: int | None = None, offset: int = 0
     ) -> None:
         stride = context_length if stride is None else stride
-        if min(context_length, stride) < 1 or offset < 0:
-            got = f"got {context_length}, {stride} and {offset}"
-            raise ValueError(f"context_length and stride must be at least 1 and offset at least 0, {got}")
+        require_whole(context_length=context_length, stride=stride)
+        require_whole(at_least=0, offset=offset)
         _check_list(token_ids)
         if len(token_ids) - offset < context_length + 1:
             raise ValueError(
@@ -138,21 +133,15 @@ class Windows:
 class Batches:
     """The batches of a training run, epoch after epoch. `batches[i]` is batch i of the run, however large i is.
 
-    A run goes on at any batch by its number: batch i depends on the seed and on i alone. Each epoch has an order of
-    its own, drawn from the seed and its number.
+    Batch i depends on the seed and on i alone, so that a run goes on at any batch. Each epoch draws an order of its
+    own. len(batches) is that of an epoch, and so is `n_windows`; iteration is over the first epoch.
 
-    token_ids       (N,) integers, a tensor or an array
-    context_length  T
+    token_ids, context_length, stride  of the `Windows`
     batch_size      B
-    stride          of the windows; None means T
     shuffle         False keeps the windows in reading order
     drop_last       False gives an epoch's last batch the windows that are left, which may be fewer than B
     shift           each epoch draws where its first window starts, in [0, stride), so that windows do not repeat from
                     epoch to epoch; every epoch has as many windows as fit after the last of these positions
-
-    len(batches)    batches in an epoch
-    iteration       over one epoch, the first
-    n_windows       windows in an epoch
 
     ValueError: too little text for one batch, sizes below 1, or a seed below 0.
     """
@@ -168,8 +157,8 @@ class Batches:
     _drawn: dict[int, tuple[Windows, Tensor]] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1 or self.seed < 0:
-            raise ValueError(f"expected batch_size >= 1 and seed >= 0, got {self.batch_size} and {self.seed}")
+        require_whole(batch_size=self.batch_size)
+        require_whole(at_least=0, seed=self.seed)
         if len(self) < 1:
             raise ValueError(
                 f"{self.n_windows} windows of {self.context_length} ids do not fill a batch of {self.batch_size} rows: "
@@ -218,14 +207,11 @@ def scoring_batches(
 ) -> Iterator[Batch]:
     """Batches in which every id but the first is a target exactly once: what an honest mean is taken over.
 
-    token_ids       (N,) integers, a tensor or an array
-    context_length  T
-    batch_size      B; the last batch has the windows that are left
-    stride          None means T: neighbouring windows. A smaller one scores in each window only the targets that the
-                    window before has not seen, each predicted from at least T - stride + 1 ids (from all there are
-                    in the first window); cost grows by a factor of about T / stride
-    yields          Batch on the CPU; a window that is shorter than T ends in id 0, and -100 as targets that are not
-                    scored
+    token_ids, context_length  of the windows, (N,) integers and T
+    batch_size  B; the last batch has the windows that are left
+    stride      None means T: neighbouring windows. A smaller one scores in each window only the targets that are new
+                in it, each predicted from at least T - stride + 1 ids if there are so many; about T / stride the cost
+    yields      Batch on the CPU; a window that is shorter than T is filled up with id 0 and the target -100
 
     ValueError: not one list of at least two integers, sizes below 1, or a stride above T, which would leave ids out.
     """
@@ -233,9 +219,9 @@ def scoring_batches(
     _check_list(token_ids)
     if len(token_ids) < 2:
         raise ValueError(f"scoring needs one list of at least 2 ids, got shape {tuple(token_ids.shape)}")
-    if min(T, batch_size, stride) < 1 or stride > T:
-        got = f"batch_size={batch_size}, stride={stride} and context_length={T}"
-        raise ValueError(f"expected batch_size >= 1 and 1 <= stride <= context_length, got {got}")
+    require_whole(context_length=T, batch_size=batch_size, stride=stride)
+    if stride > T:
+        raise ValueError(f"stride must be at most context_length, got {stride} and {T}")
     last = len(token_ids) - 1  # the last id is no input
     ends = [*range(min(T, last), last, stride), last]  # the position of the last target of each window
     spans = list(pairwise([0, *ends]))  # of each window's new targets: from after the first position to the second

@@ -31,8 +31,8 @@ def generate(
     prompts  (B, T) ids, or a list of B prompts of any lengths; `stream_text` takes a text
     end_id   a sequence ends after this token; None: no token ends it
     options  as for `stream`: generator, use_cache, temperature, top_k, top_p, min_p, repetition_penalty, filters_first
-    return   of (B, T): (B, T + n) prompts and continuations, n = n_new or fewer if all have ended; a sequence that
-             ended is filled up with `end_id`. Of a list: a list of (T_b + n_b,), each with its end_id last
+    return   of a list: a list of (T_b + n_b,), each with its end_id last. Of (B, T): (B, T + n), where a sequence that
+             ended is filled up with end_id, and n is below n_new if all have ended
 
     ValueError: n_new below 0, no prompt or an empty one, a text, an id outside [0, V), options out of range.
     """
@@ -61,12 +61,9 @@ def stream(
 
     A text beyond the context is seen through its last tokens. All is checked when the first token is asked for.
 
-    prompts, n_new, end_id  as for `generate`
     generator  where the draws come from, on the model's device; None: one seeded with 0. Never the global one
     use_cache  False computes every token anew, and gives the same tokens
-    settings   as for `SamplingParams`: temperature, top_k, top_p, min_p, repetition_penalty, filters_first
-
-    ValueError: as for `generate`; scores that are NaN.
+    settings   as for `SamplingParams`; the rest, and ValueError, as for `generate`
     """
     sampling = SamplingParams.of(**settings)
     context_length, device = model.config.context_length, model.token_embedding.weight.device
@@ -113,7 +110,6 @@ def _next_logits(model: GPT, token_ids: Tensor, lengths: Tensor, cache: KeyValue
 def stream_text(model: GPT, tokenizer: tiktoken.Encoding, prompt: str, n_new: int, **options: object) -> Iterator[str]:
     """The continuation of one prompt as it comes, in pieces of whole characters: a token may hold half of one.
 
-    prompt   at least one token; an empty text may begin with the tokenizer's end-of-text token, `tokenizer.eot_token`
     options  as for `stream`. The text ends before `end_id`, which is the tokenizer's end-of-text token if not given
 
     ValueError: as for `generate`; also a model with more tokens than the tokenizer.

@@ -30,12 +30,9 @@ class SixSteps:
 
 
 def six_steps(logits: Tensor, targets: Tensor) -> SixSteps:
-    """The loss as a person would compute it, keeping each step. For training use `next_token_loss`.
+    """The loss as a person would compute it, keeping each step: logits (B, T, V), targets (B, T) ids in [0, V).
 
-    logits   (B, T, V) floating point
-    targets  (B, T) ids in [0, V)
-    return   SixSteps; `loss_nats` equals `F.cross_entropy` as long as no probability underflows to 0
-
+    It equals `F.cross_entropy` as long as no probability underflows to 0. For training use `next_token_loss`.
     ValueError: shapes that do not belong together, or a target outside [0, V).
     Source: Raschka, Build a Large Language Model (From Scratch), section 5.1.2, whose six steps these are.
     """
@@ -59,23 +56,20 @@ def token_losses(logits: Tensor, targets: Tensor) -> Tensor:
     """
     _check_shapes(logits, targets)
     check_targets(targets, logits.shape[-1])
-    flat = F.cross_entropy(
-        logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED_TARGET, reduction="none"
-    )
-    return flat.view_as(targets)
+    return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), reduction="none").view_as(targets)
 
 
 def next_token_loss(logits: Tensor, targets: Tensor) -> Tensor:
     """Mean surprisal of the scored targets, in nats per token: a tensor () that gradients flow through.
 
-    Arguments as for `token_losses`. ValueError: also when no target is scored, where a mean would be 0 / 0
-    (on a GPU, where looking would stop it at every step, the result is NaN instead).
+    Arguments as for `token_losses`. ValueError: also where no target is scored (on a GPU, which looking would stop at
+    every step, the result is NaN instead).
     """
     _check_shapes(logits, targets)
     check_targets(targets, logits.shape[-1])
     if targets.device.type == "cpu" and not (targets != IGNORED_TARGET).any():
         raise ValueError(f"no target to score: all {targets.numel()} are {IGNORED_TARGET}")
-    return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED_TARGET)
+    return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())  # which ignores IGNORED_TARGET
 
 
 def entropy(logits: Tensor) -> Tensor:
@@ -106,12 +100,8 @@ def perplexity(loss_nats: float | Tensor) -> float:
 def bits_per_byte(loss_nats: float, n_tokens: int, n_bytes: int) -> float:
     """The loss per byte of text, in bits: comparable between tokenizers, which perplexity per token is not.
 
-    loss_nats  mean per token
-    n_tokens   tokens scored
-    n_bytes    UTF-8 bytes of the text those tokens spell
-
-    ValueError: no byte or no token.
-    Source: Gao et al. 2020 (The Pile), section 3.1.
+    loss_nats is a mean over n_tokens, which spell n_bytes of UTF-8 text.
+    ValueError: no byte or no token. Source: Gao et al. 2020 (The Pile), section 3.1.
     """
     if n_tokens < 1 or n_bytes < 1:
         raise ValueError(f"needs at least one token and one byte, got {n_tokens} tokens and {n_bytes} bytes")

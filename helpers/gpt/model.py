@@ -28,7 +28,7 @@ class CausalSelfAttention(nn.Module):
 
     x        (B, T, C) -> (B, T, C)
     visible  (B or 1, 1, T, keys) bool, true where a token may look; None: at itself and all before it
-    extend   of a cache: takes the new keys and values and gives those of all tokens so far
+    extend   of a cache, see `Extend`
     Source: Vaswani et al. 2017, section 3.2.
     """
 
@@ -84,15 +84,13 @@ class TransformerBlock(nn.Module):
 class GPT(nn.Module):
     """A decoder-only transformer: token ids in, a score for every possible next token out.
 
-    config  shapes and switches
     Calling it: token_ids (B, T) integers in [0, V), T <= context_length -> logits (B, T, V); `segments` and
     `restart_positions` as in `hidden`.
 
-    `gradient_checkpointing`, False until it is set: training keeps of each block only what goes into it, and computes
-    the rest again in the backward pass, with the same dropout: the same gradients for less memory and up to a third
-    more arithmetic (the head is not computed again).
+    `gradient_checkpointing`, False until it is set: training keeps of each block only its input and computes the rest
+    again in the backward pass: the same gradients for less memory and up to a third more arithmetic.
 
-    Untrained, its loss is near ln V + C * INIT_STD**2 / 2: within 0.1 of ln V up to a width of 500, 0.15 above at 768.
+    Untrained, its loss is near ln V + C * INIT_STD**2 / 2.
 
     ValueError: ids of the wrong shape, type or range, or a sequence longer than the context.
     Source: Radford et al. 2019 (GPT-2), section 2.3; Chen et al. 2016 (training with sublinear memory).
@@ -140,14 +138,14 @@ class GPT(nn.Module):
         segments: Tensor | None = None,
         restart_positions: bool = False,
     ) -> Tensor:
-        """The last hidden states, normalised: token_ids (B, T) -> (B, T, C). The head's scores are `head` of these.
+        """The last hidden states, normalised: token_ids (B, T) -> (B, T, C); `head` of them are the logits.
 
-        cache     keys and values of the tokens before these, which are then added to it; for evaluation, without
-                  gradients. ValueError: they do not fit its capacity, or segments are given too.
+        cache     keys and values of the tokens before these, which are added to it; without gradients
         segments  (B, T) int64, which document a token belongs to, as `data.rows_of` has it: a token then attends only
-                  to tokens of its own number. Positions go on counting along the row, so that only a row's first
-                  document is read exactly as if it stood alone. ValueError: another shape.
-        restart_positions  counts them from 0 in every run of one number: each document is read as if alone
+                  to tokens of its own number, and positions go on counting along the row
+        restart_positions  counts them from 0 in each document, which is then read as if it stood alone
+
+        ValueError: a cache that is full, or with segments; segments of another shape.
         """
         self._check(token_ids)
         if segments is not None and (cache is not None or segments.shape != token_ids.shape):
@@ -163,7 +161,7 @@ class GPT(nn.Module):
             positions, visible = cache.positions(T)
         elif segments is not None:
             visible = (segments[:, None, :, None] == segments[:, None, None, :]).tril()  # (B, 1, T, T)
-            positions = positions_in(segments) if restart_positions else positions
+            positions = _positions_in(segments) if restart_positions else positions
         x = self._embed(token_ids, positions)
         recompute = self.gradient_checkpointing and self.training and torch.is_grad_enabled()
         for i, block in enumerate(self.blocks):
@@ -178,8 +176,8 @@ class GPT(nn.Module):
     def residual_stream(self, token_ids: Tensor) -> list[Tensor]:
         """The stream after the embeddings and after each block, not normalised: n_layers + 1 tensors (B, T, C).
 
-        `head(final_norm(x))` of any of them is the logit lens; of the last it is the model's output.
-        ValueError: ids as for the model. Source: nostalgebraist 2020, "interpreting GPT: the logit lens".
+        `head(final_norm(x))` of the last is the model's output, and of any other the logit lens.
+        Source: nostalgebraist 2020, "interpreting GPT: the logit lens".
         """
         self._check(token_ids)
         stream = [self._embed(token_ids, torch.arange(token_ids.shape[1], device=token_ids.device))]
@@ -188,7 +186,7 @@ class GPT(nn.Module):
         return stream
 
     def new_cache(self, batch_size: int, capacity: int) -> KeyValueCache:
-        """An empty cache for `hidden`, for texts of up to `capacity` tokens. ValueError: more than the context."""
+        """An empty cache for texts of up to `capacity` tokens. ValueError: more than the context."""
         config, weight = self.config, self.token_embedding.weight
         if capacity > config.context_length:
             raise ValueError(f"a cache of {capacity} tokens exceeds the context of {config.context_length}")
@@ -215,7 +213,7 @@ class GPT(nn.Module):
         check_ids(token_ids, self.config.vocab_size)
 
 
-def positions_in(segments: Tensor) -> Tensor:
+def _positions_in(segments: Tensor) -> Tensor:
     """Where each token stands in its run of equal numbers, the first at 0: (B, T) integers -> (B, T) int64."""
     positions = torch.arange(segments.shape[1], device=segments.device).expand(segments.shape)
     begins = torch.ones_like(segments, dtype=torch.bool)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from helpers.gpt.config import require_whole
 from helpers.gpt.loss import perplexity
 from helpers.gpt.schedule import Schedule
 
@@ -15,36 +16,23 @@ PRECISIONS = ("float32", "bfloat16", "float16")
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Settings of a training run; the model, the text and the sequences of a batch are given beside it.
+    """Settings of a training run; the model and the batches are given beside it. ValueError: one out of range."""
 
-    n_steps           updates in the whole run
-    learning_rate     the peak of the schedule
-    warmup_steps      updates of its straight rise
-    min_lr_ratio      where its cosine ends, as a share of the peak
-    weight_decay      AdamW's, on matrices only
-    betas             AdamW's
-    clip_norm         the gradient is scaled down to this norm where its own is larger; None leaves it
-    micro_batch_size  sequences that go through the model at once; a batch of more is accumulated. None: all
-    eval_every        updates between evaluations, also before the first and after the last; None: only those two
-    precision         dtype of the matmuls: "float32", "bfloat16" or "float16". The last with a gradient scaler, which
-                      reaches all but the matmuls of the output head (see `train.summed_loss`)
-
-    ValueError: any of these outside its range.
-    """
-
-    n_steps: int
-    learning_rate: float = 1e-3
-    warmup_steps: int = 0
-    min_lr_ratio: float = 0.1
-    weight_decay: float = 0.1
-    betas: tuple[float, float] = (0.9, 0.95)
-    clip_norm: float | None = 1.0
-    micro_batch_size: int | None = None
-    eval_every: int | None = None
-    precision: str = "float32"
+    n_steps: int  # updates in the whole run
+    learning_rate: float = 1e-3  # the peak of the schedule
+    warmup_steps: int = 0  # updates of its straight rise
+    min_lr_ratio: float = 0.1  # where its cosine ends, over the peak
+    weight_decay: float = 0.1  # AdamW's, on matrices only
+    betas: tuple[float, float] = (0.9, 0.95)  # AdamW's
+    clip_norm: float | None = 1.0  # a larger gradient is scaled down to this norm; None leaves it
+    micro_batch_size: int | None = None  # sequences that go through the model at once, to be accumulated; None: all
+    eval_every: int | None = None  # updates between evaluations; None: only before the first and after the last
+    precision: str = "float32"  # of the matmuls: also "bfloat16" or, with a gradient scaler, "float16"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "betas", tuple(self.betas))  # JSON knows lists only
+        whole = [name for name in ("micro_batch_size", "eval_every") if getattr(self, name) is not None]
+        require_whole(**{name: getattr(self, name) for name in whole})
         _ = self.schedule  # checks what belongs to it
         if not math.isfinite(self.weight_decay) or self.weight_decay < 0:
             raise ValueError(f"weight_decay must be a finite number of at least 0, got {self.weight_decay}")
@@ -52,13 +40,6 @@ class TrainConfig:
             raise ValueError(f"betas are two numbers in [0, 1), got {self.betas}")
         if self.clip_norm is not None and not self.clip_norm > 0:
             raise ValueError(f"clip_norm must be above 0 or None, got {self.clip_norm}")
-        for name in ("n_steps", "warmup_steps", "micro_batch_size", "eval_every"):
-            value = getattr(self, name)
-            if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
-                raise ValueError(f"{name} must be a whole number, got {value!r}")
-        for name in ("micro_batch_size", "eval_every"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1 or None, got {getattr(self, name)}")
         if self.precision not in PRECISIONS:
             raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}")
 
@@ -70,39 +51,25 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class Update:
-    """One update of the weights, and what led to it.
+    """One update of the weights, and what led to it."""
 
-    step           updates made before it: 0 is the first
-    epoch          whole passes over the training windows before this batch
-    n_tokens       targets scored in the run so far, this batch included
-    loss_nats      mean over this batch, with the weights before the update and dropout as it is in training
-    learning_rate  that it used
-    grad_norm      norm of the whole gradient before clipping
-    precision      dtype of the matmuls
-    loss_scale     the gradient scaler's factor; None where there is none
-    skipped        the scaler found an overflow and left the weights as they were
-    """
-
-    step: int
-    epoch: int
-    n_tokens: int
-    loss_nats: float
+    step: int  # updates made before it: 0 is the first
+    epoch: int  # whole passes over the training windows before this batch
+    n_tokens: int  # targets scored in the run so far, this batch included
+    loss_nats: float  # mean over this batch, with the weights before the update and dropout as it is in training
     learning_rate: float
-    grad_norm: float
-    precision: str
-    loss_scale: float | None = None
-    skipped: bool = False
+    grad_norm: float  # of the whole gradient before clipping
+    precision: str  # of the matmuls
+    loss_scale: float | None = None  # the gradient scaler's factor; None where there is none
+    skipped: bool = False  # the scaler found an overflow and left the weights as they were
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The loss on the validation text after `step` updates: a mean over `n_scored` tokens in nats, dropout off.
-
-    n_tokens  targets trained on so far
-    """
+    """The loss on the validation text after `step` updates: a mean over `n_scored` tokens in nats, dropout off."""
 
     step: int
-    n_tokens: int
+    n_tokens: int  # targets trained on so far
     loss_nats: float
     n_scored: int
 

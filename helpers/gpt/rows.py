@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from helpers.gpt.config import IGNORED_TARGET
+from helpers.gpt.config import IGNORED_TARGET, require_whole
 
 WAYS = ("pad", "truncate", "pack")
 NO_DOCUMENT = -1  # the segment of padding
@@ -23,31 +23,14 @@ class Batch(NamedTuple):
     targets: Tensor
 
 
-class SegmentedBatch(NamedTuple):
-    """A `Batch` that also says which document each token belongs to: (B, T) int64 each."""
-
-    token_ids: Tensor
-    targets: Tensor
-    segments: Tensor
-
-
 @dataclass(frozen=True, eq=False)  # tensors are not compared by ==
 class Rows:
-    """Documents laid out in N rows of T tokens, made by `rows_of`.
+    """Documents laid out in N rows of T tokens, made by `rows_of`; len(rows) is N."""
 
-    token_ids  (N, T) int64
-    targets    (N, T) int64: the id that comes next in the document (in the stream, where rows are packed); -100 at
-               padding, where none is scored
-    segments   (N, T) int64: the number of the document that the token at this position belongs to; -1 at padding
-    n_dropped  ids that stand in no row, neither as token nor as target
-
-    len(rows)  N
-    """
-
-    token_ids: Tensor
-    targets: Tensor
-    segments: Tensor
-    n_dropped: int
+    token_ids: Tensor  # (N, T) int64
+    targets: Tensor  # (N, T) int64: the next id of the document, or of the packed stream; -100 at padding
+    segments: Tensor  # (N, T) int64: the number of the document that the token belongs to; -1 at padding
+    n_dropped: int  # ids that stand in no row, neither as token nor as target
 
     def __len__(self) -> int:
         return len(self.token_ids)
@@ -58,28 +41,21 @@ class Rows:
         return int((self.targets != IGNORED_TARGET).sum())
 
     @property
-    def useful_share(self) -> float:
-        """The non-padding fraction: scored targets of all N * T, in (0, 1]."""
+    def non_padding_fraction(self) -> float:
+        """Scored targets over all N * T positions, in (0, 1]."""
         return self.n_targets / self.targets.numel()
 
-    def batches(
-        self, batch_size: int, *, segments: bool = False, seed: int | None = None
-    ) -> list[Batch] | list[SegmentedBatch]:
+    def batches(self, batch_size: int, *, seed: int | None = None) -> list[Batch]:
         """The rows in batches, for a Trainer or `evaluate`: every row once, the last batch has the rest.
 
-        segments  True adds the documents' numbers, with which the model attends inside a document only
-        seed      draws one order of the rows; None leaves theirs. A Trainer goes through it again in every epoch
+        seed  draws one order of the rows, the same in every epoch; None leaves theirs
 
         ValueError: batch_size below 1.
         """
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-        columns = (self.token_ids, self.targets, self.segments)[: 3 if segments else 2]
-        if seed is not None:
-            order = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))
-            columns = tuple(column[order] for column in columns)
-        kind = SegmentedBatch if segments else Batch
-        return [kind(*parts) for parts in zip(*(column.split(batch_size) for column in columns), strict=True)]
+        require_whole(batch_size=batch_size)
+        generator = torch.Generator().manual_seed(seed or 0)
+        order = torch.arange(len(self)) if seed is None else torch.randperm(len(self), generator=generator)
+        return [Batch(self.token_ids[some], self.targets[some]) for some in order.split(batch_size)]
 
 
 def rows_of(
@@ -91,23 +67,19 @@ def rows_of(
     context_length  T
     how             "truncate"  a row for each document, its first T + 1 ids; what is longer is thrown away
                     "pad"       as many rows as a document needs: every id but its first is a target once
-                    "pack"      all documents in one stream, cut into full rows: no padding. Every id but the stream's
-                                first is a target once; the last ids, fewer than T, are thrown away. The first id of a
-                                document is a target too, predicted after the `end_id` of the one before
-    pad_id          fills a row that is too short; None takes `end_id`. It is scored in no case
-    return          Rows; they take 24 bytes a position
+                    "pack"      all documents in one stream, cut into full rows: every id but the stream's first is a
+                                target once, and the last ids, fewer than T, are thrown away
+    pad_id          fills a row that is too short, and is never scored; None takes `end_id`
 
-    ValueError: no document, an empty one, ids that are no integers of at least 0, context_length below 1, an unknown
-    way, or too little text for one packed row.
+    ValueError: no document, an empty one, ids or sizes out of range, an unknown way, too little text for a packed row.
     Source: Raffel et al. 2020 (T5), section 3.1.2, and Krell et al. 2021, "Efficient Sequence Packing without
     Cross-contamination", for packing.
     """
     pad_id = end_id if pad_id is None else pad_id
     if how not in WAYS:
         raise ValueError(f"how must be one of {', '.join(WAYS)}, got {how!r}")
-    if context_length < 1 or min(end_id, pad_id) < 0:
-        got = f"got {context_length}, {end_id} and {pad_id}"
-        raise ValueError(f"expected context_length of at least 1, end_id and pad_id of at least 0, {got}")
+    require_whole(context_length=context_length)
+    require_whole(at_least=0, end_id=end_id, pad_id=pad_id)
     if not len(documents):
         raise ValueError("expected at least one document, got none")
     texts = [_with_end(number, document, end_id) for number, document in enumerate(documents)]

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from numbers import Integral, Real
+from numbers import Integral
 
 import torch
 from torch import Tensor
+
+from helpers.gpt.config import is_number
 
 
 def keep_top_k(logits: Tensor, k: int) -> Tensor:
@@ -55,28 +57,18 @@ def penalise_repetition(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
 class SamplingParams:
     """How the next token is chosen. The order: repetition penalty, top-k, top-p, min-p, temperature.
 
-    temperature         in [0, inf]: scores are divided by it. 1 leaves the model's probabilities as they are, 0 takes
-                        the top-1 token (the lowest id among equals), inf makes all that the filters left equally likely
-    top_k               in [1, V]: keep exactly so many of the highest, equals by lower id; None keeps all
-    top_p               in (0, 1]: keep the fewest of the highest whose probabilities sum to at least p; None keeps all
-    min_p               in (0, 1]: keep what has at least that share of the top-1 probability; None keeps all
-    repetition_penalty  positive; divides the positive scores of tokens that the text already has and multiplies the
-                        negative ones. 1 changes nothing
-    filters_first       False: the temperature comes before the filters, as in transformers' `generate`. top-k keeps the
-                        same tokens either way, top-p and min-p do not
-
+    A temperature of 0 takes the top-1 token (the lowest id among equals), inf makes all that is left equally likely.
     Each filter measures probabilities among what the one before it left, which sum to 1 again.
     ValueError: outside these ranges, NaN, or a top_k that is not a whole number.
-    Sources: Fan et al. 2018 (top-k); Holtzman et al. 2020 (top-p); Nguyen et al. 2024 (min-p); Keskar et al. 2019,
-    section 4.1 (penalty).
+    Sources: Fan et al. 2018 (top-k); Holtzman et al. 2020 (top-p); Nguyen et al. 2024 (min-p).
     """
 
-    temperature: float = 1.0
-    top_k: int | None = None
-    top_p: float | None = None
-    min_p: float | None = None
-    repetition_penalty: float = 1.0
-    filters_first: bool = True
+    temperature: float = 1.0  # in [0, inf]: scores are divided by it
+    top_k: int | None = None  # in [1, V], as `keep_top_k`; None keeps all, here and below
+    top_p: float | None = None  # in (0, 1], as `keep_top_p`
+    min_p: float | None = None  # in (0, 1], as `keep_min_p`
+    repetition_penalty: float = 1.0  # positive, as `penalise_repetition`; 1 changes nothing
+    filters_first: bool = True  # False: first the temperature, as in transformers; this moves top-p and min-p alone
 
     @classmethod
     def of(cls, **settings: float | bool | None) -> SamplingParams:
@@ -88,15 +80,15 @@ class SamplingParams:
         return cls(**settings)
 
     def __post_init__(self) -> None:
-        if not _is_number(self.temperature) or not self.temperature >= 0:
+        if not is_number(self.temperature) or not self.temperature >= 0:
             raise ValueError(f"temperature must be in [0, inf], got {self.temperature!r}; 0 takes the top-1 token")
         if self.top_k is not None and (not isinstance(self.top_k, Integral) or self.top_k < 1 or self.top_k is True):
             raise ValueError(f"top_k must be a whole number in [1, V], or None for no filter, got {self.top_k!r}")
         for name in ("top_p", "min_p"):
             value = getattr(self, name)
-            if value is not None and (not _is_number(value) or not 0 < value <= 1):
+            if value is not None and (not is_number(value) or not 0 < value <= 1):
                 raise ValueError(f"{name} must be in (0, 1], or None for no filter, got {value!r}")
-        if not _is_number(self.repetition_penalty) or not 0 < self.repetition_penalty < math.inf:
+        if not is_number(self.repetition_penalty) or not 0 < self.repetition_penalty < math.inf:
             raise ValueError(f"repetition_penalty must be positive and finite, got {self.repetition_penalty!r}")
 
     def probs(self, logits: Tensor, seen: Tensor | None = None) -> Tensor:
@@ -131,15 +123,13 @@ class SamplingParams:
 
 
 def next_probs(logits: Tensor, seen: Tensor | None = None, **settings: float | bool | None) -> Tensor:
-    """The probabilities with which the next token is drawn.
+    """The probabilities with which the next token is drawn, (..., V), each row summing to 1.
 
     logits    (..., V) floating point; -inf forbids a token
     seen      (..., V) bool, true for tokens that the text already has: for the repetition penalty
     settings  as for `SamplingParams`
-    return    (..., V), each row sums to 1
 
-    ValueError: settings out of range; logits that are no floating-point tensor, hold NaN or inf, or forbid every
-    token; a penalty without `seen`.
+    ValueError: settings or logits out of range, every token forbidden, or a penalty without `seen`.
     """
     return SamplingParams.of(**settings).probs(logits, seen)
 
@@ -168,7 +158,3 @@ def _check_logits(logits: Tensor, seen: Tensor | None) -> None:
         bad = highest[~torch.isfinite(highest)][0].item()
         what = "every token of a row is forbidden" if bad == -math.inf else f"a score is {bad}"
         raise ValueError(f"expected finite logits, -inf for single forbidden tokens, but {what}")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from helpers.gpt.config import require_whole
+
 
 @dataclass(frozen=True)
 class Schedule:
     """Warm-up and cosine decay, a function of the step alone, so that a run that goes on needs no state of it.
 
-    peak           the highest learning rate
-    n_steps        updates in the whole run; the last one is at the floor, unless the warm-up leaves it no room to fall
-    warmup_steps   updates of the straight rise: peak / warmup_steps at the first, the peak at the last and once more
-    min_lr_ratio    the floor as a share of the peak, in [0, 1]; 1 keeps the rate constant after the warm-up
+    peak          the highest learning rate
+    n_steps       updates in the whole run; the last is at the lowest rate, if the warm-up leaves room to fall
+    warmup_steps  updates of the straight rise: peak / warmup_steps at the first, the peak at the last and once more
+    min_lr_ratio  the lowest rate over the peak, in [0, 1]; 1 keeps the rate constant after the warm-up
 
     ValueError: any of these outside its range.
     Source: Loshchilov & Hutter 2017 (SGDR), section 3; Radford et al. 2018 (GPT), section 4.1.
@@ -27,11 +29,10 @@ class Schedule:
     def __post_init__(self) -> None:
         if not math.isfinite(self.peak) or self.peak <= 0:
             raise ValueError(f"the peak learning rate must be a finite number above 0, got {self.peak}")
-        if self.n_steps < 1 or not 0 <= self.warmup_steps <= self.n_steps:
-            raise ValueError(
-                f"expected at least one step and a warm-up within them, got n_steps={self.n_steps} "
-                f"and warmup_steps={self.warmup_steps}"
-            )
+        require_whole(n_steps=self.n_steps)
+        require_whole(at_least=0, warmup_steps=self.warmup_steps)
+        if self.warmup_steps > self.n_steps:
+            raise ValueError(f"warmup_steps must be at most n_steps, got {self.warmup_steps} and {self.n_steps}")
         if not 0 <= self.min_lr_ratio <= 1:
             raise ValueError(f"min_lr_ratio must be in [0, 1], got {self.min_lr_ratio}")
 
@@ -43,5 +44,5 @@ class Schedule:
             return self.peak * (step + 1) / self.warmup_steps
         after = max(self.n_steps - 1 - self.warmup_steps, 1)
         done = min((step - self.warmup_steps) / after, 1.0)
-        floor = self.peak * self.min_lr_ratio
-        return floor + (self.peak - floor) * (1 + math.cos(math.pi * done)) / 2
+        lowest = self.peak * self.min_lr_ratio
+        return lowest + (self.peak - lowest) * (1 + math.cos(math.pi * done)) / 2

@@ -1,7 +1,7 @@
 """GPT-2's byte-pair encoding, run by tiktoken, without a network: its published vocabulary lies in `assets/gpt2`.
 
-Notebook 00 shows how a text is cut. A token is a run of bytes; its id is its rank: the lower, the earlier its two
-halves were merged when the vocabulary was made, and the sooner they are merged when a text is encoded.
+Notebook 00 shows how a text is cut. A token is a run of bytes; its id is its rank: the lower, the sooner its two halves
+are merged.
 """
 
 from __future__ import annotations
@@ -23,10 +23,9 @@ PIECES = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|
 
 @cache
 def gpt2() -> tiktoken.Encoding:
-    """GPT-2's tokenizer, V = 50257; afterwards `tiktoken.get_encoding("gpt2")` works offline in this process too.
+    """GPT-2's tokenizer, V = 50257: `encode(text)`, `decode(ids)`, `n_vocab`, `eot_token`.
 
-    return  `encode(text) -> list of ids`, `decode(ids) -> text`, `n_vocab`, `eot_token`
-
+    Afterwards `tiktoken.get_encoding("gpt2")` works offline in this process too.
     ValueError: `assets/gpt2/encoder.json` is missing or is not the published one.
     Source: Sennrich et al. 2016 (byte-pair encoding); Radford et al. 2019, section 2.2 (bytes as the alphabet).
     """
@@ -52,11 +51,9 @@ def token_labels(token_ids: list[int]) -> list[str]:
 
 def _published_ids(path: Path) -> dict[str, int]:
     data = path.read_bytes() if path.exists() else b""
-    found = hashlib.sha256(data).hexdigest()
+    found = hashlib.sha256(data).hexdigest() if data else "no file"
     if found != SHA256:
-        raise ValueError(
-            f"{path} should have sha256 {SHA256}, got {found if data else 'no file'}: restore it from the repository"
-        )
+        raise ValueError(f"{path} should have sha256 {SHA256}, got {found}: restore it from the repository")
     return json.loads(data)
 
 

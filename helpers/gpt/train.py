@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
 from helpers.gpt.chunked_loss import loss_from_hidden
-from helpers.gpt.config import IGNORED_TARGET, check_ids
+from helpers.gpt.config import IGNORED_TARGET, check_ids, require_whole
 from helpers.gpt.data import Windows
 from helpers.gpt.loss import LossReport
 from helpers.gpt.model import GPT, evaluating
@@ -25,10 +25,7 @@ MIN_LOSS_SCALE = 1.0  # below it the scaler makes gradients smaller than they ar
 
 
 def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW over the model's parameters in two groups: those with two axes or more are decayed, the others are not.
-
-    config  its learning_rate, weight_decay and betas are used
-    return  torch's fused AdamW, which updates each parameter in one pass over memory
+    """torch's fused AdamW in two groups: parameters with two axes or more are decayed, the others are not.
 
     Source: Loshchilov & Hutter 2019 (AdamW); Radford et al. 2018 (GPT), section 4.1, for what is decayed.
     """
@@ -44,15 +41,13 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
 def summed_loss(model: GPT, token_ids: Tensor, targets: Tensor, segments: Tensor | None = None) -> Tensor:
     """NLL of all scored targets together in nats, a tensor () that gradients flow through; memory stays small.
 
-    The gradient of the logits is made in the forward pass, before a gradient scaler can raise it: in float16 entries
-    below about 3e-8, those of very unlikely tokens, become 0. `segments` as `GPT.hidden` has them.
+    See `loss_from_hidden` for what float16 rounds to 0, and `GPT.hidden` for `segments`.
     """
-    hidden = model.hidden(token_ids, segments=segments)  # (B, T, C)
-    return loss_from_hidden(hidden, model.head.weight, targets, reduction="sum")
+    return loss_from_hidden(model.hidden(token_ids, segments=segments), model.head.weight, targets)
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager:
-    """Matmuls in `precision` inside the block; float32 leaves everything as it is."""
+    """Matmuls in `precision` inside the block. ValueError: none of PRECISIONS."""
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
     dtype = getattr(torch, precision)
@@ -80,27 +75,23 @@ def evaluate(model: GPT, batches: Iterable[tuple[Tensor, ...]], precision: str =
 
 
 class NonFiniteError(FloatingPointError):
-    """A loss or a gradient was infinite or NaN; the weights are those before that update.
-
-    In float16 a gradient may overflow: such updates are skipped until the scaler's factor is below MIN_LOSS_SCALE."""
+    """A loss or a gradient was infinite or NaN; the weights are those before that update. In float16 an update whose
+    gradient overflows is skipped, until the scaler's factor is below MIN_LOSS_SCALE."""
 
 
 class Trainer:
     """A training run. Iterate over it: it yields an Evaluation or an Update at a time, and prints and saves nothing.
 
     model       a GPT on the device where it shall train
-    batches     batches[i] -> (token_ids (B, T), targets (B, T)), batch i of the run, and segments (B, T) where there
-                are some: a `data.Batches`, or a list or tuple, which is gone through again and again
-    config      settings
+    batches     batches[i] -> (token_ids (B, T), targets (B, T)), perhaps with segments (B, T), is batch i of the run:
+                a `data.Batches`, or a list or tuple, which is gone through again and again
     validation  called with no argument, gives batches to evaluate on, anew each time; None: no evaluation
 
-    After each record the run stands between two updates, so that `state()` describes it; `load_state` in a new
-    Trainer goes on from there. Breaking off and iterating again goes on too. Every update weights each scored token
-    alike, however its micro-batches are masked, and puts the model in training mode; the end of the iteration puts it
-    in evaluation mode.
+    After each record the run stands between two updates: `state()` describes it, `load_state` in a new Trainer goes
+    on from there, and so does iterating again. Every update weights each scored token alike, however its micro-batches
+    are masked. The model is in training mode in an update, and in evaluation mode after the iteration.
 
     ValueError: no batch, one without a target to score, an id outside the vocabulary, weights in half precision.
-    NonFiniteError: see there.
     Source: Loshchilov & Hutter 2019; Micikevicius et al. 2018 (mixed precision), section 3.
     """
 
@@ -130,8 +121,8 @@ class Trainer:
     def run(self, until: int | None = None) -> Iterator[Record]:
         """Records up to `until` updates in all; None: the whole run.
 
-        An evaluation comes before the first update, every `eval_every` updates and after the last; going on at a
-        step whose evaluation was made already repeats it, with the same result.
+        An evaluation comes before the first update, every `eval_every` updates and after the last; a run that goes on
+        where one was made repeats it.
         """
         until = self.config.n_steps if until is None else min(until, self.config.n_steps)
         every = self.config.eval_every or self.config.n_steps
@@ -213,17 +204,15 @@ class Trainer:
     def state(self) -> dict[str, Any]:
         """Where the run stands, beside the weights: step, n_tokens, optimizer, scaler (None where there is none).
 
-        The optimizer's tensors are the ones in use: save or copy them before the next update. The random state, which
-        dropout draws from, is not here: see `storage.checkpoint.capture_rng`.
+        The optimizer's tensors are those in use: save or copy them before the next update. The random state, which
+        dropout draws from, is `storage.checkpoint.capture_rng`'s.
         """
         scaler = self.scaler.state_dict() if self.scaler.is_enabled() else None
         optimizer = self.optimizer.state_dict()
         return {"step": self.step, "n_tokens": self.n_tokens, "optimizer": optimizer, "scaler": scaler}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from a copy of what `state()` gave; the weights are loaded by whoever has them.
-
-        Moments come from the state; what `config` says, weight decay for one, is not overridden by it.
+        """Go on from a copy of what `state()` gave, with this run's own settings; weights are loaded apart.
 
         ValueError: moments of another model, or a scaler's state for a run without one, or the other way round.
         """
@@ -271,17 +260,15 @@ def quick_fit(
     """Fit `model` to one text at a constant rate, an update for each record that is read: `list(quick_fit(...))`.
 
     token_ids  (N,) int64, more than the model's context; windows are drawn from it at random
-    seed       of the windows alone: the global generators are neither used nor moved (dropout, where on, does)
+    seed       of the windows alone; the global generators are not used, except by dropout
 
     ValueError: too short a text, an id outside the model's vocabulary, or a number of steps or sequences below 1.
     """
-    if n_steps < 1 or batch_size < 1:
-        raise ValueError(f"n_steps and batch_size must be at least 1, got {n_steps} and {batch_size}")
+    require_whole(n_steps=n_steps, batch_size=batch_size)
     check_ids(token_ids, model.config.vocab_size, "token ids")
     windows = Windows(token_ids, model.config.context_length, stride=1)
     generator = torch.Generator().manual_seed(seed)
     drawn = [torch.randint(len(windows), (batch_size,), generator=generator) for _ in range(n_steps)]
-    constant = TrainConfig(
-        n_steps, learning_rate, min_lr_ratio=1.0, weight_decay=0.01, betas=(0.9, 0.999), clip_norm=None
-    )
-    return iter(Trainer(model, [windows.rows(rows) for rows in drawn], constant))
+    constant = {"min_lr_ratio": 1.0, "weight_decay": 0.01, "betas": (0.9, 0.999), "clip_norm": None}
+    config = TrainConfig(n_steps, learning_rate, **constant)
+    return iter(Trainer(model, [windows.rows(rows) for rows in drawn], config))

@@ -100,11 +100,10 @@ class DistributedTrainer(Trainer):
     """`Trainer` in each process of a group: a rank trains on its share of every batch, the update is the whole batch's.
 
     sharded  divide the model among the ranks (FSDP) instead of keeping it whole on each (DDP)
-    device   where a rank trains. A model in shards may be on the CPU and larger than a GPU: its parts go there one
-             after another, but each process has it whole in the machine's memory until then
+    device   where a rank trains; a model to be sharded may be on the CPU and larger than a GPU
 
-    `state()` and `weights(trainer)` are whole, and `load_state` takes it whole: a run may go on in another layout.
-    All ranks have to call them. Of a model in shards rank 0 has the tensors, on its CPU, the others None for each.
+    All ranks have to call `state`, `weights` and `load_state`, which are of the whole model: a run may go on in another
+    layout. Of a sharded model rank 0 has the tensors, on its CPU, the others None for each.
 
     ValueError: no group of several processes, or one that cannot shard, such as the CPU's in torch 2.6.
     """
@@ -220,10 +219,9 @@ def shard(root: nn.Module, blocks: Iterable[nn.Module], device: torch.device) ->
 
 
 def whole(values: Any, _seen: dict[int, Tensor | None] | None = None) -> Any:
-    """`values` with each sharded tensor in it whole on rank 0's CPU, and None on the others; all ranks have to ask.
+    """`values`, such as a state_dict, with each sharded tensor whole on rank 0's CPU and None on the others.
 
-    values  a tensor, or dicts, lists and tuples of tensors and other things, such as a state_dict. With
-            `state_dict(keep_vars=True)` a matrix that stands under two names is one tensor afterwards too
+    All ranks have to ask. A matrix that stands under two names is one tensor afterwards too, given keep_vars=True.
     """
     from torch.distributed.tensor import DTensor
 

@@ -15,11 +15,8 @@ MEASURES = {"f1": "fmeasure", "precision": "precision", "recall": "recall"}
 def bleu(hypotheses: Sequence[str], references: Sequence[str]) -> float:
     """Corpus BLEU, 0 to 100: n-grams of up to 4 words that stand in the reference too, and a penalty for brevity.
 
-    hypotheses  N texts by the model
-    references  N texts by people, one for each
-
-    Over a whole corpus, not a mean of sentences; sacrebleu's own tokenizer (13a) and smoothing (exp). A corpus in which
-    no text has four words has no 4-gram, and a BLEU of 0 even where hypothesis and reference are the same.
+    Over a whole corpus, not a mean of sentences; sacrebleu's own tokenizer (13a) and smoothing (exp). Where no text has
+    four words it is 0, even if hypothesis and reference are the same.
     ValueError: no text, or not one reference for each. ImportError: sacrebleu is not installed.
     Source: Papineni et al. 2002; Post 2018, "A Call for Clarity in Reporting BLEU Scores".
     """

@@ -14,7 +14,7 @@ def bits(perplexity, n_tokens, text, size=lambda text: len(text.encode()), log=m
 
 
 def share_by_helper(lengths, T, how):
-    return data.rows_of([[1] * n for n in lengths], T, how, end_id=0).useful_share
+    return data.rows_of([[1] * n for n in lengths], T, how, end_id=0).non_padding_fraction
 
 
 def share(lengths, T, how, end=0, rows=lambda n, T: -(-n // T)):

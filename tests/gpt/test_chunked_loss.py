@@ -14,28 +14,27 @@ from helpers.gpt import IGNORED_TARGET, loss_from_hidden
 WIDEST = 112  # numbers to which 101 scores are filled up: a multiple of the longest vector's 16
 
 
-def hidden_case(shape=(2, 5), C=3, V=11, masked=True, seed=0):
-    """hidden (B, T, C), head_weight (V, C), targets (B, T), some of them masked."""
-    generator = torch.Generator().manual_seed(seed)
+def hidden_case(shape=(2, 5), C=3, V=11, masked=1):
+    """hidden (B, T, C), head_weight (V, C), targets (B, T), none, some or all of them masked."""
+    generator = torch.Generator().manual_seed(0)
     hidden = torch.randn(*shape, C, generator=generator, requires_grad=True)
     weight = torch.randn(V, C, generator=generator, requires_grad=True)
     targets = torch.randint(V, shape, generator=generator)
     if masked:
-        targets[0, 1::2] = IGNORED_TARGET
+        targets[0 if masked == 1 else ..., :: 2 if masked == 1 else 1] = IGNORED_TARGET
     return hidden, weight, targets
 
 
-def from_logits(hidden, weight, targets, reduction="mean"):
-    return F.cross_entropy((hidden @ weight.T).flatten(0, 1).float(), targets.flatten(), reduction=reduction)
+def from_logits(hidden, weight, targets):
+    return F.cross_entropy((hidden @ weight.T).flatten(0, 1).float(), targets.flatten(), reduction="sum")
 
 
-@pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize("chunk_tokens", [1, 3, 5, 10, 999])
-@pytest.mark.parametrize("masked", [False, True])
-def test_is_cross_entropy_with_its_gradients(reduction, chunk_tokens, masked):
+@pytest.mark.parametrize("masked", [0, 1, 2])
+def test_is_cross_entropy_with_its_gradients(chunk_tokens, masked):
     hidden, weight, targets = hidden_case(masked=masked)
-    value = loss_from_hidden(hidden, weight, targets, reduction=reduction, chunk_tokens=chunk_tokens)
-    expected = from_logits(hidden, weight, targets, reduction)
+    value = loss_from_hidden(hidden, weight, targets, chunk_tokens=chunk_tokens)
+    expected = from_logits(hidden, weight, targets)
     torch.testing.assert_close(value, expected)
     # times 7: as a loss scale, or a part of a larger loss
     got, wanted = (torch.autograd.grad(7 * x, (hidden, weight)) for x in (value, expected))
@@ -44,7 +43,7 @@ def test_is_cross_entropy_with_its_gradients(reduction, chunk_tokens, masked):
 
 @pytest.mark.parametrize(("precision", "within"), [("float32", 1e-5), ("bfloat16", 2e-2)])
 def test_parts_that_do_not_divide(precision, within):
-    """A CPU scores 16 rows at a time and adds gradients of 2,048 tokens at a time: here 33 rows and 2,053 tokens."""
+    """A CPU scores 16 positions at a time, adds gradients of 2,048 tokens at a time: here 33 and 2,053."""
     hidden, weight, targets = hidden_case((1, 33), V=2053)
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
         value = loss_from_hidden(hidden, weight, targets)
@@ -55,46 +54,16 @@ def test_parts_that_do_not_divide(precision, within):
     torch.testing.assert_close(got, wanted, rtol=within, atol=within)
 
 
-@pytest.mark.parametrize("vocab_size", [97, 101, 1009, 4099])  # no multiples of 16: rows of scores are filled up
-def test_what_fills_a_row_up_never_reaches_a_gradient(vocab_size):
-    """On processors with AMX, oneDNN reads those columns too in bfloat16, and 0 * NaN is NaN."""
-    hidden, weight, targets = hidden_case((4, 32), C=64, V=vocab_size)
-    for n_rows in range(1, 9):  # memory that was just given back holds NaN, which the next buffer must not keep
-        poison = [torch.full((16 * n_rows, math.ceil(vocab_size / 16) * 16), math.nan, dtype=torch.bfloat16)] * 4
-        del poison
-        with torch.autocast("cpu", torch.bfloat16):
-            value = loss_from_hidden(hidden, weight, targets, chunk_tokens=16 * n_rows)
-        for gradient in torch.autograd.grad(value, (hidden, weight)):
-            assert gradient.isfinite().all()
-
-
-class Allocations(TorchDispatchMode):
-    """Counts the uninitialised buffers of two dimensions that are made inside the block."""
-
-    uninitialised = 0
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        self.uninitialised += function in (torch.ops.aten.new_empty.default, torch.ops.aten.empty.memory_format)
-        return function(*args, **(kwargs or {}))
-
-
-def test_the_buffer_of_scores_is_of_zeros():
-    hidden, weight, targets = hidden_case((4, 8), V=101)
-    with Allocations() as seen:
-        loss_from_hidden(hidden, weight, targets)
-    assert not seen.uninitialised
-
-
 def test_by_hand():
     hidden, weight = torch.tensor([[[1.0], [2.0]]]).log(), torch.tensor([[0.0], [1.0]])  # odds 1 : 1, then 1 : 2
     value = loss_from_hidden(hidden, weight, torch.tensor([[0, 1]]))
-    assert value.item() == pytest.approx((math.log(2) + math.log(1.5)) / 2)
+    assert value.item() == pytest.approx(math.log(2) + math.log(1.5))
 
 
 def test_of_large_scores_and_of_masked_nonsense():
     hidden = torch.tensor([[[0.0], [1e4], [math.nan]]], requires_grad=True)
     targets = torch.tensor([[0, 1, IGNORED_TARGET]])
-    value = loss_from_hidden(hidden, torch.tensor([[1.0], [-1.0]]), targets, reduction="sum")
+    value = loss_from_hidden(hidden, torch.tensor([[1.0], [-1.0]]), targets)
     value.backward()
     assert value.item() == pytest.approx(math.log(2) + 2e4)
     assert hidden.grad[0, :2, 0].tolist() == [-1.0, 2.0]
@@ -121,12 +90,13 @@ def test_inside_a_larger_graph(use):
         values[0].backward()
 
 
-class LargestTensor(TorchDispatchMode):
-    """The most numbers that any operation inside the block has put out at once."""
+class Watch(TorchDispatchMode):
+    """The most numbers that any operation inside the block has put out at once; how many tensors were not filled."""
 
-    largest = 0
+    largest = uninitialised = 0
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.uninitialised += function in (torch.ops.aten.new_empty.default, torch.ops.aten.empty.memory_format)
         out = function(*args, **(kwargs or {}))
         for tensor in out if isinstance(out, tuple | list) else (out,):
             if isinstance(tensor, torch.Tensor):
@@ -137,23 +107,16 @@ class LargestTensor(TorchDispatchMode):
 def test_never_holds_all_scores():
     hidden, weight, targets = hidden_case((4, 25), C=3, V=101)
     for function, most in ((loss_from_hidden, 7 * WIDEST), (from_logits, 100 * 101)):
-        with LargestTensor() as seen:
+        with Watch() as seen:
             arguments = {"chunk_tokens": 7} if function is loss_from_hidden else {}
             function(hidden, weight, targets, **arguments).backward()
         assert seen.largest == most
-    with torch.no_grad():
+    with torch.no_grad(), Watch() as seen:
         value = loss_from_hidden(hidden, weight, targets)
+    assert not seen.uninitialised, "with AMX oneDNN reads the columns that fill a row up, and 0 * NaN is NaN"
+    with torch.no_grad():
         torch.testing.assert_close(value, from_logits(hidden, weight, targets))
     assert not value.requires_grad
-
-
-def test_with_nothing_scored():
-    hidden, weight, targets = hidden_case()
-    nothing = torch.full_like(targets, IGNORED_TARGET)
-    assert loss_from_hidden(hidden, weight, nothing).isnan()
-    total = loss_from_hidden(hidden, weight, nothing, reduction="sum")
-    total.backward()
-    assert total == 0 and not hidden.grad.any() and not weight.grad.any()
 
 
 @pytest.mark.parametrize(
@@ -164,8 +127,7 @@ def test_with_nothing_scored():
         ({"targets": torch.zeros(2, 4, dtype=torch.int64)}, r"\(2, 4\)"),
         ({"targets": torch.full((2, 5), 11)}, r"\[0, 11\), got 11"),
         ({"targets": torch.full((2, 5), -1)}, "got -1"),
-        ({"reduction": "none"}, "'none'"),
-        ({"chunk_tokens": 0}, "chunk_tokens >= 1"),
+        ({"chunk_tokens": 0}, "chunk_tokens must be"),
     ],
 )
 def test_refuses(changes, says):

@@ -21,13 +21,6 @@ def brute_force_windows(N: int, T: int, stride: int, offset: int = 0) -> list[in
     return [start for start in range(offset, N, stride) if start + T < N]
 
 
-def test_windows_by_hand():
-    windows = Windows(torch.arange(10, 20), context_length=3, stride=2, offset=1)
-    assert windows.inputs.tolist() == [[11, 12, 13], [13, 14, 15], [15, 16, 17]]
-    assert windows.targets.tolist() == [[12, 13, 14], [14, 15, 16], [16, 17, 18]]
-    assert (len(windows), windows.n_targets) == (3, 7)
-
-
 @pytest.mark.parametrize("kind", [torch.tensor, lambda ids: np.array(ids, dtype=np.uint16)])
 @given(SIZES, st.integers(0, 20))
 def test_windows_and_targets_counted_by_brute_force(kind, sizes, offset):
@@ -75,12 +68,10 @@ def test_a_memory_mapped_file_gives_what_a_tensor_gives(tmp_path):
 @pytest.mark.parametrize(
     ("ids", "changes", "says"),
     [
-        (torch.arange(9), {"context_length": 0}, "at least 1"),
-        (torch.arange(9), {"stride": 0}, "at least 1"),
-        (torch.arange(9), {"offset": -1}, "at least 0"),
+        (torch.arange(9), {"stride": 0}, "stride must be .* at least 1"),
+        (torch.arange(9), {"offset": -1}, "offset must be .* at least 0"),
         (torch.arange(9), {"context_length": 9}, "needs 10 ids, got 9"),
         (torch.arange(9)[None], {}, "one list"),
-        (torch.ones(9), {}, "float32"),
         (torch.ones(9, dtype=torch.bool), {}, "bool"),
         (np.ones(9), {}, "float64"),
         ([1, 2, 3, 4, 5], {}, "got a list"),
@@ -113,16 +104,11 @@ def test_an_epoch_covers_its_windows_once_and_any_batch_is_at_hand(sizes, B, shu
         assert all(torch.equal(batch.targets, batch.token_ids + 1) for batch in got)
         if not shuffle:
             assert starts.tolist() == sorted(starts.tolist())
-    again = Batches(ids, T, B, **arguments)
+    again, before = Batches(ids, T, B, **arguments), torch.get_rng_state()
+    assert [b.token_ids.tolist() for b in batches] == [again[i].token_ids.tolist() for i in range(n_batches)]
+    assert torch.equal(before, torch.get_rng_state())
     for i in (2 * n_batches, 0, n_batches):  # in any order, from a fresh object
         assert torch.equal(again[i].token_ids, batches[i].token_ids)
-
-
-def test_iteration_is_the_first_epoch_and_uses_no_global_generator():
-    before = torch.get_rng_state()
-    batches = Batches(torch.arange(50), 3, 4, shift=True)
-    assert [b.token_ids.tolist() for b in batches] == [batches[i].token_ids.tolist() for i in range(len(batches))]
-    assert len(list(batches)) == len(batches) and torch.equal(before, torch.get_rng_state())
 
 
 def test_epochs_and_seeds_differ_in_order():
@@ -187,14 +173,10 @@ def test_scoring_batches_by_hand():
     ("ids", "changes", "says"),
     [
         (torch.arange(1), {}, "at least 2 ids"),
-        (torch.arange(9)[None], {}, "one list"),
         (torch.tensor(3), {}, "one list"),
-        (torch.ones(9), {}, "integers"),
         ([1, 2, 3], {}, "got a list"),
-        (torch.arange(9), {"stride": 4}, "stride=4 and context_length=3"),
-        (torch.arange(9), {"stride": 0}, "stride"),
+        (torch.arange(9), {"stride": 4}, "at most context_length, got 4 and 3"),
         (torch.arange(9), {"batch_size": 0}, "batch_size"),
-        (torch.arange(9), {"context_length": 0}, "context_length"),
     ],
 )
 def test_scoring_batches_refuse(ids, changes, says):

@@ -12,7 +12,6 @@ from helpers.gpt import (
     GPT,
     IGNORED_TARGET,
     GPTConfig,
-    SegmentedBatch,
     TrainConfig,
     Trainer,
     evaluate,
@@ -25,30 +24,26 @@ DOCUMENTS = [[1, 2, 3, 4], [5], [6, 7]]  # with their ends: 1 2 3 4 0 5 0 6 7 0
 TEXTS = st.lists(st.lists(st.integers(1, 50), min_size=1, max_size=17), min_size=1, max_size=9)
 
 
-def test_truncated_by_hand():
-    rows = rows_of(DOCUMENTS, 3, "truncate", end_id=END, pad_id=PAD)
-    assert rows.token_ids.tolist() == [[1, 2, 3], [5, PAD, PAD], [6, 7, PAD]]
-    assert rows.targets.tolist() == [[2, 3, 4], [END, NONE, NONE], [7, END, NONE]]
-    assert rows.segments.tolist() == [[0, 0, 0], [1, -1, -1], [2, 2, -1]]
-    assert (len(rows), rows.n_targets, rows.n_dropped, rows.useful_share) == (3, 6, 1, 6 / 9)
-
-
-def test_padded_by_hand():
-    rows = rows_of(DOCUMENTS, 3, "pad", end_id=END)
-    assert rows.token_ids.tolist() == [[1, 2, 3], [4, END, END], [5, END, END], [6, 7, END]]
-    assert rows.targets.tolist() == [[2, 3, 4], [END, NONE, NONE], [END, NONE, NONE], [7, END, NONE]]
-    assert rows.segments.tolist() == [[0, 0, 0], [0, -1, -1], [1, -1, -1], [2, 2, -1]]
-    assert (rows.n_targets, rows.n_dropped) == (7, 0)
-
-
-def test_packed_by_hand():
-    rows = rows_of(DOCUMENTS, 4, "pack", end_id=END)
-    assert rows.token_ids.tolist() == [[1, 2, 3, 4], [END, 5, END, 6]]
-    assert rows.targets.tolist() == [[2, 3, 4, END], [5, END, 6, 7]]
-    assert rows.segments.tolist() == [[0, 0, 0, 0], [0, 1, 1, 2]]
-    assert (rows.n_targets, rows.n_dropped, rows.useful_share) == (8, 1, 1.0)
+@pytest.mark.parametrize(
+    ("how", "T", "token_ids", "targets", "segments", "n_dropped"),
+    [
+        ("truncate", 3, [[1, 2, 3], [5, PAD, PAD], [6, 7, PAD]], [[2, 3, 4], [END, NONE, NONE], [7, END, NONE]],
+         [[0, 0, 0], [1, -1, -1], [2, 2, -1]], 1),
+        ("pad", 3, [[1, 2, 3], [4, PAD, PAD], [5, PAD, PAD], [6, 7, PAD]],
+         [[2, 3, 4], [END, NONE, NONE], [END, NONE, NONE], [7, END, NONE]],
+         [[0, 0, 0], [0, -1, -1], [1, -1, -1], [2, 2, -1]], 0),
+        ("pack", 4, [[1, 2, 3, 4], [END, 5, END, 6]], [[2, 3, 4, END], [5, END, 6, 7]],
+         [[0, 0, 0, 0], [0, 1, 1, 2]], 1),
+    ],
+)  # fmt: skip
+def test_by_hand(how, T, token_ids, targets, segments, n_dropped):
+    rows = rows_of(DOCUMENTS, T, how, end_id=END, pad_id=PAD)
+    found = rows.token_ids.tolist(), rows.targets.tolist(), rows.segments.tolist(), rows.n_dropped
+    assert found == (token_ids, targets, segments, n_dropped)
+    n_targets = sum(target != NONE for row in targets for target in row)
+    assert (rows.n_targets, rows.non_padding_fraction) == (n_targets, n_targets / (len(rows) * T))
     rows.targets[0, 0] = NONE  # masking a target leaves the tokens alone
-    assert rows.token_ids[0, 1] == 2
+    assert rows.token_ids.tolist() == token_ids
 
 
 def unique(texts: list[list[int]]) -> list[list[int]]:
@@ -110,9 +105,9 @@ def test_lists_arrays_and_tensors_give_the_same(how):
     ("documents", "T", "how", "ids", "says"),
     [
         (DOCUMENTS, 3, "join", {}, "pad, truncate, pack, got 'join'"),
-        (DOCUMENTS, 0, "pad", {}, "context_length of at least 1"),
-        (DOCUMENTS, 3, "pad", {"end_id": -1}, "got 3, -1"),
-        (DOCUMENTS, 3, "pad", {"pad_id": -1}, "got 3, 0 and -1"),
+        (DOCUMENTS, 0, "pad", {}, "context_length must be"),
+        (DOCUMENTS, 3, "pad", {"end_id": -1}, "end_id must be"),
+        (DOCUMENTS, 3, "pad", {"pad_id": -1}, "pad_id must be"),
         ([], 3, "pad", {}, "got none"),
         ([[1], []], 3, "pad", {}, "document 1: expected a list of at least one id"),
         ([[[1]]], 3, "pad", {}, r"got shape \(1, 1\)"),
@@ -132,57 +127,27 @@ def test_batches_hold_every_row_once():
     batches = rows.batches(4)
     assert [len(batch.token_ids) for batch in batches] == [4] * 7 + [1]
     assert torch.equal(torch.cat([batch.targets for batch in batches]), rows.targets)
-    shuffled = rows.batches(4, segments=True, seed=3)
-    assert isinstance(shuffled[0], SegmentedBatch)
-    columns = [torch.cat(parts) for parts in zip(*shuffled, strict=True)]
-    assert sorted(columns[2][:, 0].tolist()) == list(range(29)) != columns[2][:, 0].tolist()
-    for token_ids, targets, segments in zip(*columns, strict=True):
-        n = int(segments[0])
-        assert torch.equal(token_ids, rows.token_ids[n]) and torch.equal(targets, rows.targets[n])
-    again = rows.batches(4, segments=True, seed=3)
-    assert all(torch.equal(a.token_ids, b.token_ids) for a, b in zip(shuffled, again, strict=True))
     before = torch.get_rng_state()
-    rows.batches(4, seed=1)
+    token_ids, targets = (torch.cat(parts) for parts in zip(*rows.batches(4, seed=3), strict=True))
+    order = (token_ids[:, 0] - 1).tolist()  # row n begins with n + 1
+    assert sorted(order) == list(range(29)) != order
+    assert torch.equal(token_ids, rows.token_ids[order]) and torch.equal(targets, rows.targets[order])
+    assert torch.equal(token_ids, torch.cat([batch.token_ids for batch in rows.batches(4, seed=3)]))
     assert torch.equal(before, torch.get_rng_state())
     with pytest.raises(ValueError, match="batch_size"):
         rows.batches(0)
 
 
-def model_and_texts(tied_head: bool = True, drop_rate: float = 0.0) -> tuple[GPT, list[list[int]]]:
+def model_and_texts(tied_head: bool = True) -> tuple[GPT, list[list[int]]]:
     torch.manual_seed(0)
-    config = GPTConfig(
-        vocab_size=53, context_length=17, emb_dim=14, n_heads=2, n_layers=2, tied_head=tied_head, drop_rate=drop_rate
-    )
+    sizes = {"vocab_size": 53, "context_length": 17, "emb_dim": 14, "n_heads": 2, "n_layers": 2}
+    config = GPTConfig(**sizes, tied_head=tied_head, drop_rate=0.0)
     model = GPT(config)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.2)
     generator = torch.Generator().manual_seed(1)
     return model, [torch.randint(1, 53, (n,), generator=generator).tolist() for n in (5, 3, 9, 4, 7, 6)]
-
-
-@torch.no_grad()
-def test_packed_documents_have_the_losses_that_they_have_alone():
-    """With positions that restart, all of them; without, the first of each row and, far from it, no other."""
-    model, texts = model_and_texts()
-    model.eval()
-    rows = rows_of(texts, 17, "pack", end_id=END)
-    logits = {restart: model(rows.token_ids, rows.segments, restart_positions=restart) for restart in (False, True)}
-    losses = {restart: token_losses(scores, rows.targets) for restart, scores in logits.items()}
-    n_first = n_later = 0
-    for row, segments in enumerate(rows.segments.tolist()):
-        for number in set(segments):
-            places = [i for i, segment in enumerate(segments) if segment == number]
-            alone = model(rows.token_ids[row : row + 1, places])
-            expected = token_losses(alone, rows.targets[row : row + 1, places])[0]
-            torch.testing.assert_close(losses[True][row, places], expected, atol=1e-5, rtol=0)
-            if places[0] == 0:
-                n_first += 1
-                torch.testing.assert_close(losses[False][row, places], expected, atol=1e-5, rtol=0)
-            else:
-                n_later += 1
-                assert not torch.allclose(losses[False][row, places], expected, atol=1e-2)
-    assert n_first == len(rows) and n_later >= 3
 
 
 @pytest.mark.parametrize("tied_head", [True, False])
@@ -194,24 +159,14 @@ def test_evaluation_and_training_take_segments(tied_head):
         expected = token_losses(model(rows.token_ids, rows.segments), rows.targets).mean().item()
         across = token_losses(model(rows.token_ids), rows.targets).mean().item()
     assert abs(expected - across) > 1e-3
-    report = evaluate(model, rows.batches(2, segments=True))
+    apart = [(rows.token_ids[i : i + 2], rows.targets[i : i + 2], rows.segments[i : i + 2]) for i in range(0, 9, 2)]
+    report = evaluate(model, [batch for batch in apart if len(batch[0])])
     assert report.n_tokens == rows.n_targets and report.loss_nats == pytest.approx(expected, rel=1e-5)
     assert evaluate(model, rows.batches(2)).loss_nats == pytest.approx(across, rel=1e-5)
-    for with_segments, first in ((True, expected), (False, across)):
-        batches = rows.batches(len(rows), segments=with_segments)
+    for segments, first in (((rows.segments,), expected), ((), across)):
+        batches = [(rows.token_ids, rows.targets, *segments)]
         whole = list(Trainer(model_and_texts(tied_head)[0], batches, TrainConfig(2)))
         pieces = list(Trainer(model_and_texts(tied_head)[0], batches, TrainConfig(2, micro_batch_size=2)))
         assert whole[0].loss_nats == pytest.approx(first, rel=1e-5)
         assert [r.loss_nats for r in pieces] == pytest.approx([r.loss_nats for r in whole], rel=1e-4)
         assert [r.grad_norm for r in pieces] == pytest.approx([r.grad_norm for r in whole], rel=1e-4)
-
-
-def test_padding_changes_no_gradient():
-    """A padded row trains as its tokens alone do, whatever fills it."""
-    _, texts = model_and_texts()
-    steps = []
-    for pad_id in (END, 31):
-        rows = rows_of(texts, 13, "pad", end_id=END, pad_id=pad_id)
-        steps.append(next(iter(Trainer(model_and_texts()[0], rows.batches(len(rows)), TrainConfig(1)))))
-    assert steps[0].loss_nats == pytest.approx(steps[1].loss_nats, rel=1e-6)
-    assert steps[0].grad_norm == pytest.approx(steps[1].grad_norm, rel=1e-5)

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.gpt import keep_min_p, keep_top_k, keep_top_p, next_probs, penalise_repetition
+from helpers.gpt import keep_min_p, keep_top_k, keep_top_p, next_probs
 
 LOGITS = torch.tensor([4.0, 3.0, 2.0, 1.0]).log()  # probabilities 0.4, 0.3, 0.2, 0.1
 
@@ -26,22 +26,6 @@ def test_by_hand():
     assert probs(top_p=0.39) == [1, 0, 0, 0]
     assert probs(min_p=0.51) == [round(4 / 7, 6), round(3 / 7, 6), 0, 0]
     assert probs(min_p=1.0) == [1, 0, 0, 0]
-
-
-def test_each_filter_measures_what_the_one_before_left():
-    # 0.4 and 0.3 become 4/7 and 3/7: 0.57 of the mass is 4/7, though of all four it would have been two tokens
-    assert probs(top_k=2, top_p=0.57) == [1, 0, 0, 0]
-    assert probs(top_p=0.57) == [round(4 / 7, 6), round(3 / 7, 6), 0, 0]
-    assert probs(top_p=0.71, min_p=0.7) == [round(4 / 7, 6), round(3 / 7, 6), 0, 0]
-
-
-def test_the_order_matters_for_top_p_and_min_p_and_not_for_top_k():
-    hot = {"temperature": 4.0}
-    for k in (1, 2, 3, 4):
-        assert probs(top_k=k, **hot) == probs(top_k=k, filters_first=False, **hot)
-    # at temperature 4 the four are nearly alike, so that 0.71 of the mass takes three of them and 0.51 of the best all
-    assert probs(top_p=0.69, **hot)[2:] == [0, 0] and probs(top_p=0.69, filters_first=False, **hot)[2] > 0
-    assert probs(min_p=0.51, **hot)[2:] == [0, 0] and all(probs(min_p=0.51, filters_first=False, **hot))
 
 
 @pytest.mark.parametrize("filters_first", [True, False])
@@ -135,14 +119,6 @@ def test_equals_transformers_with_the_temperature_first(settings, penalty):
     torch.testing.assert_close(got, torch.softmax(scores, -1))
 
 
-def test_the_penalty_by_hand():
-    logits, seen = torch.tensor([2.0, -2.0, 2.0, -2.0]), torch.tensor([True, True, False, False])
-    assert penalise_repetition(logits, seen, 2.0).tolist() == [1.0, -4.0, 2.0, -2.0]
-    # adding a constant to all scores changes no probability, and yet changes what the penalty does
-    shifted = next_probs(logits + 10, seen, repetition_penalty=2.0)
-    assert not torch.allclose(shifted, next_probs(logits, seen, repetition_penalty=2.0))
-
-
 def test_keeps_shapes_and_forbidden_tokens_and_half_precision():
     torch.manual_seed(0)
     logits = torch.randn(2, 3, 11)
@@ -158,21 +134,11 @@ def test_keeps_shapes_and_forbidden_tokens_and_half_precision():
     torch.testing.assert_close(rows.flatten(0, 1), torch.stack(each))
 
 
-def test_large_vocabulary_sums_to_the_last_token():
-    torch.manual_seed(0)
-    logits = torch.randn(50257)
-    kept = next_probs(logits, top_p=0.9) > 0
-    p = torch.softmax(logits.double(), -1)
-    assert p[kept].sum() >= 0.9 and p[kept].sum() - p[kept].min() < 0.9
-    assert p[kept].min() >= p[~kept].max()
-
-
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
         ({"temperature": -0.1}, r"temperature must be in \[0, inf\], got -0.1"),
         ({"temperature": math.nan}, "temperature .* got nan"),
-        ({"temperature": "hot"}, "got 'hot'"),
         ({"temperature": True}, "got True"),
         ({"top_k": 0}, r"top_k .* \[1, V\]"),
         ({"top_k": 2.5}, "whole number"),
@@ -180,9 +146,7 @@ def test_large_vocabulary_sums_to_the_last_token():
         ({"top_k": 5}, r"top_k must be in \[1, 4\].* got 5"),
         ({"top_p": 0}, r"top_p must be in \(0, 1\].* got 0"),
         ({"top_p": 1.01}, "got 1.01"),
-        ({"top_p": math.nan}, "got nan"),
-        ({"min_p": 0.0}, r"min_p must be in \(0, 1\]"),
-        ({"min_p": -1}, "min_p"),
+        ({"min_p": math.nan}, r"min_p must be in \(0, 1\]"),
         ({"repetition_penalty": 0}, "positive"),
         ({"repetition_penalty": math.inf}, "finite"),
         ({"repetition_penalty": 1.2}, "needs `seen`"),
@@ -202,7 +166,6 @@ def test_refuses_settings(settings, says):
         (torch.zeros(2), [True, False], "`seen` as a tensor .* got list"),
         (torch.zeros(3, 0), None, "floating-point"),
         (torch.tensor([1.0, math.nan]), None, "a score is nan"),
-        (torch.tensor([1.0, math.inf]), None, "a score is inf"),
         (torch.tensor([[1.0, 2.0], [-math.inf, -math.inf]]), None, "every token of a row is forbidden"),
         (torch.zeros(3), torch.zeros(2, dtype=torch.bool), r"shape \(3,\)"),
         (torch.zeros(3), torch.zeros(3), "bool"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from helpers.gpt import GPT, GPTConfig, positions_in
+from helpers.gpt import GPT, GPTConfig
 
 CONFIG = GPTConfig(vocab_size=101, context_length=13, emb_dim=21, n_heads=3, n_layers=2, drop_rate=0.0)
 TOKEN_IDS = torch.randint(101, (2, 11), generator=torch.Generator().manual_seed(1))
@@ -45,19 +45,6 @@ def test_a_document_is_read_as_if_it_stood_alone():
         assert torch.allclose(unchanged[row, start:end], alone, atol=1e-5) == (start == 0)
     hidden = model.hidden(TOKEN_IDS, segments=SEGMENTS, restart_positions=True)
     torch.testing.assert_close(model.head(hidden), restarted)
-
-
-@torch.no_grad()
-def test_one_document_a_row_is_no_segments_at_all():
-    model = model_of()
-    one = torch.full_like(TOKEN_IDS, 7)
-    torch.testing.assert_close(model(TOKEN_IDS, one), model(TOKEN_IDS), atol=1e-6, rtol=0)
-    torch.testing.assert_close(model(TOKEN_IDS, one, restart_positions=True), model(TOKEN_IDS), atol=1e-6, rtol=0)
-
-
-def test_positions_by_hand():
-    segments = torch.tensor([[4, 4, 4, 2, 2, -1], [1, 2, 2, 1, 1, 1]])
-    assert positions_in(segments).tolist() == [[0, 1, 2, 0, 1, 0], [0, 0, 1, 0, 1, 2]]
 
 
 def test_refuses():

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from helpers.gpt import GPT, PRESETS, GPTConfig, preset
+from helpers.gpt import GPT, GPTConfig, preset
 from helpers.labs import budget
 
 
@@ -27,16 +27,7 @@ def test_readable_time(seconds, expected):
 
 @pytest.mark.parametrize(
     ("n", "expected"),
-    [
-        (0, "0"),
-        (15_000, "15,000"),
-        (300e9, "300 billion"),
-        (300e9 / 3600, "83.3 million"),
-        (999.6e6, "1 billion"),
-        (999.4e12, "999 trillion"),
-        (999.7e12, "1,000 trillion"),
-        (2e15, "2,000 trillion"),
-    ],
+    [(0, "0"), (15_000, "15,000"), (300e9 / 3600, "83.3 million"), (999.6e6, "1 billion"), (2e15, "2,000 trillion")],
 )
 def test_readable_count(n, expected):
     assert budget.readable_count(n) == expected
@@ -64,13 +55,6 @@ def test_flops_are_those_that_torch_counts(tied):
     with FlopCounterMode(display=False) as counter, torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
         model(torch.zeros(5, 11, dtype=torch.int64))
     assert counter.get_total_flops() == 5 * 11 * budget.matmul_flops_per_token(config, context_length=11)
-
-
-def test_six_n_is_near_for_gpt2():
-    """Forward and backward cost about 6 FLOPs per parameter and token; attention over 1024 tokens adds some."""
-    config = PRESETS["gpt2-124m"]
-    ratio = 3 * budget.matmul_flops_per_token(config) / (6 * budget.parameter_count(config)["total"])
-    assert 1 < ratio < 1.2
 
 
 def test_flops_refuse_a_context_that_does_not_exist():

@@ -108,11 +108,6 @@ def test_rounds_are_interleaved_and_ratios_paired_within_them(monkeypatch):
     assert speed.harness.ratio("fast", "speed", "other", rounds) is None
 
 
-def test_a_table_is_as_wide_as_its_cells():
-    text = speed.harness.text_table(["a", "b", "c"], [["long", 1, 2], ["x", "a reason that goes on", ""]])
-    assert text.splitlines() == ["a     b  c", "long  1  2", "x     a reason that goes on"]
-
-
 # --- The ablation ---
 
 
@@ -167,22 +162,15 @@ def test_a_step_that_did_not_run_is_reported_and_not_tried_again(report, kept, p
     assert len(record.measured) == 3
 
 
-def test_a_first_step_without_memory_leaves_the_next_as_the_first(processes):
-    processes.answers = {"float32": MEMORY}
-    half = row(ablate(steps=["float32", "half"]), "half")
-    assert half.check == "the first" and half.times_before is None
-
-
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
         ({"batch_size": 0}, "batch_size must be a whole number of at least 1, got 0"),
         ({"context_length": 17}, "17 exceeds"),
-        ({"updates": 0}, "updates"),
-        ({"warmup": -1}, "warmup must be a whole number of at least 0"),
         ({"rounds": 1.5}, "rounds"),
         ({"threads": 0}, "threads"),
-        ({"steps": ["fast"]}, "'fast'"),
+        ({"steps": ["fast"]}, "steps are float32, tf32.*'fast'"),
+        ({"steps": []}, "got none"),
         ({"device": "mps"}, "cpu or cuda"),
     ],
 )
@@ -220,7 +208,6 @@ def test_a_record_is_written_and_read(processes, tmp_path):
     ("damage", "says"),
     [
         (lambda c: [], "TypeError"),
-        (lambda c: {k: v for k, v in c.items() if k != "machine"}, "machine"),
         (lambda c: c | {"rows": [c["rows"][0] | {"speed": 1}]}, "speed"),
         (lambda c: c | {"rows": [c["rows"][0] | {"tokens_per_s": None}]}, "NoneType"),
         (lambda c: c | {"settings": {}}, "config"),
@@ -264,7 +251,7 @@ def test_the_command_fails_where_a_step_differs(processes, tmp_path, capsys, mon
     assert "DIFFERS" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("wrong", [["--batch-size", "0"], ["--steps", "fast"], ["--context-length", "9999"]])
+@pytest.mark.parametrize("wrong", [["--batch-size", "0"], ["--steps", "fast"]])
 def test_the_command_line_refuses(wrong, processes, capsys, monkeypatch):
     assert main(monkeypatch, "--device", "cpu", *wrong) == 2
     assert "error" in capsys.readouterr().err and not processes.jobs

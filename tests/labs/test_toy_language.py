@@ -126,31 +126,15 @@ def test_monte_carlo_agrees_with_the_exact_rate(lexicon):
     assert abs(nats.sum() / lengths.sum() - rate) < 4 * error
 
 
-@pytest.mark.parametrize(
-    ("lexicon", "vocab_size", "lines"),
-    [
-        (ENGLISH, 182, (2.0298711815890824, 2.7204321272334884, 4.524796617593536)),
-        (PORTUGUESE, 211, (2.0289873902204922, 2.6670969776379536, 4.712057787417289)),
-    ],
-)
-def test_the_lines_that_the_course_draws(lexicon, vocab_size, lines):
-    language = texts.toy_language(lexicon)
-    assert language.vocab_size == vocab_size
-    drawn = (language.entropy_rate(), language.bigram_entropy(), language.unigram_entropy())
-    assert drawn == pytest.approx(lines, abs=1e-12)
-
-
 # probabilities
 
 
-@both_lexicons
-def test_the_title_matters_to_the_end(lexicon):
+@pytest.mark.parametrize(("lexicon", "hero", "other"), [(ENGLISH, "Rose", "Clara"), (PORTUGUESE, "Pedro", "Caetano")])
+def test_the_title_matters_to_the_end(lexicon, hero, other):
     """Two heroes, all else the same: sentences later only the one of the title can come, which no bigram can know."""
     language = texts.toy_language(lexicon)
     title, body = language.document(6).split("\n\n", 1)
-    hero = title.split()[0]
-    names = texts.lexicon(lexicon).heroes
-    other = next(name for name, pronoun in names.items() if name != hero and pronoun == names[hero])
+    assert title.split()[0] == hero
     for own, foreign in ((hero, other), (other, hero)):
         prefix = language.encode(f"{own} {title.split(' ', 1)[1]}\n\n{body.replace(hero, own)}")
         assert len(prefix) > 60
@@ -159,137 +143,32 @@ def test_the_title_matters_to_the_end(lexicon):
             language.log_probs([*prefix, *language.encode(foreign)])
 
 
-# grammar, read by an independent parser
-
-ENGLISH_DETERMINERS = {"the": "s p", "this": "s", "every": "s", "two": "p", "some": "p", "those": "p"}
-ENGLISH_ADJECTIVES = "old small tired curious happy young strange quiet brave forgotten".split()  # noqa: SIM905
-ENGLISH_VERBS = """sing sleep wait laugh dance smile work tremble see follow find remember paint carry hide admire fear
-sings sleeps waits laughs dances smiles works trembles sees follows finds remembers paints carries hides admires
-fears"""
-PORTUGUESE_DETERMINERS = {
-    **{"o": "ms", "a": "fs", "os": "mp", "as": "fp", "um": "ms", "uma": "fs", "uns": "mp", "umas": "fp"},
-    **{"cada": "ms fs", "aquele": "ms", "aquela": "fs", "aqueles": "mp", "aquelas": "fp"},
-}
-PORTUGUESE_PREPOSITIONS = {"no": "ms", "pelo": "ms", "na": "fs", "pela": "fs"}
-PORTUGUESE_STEMS = ("velh", "curios", "pequen", "cansad", "estranh", "triste", "alegre", "valente")
-FEMININE_WITHOUT_A = {"rede", "redes", "semente", "sementes", "estação"}
-PORTUGUESE_VERBS = """canta cantam dorme dormem espera esperam ri riem dança dançam sorri sorriem trabalha trabalham
-passeia passeiam vê veem segue seguem encontra encontram procura procuram desenha desenham carrega carregam esconde
-escondem admira admiram vigia vigiam"""
+# grammar
 
 
-class Reader:
-    """Reads one sentence by the endings of its words, and objects where number or gender does not agree."""
-
-    def __init__(self, lexicon: str, words: list[str], names: set[str]) -> None:
-        self.english, self.words, self.names = lexicon == ENGLISH, words, names
-        self.verbs = set((ENGLISH_VERBS if self.english else PORTUGUESE_VERBS).split())
-        self.determiners = ENGLISH_DETERMINERS if self.english else PORTUGUESE_DETERMINERS
-        self.checked = 0
-
-    def peek(self) -> str:
-        return self.words[0] if self.words else ""
-
-    def cell(self, word: str) -> str:
-        """Gender (in Portuguese) and number, by the ending alone."""
-        if self.english:
-            return "p" if word.endswith(("s", "men")) else "s"
-        feminine = word in FEMININE_WITHOUT_A or word.endswith(("a", "as"))
-        return ("f" if feminine else "m") + ("p" if word.endswith("s") else "s")
-
-    def is_adjective(self, word: str) -> bool:
-        return word in ENGLISH_ADJECTIVES if self.english else word.startswith(PORTUGUESE_STEMS)
-
-    def verb(self, number: str) -> None:
-        word = self.words.pop(0)
-        assert word in self.verbs, word
-        plural = not word.endswith("s") if self.english else word.endswith("m")
-        assert plural == (number == "p"), f"{word} with a subject of number {number}"
-        self.checked += 1
-
-    def noun_phrase(self) -> str:
-        """Number of the phrase, relative clause included."""
-        if self.peek() in self.names:
-            self.words.pop(0)
-            return "s"
-        allowed = self.determiners[self.words.pop(0)].split()
-        while self.is_adjective(self.peek()):
-            self.words.pop(0)
-        noun = self.cell(self.words.pop(0))
-        assert noun in allowed, (noun, allowed)
-        if self.is_adjective(self.peek()):
-            adjective = self.words.pop(0)
-            assert self.cell(adjective)[1] == noun[1], adjective
-            assert adjective.startswith(PORTUGUESE_STEMS[5:]) or self.cell(adjective) == noun, adjective
-            self.checked += 1
-        if self.peek() in ("who", "that", "que"):
-            self.words.pop(0)
-            if self.peek() in self.verbs:
-                self.verb(noun[-1])
-                self.noun_phrase()
-            else:
-                self.verb(self.noun_phrase())
-        return noun[-1]
-
-    def sentence(self) -> None:
-        if "," in self.words:
-            del self.words[: self.words.index(",") + 1]
-        else:
-            self.words[0] = self.words[0] if self.words[0] in self.names else self.words[0].lower()
-        number = self.noun_phrase()
-        self.verb(number)
-        while self.words:
-            word = self.peek()
-            if word in ("and", "e"):
-                self.words.pop(0)
-                self.verb(number)
-            elif word in self.determiners or word in self.names:
-                self.noun_phrase()
-            elif word in PORTUGUESE_PREPOSITIONS:
-                assert self.cell(self.words[1]) in PORTUGUESE_PREPOSITIONS[self.words.pop(0)]
-                self.words.pop(0)
-            else:
-                self.words.pop(0)
-
-
-def read(lexicon: str, sentence: str) -> int:
-    language_names = "Clara Henry Martha Oliver Rose Walter Joana Pedro Iara Caetano Dalva Raimundo she he ela ele"
-    reader = Reader(lexicon, sentence.replace(",", " ,").split(), set(language_names.split()))
-    reader.sentence()
-    return reader.checked
-
-
-@both_lexicons
-def test_thousand_sentences_agree(lexicon):
-    drawn = texts.toy_language(lexicon).documents(120, seed=9)
-    bodies = [paragraph for text in drawn for paragraph in text.split("\n\n")[1:]]
-    sentences = [s for paragraph in bodies for s in paragraph.removesuffix(".").split(". ")][:1000]
-    assert len(sentences) == 1000
-    assert sum(read(lexicon, sentence) for sentence in sentences) > 1200
-    assert sum("who" in s.split() or "que" in s.split() for s in sentences) > 150
-
-
-def test_the_reader_objects_to_a_wrong_sentence():
-    for lexicon, sentence in (
-        (ENGLISH, "The old fisherman who sees the boats sing"),
-        (ENGLISH, "Two captain sleep"),
-        (ENGLISH, "Today, the foxes sing and sleeps"),
-        (PORTUGUESE, "As gaivotas velhos cantam"),
-        (PORTUGUESE, "A gaivota que vê os barcos cantam"),
-        (PORTUGUESE, "A gaivota canta na porto"),
-    ):
-        with pytest.raises(AssertionError):
-            read(lexicon, sentence)
-
-
-@both_lexicons
-def test_a_pronoun_is_the_heros(lexicon):
-    pronouns = {"she", "he", "ela", "ele"}
-    heroes = texts.lexicon(lexicon).heroes
-    for text in texts.toy_language(lexicon).documents(60, seed=8):
-        words = text.replace(",", "").replace(".", "").split()
-        assert {word.lower() for word in words} & pronouns <= {heroes[words[0]]}
-        assert set(words) & set(heroes) == {words[0]}
+@pytest.mark.parametrize(
+    ("lexicon", "begins", "may_follow", "may_not"),
+    [
+        (ENGLISH, "Clara and the sea\n\nThe old fisherman who sees the boats", "sings", "sing"),
+        (ENGLISH, "Clara and the sea\n\nThe fishermen who the captain sees", "sing", "sings"),
+        (ENGLISH, "Clara and the forest\n\nToday, the foxes sing and", "sleep", "sleeps"),
+        (ENGLISH, "Clara and the sea\n\nTwo", "captains", "captain"),
+        (ENGLISH, "Clara and the sea\n\n", "She", "He"),
+        (ENGLISH, "Henry and the sea\n\n", "Henry", "Clara"),
+        (PORTUGUESE, "Joana e o mar\n\nA gaivota que vê os barcos", "canta", "cantam"),
+        (PORTUGUESE, "Joana e o mar\n\nAs gaivotas", "velhas", "velhos"),
+        (PORTUGUESE, "Joana e o mar\n\nA gaivota canta na", "praia", "porto"),
+        (PORTUGUESE, "Joana e o mar\n\n", "Ela", "Ele"),
+        (PORTUGUESE, "Joana e", "o", "os"),
+    ],
+)
+def test_words_agree_with_what_stands_before(lexicon, begins, may_follow, may_not):
+    """In number, across a relative clause too, in gender, and with the hero of the title."""
+    language = texts.toy_language(lexicon)
+    prefix = language.encode(begins)
+    assert language.log_probs([*prefix, *language.encode(may_follow)])[-1] < 0
+    with pytest.raises(ValueError, match=f"cannot produce '{may_not}'"):
+        language.log_probs([*prefix, *language.encode(may_not)])
 
 
 # text
@@ -320,23 +199,14 @@ def test_document_documents_and_ids_cut_one_stream():
 
 
 @pytest.mark.parametrize(
-    ("lexicon", "begins", "sha256"),
+    ("lexicon", "sha256"),
     [
-        (
-            ENGLISH,
-            "Clara and the sea\n\nEvery happy fisherman who paints this rope sings behind the harbour. This forgotten ",
-            "68e0c440ba92044d560160ee519f5f299c3e09db36599a27f83d2ac49926546c",
-        ),
-        (
-            PORTUGUESE,
-            "Caetano e a floresta\n\nAs onças que uma onça vigia sorriem no rio. Depois, os padeiros tristes que ",
-            "0197c7e9c7b9157239ada8c08ae6173962684487b10ac7366ad759ee3a9478ed",
-        ),
+        (ENGLISH, "68e0c440ba92044d560160ee519f5f299c3e09db36599a27f83d2ac49926546c"),
+        (PORTUGUESE, "0197c7e9c7b9157239ada8c08ae6173962684487b10ac7366ad759ee3a9478ed"),
     ],
 )
-def test_same_seed_same_text_everywhere(lexicon, begins, sha256):
+def test_same_seed_same_text_everywhere(lexicon, sha256):
     text = END_OF_TEXT.join(texts.toy_language(lexicon).documents(50, seed=2026))
-    assert text.startswith(begins)
     assert hashlib.sha256(text.encode()).hexdigest() == sha256
 
 
@@ -360,27 +230,10 @@ def test_refuses_what_it_would_not_write():
                 function(ids)
     with pytest.raises(ValueError, match="cannot produce 'tails' at position 2, after 'heads then'"):
         echo().log_probs(echo().encode("heads then tails"))
-    for call, n in itertools.product((echo().documents, echo().ids), (0, -3)):
-        with pytest.raises(ValueError, match=f"at least 1 of .*, got {n}"):
-            call(n, seed=1)
+    for call in (echo().documents, echo().ids):
+        with pytest.raises(ValueError, match="at least 1, got 0"):
+            call(0, seed=1)
     with pytest.raises(ValueError, match=r"'french'.*english, portuguese"):
         texts.toy_language("french")
     with pytest.raises(ValueError, match="read-only"):
         texts.toy_language().probs[0] = 0
-
-
-@pytest.mark.parametrize(
-    ("rules", "says"),
-    [
-        ({}, "at least one state"),
-        ({"a": [("x", 1, "a"), ("x", 2, "a"), (END_OF_TEXT, 1, "a")]}, "different words to follow state 'a'"),
-        ({"a": [("two words", 1, "a"), (END_OF_TEXT, 1, "a")]}, "'two words'"),
-        ({"a": [("x", 0, "a"), (END_OF_TEXT, 1, "a")]}, "positive weight for 'x' in state 'a', got 0"),
-        ({"a": [("x", 1, "b"), (END_OF_TEXT, 1, "a")]}, "after 'x' in state 'a', got 'b'"),
-        ({"a": [("x", 1, "b")], "b": [(END_OF_TEXT, 1, "b")]}, "first state 'a', got 'b'"),
-        ({"a": [("x", 1, "b"), (END_OF_TEXT, 1, "a")], "b": [("y", 1, "b")]}, "no document ends .* state 'b'"),
-    ],
-)
-def test_refuses_rules(rules, says):
-    with pytest.raises(ValueError, match=says):
-        texts.ToyLanguage.from_rules(rules)

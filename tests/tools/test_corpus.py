@@ -103,18 +103,9 @@ def test_r_errors(tmp_path):
     ]:
         with pytest.raises(ValueError, match=message):
             read_r_strings(base, name)
-    write_database(base, a=strings("x" * 100))
-    whole = base.with_suffix(".rdb").read_bytes()
-    base.with_suffix(".rdb").write_bytes(b"\0" + struct.pack(">i", 7)[1:] + whole[4:])
-    with pytest.raises(ValueError, match="size it states"):
-        read_r_strings(base, "a")
-    for index, message in (
-        (b"not R", "compressed by zlib or gzip"),
-        (zlib.compress(b"A\n" + HEADER[2:]), "XDR"),
-        (zlib.compress(b"X\n" + struct.pack(">iii", 4, 0, 0)), "version 2 or 3, got 4"),
-    ):
-        base.with_suffix(".rdx").write_bytes(index)
-        with pytest.raises(ValueError, match=message):
+    for index in (b"A\n" + HEADER[2:], b"X\n" + struct.pack(">iii", 4, 0, 0)):
+        base.with_suffix(".rdx").write_bytes(zlib.compress(index))
+        with pytest.raises(ValueError, match="XDR serialisation, version 2 or 3"):
             read_r_strings(base, "a")
 
 
@@ -155,13 +146,6 @@ def test_chapters_by_hand():
         corpus.chapters(text, 4)
     with pytest.raises(ValueError, match="none after"):
         corpus.chapters("CHAPTER I\n\nCHAPTER II\n\nText.", 2)
-
-
-def test_repeats():
-    long = " ".join(f"word{i}" for i in range(corpus.REPEAT_WORDS))
-    corpus.check_no_repeats([f"A\n\n{long}", "A\n\nshort", "B\n\nshort"])
-    with pytest.raises(ValueError, match="found twice: 'WORD0"):
-        corpus.check_no_repeats([f"A\n\n{long}", f"B\n\n{long.upper()}"])
 
 
 def test_write_splits_whole_chapters(unpacked, tmp_path):
@@ -216,9 +200,5 @@ def test_unpack(tmp_path, capsys):
 
 def test_programs_that_are_missing(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    with pytest.raises(ValueError, match="dpkg-deb, found none"):
-        corpus.unpack(corpus.PACKAGES, tmp_path, tmp_path)
-    with pytest.raises(ValueError, match="give --packages"):
-        corpus.download(corpus.PACKAGES, tmp_path)
     assert corpus.main(["--out", str(tmp_path / "out")]) == 1
-    assert "apt-get" in capsys.readouterr().err
+    assert "expected the program apt-get, found none" in capsys.readouterr().err

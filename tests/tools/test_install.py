@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -56,15 +55,6 @@ def test_it_installs_once_mends_what_is_cut_short_and_follows_what_is_newer(cour
     (course / ".venv/half").touch()
     assert run().returncode == 0 and is_whole(course) and not (course / ".venv/half").exists()
     (course / ".venv/bin/python").unlink()
-    assert run().returncode == 0 and is_whole(course)
-
-
-def test_killed_at_any_moment_and_called_again(course):
-    for seconds in (0.05, 0.4, 1.5, 3.0):
-        process = subprocess.Popen(command(), stderr=subprocess.DEVNULL, start_new_session=True)
-        time.sleep(seconds)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
     assert run().returncode == 0 and is_whole(course)
 
 

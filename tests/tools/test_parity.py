@@ -16,11 +16,12 @@ GOOD = dict(logits=1e-5, loss=1e-6, gradient_norm=1e-6, embedding_gradient=1e-6,
 @pytest.fixture(autouse=True)
 def small_models(monkeypatch):
     monkeypatch.setattr(parity, "preset", lambda name: preset(name, **SMALL))
+    monkeypatch.setattr(parity, "LENGTH", 20)
 
 
 @pytest.mark.parametrize("name", ["gpt2-124m", "opt-125m"])
 def test_all_is_equal(name, tmp_path):
-    row = parity.compare(name, tmp_path, 20)
+    row = parity.compare(name, str(tmp_path)) | {"name": name}
     assert row["equal"], row
     assert row["same_size"] and 0 < row["n_params"] < 100_000
     assert not list(tmp_path.iterdir()), "the files stayed"
@@ -37,16 +38,18 @@ def test_a_fault_in_one_layer_is_found(tmp_path, monkeypatch):
         return model
 
     monkeypatch.setattr(parity.weights, "load", faulty)
-    row = parity.compare("gpt2-124m", tmp_path, 20)
+    row = parity.compare("gpt2-124m", str(tmp_path)) | {"name": "gpt2-124m"}
     assert not row["equal"] and "NOT EQUAL" in parity.table([row])
+
+
+def test_a_process_that_broke_is_not_equal(monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr(parity.speed.harness, "run", lambda *job: asked.append(job) or {"reason": "killed"})
+    assert parity.main(["--models", "opt-125m"]) == 1
+    assert asked[0][:2] == ("tools.parity:compare", {"name": "opt-125m", "work": None})
+    assert "killed" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("name, bad", [(n, False if isinstance(v, bool) else 1e-3) for n, v in GOOD.items()])
 def test_each_distance_counts(name, bad):
     assert parity.within(GOOD) and not parity.within(GOOD | {name: bad})
-
-
-@pytest.mark.parametrize("length", [1, 25])
-def test_refuses_lengths(length, tmp_path):
-    with pytest.raises(ValueError, match=r"length must be in \[2, 24\]"):
-        parity.compare("gpt2-124m", tmp_path, length)

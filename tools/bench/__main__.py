@@ -1,6 +1,6 @@
 """`make bench`: training and generation of every variant, interleaved, each time in a fresh process; on demand, memory.
 
-    python -m tools.bench [--only training] [--rounds 3] [--device cpu] [--variants plain helpers ...]
+    python -m tools.bench [--only training] [--rounds 3] [--device cpu]
     python -m tools.bench --only memory [--settings 5M 124M]
 
 Training: tokens/s and peak memory of updates, at the size of GPT-2 and at the course's. Generation: tokens/s of a short
@@ -19,14 +19,15 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from helpers.gpt import PRESETS, preset
+from helpers.gpt import preset
 from helpers.labs import speed
 from tools.bench import memory as memory_part
 from tools.bench.variants import GENERATION, TRAINING
 
 SIZES = {"book-124m": (2, 256), "course-small": (16, 128)}  # training: preset -> batch size, context length
-WARMUP, DROP_RATE = 2, 0.1  # of training: updates before the clock starts
-WRITER, PROMPT_LENGTH, REPEATS = "gpt2-124m", 4, 3  # of generation: its size; timed texts where a cache is used
+WARMUP, STEPS, DROP_RATE = 2, 5, 0.1  # of training: updates before the clock starts, and timed ones
+WRITER, PROMPT_LENGTH, NEW_TOKENS = "gpt2-124m", 4, (100, 250)  # of generation: its size, and tokens of its texts
+REPEATS = 3  # timed texts where a cache is used
 HOW = "ratios are taken within a round: median (least to most); a fresh process each"
 
 
@@ -36,19 +37,19 @@ def main(arguments: list[str] | None = None) -> int:
         return memory(options)
     result = {"machine": speed.machine.facts(options.device) | {"threads": options.threads}}
     print("{chip}, {threads} threads, torch {torch}".format(**result["machine"]))
-    for name in options.preset or SIZES if options.only != "generation" else ():
+    for name in SIZES if options.only != "generation" else ():
         result[f"training, {name}"] = training(name, options)
     if options.only != "training":
-        result["generation"] = generation((options.preset or [WRITER])[0], options)
+        result["generation"] = generation(options)
     speed.harness.write_json(options.output or speed.harness.ROOT / "build" / "bench.json", result)
     return 0
 
 
 def training(name: str, options: argparse.Namespace) -> dict:
     """Updates of one size: prints its table, returns {"settings", "rounds"}."""
-    batch_size, context = SIZES.get(name, SIZES["book-124m"])
-    config = preset(name, context_length=min(context, PRESETS[name].context_length), drop_rate=DROP_RATE)
-    common = {"config": asdict(config), "batch_size": batch_size, "warmup": WARMUP, "steps": options.steps}
+    batch_size, context = SIZES[name]
+    config = preset(name, context_length=context, drop_rate=DROP_RATE)
+    common = {"config": asdict(config), "batch_size": batch_size, "warmup": WARMUP, "steps": STEPS}
     record = measured("tools.bench.variants:train", TRAINING, common, options)
     rounds = record["rounds"]
     base = next((name for name, report in rounds[0].items() if report["status"] == "ok"), None)
@@ -62,7 +63,7 @@ def training(name: str, options: argparse.Namespace) -> dict:
 
     heading = (
         f"training, {name}: batch {batch_size} x {context}, dropout {DROP_RATE}; {options.rounds} rounds of "
-        f"{options.steps} steps after {WARMUP}; {HOW}; peak above the imports; loss off: the first loss without "
+        f"{STEPS} steps after {WARMUP}; {HOW}; peak above the imports; loss off: the first loss without "
         f"dropout beside that of {base}"
     )
     columns = ("variant", "params", "tok/s", "x plain", "x nanogpt", "peak MB", "of plain", "of nanogpt", "loss off")
@@ -70,17 +71,17 @@ def training(name: str, options: argparse.Namespace) -> dict:
     return record
 
 
-def generation(name: str, options: argparse.Namespace) -> dict:
+def generation(options: argparse.Namespace) -> dict:
     """Greedy continuations of one prompt: prints their table, returns {"settings", "rounds"}."""
-    common = {"config": asdict(preset(name, drop_rate=0.0)), "prompt_length": PROMPT_LENGTH}
-    common |= {"new_tokens": options.new_tokens, "repeats": REPEATS}
+    common = {"config": asdict(preset(WRITER, drop_rate=0.0)), "prompt_length": PROMPT_LENGTH}
+    common |= {"new_tokens": NEW_TOKENS, "repeats": REPEATS}
     record = measured("tools.bench.variants:write", GENERATION, common, options)
     rounds = record["rounds"]
     base = next((n for n in ("plain", "transformers") if rounds[0].get(n, {}).get("status") == "ok"), None)
 
     def lines(variant: str) -> list[list[str]]:
         rows = []
-        for n in map(str, options.new_tokens):
+        for n in map(str, NEW_TOKENS):
             of_length = [{v: r | r.get("lengths", {}).get(n, {}) for v, r in round_.items()} for round_ in rounds]
             found, tokens_per_s = of_length[0][variant], speed.harness.median(variant, "tokens_per_s", of_length)
             same = agreement(found["tokens"], of_length[0][base]["tokens"]) if base else "-"
@@ -89,7 +90,7 @@ def generation(name: str, options: argparse.Namespace) -> dict:
         return rows
 
     heading = (
-        f"generation, {name}: prompt of {PROMPT_LENGTH} tokens, greedy, the prompt's reading included; "
+        f"generation, {WRITER}: prompt of {PROMPT_LENGTH} tokens, greedy, the prompt's reading included; "
         f"{options.rounds} rounds of {REPEATS} texts (1 where nothing is cached); {HOW}; same: new tokens, from the "
         f"first on, that are those of {base} (bfloat16 rounds, and may leave it anywhere)"
     )
@@ -98,9 +99,9 @@ def generation(name: str, options: argparse.Namespace) -> dict:
 
 
 def measured(function: str, variants: Iterable[str], common: dict, options: argparse.Namespace) -> dict:
-    """{"settings", "rounds"} of the chosen variants, each with the same settings."""
+    """{"settings", "rounds"} of the variants, each with the same settings."""
     common |= {"device": options.device}
-    jobs = {variant: {"variant": variant} | common for variant in variants if variant in options.variants}
+    jobs = {variant: {"variant": variant} | common for variant in variants}
     rounds = speed.harness.run_rounds(function, jobs, options.rounds, options.threads, tell)
     return {"settings": common | {"rounds": options.rounds}, "rounds": rounds}
 
@@ -136,8 +137,9 @@ def memory(options: argparse.Namespace) -> int:
     for setting in [*chosen, None]:  # the record is written after each, and once where nothing is measured
         if setting:
             tell(setting.name)
-            peaks = [memory_part.peak_of(setting, options.device, how) for how in (memory_part.GIVES_BACK, None)]
-            measured[setting.name] = dict(zip(MEASURED, peaks, strict=True)) | where
+            allocators = (memory_part.GIVES_BACK, None)[options.device == "cuda" :]  # there it is torch's
+            peaks = [memory_part.peak_of(setting, options.device, how) for how in allocators]
+            measured[setting.name] = dict(zip(MEASURED, (peaks[0], peaks[-1]), strict=True)) | where
         there = [setting for setting in memory_part.SETTINGS if setting.name in measured]
         rows = [memory_part.row_of(setting, options.device, measured[setting.name]) for setting in there]
         speed.harness.write_json(path, {"rows": rows})
@@ -160,22 +162,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--rounds", type=_positive, default=3, help="how often each variant is measured")
     add("--threads", type=_positive, default=min(2, os.cpu_count() or 1))
     add("--device", choices=("cpu", "cuda"), default="cpu")
-    add("--preset", choices=sorted(PRESETS), nargs="+", help="sizes; if not given, two for training")
-    names = list(dict.fromkeys([*TRAINING, *GENERATION]))
-    add("--variants", nargs="+", choices=names, default=names, help="in each part those it has")
     add("--output", type=Path, help="the record")
-    add("--steps", type=_positive, default=5, help="of training: timed updates per process")
-    add("--new-tokens", type=_positive, nargs="+", default=[100, 250], help="of generation")
     add("--settings", nargs="*", metavar="WORD", help="of memory: those whose names hold one of these; others are "
         "predicted again, beside what the record has")  # fmt: skip
-    options = parser.parse_args(arguments)
-    for part, known in (("training", TRAINING), ("generation", GENERATION)):
-        if options.only in (None, part) and not set(options.variants) & set(known):
-            parser.error(f"--variants: {part} has none of them, only {', '.join(known)}; or use --only")
-    longest, context = PROMPT_LENGTH + max(options.new_tokens), PRESETS[(options.preset or [WRITER])[0]].context_length
-    if longest > context and options.only in (None, "generation"):
-        parser.error(f"--new-tokens: a text of {longest} tokens does not fit the context of {context}: write fewer")
-    return options
+    return parser.parse_args(arguments)
 
 
 def _positive(text: str) -> int:

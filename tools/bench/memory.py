@@ -12,11 +12,11 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 
 import torch
-from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from helpers.gpt import GPT, PRESETS, GPTConfig, TrainConfig, Trainer, make_optimizer, next_token_loss, preset
+from helpers.gpt import GPT, PRESETS, GPTConfig, TrainConfig, Trainer, make_optimizer, preset
 from helpers.labs import budget, speed
+from tools.bench import plain
 
 THREADS = 2
 N_UPDATES = 2  # the moments are there from the end of the first on
@@ -98,24 +98,12 @@ def measure(setting: dict, device: str) -> dict:
     with nullcontext() if setting.fused_attention else sdpa_kernel(SDPBackend.MATH):
         if setting.chunked_loss:
             list(Trainer(model, batches, config))
-        else:
-            _train_with_all_logits(model, batches, config)
+        else:  # the trainer's update where the model's logits are made all at once
+            optimizer = make_optimizer(model.train(), config)
+            for batch in batches:
+                plain.nano_step(model, optimizer, *(part.to(device) for part in batch), setting.precision)
     speed.machine.wait(device)
     return {"peak_bytes": speed.machine.peak_bytes(device) - at_rest}
-
-
-def _train_with_all_logits(model: GPT, batches: list[tuple[Tensor, Tensor]], config: TrainConfig) -> None:
-    """The trainer's update where the model's logits are made all at once."""
-    optimizer = make_optimizer(model.train(), config)
-    kind = model.token_embedding.weight.device.type
-    dtype = getattr(torch, config.precision)
-    for token_ids, targets in batches:
-        with torch.autocast(kind, dtype=dtype, enabled=dtype != torch.float32):
-            loss = next_token_loss(model(token_ids.to(kind)), targets.to(kind))
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
-        optimizer.step()
-        optimizer.zero_grad()
 
 
 def peak_of(setting: Setting, device: str, environment: dict[str, str] | None = None) -> int:

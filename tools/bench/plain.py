@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from helpers.gpt import GPT, GPTConfig
+from helpers.gpt import GPT, GPTConfig, TrainConfig, make_optimizer
 
 LEARNING_RATE = 4e-4
 WEIGHT_DECAY = 0.1
@@ -181,12 +181,7 @@ def plain_loop(model: nn.Module, token_ids: Tensor, n_new: int) -> Tensor:
 
 def nano_optimizer(model: nn.Module) -> torch.optim.AdamW:
     """Fused AdamW, matrices decayed and the rest not."""
-    parameters = list(model.parameters())
-    groups = [
-        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": WEIGHT_DECAY},
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=LEARNING_RATE, betas=(0.9, 0.95), fused=True)
+    return make_optimizer(model, TrainConfig(1, LEARNING_RATE, weight_decay=WEIGHT_DECAY))
 
 
 def nano_step(

@@ -145,11 +145,6 @@ def _write_transformers(source: GPT, precision: str):
     return write
 
 
-def _write_without_cache(source: GPT, precision: str):
-    """The model as it is, the whole text anew for each token."""
-    return lambda prompt, n_new: (generate(source, prompt, n_new, temperature=0, use_cache=False), 0)
-
-
 def _write_helpers(source: GPT, precision: str):
     """With a cache, laid out by `speed.for_reading`."""
     model = speed.for_reading(source, getattr(torch, precision))
@@ -165,11 +160,9 @@ GENERATION = {  # name -> (variant, precision of weights and activations)
     "plain": (_write_plain, "float32"),
     "transformers": (_write_transformers, "float32"),
     "transformers-bf16": (_write_transformers, "bfloat16"),
-    "helpers-no-cache": (_write_without_cache, "float32"),
     "helpers": (_write_helpers, "float32"),
     "helpers-bf16": (_write_helpers, "bfloat16"),
 }
-UNCACHED = ("plain", "helpers-no-cache")
 
 
 def write(variant: str, config: dict, prompt_length: int, new_tokens: list[int], repeats: int, device: str) -> dict:
@@ -184,7 +177,7 @@ def write(variant: str, config: dict, prompt_length: int, new_tokens: list[int],
     lengths = {}
     for n_new in new_tokens:
         seconds = []
-        for _ in range(1 if variant in UNCACHED else repeats):
+        for _ in range(1 if variant == "plain" else repeats):  # which has no cache
             start = time.perf_counter()
             text, cache_bytes = write(prompt, n_new)
             speed.machine.wait(device)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from helpers.gpt import require_whole
 from helpers.labs.budget.activations import FLOAT32
 from helpers.labs.budget.counting import require_positive
 
 MOMENTS = {"adamw": 2, "sgd": 0}  # float32 numbers that the optimizer keeps per parameter
 BYTES_PER_PARAMETER = FLOAT32 * (2 + MOMENTS["adamw"])  # weight, gradient and AdamW's moments
 BYTES_PER_GBIT = 1e9 / 8
-
 
 INTERCONNECTS = {  # what joins two ranks -> bytes a second in one direction, nominal; programs reach some 70 to 90 %
     "NVLink, H100": 450e9,  # NVIDIA H100 datasheet: 900 GB/s, both directions together
@@ -26,13 +26,13 @@ INTERCONNECTS = {  # what joins two ranks -> bytes a second in one direction, no
 def all_reduce_bytes(n_params: int, world_size: int) -> float:
     """What each rank sends, and receives at the same time, until all have the sum of all float32 gradients, in a ring.
 
-    2 (n - 1) / n times the size: (n - 1) parts of size / n until every part is summed somewhere, and as many again
-    until every sum is everywhere. It stays below twice the size, however many ranks there are.
+    (n - 1) parts of size / n until every part is summed somewhere, and as many again until every sum is everywhere:
+    below twice the size, however many ranks there are.
 
     ValueError: a number that is not whole or below 1.
     Source: Patarasuk & Yuan 2009, "Bandwidth optimal all-reduce algorithms for clusters of workstations".
     """
-    _require_whole(n_params=n_params, world_size=world_size)
+    require_whole(n_params=n_params, world_size=world_size)
     return 2 * (world_size - 1) / world_size * n_params * FLOAT32
 
 
@@ -52,16 +52,14 @@ class Scaling:
 def scaling(n_params: int, tokens_per_step: int, tokens_per_s: float, world_size: int, interconnect: str) -> Scaling:
     """How well several ranks share an update by an all-reduce, when each has as many tokens as one had alone.
 
-    n_params         of the model
-    tokens_per_step  that one rank reads between two updates, micro-batches together. For a batch that is divided
-                     instead, give its tokens / world_size
+    tokens_per_step  that one rank reads between two updates, micro-batches together
     tokens_per_s     of one rank alone
     interconnect     a name in INTERCONNECTS; latency is left out
 
     ValueError: a size below 1, a speed not above 0, or an unknown interconnect.
     Source: Li et al. 2020 (PyTorch Distributed), section 3.2.3.
     """
-    _require_whole(tokens_per_step=tokens_per_step)
+    require_whole(tokens_per_step=tokens_per_step)
     require_positive(tokens_per_s=tokens_per_s)
     if interconnect not in INTERCONNECTS:
         raise ValueError(f"no interconnect named {interconnect!r}; there are {', '.join(INTERCONNECTS)}")
@@ -71,25 +69,22 @@ def scaling(n_params: int, tokens_per_step: int, tokens_per_s: float, world_size
 
 @dataclass(frozen=True)
 class RankBytes:
-    """What weights, gradients and moments take on each rank: whole on every one (DDP), or sharded (FSDP)."""
+    """Of weights, gradients and moments on each rank: whole on every one (DDP), or sharded (FSDP)."""
 
     replicated: int
     sharded: int
 
 
 def bytes_per_rank(n_params: int, world_size: int, gathered_params: int = 0) -> RankBytes:
-    """Bytes on each rank under DDP and under full sharding; activations come on top, the same in both.
+    """Bytes on each rank for AdamW in float32 under DDP and under full sharding; activations come on top in both.
 
-    Replicated: 16 bytes a parameter, for AdamW in float32. Sharded: that of n_params / world_size, rounded up, and
-    weight and gradient of what is whole at the moment.
-
-    gathered_params  numbers in the units that are whole, such as the embeddings and one block
+    gathered_params  numbers in the units that are whole at the moment, such as the embeddings and one block
 
     ValueError: sizes that are not whole or below 1 (gathered_params: below 0), more gathered than there are.
     Source: Rajbhandari et al. 2020 (ZeRO), sections 3.1 and 5.3.
     """
-    _require_whole(n_params=n_params, world_size=world_size)
-    _require_whole(at_least=0, gathered_params=gathered_params)
+    require_whole(n_params=n_params, world_size=world_size)
+    require_whole(at_least=0, gathered_params=gathered_params)
     if gathered_params > n_params:
         raise ValueError(f"gathered_params must be at most n_params = {n_params}, got {gathered_params}")
     gathered = 2 * FLOAT32 * gathered_params if world_size > 1 else 0
@@ -98,11 +93,8 @@ def bytes_per_rank(n_params: int, world_size: int, gathered_params: int = 0) -> 
 
 
 def replicated_limit(available_bytes: int) -> int:
-    """The largest model, in parameters, that a GPU trains unsharded with AdamW, before any activation.
-
-    ValueError: no whole number of at least 1.
-    """
-    _require_whole(available_bytes=available_bytes)
+    """The largest model, in parameters, that a GPU trains unsharded with AdamW, before any activation."""
+    require_whole(available_bytes=available_bytes)
     return available_bytes // BYTES_PER_PARAMETER
 
 
@@ -112,7 +104,7 @@ def ranks_needed(n_params: int, available_bytes: int, gathered_params: int = 0) 
     ValueError: as `bytes_per_rank`, or what is gathered leaves no room for a shard: then no number is enough.
     """
     whole = bytes_per_rank(n_params, 1, gathered_params).replicated
-    _require_whole(available_bytes=available_bytes)
+    require_whole(available_bytes=available_bytes)
     if whole <= available_bytes:
         return 1
     most = (available_bytes - 2 * FLOAT32 * gathered_params) // BYTES_PER_PARAMETER  # parameters in a shard
@@ -122,9 +114,3 @@ def ranks_needed(n_params: int, available_bytes: int, gathered_params: int = 0) 
             "parameters with their gradients and a shard; take smaller units"
         )
     return math.ceil(n_params / most)
-
-
-def _require_whole(*, at_least: int = 1, **numbers: int) -> None:
-    for name, value in numbers.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < at_least:
-            raise ValueError(f"{name} must be a whole number of at least {at_least}, got {value!r}")

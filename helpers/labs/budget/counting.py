@@ -12,10 +12,7 @@ DAYS_PER_MONTH = 30  # the class's month: 300e9 tokens at 15,000 tokens/s are 7.
 
 
 def training_seconds(n_tokens: float, tokens_per_s: float) -> float:
-    """Time to read `n_tokens` once at a steady `tokens_per_s`.
-
-    ValueError: either is not a finite number above 0.
-    """
+    """Time to read `n_tokens` once at a constant `tokens_per_s`. ValueError: either is not finite and above 0."""
     require_positive(n_tokens=n_tokens, tokens_per_s=tokens_per_s)
     return n_tokens / tokens_per_s
 
@@ -31,9 +28,9 @@ class Cost:
 
 
 def cost(n_tokens: float, tokens_per_s: float, price_per_hour: float, watts: float | None = None) -> Cost:
-    """Hours, money and energy of `n_tokens` at a steady speed; an epoch more is as many tokens more.
+    """Hours, money and energy of `n_tokens` at a constant speed; an epoch more is as many tokens more.
 
-    price_per_hour  in any currency; 0 where nobody asks for money
+    price_per_hour  in any currency
     watts           the machine's power while it trains; None where it is not known
 
     ValueError: tokens, speed or power not above 0, a price below 0, or a number that is not finite.
@@ -46,10 +43,7 @@ def cost(n_tokens: float, tokens_per_s: float, price_per_hour: float, watts: flo
 
 
 def readable_bytes(n: float) -> str:
-    """Bytes in the largest binary unit that keeps the number at 1 or more: "14.7 GiB", "89 MiB", "512 bytes".
-
-    ValueError: below 0 or not finite.
-    """
+    """Bytes in the largest binary unit that keeps the number at 1 or more: "14.7 GiB", "89 MiB", "512 bytes"."""
     _require_not_negative(size=n)
     for name, size in (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
         if n >= size:
@@ -58,30 +52,17 @@ def readable_bytes(n: float) -> str:
 
 
 def readable_time(seconds: float) -> str:
-    """Seconds in the largest unit that keeps the number at 1 or more: "7.7 months", "23 days", "1.0 hours".
-
-    ValueError: below 0 or not finite.
-    """
+    """Seconds in the largest unit that keeps the number at 1 or more: "7.7 months", "23 days", "1.0 hours"."""
     _require_not_negative(seconds=seconds)
     hour, day = SECONDS_PER_HOUR, 24 * SECONDS_PER_HOUR
-    units = {
-        "years": 365 * day,
-        "months": DAYS_PER_MONTH * day,
-        "days": day,
-        "hours": hour,
-        "minutes": 60,
-        "seconds": 1,
-    }
+    units = {"years": 365 * day, "months": DAYS_PER_MONTH * day, "days": day, "hours": hour, "minutes": 60}
     name, size = next((unit for unit in units.items() if seconds >= unit[1]), ("seconds", 1))
     amount = seconds / size
     return f"{amount:,.0f} {name}" if amount >= 10 else f"{amount:.1f} {name}"
 
 
 def readable_count(n: float) -> str:
-    """A count in words from a million on: "300 billion", "83.3 million", "15,000" (3 significant digits in words).
-
-    ValueError: below 0 or not finite.
-    """
+    """A count in words from a million on: "300 billion", "83.3 million", "15,000" (3 significant digits in words)."""
     _require_not_negative(count=n)
     for name, size in (("trillion", 1e12), ("billion", 1e9), ("million", 1e6)):
         amount = n / size
@@ -112,11 +93,9 @@ def parameter_count(config: GPTConfig) -> dict[str, int]:
 
 
 def matmul_flops_per_token(config: GPTConfig, context_length: int | None = None) -> int:
-    """Floating-point operations of the matrix products of one token's forward pass; a multiply and an add are two.
+    """FLOPs of the matmuls of one token's forward pass; with the backward pass three times as many.
 
-    context_length  tokens attended over (None: the config's); scores over the whole square are counted,
-                    as kernels without a causal shortcut compute them
-    return          FLOPs; forward and backward together take three times as many
+    context_length  tokens attended over (None: the config's); scores over the whole square are counted
 
     ValueError: a context outside [1, config.context_length].
     Source: Kaplan et al. 2020, section 2.1; Chowdhery et al. 2022 (PaLM), appendix B.

@@ -20,17 +20,12 @@ class Change:
 
 @dataclass(frozen=True)
 class Fit:
-    """Whether a run fits, and if not, what to change, the cheapest first.
-
-    changes   each made alone
-    together  made one after the other, each that then makes it smaller, until it fits; empty where it fits as it is, or
-              not even with all of them
-    """
+    """Whether a run fits, and if not, what to change, the cheapest first."""
 
     peak_bytes: int
     available_bytes: int
-    changes: tuple[Change, ...] = ()
-    together: tuple[str, ...] = ()
+    changes: tuple[Change, ...] = ()  # each made alone
+    together: tuple[str, ...] = ()  # one after the other until it fits; empty where it does, or not even with all
 
     @property
     def fits(self) -> bool:
@@ -60,10 +55,7 @@ def fits(memory: Memory, available_bytes: int) -> Fit:
 
 
 def plan(memory: Memory, available_bytes: int, cost: Cost, currency: str = "") -> str:
-    """What is about to happen, in words: fits or not, how long, how much money and energy.
-
-    currency  written after the money
-    """
+    """What is about to happen, in words: fits or not, how long, how much money and energy."""
     fit = fits(memory, available_bytes)
     money = f"{cost.money:,.2f} {currency}".strip()
     energy = "" if cost.kwh is None else f", {cost.kwh:.3g} kWh"
@@ -107,5 +99,5 @@ CHANGES = (  # what, price, (memory, available_bytes) -> memory; the cheapest fi
     ("fused attention", "faster", _with(fused_attention=True)),
     ("accumulation over micro-batches", "same update, a little slower", _accumulate),
     ("half precision", "rounds, faster on a GPU", _in_half),
-    ("activation checkpointing", "a third more arithmetic", _with(gradient_checkpointing=True)),
+    ("gradient checkpointing", "a third more arithmetic", _with(gradient_checkpointing=True)),
 )

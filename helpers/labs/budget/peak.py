@@ -35,11 +35,7 @@ precision; activations, those that are kept and results that pass through; logit
 
 @dataclass(frozen=True)
 class Memory(Run):
-    """What one update holds. Parts in bytes; they do not all stand at the same moment, so that the peak is no sum.
-
-    optimizer    "adamw" or "sgd"
-    kept_tokens  tokens whose float32 logits an evaluation collects before it looks at them
-    """
+    """What one update holds. Parts in bytes; they do not all stand at the same moment, so that the peak is no sum."""
 
     optimizer: str
     kept_tokens: int
@@ -93,10 +89,7 @@ class Memory(Run):
 
     @property
     def slack_bytes(self) -> int:
-        """What the libraries, the driver and the allocator take beside the tensors.
-
-        On a CPU that of torch's build for CPUs; a build with CUDA loads more (twice as much where it was tried).
-        """
+        """What the libraries, the driver and the allocator take beside the tensors; on a CPU in torch's CPU build."""
         return CPU_LIBRARIES if self.device == "cpu" else CUDA_CONTEXT + int(CUDA_FRAGMENTS * self.tensors_bytes)
 
     @property
@@ -142,10 +135,9 @@ def memory(
     fused_attention  False: one product after the other, whose (B, H, T, T) results are kept
     gradient_checkpointing  of each block only its input is kept, the rest is made again: `GPT.gradient_checkpointing`
     chunked_loss     `loss.loss_from_hidden`; False: all logits at once and `loss.next_token_loss`
-    kept_logits_for_evaluation  tokens whose logits an evaluation collects before it looks at them
-    device           "cpu" or "cuda"; the second has not been compared with a GPU
-
-    return  Memory. On a CPU its peak is that of the resident set above the imports, freed memory being given back
+    kept_logits_for_evaluation  tokens whose float32 logits an evaluation collects before it looks at them
+    device           "cpu", where the peak is that of the resident set above the imports, freed memory being given back,
+                     or "cuda", which has not been compared with a GPU
 
     ValueError: a name that is not one of these, a size below 1, or a context longer than the config's.
     Source: Rajbhandari et al. 2020 (ZeRO), section 3, for the parts; Korthikanti et al. 2023, section 4, for layers.

@@ -15,18 +15,12 @@ from helpers.gpt import GPT, evaluating, token_losses
 
 @dataclass(frozen=True)
 class Calibration:
-    """Predictions grouped by confidence: `accuracy` equal to `confidence` in every group is perfect calibration.
+    """Predictions grouped by confidence: `accuracy` equal to `confidence` in every group is perfect calibration."""
 
-    confidence  (n,) mean probability of the top-1 token, per group
-    accuracy    (n,) share of that group whose top-1 token was right
-    n_tokens    (n,) predictions in the group
-    error       expected calibration error: mean |accuracy - confidence|, weighted by n_tokens
-    """
-
-    confidence: Tensor
-    accuracy: Tensor
-    n_tokens: Tensor
-    error: float
+    confidence: Tensor  # (n,) mean probability of the top-1 token, per group
+    accuracy: Tensor  # (n,) share of that group whose top-1 token was right
+    n_tokens: Tensor  # (n,) predictions in the group
+    error: float  # expected calibration error: mean |accuracy - confidence|, weighted by n_tokens
 
 
 def calibration(probs: Tensor, targets: Tensor, n_bins: int = 10) -> Calibration:
@@ -82,9 +76,7 @@ def block_bootstrap(values: Tensor, block: int, n_resamples: int = 2000, seed: i
     """The mean of a series whose neighbours are alike, with its 95 % interval: blocks are drawn, not single values.
 
     values  (N,) in reading order, such as the surprisal of each token
-    block   neighbours that are drawn together; 1 takes them to be independent. It should be longer than the
-            correlation reaches and much shorter than N: a single block of N says nothing, and its interval is empty
-    seed    of the draws alone
+    block   neighbours that are drawn together: longer than the correlation reaches, much shorter than N
 
     ValueError: not one series, blocks that are shorter than 1 or longer than the series, or no resample.
     Source: Kuensch 1989, "The Jackknife and the Bootstrap for General Stationary Observations".

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
-from helpers.gpt import bits_per_byte, perplexity
+from helpers.gpt import bits_per_byte, perplexity, require_whole
 
 PADDINGS = ("none", "not scored", "scored")
 MEANS = ("tokens", "rows", "batches", "documents")
@@ -27,39 +27,25 @@ _MARKDOWN = re.compile(r"[\\`*\[\]<&|$~]|\b_|_\b")  # what Markdown, HTML or TeX
 class Protocol:
     """How a mean loss was measured. None stands for what a report does not state.
 
-    data            the text and its version
-    split           which part was scored: "validation", "test", "train", ...
-    context_length  the most tokens that a prediction sees
-    stride          from the start of a window to the start of the next
-    n_tokens        targets that were scored
-    n_bytes         UTF-8 bytes of the text that those targets spell
-    padding         "none", "not scored" or "scored"
-    mean            over what: "tokens" (each counted once), "rows", "batches" or "documents" (a macro-average)
-    tokenizer       its name
-    checkpoint      which weights: "best of 5 evaluations", "step 2000", ...
-    precision       of the matmuls
-
     ValueError: a number below 1, or a padding or mean of another name.
     Source: Jurafsky & Martin, Speech and Language Processing, ch. 3; Gao et al. 2020 (The Pile), section 3.1.
     """
 
-    data: str | None
-    split: str | None
-    context_length: int | None
-    stride: int | None
-    n_tokens: int | None
-    n_bytes: int | None
-    padding: str | None
-    mean: str | None
+    data: str | None  # the text and its version
+    split: str | None  # which part was scored: "validation", "test", "train", ...
+    context_length: int | None  # the most tokens that a prediction sees
+    stride: int | None  # from the start of a window to the start of the next
+    n_tokens: int | None  # targets that were scored
+    n_bytes: int | None  # UTF-8 bytes of the text that those targets spell
+    padding: str | None  # "none", "not scored" or "scored"
+    mean: str | None  # over "tokens" (each counted once), "rows", "batches" or "documents" (a macro-average)
     tokenizer: str | None
-    checkpoint: str | None
-    precision: str | None = "float32"
+    checkpoint: str | None  # which weights: "best of 5 evaluations", "step 2000", ...
+    precision: str | None = "float32"  # of the matmuls
 
     def __post_init__(self) -> None:
-        for name in ("context_length", "stride", "n_tokens", "n_bytes"):
-            value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-                raise ValueError(f"{name} must be a whole number of at least 1, or None: {NOT_STATED}; got {value!r}")
+        sizes = {name: getattr(self, name) for name in ("context_length", "stride", "n_tokens", "n_bytes")}
+        require_whole(**{name: value for name, value in sizes.items() if value is not None})
         for name, known in (("padding", PADDINGS), ("mean", MEANS)):
             if getattr(self, name) not in (*known, None):
                 raise ValueError(f"{name} must be one of {', '.join(known)}, or None; got {getattr(self, name)!r}")
@@ -85,11 +71,7 @@ class Result:
 
     @property
     def bits_per_byte(self) -> float | None:
-        """The loss per byte of text, which tokenizers do not change; None where tokens or bytes are not stated.
-
-        It is that of the text only where the mean is over tokens and no padding is scored; otherwise it is what such
-        a report would state (`cautions` says so).
-        """
+        """The loss per byte of text, None where tokens or bytes are not stated; see `cautions` for what it is worth."""
         n_tokens, n_bytes = self.protocol.n_tokens, self.protocol.n_bytes
         return None if n_tokens is None or n_bytes is None else bits_per_byte(self.loss_nats, n_tokens, n_bytes)
 

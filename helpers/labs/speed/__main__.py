@@ -28,7 +28,6 @@ def main() -> int:
         "--batch-size", type=int, default=4, help="sequences in a batch; twice as many in the last step"
     )
     parser.add_argument("--updates", type=int, default=5, help="timed updates per process")
-    parser.add_argument("--warmup", type=int, default=0, help="untimed ones, besides those that are compared")
     parser.add_argument("--rounds", type=int, default=3, help="how often each step is measured")
     parser.add_argument("--steps", nargs="+", choices=list(STEPS), metavar="NAME", help="all if not given")
     parser.add_argument("--device", choices=("cpu", "cuda"), help="the GPU where there is one, if not given")

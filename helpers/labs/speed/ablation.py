@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 
 from helpers import runtime
-from helpers.gpt import GPTConfig
+from helpers.gpt import GPTConfig, require_whole
 from helpers.labs.budget import matmul_flops_per_token
 from helpers.labs.speed.harness import Report, Round, ratio, run, run_rounds
 from helpers.labs.speed.machine import check_device, facts
@@ -32,7 +32,6 @@ def ablate(
     *,
     device: str | None = None,
     updates: int = 5,
-    warmup: int = 0,
     rounds: int = 1,
     threads: int | None = None,
     measure_peaks: bool = True,
@@ -43,11 +42,9 @@ def ablate(
     config          its drop_rate is taken as 0
     batch_size      B, sequences of a batch; twice as many in the step "larger-batch"
     context_length  T, tokens in a sequence; None: the config's
-    steps           names in STEPS, in any order: each is made with the changes of the chosen ones before it; None: all
-                    that mean something on the device
+    steps           names in STEPS, in any order; None: all that mean something on the device
     device          "cpu" or "cuda"; None: the GPU where there is one
-    updates         timed updates per process, at least 1
-    warmup          updates before the clock starts, besides the first ones that are compared
+    updates         timed updates per process
     rounds          times that every step is measured, A B C, A B C
     threads         CPU threads; None: as `runtime.start` has them
     measure_peaks   on a CPU, measure its peak in a process for each precision; otherwise share_of_peak is None there
@@ -68,10 +65,11 @@ def ablate(
         "larger_batch": 2 * batch_size,
         "context_length": config.context_length if context_length is None else context_length,
         "updates": updates,
-        "warmup": warmup,
         "rounds": rounds,
     }
-    _check(settings | {"threads": threads})
+    require_whole(**{k: v for k, v in settings.items() if k != "config"}, threads=threads)
+    if settings["context_length"] > config.context_length:
+        raise ValueError(f"context_length {context_length} exceeds the model's, {config.context_length}")
     found = _measure(names, settings, device, threads, tell or (lambda line: None))
     peaks = _peaks(found[0], device, rounds if measure_peaks else 0, threads)
     machine = next((report["machine"] for report in found[0].values() if "machine" in report), facts("cpu"))
@@ -79,10 +77,7 @@ def ablate(
 
 
 def in_order(names: Iterable[str] | None, device: str) -> tuple[str, ...]:
-    """The chosen steps from the baseline on; None: all that mean something on the device.
-
-    ValueError: an unknown name, or no name.
-    """
+    """The chosen steps from the baseline on, as for `ablate`. ValueError: an unknown name, or no name."""
     if names is None:
         return tuple(name for name in STEPS if device == "cuda" or name not in GPU_ONLY)
     names = (names,) if isinstance(names, str) else tuple(names)
@@ -92,21 +87,11 @@ def in_order(names: Iterable[str] | None, device: str) -> tuple[str, ...]:
     return tuple(name for name in STEPS if name in names)
 
 
-def _check(sizes: dict) -> None:
-    for name, value in sizes.items():
-        least = 0 if name == "warmup" else 1
-        if name != "config" and (not isinstance(value, int) or isinstance(value, bool) or value < least):
-            raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
-    longest = sizes["config"]["context_length"]
-    if sizes["context_length"] > longest:
-        raise ValueError(f"context_length {sizes['context_length']} exceeds the model's, {longest}")
-
-
 def _measure(
     names: Sequence[str], settings: dict, device: str, threads: int, tell: Callable[[str], None]
 ) -> list[Round]:
     """The reports of every round. The first decides which changes are kept, and which steps are measured again."""
-    sent = {name: settings[name] for name in ("config", "batch_size", "context_length", "updates", "warmup")}
+    sent = {name: settings[name] for name in ("config", "batch_size", "context_length", "updates")}
     first, jobs, kept = {}, {}, []
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         environment = {"TORCHINDUCTOR_CACHE_DIR": folder}  # compiled once, in the first round

@@ -12,15 +12,18 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from importlib import import_module
 from pathlib import Path
 
 import torch
 
+from helpers import runtime
+from helpers.labs.speed.machine import check_device, facts
 from helpers.storage import write_aside
 
 ROOT = Path(__file__).resolve().parents[3]  # the folder that `helpers` lies in
-MAX_REASON = 300  # characters
-WORKER = "helpers.labs.speed.worker"
+MAX_REASON, MAX_WORDS = 300, 120  # characters of a process's last line, and of the allocator's message
+WORK = "from helpers.labs.speed.harness import work; work()"
 
 Report = dict  # {"status": "ok", ...numbers} or {"status": "skipped" or "failed", "reason": ...}
 Round = dict[str, Report]  # name of a variant -> its report
@@ -40,11 +43,8 @@ def run_rounds(
 ) -> list[Round]:
     """A B C, A B C: what disturbs the machine for a while disturbs all variants alike.
 
-    function     "module:function", run for each job
-    jobs         variant -> the function's arguments, which must survive JSON
-    threads      of the CPU, in each process
-    tell         called with a line before each process starts
-    environment  variables besides those that all processes get
+    jobs  variant -> the arguments of `function`, which must survive JSON
+    tell  called with a line before each process starts; the rest as for `run`
     """
     rounds = []
     for number in range(1, n_rounds + 1):
@@ -56,9 +56,13 @@ def run_rounds(
 
 
 def run(function: str, job: dict, threads: int, environment: dict[str, str] | None = None) -> Report:
-    """The report of a fresh process; a process that broke is reported as failed, with its last line."""
+    """The report of a fresh process; a process that broke is reported as failed, with its last line.
+
+    threads      of the CPU
+    environment  variables besides those that all processes get
+    """
     done = subprocess.run(
-        [sys.executable, "-P", "-m", WORKER, function, json.dumps(job)],
+        [sys.executable, "-P", "-c", WORK, function, json.dumps(job)],
         env=os.environ | _settings(threads) | (environment or {}),
         capture_output=True,
         text=True,
@@ -68,6 +72,26 @@ def run(function: str, job: dict, threads: int, environment: dict[str, str] | No
         last = (done.stderr.strip().splitlines() or ["no message"])[-1].replace(str(ROOT), ".").replace(sys.prefix, "")
         return {"status": "failed", "reason": f"{last[:MAX_REASON]} (exit code {done.returncode})"}
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def work() -> None:
+    """In the process of a job: call its function, everything seeded, and print the report as the last line."""
+    function, job = sys.argv[1], json.loads(sys.argv[2])
+    module, name = function.split(":")
+    target = getattr(import_module(module), name)
+    check_device(job.get("device", "cpu"))
+    runtime.start(seed=0)
+    report = {"machine": facts(job.get("device", "cpu"))}
+    try:
+        report |= {"status": "ok"} | target(**job)
+    except Skip as lack:
+        report |= {"status": "skipped", "reason": str(lack)}
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        what = (str(error) or "nothing more to be had").splitlines()[0][:MAX_WORDS]
+        report |= {"status": "failed", "reason": f"out of memory: {what}", "out_of_memory": True}
+    print(json.dumps(report))
 
 
 def _settings(threads: int) -> dict[str, str]:

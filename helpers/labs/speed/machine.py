@@ -70,10 +70,7 @@ def peak_bytes(device: str) -> int:
 
 
 def peak_resident_bytes() -> int:
-    """The most memory that this process has held in RAM so far.
-
-    Linux also reports it through `getrusage`, but there a child inherits what its parent held before it started.
-    """
+    """The most memory that this process has held in RAM so far; in `getrusage` Linux counts the parent's too."""
     if STATUS.exists():
         found = re.search(r"^VmHWM:\s*(\d+) kB$", STATUS.read_text(encoding="utf-8"), re.MULTILINE)
         if found:

@@ -1,4 +1,4 @@
-"""A copy of a model whose weights lie so that one token at a time reads them fast: writing is waiting for memory."""
+"""A copy of a model whose weights lie so that one token at a time reads them fast: decoding is bound by memory."""
 
 from __future__ import annotations
 
@@ -18,13 +18,11 @@ def for_reading(model: GPT, dtype: torch.dtype = torch.float32) -> GPT:
     """A copy in evaluation mode, for `generate` and its like only: its weights are laid out for products of few rows.
 
     dtype   of weights and activations; bfloat16 halves what a token has to read, and rounds to 8 bits
-    return  a model with the same calls. Its head is a copy of its own even where the model's is tied, and it can
-            neither be trained nor saved
+    return  a model with the same calls, whose head is a copy of its own; it can neither be trained nor saved
 
-    Writing one token multiplies each weight by a single number and is as fast as weights arrive from memory. On a CPU
-    a large float32 matrix is cut into one piece per thread of torch's at this moment (MKL gives a single row to one
-    thread), as (in, out) where it is wider than deep. A bfloat16 one is read row by row, or in the blocks that oneDNN
-    likes; without its bfloat16 instructions, and on a GPU, only the type changes.
+    One token at a time is as fast as weights arrive from memory. On a CPU a large float32 matrix is cut into one piece
+    per thread (MKL gives a single row to one thread), as (in, out) where it is wider than deep. A bfloat16 one is read
+    row by row, or in oneDNN's blocks; without bfloat16 instructions, and on a GPU, only the type changes.
     """
     reader = copy.deepcopy(model).to(dtype).eval().requires_grad_(False)
     if reader.token_embedding.weight.device.type == "cpu":

@@ -19,8 +19,7 @@ NOTE = (
 
 @dataclass(frozen=True)
 class Row:
-    """A step as it was measured; what a step without numbers could not say is None. A spread and a median are those of
-    the timed updates of all rounds, ratios are medians of ratios within a round."""
+    """A step as it was measured; None where it has no numbers. Ratios are medians of ratios within a round."""
 
     name: str
     status: str  # "ok", "skipped" (the machine lacks something) or "failed" (it broke, or memory ran out)
@@ -66,7 +65,7 @@ class Record:
     """An ablation.
 
     machine   device, chip, cores, threads, and more of `machine.facts`
-    settings  config (fields of GPTConfig), batch_size, larger_batch, context_length, updates, warmup, rounds
+    settings  config (fields of GPTConfig), batch_size, larger_batch, context_length, updates, rounds
     peaks     precision -> {"flops", "source"}, of the precisions that ran and whose peak is known
     rows      a Row for each step, from the baseline on
     """
@@ -89,7 +88,7 @@ class Record:
         return (
             f"{self.label}: {config['n_layers']} layers of width {config['emb_dim']}, vocabulary "
             f"{config['vocab_size']:,}, batch {how['batch_size']} × {how['context_length']}; {how['rounds']} × "
-            f"{how['updates']} updates after {how['warmup']}, a fresh process each"
+            f"{how['updates']} updates, a fresh process each"
         )
 
     @property
@@ -105,15 +104,12 @@ class Record:
         return "\n\n".join([self.caption, text_table(COLUMNS, self.cells()), NOTE])
 
     def write(self, path: str | Path) -> Path:
-        """Store it as JSON; folders that lack are made. No path, host name or date is in it."""
+        """Store it as JSON. No path, host name or date is in it."""
         return write_json(path, asdict(self))
 
     @classmethod
     def read(cls, path: str | Path) -> Record:
-        """What `write` stored. FileNotFoundError: nothing there.
-
-        ValueError: no JSON, a file of another kind, or a damaged one.
-        """
+        """What `write` stored. FileNotFoundError: nothing there. ValueError: a file of another kind, or damaged."""
         path = Path(path)
         try:
             content = json.loads(path.read_text(encoding="utf-8"))

@@ -6,7 +6,6 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Collection
-from dataclasses import replace
 from importlib import import_module, util
 
 import torch
@@ -24,6 +23,7 @@ from helpers.gpt import (
 )
 from helpers.labs.speed.harness import Skip
 from helpers.labs.speed.machine import multiplies_bfloat16, peak_bytes, wait
+from helpers.storage import weights
 
 STEPS = {  # name -> what it changes; each with the changes before it
     "float32": "all logits at once, attention step by step, AdamW parameter by parameter",
@@ -54,7 +54,6 @@ def measure_update(
     timed_batch_size: int,
     context_length: int,
     updates: int,
-    warmup: int,
     device: str,
 ) -> dict:
     """A job of the harness; arguments as for `ablate`.
@@ -72,8 +71,7 @@ def measure_update(
     at_rest = peak_bytes(device)
     update = make_update(build(config, changes, device), loss_of(config.vocab_size, changes), changes)
     larger = timed_batch_size != batch_size
-    warmup = max(warmup, 1) if larger else warmup  # a new size allocates, and compiles, once more
-    sizes = [batch_size] * N_CHECKED + [timed_batch_size] * (warmup + updates)
+    sizes = [batch_size] * N_CHECKED + [timed_batch_size] * (larger + updates)  # a new size compiles once more
     losses, norms, seconds = [], [], []
     for i, batch in enumerate(make_batches(config.vocab_size, sizes, context_length, device)):
         start = time.perf_counter()
@@ -142,30 +140,16 @@ def build(
 ) -> GPT:
     """A fresh GPT, ready to train. `attention` replaces the model's own where that is not to be fused."""
     model = GPT(config)
+    if "padded-vocabulary" in changes:
+        model = weights.resize_vocabulary(model, math.ceil(config.vocab_size / MULTIPLE) * MULTIPLE)
     if "fused-attention" not in changes:
         for block in model.blocks:
             block.attention = attention(block.attention)
-    if "padded-vocabulary" in changes:
-        pad_vocabulary(model)
     model = model.to(device).train()
     if "compile" in changes:  # what is left as it is: the embeddings, the last norm and the loss
         for block in model.blocks:
             block.compile(dynamic=False)  # a larger batch gets a graph of its own instead of one for any size
     return model
-
-
-def pad_vocabulary(model: GPT) -> None:
-    """Give the model, in place, rows for ids up to the next multiple: zeros, which stay zeros where they are masked."""
-    vocab_size, width = model.token_embedding.weight.shape
-    padded = math.ceil(vocab_size / MULTIPLE) * MULTIPLE
-    tied = model.config.tied_head
-    for layer in (model.token_embedding,) if tied else (model.token_embedding, model.head):
-        more = layer.weight.new_zeros(padded - vocab_size, width)
-        layer.weight = nn.Parameter(torch.cat([layer.weight.detach(), more]))
-    if tied:
-        model.head.weight = model.token_embedding.weight
-    model.token_embedding.num_embeddings = model.head.out_features = padded
-    model.config = replace(model.config, vocab_size=padded)
 
 
 def loss_of(vocab_size: int, changes: Collection[str]) -> Loss:
@@ -178,7 +162,8 @@ def loss_of(vocab_size: int, changes: Collection[str]) -> Loss:
         return next_token_loss(logits, targets)
 
     def in_chunks(model: GPT, token_ids: Tensor, targets: Tensor) -> Tensor:
-        return loss_from_hidden(model.hidden(token_ids), model.head.weight, targets, vocab_size=vocab_size)
+        hidden = model.hidden(token_ids)
+        return loss_from_hidden(hidden, model.head.weight, targets, vocab_size=vocab_size) / targets.numel()
 
     return in_chunks if "chunked-loss" in changes else all_logits
 
@@ -216,8 +201,7 @@ def make_update(
 def gradient_norms(model: GPT) -> list[float]:
     """Of the whole gradient, of its part for queries and keys, and for values.
 
-    In a fresh model attention moves the loss by little, and the whole gradient too: its own parts show a wrong mask or
-    scale at once.
+    In a fresh model attention moves loss and gradient by little: its own parts show a wrong mask or scale at once.
     """
     whole = [parameter.grad for parameter in model.parameters()]
     qkv = [block.attention.qkv.weight.grad for block in model.blocks]  # (3 C, C): queries, keys, values
@@ -228,8 +212,7 @@ def gradient_norms(model: GPT) -> list[float]:
 def make_batches(vocab_size: int, sizes: list[int], context_length: int, device: str) -> list[tuple[Tensor, Tensor]]:
     """A batch of each size B: (token_ids, targets), both (B, T) int64; the same for every step.
 
-    Small ids are more frequent and half the tokens repeat the one before, so that a loss can fall and that a model
-    which does not look back, or looks ahead, has another one.
+    Half the tokens repeat the one before, so that a model that does not look back, or looks ahead, has another loss.
     """
     generator = torch.Generator().manual_seed(SEED)
     batches = []

@@ -1,7 +1,7 @@
 """What the course reads: its own story and documents, and a toy language whose entropy is known exactly."""
 
-from helpers.labs.texts.grammar import Lexicon, lexicon, toy_language
+from helpers.labs.texts.grammar import toy_language
 from helpers.labs.texts.language import ToyLanguage
-from helpers.labs.texts.stories import Document, documents, story
+from helpers.labs.texts.stories import documents, story
 
-__all__ = ["Document", "Lexicon", "ToyLanguage", "documents", "lexicon", "story", "toy_language"]
+__all__ = ["ToyLanguage", "documents", "story", "toy_language"]

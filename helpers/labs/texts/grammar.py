@@ -37,39 +37,26 @@ RANK_SHIFT = 2
 
 @dataclass(frozen=True)
 class Lexicon:
-    """The words of one language; within a class the first words are the frequent ones.
+    """The words of one language; within a class the first words are the frequent ones."""
 
-    heroes        {name: pronoun}
-    topics        {noun: its article in the title}
-    nouns         {topic: {"actor" | "thing" | "place": {word: cell}}}
-    determiners, adjectives, prepositions   {word: the cells it can stand with}
-    place_article    the word between preposition and noun; empty where the preposition contains it
-    intransitive, transitive   {number: verbs}
-    relatives     {"actor" | "thing": the pronoun that opens a relative clause}
-    adjective_first  True where the adjective stands before the noun
-    conjunction, openers, manners   words
-    """
-
-    heroes: dict[str, str]
-    topics: dict[str, str]
-    nouns: dict[str, dict[str, dict[str, str]]]
-    determiners: dict[str, Cells]
+    heroes: dict[str, str]  # name -> pronoun
+    topics: dict[str, str]  # noun -> its article in the title
+    nouns: dict[str, dict[str, dict[str, str]]]  # topic -> "actor", "thing" or "place" -> word -> cell
+    determiners: dict[str, Cells]  # word -> the cells it can stand with; so the next two
     adjectives: dict[str, Cells]
     prepositions: dict[str, Cells]
-    place_article: str
-    intransitive: dict[str, list[str]]
+    place_article: str  # the word between preposition and noun; empty where the preposition contains it
+    intransitive: dict[str, list[str]]  # number -> verbs
     transitive: dict[str, list[str]]
-    relatives: dict[str, str]
-    adjective_first: bool
+    relatives: dict[str, str]  # "actor" or "thing" -> the pronoun that opens a relative clause
+    adjective_first: bool  # whether the adjective stands before the noun
     conjunction: str
     openers: list[str]
     manners: list[str]
 
 
-def lexicon(name: str) -> Lexicon:
-    """The words of "english" or "portuguese", from helpers/assets/lexicons. ValueError: another name."""
-    if name not in LEXICONS:
-        raise ValueError(f"unknown lexicon {name!r}; there are {', '.join(LEXICONS)}")
+def _lexicon(name: str) -> Lexicon:
+    """The words of "english" or "portuguese", from helpers/assets/lexicons."""
     words = json.loads((ASSETS / "lexicons" / f"{name}.json").read_text(encoding="utf-8"))
     for kind in ("determiners", "adjectives", "prepositions"):
         words[kind] = {word: frozenset(cells.split()) for word, cells in words[kind].items()}
@@ -86,12 +73,14 @@ def toy_language(name: str = "english") -> ToyLanguage:
     agree with their subject across relative clauses; the number of sentences is geometric, so that lengths vary widely.
     ValueError: an unknown name.
     """
+    if name not in LEXICONS:
+        raise ValueError(f"unknown lexicon {name!r}; there are {', '.join(LEXICONS)}")
     return _built(name)
 
 
 @cache
 def _built(name: str) -> ToyLanguage:
-    return ToyLanguage.from_rules(_rules_of(lexicon(name)))
+    return ToyLanguage.from_rules(_rules_of(_lexicon(name)))
 
 
 def _rules_of(words: Lexicon) -> Rules:

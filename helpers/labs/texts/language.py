@@ -9,11 +9,11 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, islice
-from math import fsum, isfinite
+from math import fsum
 
 import numpy as np
 
-from helpers.gpt import END_OF_TEXT
+from helpers.gpt import END_OF_TEXT, require_whole
 from helpers.labs.texts.entropy import entropy, expected_visits, pair_shares
 
 PARAGRAPH = "\n\n"
@@ -43,15 +43,11 @@ class ToyLanguage:
     def from_rules(cls, rules: Rules) -> ToyLanguage:
         """The language of hand-written rules.
 
-        rules   {state: [(word, weight, next state), ...]}; the first state opens a document, weights are divided by
-                their sum, and END_OF_TEXT leads back to the first state
+        rules   {state: [(word, weight, next state), ...]}; the first state opens a document, a word stands once in a
+                state, weights are divided by their sum, and END_OF_TEXT, to which every state leads in the end, leads
+                back to the first state
         return  the language; its vocabulary is END_OF_TEXT, then the words in the order of their code points
-
-        ValueError: no rule, a word that `encode` would not read back as one token, a weight that is not a positive
-        number, a word twice in one state (the state would no longer be a function of the prefix), a next state without
-        rules, or a state from which no document ends.
         """
-        _check_rules(rules)
         words = {word for options in rules.values() for word, _, _ in options}
         vocabulary = (END_OF_TEXT, *sorted(words - {END_OF_TEXT}))
         ids = {word: token_id for token_id, word in enumerate(vocabulary)}
@@ -63,7 +59,6 @@ class ToyLanguage:
             for word, weight, after in options:
                 probs[numbers[state], ids[word]] = weight / total
                 next_states[numbers[state], ids[word]] = numbers[after]
-        _check_that_documents_end(probs, next_states, list(rules))
         probs.flags.writeable = next_states.flags.writeable = False  # one object is shared by all who ask for it
         return cls(vocabulary, probs, next_states)
 
@@ -107,15 +102,13 @@ class ToyLanguage:
     # unlimited text
 
     def document(self, seed: int) -> str:
-        """One document, without its end of text. A seed gives the same text on every platform and version of Python.
-
-        That rests on `random.Random(seed).random()`, whose sequence Python guarantees, and on nothing of numpy's.
-        """
+        """One document, without its end of text. A seed gives the same text on every platform and version of Python,
+        whose `random.Random(seed).random()` is guaranteed."""
         return self.documents(1, seed)[0]
 
     def documents(self, n: int, seed: int) -> list[str]:
         """The first `n` documents of the stream that `ids` cuts. ValueError: n below 1."""
-        _at_least_one("documents", n)
+        require_whole(n=n)
         stream, texts = self._stream(seed), []
         for _ in range(n):
             ids: list[int] = []
@@ -126,7 +119,7 @@ class ToyLanguage:
 
     def ids(self, n_tokens: int, seed: int) -> np.ndarray:
         """(n_tokens,) int64: documents, closed by the end of text, the last may be cut. ValueError: n_tokens < 1."""
-        _at_least_one("tokens", n_tokens)
+        require_whole(n_tokens=n_tokens)
         return np.fromiter(islice(self._stream(seed), n_tokens), dtype=np.int64, count=n_tokens)
 
     def _stream(self, seed: int) -> Iterator[int]:
@@ -206,36 +199,3 @@ class ToyLanguage:
                 raise ValueError(f"the language cannot produce {word!r} at position {position}, after {before!r}")
             states.append(state)
         return states
-
-
-def _at_least_one(what: str, n: int) -> None:
-    if n < 1:
-        raise ValueError(f"expected at least 1 of {what}, got {n}")
-
-
-def _check_rules(rules: Rules) -> None:
-    if not rules:
-        raise ValueError("expected at least one state with rules, got none")
-    first = next(iter(rules))
-    for state, options in rules.items():
-        words = [word for word, _, _ in options]
-        if not words or len(set(words)) < len(words):
-            raise ValueError(f"expected different words to follow state {state!r}, got {words}")
-        for word, weight, after in options:
-            if not _PIECE.fullmatch(word):
-                raise ValueError(f"expected a word without spaces, a mark of {MARKS} or a blank line, got {word!r}")
-            if not (weight > 0 and isfinite(weight)):
-                raise ValueError(f"expected a positive weight for {word!r} in state {state!r}, got {weight}")
-            if after not in rules:
-                raise ValueError(f"expected a state that has rules after {word!r} in state {state!r}, got {after!r}")
-            if word == END_OF_TEXT and after != first:
-                raise ValueError(f"expected {END_OF_TEXT} to lead to the first state {first!r}, got {after!r}")
-
-
-def _check_that_documents_end(probs: np.ndarray, next_states: np.ndarray, names: list[Hashable]) -> None:
-    ends = probs[:, 0] > 0
-    while not ends.all():
-        reached = ends | ((probs > 0) & ends[next_states]).any(1)
-        if (reached == ends).all():
-            raise ValueError(f"no document ends that comes to state {names[int(np.argmin(ends))]!r}: add {END_OF_TEXT}")
-        ends = reached

@@ -1,0 +1,57 @@
+"""`python -m tools.gpu`, rehearsed: parts find what they look for, a failure is recorded, what is there is skipped."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from helpers.storage import weights
+from tools import gpu
+
+
+@pytest.mark.parametrize("name", ["parity", "resume", "t4"])
+def test_a_part(name, tmp_path):
+    found = gpu.work(name, True, tmp_path)
+    assert found["ok"], found
+    assert name != "t4" or (found["batch_size"], found["larger_ran_out"], found["scale"] > 1) == (4, None, True)
+
+
+def test_a_model_that_is_not_theirs_is_found(tmp_path, monkeypatch):
+    load = weights.load
+
+    def faulty(folder):
+        model = load(folder)
+        with torch.no_grad():
+            model.blocks[-1].attention.qkv.bias[-28:] += 0.5
+        return model
+
+    monkeypatch.setattr(gpu.weights, "load", faulty)
+    assert not gpu.work("parity", True, tmp_path)["ok"]
+
+
+def test_a_part_that_breaks_says_why(tmp_path, monkeypatch):
+    monkeypatch.setattr(gpu, "sized", lambda *_: {}["shape"])
+    assert gpu.work("resume", True, tmp_path) == {"ok": False, "reason": "KeyError: 'shape'"}
+
+
+def test_failures_are_recorded_and_tried_again_and_what_is_there_is_skipped(tmp_path, monkeypatch, capsys):
+    command = ["--rehearse", "--only", "resume", "--out", str(tmp_path)]
+    monkeypatch.setitem(gpu.PARTS, "resume", (gpu.resume, 0.01))
+    assert gpu.main(command) == 1 and "stopped after 0.01 s" in capsys.readouterr().out
+    assert json.loads((tmp_path / "gpu.json").read_text())["parts"]["resume"]["reason"] == "stopped after 0.01 s"
+    monkeypatch.setitem(gpu.PARTS, "resume", (gpu.resume, 300))
+    assert gpu.main(command) == 0
+    record = json.loads((tmp_path / "gpu.json").read_text())
+    assert record["machine"]["device"] == "cpu" and len(record["parts"]["resume"]["losses"]) == 3
+    monkeypatch.setattr("subprocess.Popen", None)
+    assert gpu.main(command) == 0 and json.loads((tmp_path / "gpu.json").read_text()) == record
+
+
+def test_all_parts_take_eight_minutes_at_most_and_need_a_gpu(monkeypatch, capsys):
+    assert sum(seconds for _, seconds in gpu.PARTS.values()) <= 8 * 60
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SystemExit):
+        gpu.main([])
+    assert "--rehearse" in capsys.readouterr().err
