@@ -45,7 +45,6 @@ def loses_errors(state, write):
     return thread
 
 
-
 RIGHT_ANSWERS = {"c2-background": saved}
 
 MISTAKES = [
