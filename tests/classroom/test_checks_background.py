@@ -7,10 +7,7 @@ import copy
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from helpers.classroom.exercises import nb06
 from tests import exercises
-
-nb06.PATIENCE_S = 0.2  # a mistake that blocks is found sooner here
 
 
 def saved(state, write, *, taken=copy.deepcopy):

@@ -18,7 +18,7 @@ from helpers.classroom.exercises.grader import Mistake, ask, expect_number, expe
 
 OLD, BLOCKS = b"the old checkpoint, good to the last byte", (b"the new one: ", b"weights, ", b"moments, ", b"the rest")
 NAME = "state.bin"
-PATIENCE_S = 2.0  # how long a writer waits to be let go; who runs it in the foreground meets it
+PATIENCE_S = 1.0  # how long a writer waits to be let go; who runs it in the foreground meets it
 _OPTIMIZERS = {
     "SGD": lambda p: torch.optim.SGD(p, lr=0.1),
     "SGD with momentum": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9),
