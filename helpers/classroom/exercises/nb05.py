@@ -1,4 +1,4 @@
-"""The checks of notebook 05: temperature, exactly k, the fewest that reach p, the loop with an end, a cached step."""
+"""The checks of notebook 05: temperature, exactly k, the fewest that reach p, the loop, a cached step, a guess kept."""
 
 from __future__ import annotations
 
@@ -168,3 +168,40 @@ def cached_step(answer: Callable[[dict[str, list[Tensor]], Tensor, Tensor, Tenso
                     f"{case}: expected {_rounded(expected[t].tolist())}, got {_rounded(got.tolist())}. A token sees "
                     "itself and all before it, and scores are divided by the root of the head size"
                 )
+
+
+@register("g4-keep-or-reject")
+def keep_or_reject(answer: Callable[[list[float], list[float], int], tuple[float, list[float]]]) -> None:
+    """Add up where the token that comes out can come from: it must be p, and no guess is rejected without need."""
+    cases = [([0.5, 0.25, 0.25], [0.25, 0.25, 0.5]), ([0.125, 0.875], [0.875, 0.125]), ([0.25, 0.75], [0.25, 0.75])]
+    for p, q in [*cases, ([0.0, 0.5, 0.5], [0.5, 0.25, 0.25]), ([0.5, 0.5, 0.0, 0.0], [0.25, 0.25, 0.25, 0.25])]:
+        comes_out, kept = [0.0] * len(p), 0.0
+        for guess, drawn in enumerate(q):
+            keep, instead = _kept_and_instead(answer, p, q, guess)
+            kept += drawn * keep
+            comes_out[guess] += drawn * keep
+            for token, share in enumerate(instead):
+                comes_out[token] += drawn * (1 - keep) * share
+        case = f"p = {p}, q = {q}"
+        if not all(abs(a - b) < CLOSE for a, b in zip(comes_out, p, strict=True)):
+            thought = "What is missing to p after the kept guesses, and who gets it?"
+            raise Mistake(f"{case}: the token that comes out has {_rounded(comes_out)}, expected p. {thought}")
+        possible = sum(map(min, p, q))
+        if not abs(kept - possible) < CLOSE:
+            raise Mistake(
+                f"{case}: p comes out, but a guess is kept with probability {kept:.4f}, and {possible:.4f} is "
+                "possible. A guess with q below p need never be rejected"
+            )
+
+
+def _kept_and_instead(answer: Callable, p: list[float], q: list[float], guess: int) -> tuple[float, list[float]]:
+    case = f"p = {p}, q = {q}, guess {guess}"
+    got = ask(answer, case, list(p), list(q), guess)
+    if not isinstance(got, tuple | list) or len(got) != 2 or not hasattr(got[1], "__len__"):
+        raise Mistake(f"{case}: expected (probability of keeping, list of {len(p)} probabilities), got {got!r}")
+    keep, instead = float(got[0]), [float(x) for x in got[1]]
+    if not 0 <= keep <= 1:
+        raise Mistake(f"{case}: expected a probability of keeping in [0, 1], got {keep:.4f}. Where q is below p?")
+    if len(instead) != len(p) or min(instead) < 0 or not abs(sum(instead) - 1) < CLOSE:
+        raise Mistake(f"{case}: expected {len(p)} probabilities that sum to 1 as replacement, got {_rounded(instead)}")
+    return keep, instead

@@ -1,10 +1,11 @@
-"""The checks of notebook 06: bytes of a checkpoint, the next batch, an atomic writer, checksums, where to resume."""
+"""The checks of notebook 06: bytes of a checkpoint, the next batch, an atomic writer, checksums, resuming, a thread."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from helpers.classroom.exercises.grader import Mistake, ask, expect_number, expe
 
 OLD, BLOCKS = b"the old checkpoint, good to the last byte", (b"the new one: ", b"weights, ", b"moments, ", b"the rest")
 NAME = "state.bin"
+PATIENCE_S = 1.0  # how long a writer waits to be let go; who runs it in the foreground meets it
 _OPTIMIZERS = {
     "SGD": lambda p: torch.optim.SGD(p, lr=0.1),
     "SGD with momentum": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9),
@@ -235,3 +237,49 @@ def go_on_from(answer: Callable[[list[tuple[str, int, str | None]]], tuple[str, 
     refusal = expect_value_error(answer, str(candidates), f"{thought} alone", list(candidates))
     if not all(reason in refusal for _, _, reason in candidates):
         raise Mistake(f"{candidates}: you refuse, and the reasons should be read in it: got {refusal}")
+
+
+@register("c2-background")
+def save_in_background(answer: Callable[[dict[str, torch.Tensor], Callable], Any]) -> None:
+    """A writer that waits until it is let go: meanwhile the tensors change, and the caller must already be free."""
+    tied = torch.arange(6.0)
+    state = {"embedding": tied, "norm": torch.ones(2), "head": tied}
+    wanted = {"embedding": 15.0, "norm": 2.0, "head": 15.0}
+    let_go, waited, shared = threading.Event(), [], []
+
+    def write(held: dict[str, torch.Tensor]) -> dict[str, float]:
+        waited.append(not let_go.wait(PATIENCE_S))
+        shared.append(held["embedding"] is held["head"] or held["embedding"].data_ptr() == held["head"].data_ptr())
+        return {name: float(tensor.sum()) for name, tensor in held.items()}
+
+    saving = ask(answer, "a writer that takes long", state, write)
+    if any(waited):
+        raise Mistake(
+            "a writer that takes long: your function returned only when the writing had ended. Start a thread"
+        )
+    if not hasattr(saving, "result"):
+        raise Mistake(f"expected an object with a method result(), got {type(saving).__name__}")
+    for tensor in (tied, state["norm"]):
+        tensor.add_(100)
+    let_go.set()
+    got = saving.result()
+    if got != wanted:
+        raise Mistake(
+            f"the tensors were changed in place after your call: expected their sums {wanted} from before, result() "
+            f"gave {got}. Whose tensors does the thread read, and when are they copied?"
+        )
+    if not shared[0]:
+        raise Mistake("embedding and head shared one tensor, and are two tensors in what was written: twice the bytes")
+    _require_the_error(answer)
+
+
+def _require_the_error(answer: Callable) -> None:
+    def write(held: dict[str, torch.Tensor]) -> None:
+        raise OSError("No space left on device")
+
+    try:
+        came = repr(ask(answer, "a full disk", {"norm": torch.ones(2)}, write).result())
+    except OSError:
+        return
+    thought = "Where do a thread's errors go?"
+    raise Mistake(f"a full disk: expected the OSError of `write` from result(), got {came}. {thought}")

@@ -1,16 +1,22 @@
-"""The checks of notebook 07: three matrices in one, every tensor accounted for, where and what went wrong, new rows."""
+"""The checks of notebook 07: three matrices in one, every tensor accounted for, what went wrong, new rows, pieces."""
 
 from __future__ import annotations
 
+import json
 import math
+import shutil
+import tempfile
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
-from helpers.classroom.exercises.grader import Mistake, ask, expect_tensor, register
+from helpers.classroom.exercises.grader import Mistake, ask, expect_tensor, expect_value_error, register
 
 CLOSE = 1e-5
+PIECES = "model.safetensors.index.json"
 Shapes = dict[str, tuple[int, ...]]
 Weights = dict[str, Tensor]
 
@@ -131,3 +137,51 @@ def grow(answer: Callable[[Tensor, int], Tensor]) -> None:
         mean = [sum(float(table[i, j]) for i in range(V)) / V for j in range(C)]
         if not torch.allclose(got[V:], torch.tensor(mean).expand(n_new, C), atol=CLOSE):
             raise Mistake(f"{case}: each new row should be {[round(m, 4) for m in mean]}, the mean of the old rows")
+
+
+@register("w1-pieces")
+def load_in_pieces(answer: Callable[[Path], dict[str, Tensor]]) -> None:
+    """A folder written here, and then copies of it with one thing wrong, each of which must be refused by name."""
+    tensors = {f"h.{i}.weight": torch.arange(float(6 + i)) + 10 * i for i in range(3)}
+    old = {"h.1.weight": torch.zeros(7)}  # left behind in a file that the index does not name for it
+    with tempfile.TemporaryDirectory() as place:
+        whole = _written(Path(place) / "whole", tensors, old)
+        got = ask(answer, "three tensors in two files", whole)
+        if not isinstance(got, dict) or sorted(got) != sorted(tensors):
+            came = sorted(got) if isinstance(got, dict) else type(got).__name__
+            raise Mistake(f"three tensors in two files: expected a dictionary of {sorted(tensors)}, got {came}")
+        for name, wanted in tensors.items():
+            expect_tensor(got[name], tuple(wanted.shape), name, "Which file does the index name for it?")
+            if not torch.equal(got[name], wanted):
+                raise Mistake(
+                    f"{name}: expected {wanted.tolist()}, got {got[name].tolist()}. It stands in both files, and the "
+                    "index says which one counts"
+                )
+        _expect_named(answer, "a file is not there", "b.safetensors", whole, lost="b.safetensors")
+        _expect_named(answer, "a tensor is in no file", "h.9.weight", whole, **{"h.9.weight": "a.safetensors"})
+        save_file(tensors, Path(place) / "other.safetensors")
+        _expect_named(answer, "a way out of the folder", "../other", whole, **{"h.0.weight": "../other.safetensors"})
+
+
+def _written(folder: Path, tensors: dict[str, Tensor], old: dict[str, Tensor]) -> Path:
+    """Two files and their index: the last two tensors stand in b, and a has an old one under a name of b's."""
+    folder.mkdir()
+    first, *others = tensors
+    save_file({first: tensors[first]} | old, folder / "a.safetensors")
+    save_file({name: tensors[name] for name in others}, folder / "b.safetensors")
+    places = {first: "a.safetensors"} | dict.fromkeys(others, "b.safetensors")
+    (folder / PIECES).write_text(json.dumps({"metadata": {"total_size": 84}, "weight_map": places}))
+    return folder
+
+
+def _expect_named(answer: Callable, case: str, named: str, whole: Path, lost: str = "", **places: str) -> None:
+    folder = whole.with_name(f"copy of {named.strip('./')}")
+    shutil.copytree(whole, folder)
+    index = json.loads((folder / PIECES).read_text())
+    index["weight_map"] |= places
+    (folder / PIECES).write_text(json.dumps(index))
+    if lost:
+        (folder / lost).unlink()
+    said = expect_value_error(answer, case, f"The index is a stranger's: refuse, and name {named}", folder)
+    if named not in said:
+        raise Mistake(f"{case}: refused, but the message does not name {named}: {said!r}")
