@@ -9,6 +9,7 @@ from helpers.labs.budget.communication import (
     scaling,
 )
 from helpers.labs.budget.counting import (
+    REPORTED_T4_TOKENS_PER_S,
     SECONDS_PER_HOUR,
     cost,
     matmul_flops_per_token,
@@ -17,6 +18,7 @@ from helpers.labs.budget.counting import (
     readable_count,
     readable_time,
     training_seconds,
+    updates_within,
 )
 from helpers.labs.budget.fitting import CHANGES, Fit, fits, plan
 from helpers.labs.budget.peak import A100_BYTES, CPU_LIBRARIES, DEVICES, T4_BYTES, Memory, memory
@@ -27,6 +29,7 @@ __all__ = [
     "CPU_LIBRARIES",
     "DEVICES",
     "INTERCONNECTS",
+    "REPORTED_T4_TOKENS_PER_S",
     "SECONDS_PER_HOUR",
     "T4_BYTES",
     "Fit",
@@ -46,4 +49,5 @@ __all__ = [
     "replicated_limit",
     "scaling",
     "training_seconds",
+    "updates_within",
 ]
