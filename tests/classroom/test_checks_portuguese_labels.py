@@ -29,7 +29,7 @@ MISTAKES = [
     ("p2-labels", lambda rows, end: (rows, scored(rows)), "Padding must not be scored"),
     ("p2-labels", lambda rows, end: ([[-100 if i == end else i for i in r] for r in rows], 0), "never learns to stop"),
     ("p2-labels", lambda rows, end: (labels_of(rows, end), scored(labels_of(rows, end), 0)), "first label of a row"),
-    ("p2-labels", lambda rows, end: ([r[1:] + [-100] for r in rows], scored(rows)), "Do not shift"),
+    ("p2-labels", lambda rows, end: ([[*r[1:], -100] for r in rows], scored(rows)), "Do not shift"),
     ("p2-labels", lambda rows, end: (labels_of(rows, end, mask=-1), 0), "follows the last document's end"),
     ("p2-labels", lambda rows, end: labels_of(rows, end)[0][:1], "two things"),
 ]

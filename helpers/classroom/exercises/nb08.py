@@ -194,7 +194,9 @@ def labels_for_a_library(answer: Callable[[list[list[int]], int], tuple[list[lis
         if found != labels:
             raise Mistake(f"{case}: expected the labels {labels}, got {found}. {_about_labels(found, rows, end_id)}")
         slips = {
-            "The model shifts: the first label of a row is no target": sum(T - row.count(IGNORED_TARGET) for row in labels),
+            "The model shifts: the first label of a row is no target": sum(
+                T - row.count(IGNORED_TARGET) for row in labels
+            ),
             "Padding is not scored": len(rows) * (T - 1),
         }
         says = "Which positions have a label that is scored, once the model has shifted them by one?"
