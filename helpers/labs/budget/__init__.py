@@ -2,14 +2,16 @@
 
 # isort: off
 from helpers.labs.budget.communication import all_reduce_bytes, bytes_per_rank, ranks_needed, replicated_limit, scaling
-from helpers.labs.budget.counting import SECONDS_PER_HOUR, cost, matmul_flops_per_token, parameter_count
-from helpers.labs.budget.counting import readable_bytes, readable_count, readable_time, training_seconds
+from helpers.labs.budget.counting import REPORTED_T4_TOKENS_PER_S, SECONDS_PER_HOUR, cost, matmul_flops_per_token
+from helpers.labs.budget.counting import parameter_count, readable_bytes, readable_count, readable_time
+from helpers.labs.budget.counting import training_seconds, updates_within
 from helpers.labs.budget.fitting import Fit, fits, plan
 from helpers.labs.budget.peak import A100_BYTES, DEVICES, T4_BYTES, Memory, memory
 
 # fmt: off
 __all__ = [
-    "A100_BYTES", "DEVICES", "SECONDS_PER_HOUR", "T4_BYTES", "Fit", "Memory", "all_reduce_bytes", "bytes_per_rank",
-    "cost", "fits", "matmul_flops_per_token", "memory", "parameter_count", "plan", "ranks_needed", "readable_bytes",
-    "readable_count", "readable_time", "replicated_limit", "scaling", "training_seconds",
+    "A100_BYTES", "DEVICES", "REPORTED_T4_TOKENS_PER_S", "SECONDS_PER_HOUR", "T4_BYTES", "Fit", "Memory",
+    "all_reduce_bytes", "bytes_per_rank", "cost", "fits", "matmul_flops_per_token", "memory", "parameter_count",
+    "plan", "ranks_needed", "readable_bytes", "readable_count", "readable_time", "replicated_limit", "scaling",
+    "training_seconds", "updates_within",
 ]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from helpers.gpt import GPTConfig
 
 SECONDS_PER_HOUR = 3600
+REPORTED_T4_TOKENS_PER_S = 200_000 * 256 / (2 * SECONDS_PER_HOUR)  # OPT-125M on a T4: the class's report, with padding
 DAYS_PER_MONTH = 30  # the class's month: 300e9 tokens at 15,000 tokens/s are 7.7 of them
 
 
@@ -15,6 +16,15 @@ def training_seconds(n_tokens: float, tokens_per_s: float) -> float:
     """Time to read `n_tokens` once at a constant `tokens_per_s`. ValueError: either is not finite and above 0."""
     require_positive(n_tokens=n_tokens, tokens_per_s=tokens_per_s)
     return n_tokens / tokens_per_s
+
+
+def updates_within(hours: float, tokens_per_s: float, tokens_per_update: float) -> int:
+    """Updates that end within `hours` at a steady speed, at least one: the length of a run from its budget.
+
+    ValueError: an argument that is not a finite number above 0.
+    """
+    require_positive(hours=hours, tokens_per_s=tokens_per_s, tokens_per_update=tokens_per_update)
+    return max(int(hours * SECONDS_PER_HOUR * tokens_per_s / tokens_per_update), 1)
 
 
 @dataclass(frozen=True)
