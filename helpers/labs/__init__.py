@@ -1,4 +1,4 @@
-"""What single notebooks measure with: texts, metrics, scores, budgets, speed, a grid of runs, the command that pretrains."""
+"""What single notebooks measure with: texts, metrics, scores, budgets, speed, a grid of runs, the command pretrain."""
 
 from helpers.labs import budget, distributed, metrics, pretrain, pretrained, scores, speed, texts, training_grid
 

@@ -10,7 +10,7 @@ MIN_FACES, MAX_FACES = 2, 12
 
 
 def perplexity_die(faces: int = 6) -> Card:
-    """A die whose weights the reader shapes, and which is rolled: entropy and perplexity before, surprisal after, and its mean.
+    """A die whose weights the reader shapes, and which is rolled: entropy, perplexity, surprisal, and its mean.
 
     faces  whole number in [2, 12]; the die starts fair
 

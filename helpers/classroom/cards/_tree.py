@@ -15,7 +15,7 @@ from torch import Tensor
 
 from helpers.classroom.cards._card import Card
 from helpers.classroom.cards._kernel import KernelCard, Line, Model, failure, line, quickly, weights_version
-from helpers.classroom.cards._token_tree import TEMPERATURES, TOP_1, TOP_KS, Node, Path, Step, TokenTree, draw, expand, key
+from helpers.classroom.cards._token_tree import TEMPERATURES, TOP_1, TOP_KS, Path, Step, TokenTree, draw, expand, key
 
 DEPTH = 3  # levels of the tree that the page carries
 PAUSE_S = 0.05  # between an answer and the work on the next one
@@ -51,7 +51,7 @@ def sampling_tree(
     return SamplingTree(model, prompt, {"temperature": temperature, "top_k": top_k}, n_drawn, seed)
 
 
-def _branches(node: Node) -> list[tuple[str, str]]:
+def _branches(node: list) -> list[tuple[str, str]]:
     """The highest tokens with their probabilities at temperature 1."""
     log_sum = node[3][TEMPERATURES.index(1.0) - 1]
     return [(name, f"{100 * math.exp(-d - log_sum):.1f} %") for name, d in zip(node[1], [0.0, *node[2]], strict=False)]

@@ -97,7 +97,7 @@ const start = (id, compute, view, tries = 600) => {
   };
   root.addEventListener("input", draw);
   // JupyterLab takes keys for itself unless the very element that has the focus carries this.
-  root.querySelectorAll("input, button").forEach((e) => e.setAttribute("data-lm-suppress-shortcuts", "true"));
+  root.querySelectorAll("input, button, summary, [tabindex]").forEach((e) => e.setAttribute("data-lm-suppress-shortcuts", "true"));
   root.addEventListener("click", (event) => {
     const button = event.target.closest("button");
     if (!button) return;
