@@ -14,7 +14,7 @@ MOST = 600  # px
 READABLE = 16  # px
 PRESENT = """async () => { await jupyterapp.restored; jupyterapp.shell.collapseLeft();
   await jupyterapp.commands.execute("application:toggle-presentation-mode"); }"""
-# Opened without a kernel, and trusted, as `make lab` has every notebook; until its figures are there and its cards live.
+# Opened without a kernel, and trusted, as `make lab` has every notebook.
 OPEN = """async (path) => {
   for (const open of [...jupyterapp.shell.widgets("main")]) open.dispose();
   const kernel = { shouldStart: false };
@@ -60,5 +60,8 @@ def test_every_stored_output_fits_the_screen(presenting, stem: str) -> None:
     presenting.screenshot(path=SCREENSHOTS / f"projector_{stem}.png")
     assert all(heights.values()) and min(presenting.evaluate(TYPE)) >= READABLE
     tall = {cell: round(height) for cell, height in heights.items() if height > MOST}
-    print(f"\n{stem}: " + ", ".join(f"{cell} {height:.0f}" for cell, height in heights.items() if height > 0.8 * MOST), end="")
+    print(
+        f"\n{stem}: " + ", ".join(f"{cell} {height:.0f}" for cell, height in heights.items() if height > 0.8 * MOST),
+        end="",
+    )
     assert not tall, f"higher than {MOST} px in presentation mode: {tall}"

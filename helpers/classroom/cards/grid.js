@@ -42,8 +42,8 @@ const compute = (values, c) => {
     rate: `${c.axes.rate[values.rate]}`, warmup: warm(c.axes.warmup[values.warmup]),
     batch: `${size} sequences, ${fixed(updates, 0)} updates`,
   };
-  const seeds = of(c, values).length, said = own.stopped === seeds ? "no run came to its end." : `${seeds - own.stopped} seeds end at ${range(own)}`
-    + (own.mean === null ? "." : `, mean ${fixed(own.mean, 2)} nats.`);
+  const n = of(c, values).length - own.stopped, said = !n ? "no run came to its end."
+    : `${n} ${n > 1 ? "seeds end" : "seed ends"} at ${range(own)}` + (own.mean === null ? "." : `, mean ${fixed(own.mean, 2)} nats.`);
   const state = {
     "summary": `${named(values, c).replace("rate", "Rate")}: ${said} ${compared(values, best, c)}`,
     "best_text": `lowest mean: ${named(best, c)}`, "map@data-batch": `${values.batch}`,
