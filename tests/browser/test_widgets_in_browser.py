@@ -1,4 +1,4 @@
-"""Die, predictors, cost, calculators, stepper and recorded runs in a plain page: by keyboard, by mouse, by buttons, on a phone."""
+"""The cards without a kernel in a plain page: by keyboard, by mouse, by buttons, on a phone."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_the_longest_sentences_scroll_within_the_stepper(page) -> None:
     assert max(heights) < 300 and page.locator("#stepper-1 tbody tr:visible").count() == 2 + 10 + 15
     last = page.locator("#stepper-1 [data-key=r114b]")
     last.scroll_into_view_if_needed()
-    assert last.is_visible() and page.locator("#stepper-1 thead th").first.is_visible()
+    assert last.is_visible() and page.locator("#stepper-1 .cw-scroll thead th").first.is_visible()
 
 
 def test_the_die_is_rolled_and_rolled_anew(page) -> None:
