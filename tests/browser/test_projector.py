@@ -11,7 +11,7 @@ from tests.browser.conftest import ROOT, SCREENSHOTS, VIEWPORT, Lab
 pytestmark = pytest.mark.browser
 NOTEBOOKS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
 MOST = 600  # px
-READABLE = 16  # px
+READABLE = 15  # px
 PRESENT = """async () => { await jupyterapp.restored; jupyterapp.shell.collapseLeft();
   await jupyterapp.commands.execute("application:toggle-presentation-mode"); }"""
 # Opened without a kernel, and trusted, as `make lab` has every notebook.
@@ -29,7 +29,7 @@ DRAWN = """() => { const panel = document.querySelector(".jp-NotebookPanel");
 HEIGHTS = """() => Object.fromEntries(jupyterapp.shell.currentWidget.content.widgets
   .filter((cell) => cell.model.type === "code" && cell.model.outputs.length)
   .map((cell) => [cell.model.id, cell.node.querySelector(".jp-OutputArea").getBoundingClientRect().height]))"""
-TYPE = """() => [".jp-RenderedMarkdown p", ".cm-content", ".jp-RenderedText pre"].map((part) =>
+TYPE = """() => [".jp-RenderedMarkdown p", ".jp-RenderedMarkdown td", ".cm-content", ".jp-RenderedText pre"].map((part) =>
   parseFloat(getComputedStyle(document.querySelector(`.jp-NotebookPanel ${part}`)).fontSize))"""
 HIDDEN = """() => jupyterapp.shell.currentWidget.content.widgets
   .filter((cell) => cell.inputHidden).map((cell) => cell.model.id)"""
