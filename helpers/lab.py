@@ -1,4 +1,4 @@
-"""JupyterLab as the course wants it: a kernel's answer is sent at once, no request leaves the machine, tables are legible.
+"""JupyterLab as the course wants it: answers come at once, no request leaves the machine, tables are large enough.
 
 `python -m helpers.lab` writes this into the environment that it runs in; `make lab` has done so already.
 """

@@ -12,6 +12,7 @@ pytestmark = pytest.mark.browser
 NOTEBOOKS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
 MOST = 600  # px
 READABLE = 15  # px
+LINE = 40  # px
 PRESENT = """async () => { await jupyterapp.restored; jupyterapp.shell.collapseLeft();
   await jupyterapp.commands.execute("application:toggle-presentation-mode"); }"""
 # Opened without a kernel, and trusted, as `make lab` has every notebook.
@@ -29,10 +30,10 @@ DRAWN = """() => { const panel = document.querySelector(".jp-NotebookPanel");
 HEIGHTS = """() => Object.fromEntries(jupyterapp.shell.currentWidget.content.widgets
   .filter((cell) => cell.model.type === "code" && cell.model.outputs.length)
   .map((cell) => [cell.model.id, cell.node.querySelector(".jp-OutputArea").getBoundingClientRect().height]))"""
-TYPE = """() => [".jp-RenderedMarkdown p", ".jp-RenderedMarkdown td", ".cm-content", ".jp-RenderedText pre"].map((part) =>
-  parseFloat(getComputedStyle(document.querySelector(`.jp-NotebookPanel ${part}`)).fontSize))"""
-HIDDEN = """() => jupyterapp.shell.currentWidget.content.widgets
-  .filter((cell) => cell.inputHidden).map((cell) => cell.model.id)"""
+PARTS = [".jp-RenderedMarkdown p", ".jp-RenderedMarkdown td", ".cm-content", ".jp-RenderedText pre"]
+TYPE = """(parts) => parts.map((part) => parseFloat(
+  getComputedStyle(document.querySelector(`.jp-NotebookPanel ${part}`)).fontSize))"""
+FOLDED = """() => jupyterapp.shell.currentWidget.content.widgets.flatMap((cell, i) => cell.inputHidden ? [i] : [])"""
 
 
 @pytest.fixture(scope="module")
@@ -58,10 +59,24 @@ def test_every_stored_output_fits_the_screen(presenting, stem: str) -> None:
     open_stored(presenting, stem)
     heights = presenting.evaluate(HEIGHTS)
     presenting.screenshot(path=SCREENSHOTS / f"projector_{stem}.png")
-    assert all(heights.values()) and min(presenting.evaluate(TYPE)) >= READABLE
+    assert all(heights.values()) and min(presenting.evaluate(TYPE, PARTS)) >= READABLE
     tall = {cell: round(height) for cell, height in heights.items() if height > MOST}
     print(
         f"\n{stem}: " + ", ".join(f"{cell} {height:.0f}" for cell, height in heights.items() if height > 0.8 * MOST),
         end="",
     )
     assert not tall, f"higher than {MOST} px in presentation mode: {tall}"
+
+
+def test_a_figures_folded_code_opens_at_a_click(presenting) -> None:
+    """It takes a line of the screen until then, whatever its length."""
+    open_stored(presenting, "04_the_training_loop")
+    folded = presenting.evaluate(FOLDED)
+    assert len(folded) >= 3
+    cell = presenting.locator(".jp-NotebookPanel .jp-Notebook-cell").nth(folded[0])
+    cell.scroll_into_view_if_needed()
+    presenting.screenshot(path=SCREENSHOTS / "projector_folded.png")
+    assert cell.locator(".jp-Cell-inputWrapper").bounding_box()["height"] < LINE
+    cell.locator(".jp-InputPlaceholder .jp-Placeholder-contentContainer").click()
+    cell.locator(".cm-content").wait_for(state="visible")
+    assert presenting.evaluate(FOLDED) == folded[1:]

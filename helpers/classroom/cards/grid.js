@@ -96,6 +96,6 @@ const view = (id, values, c) => {
   return `<div class="cw-cols"><div class="cw-left gr-left">${knob("rate", "peak learning rate")}${knob("warmup", "warm-up, share of the updates")}
 ${knob("batch", "batch")}${map(c)}</div><div class="cw-right gr-right"><p class="gr-key"><span class="gr-own">chosen setting</span>
 <span class="gr-best" data-key="best_text"></span></p>${picture(c)}</div></div>
-<p class="cw-note">Curves: mean of the seeds, and their range. The map: final validation losses in nats, means of the seeds; ✗ where a
-run diverged. Every run reads the same text once, so a larger batch makes fewer updates. ${escaped(c.made)}</p>`;
+<p class="cw-note">Curves: mean of the seeds, and their range. The map: final validation losses in nats, means of the seeds;
+${every(c).some((s) => ends(of(c, s), c).stopped) ? "✗ where a run diverged" : "no run diverged"}. Every run reads the same text once, so a larger batch makes fewer updates. ${escaped(c.made)}</p>`;
 };
