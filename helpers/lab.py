@@ -1,4 +1,4 @@
-"""JupyterLab as the course wants it: what a kernel answers is sent at once, and no request leaves the machine.
+"""JupyterLab as the course wants it: answers come at once, no request leaves the machine, tables are large enough.
 
 `python -m helpers.lab` writes this into the environment that it runs in; `make lab` has done so already.
 """
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
 
+TABLES = "15px"  # Lab writes tables and menus at one size, 13 px, in its presentation mode too; text is at 17 px there
 SERVER = "etc/jupyter/jupyter_server_config.json"
 LAB = "share/jupyter/lab/settings/overrides.json"
 
@@ -34,6 +35,7 @@ def settings() -> dict[str, dict]:
         SERVER: {"ServerApp": {"kernel_websocket_connection_class": "helpers.lab.PromptConnection"}},
         LAB: {
             "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
+            "@jupyterlab/apputils-extension:themes": {"overrides": {"ui-font-size1": TABLES}},
             "@jupyterlab/notebook-extension:tracker": {"showHiddenCellsButton": True},  # opens a figure's folded code
         },
     }

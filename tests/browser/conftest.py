@@ -16,16 +16,15 @@ from pathlib import Path
 
 import pytest
 
+from helpers import lab as course
+
 ROOT = Path(__file__).resolve().parents[2]
 SCREENSHOTS = ROOT / "build" / "screenshots"
 VIEWPORT = {"width": 1280, "height": 720}  # a projector's
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 SWITCHED_OFF = ("gpu", "quic", "background-networking", "component-update", "sync")
 FLAGS = ["--no-sandbox", "--no-first-run", *(f"--disable-{name}" for name in SWITCHED_OFF)]
-SETTINGS = {
-    "@jupyterlab/apputils-extension/notification.jupyterlab-settings": {"fetchNews": "false", "checkForUpdates": False},
-    "@jupyterlab/notebook-extension/tracker.jupyterlab-settings": {"windowingMode": "none"},
-}
+MORE = {"@jupyterlab/notebook-extension/tracker.jupyterlab-settings": {"windowingMode": "none"}}
 SERVER_SECONDS = 60
 
 
@@ -72,15 +71,18 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     home = tmp_path_factory.mktemp("jupyter")
     folder = home / "served"
     shutil.copytree(ROOT / "notebooks", folder / "notebooks", ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
-    for name, settings in SETTINGS.items():
+    own = {
+        f"{name.replace(':', '/')}.jupyterlab-settings": part for name, part in course.settings()[course.LAB].items()
+    }
+    for name, settings in own.items():
         path = home / "settings" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(settings))
+        path.write_text(json.dumps(settings | MORE.get(name, {})))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     token = "browser-test"
-    own = {
+    variables = {
         "JUPYTER_CONFIG_DIR": home / "config",
         "JUPYTER_DATA_DIR": home / "data",
         "JUPYTER_RUNTIME_DIR": home / "runtime",
@@ -94,7 +96,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     command += ["--LabApp.expose_app_in_browser=True"] + (["--allow-root"] if os.name == "posix" else [])
     with (home / "lab.log").open("w") as log:
         server = subprocess.Popen(
-            command, env=os.environ | {k: str(v) for k, v in own.items()}, stdout=log, stderr=log, cwd=folder
+            command, env=os.environ | {k: str(v) for k, v in variables.items()}, stdout=log, stderr=log, cwd=folder
         )
         try:
             _wait_for(f"http://127.0.0.1:{port}/api?token={token}", server, home / "lab.log")

@@ -102,7 +102,7 @@ def test_without_a_kernel_the_first_steps_of_the_tree_work(page) -> None:
 
 def test_two_cards_of_one_tree_know_their_own_answers(page) -> None:
     """Both ask at the same moment, in a cell that holds the line of both and what the kernel says to either."""
-    tree = cards.sampling_tree(lambda ids: torch.zeros(*ids.shape, gpt2().n_vocab), n_drawn=0)
+    tree = cards.sampling_tree(lambda ids: torch.zeros(*ids.shape, gpt2().n_vocab))
     lines = "".join(f'<div class="cw-of-tree-{i}"><p class="cw-ask"><input></p></div>' for i in (1, 2))
     page.add_init_script("Date.now = () => 5")
     page.goto("about:blank")
@@ -200,9 +200,9 @@ def test_the_tree_in_lab(page, lab: Lab) -> None:
     page.screenshot(path=SCREENSHOTS / "tree_lab.png")
     tree_of(page)
     for action, n, how in (
-        ("text=Draw the next token", 4, "drawn"), ("text=Take the top-1 token", 5, "top-1"),
-        ("[data-branch='33']", 6, "your choice"), ("[data-branch='35']", 7, "drawn from the rest"),
-        ("[data-branch='24']", 7, "your choice"),
+        ("text=Draw the next token", 1, "drawn"), ("text=Take the top-1 token", 2, "top-1"),
+        ("[data-branch='33']", 3, "your choice"), ("[data-branch='35']", 4, "drawn from the rest"),
+        ("[data-branch='24']", 4, "your choice"),
     ):  # fmt: skip
         page.click(action)
         page.wait_for_function(

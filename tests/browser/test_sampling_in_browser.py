@@ -71,6 +71,8 @@ def test_buttons_change_the_order_draw_again_and_undo(page) -> None:
     assert agrees(page, ROOT)[0]["seed"] == 2
     assert [page.text_content(f"{ROOT} [data-key=p{i}]") for i in range(9)] == probs
     assert [page.text_content(f"{ROOT} [data-key=f{i}]") for i in range(9)] != drawn
+    page.locator(f"{ROOT} button", has_text="0 to 100 %").click()
+    assert agrees(page, ROOT)[0]["scale"] == 1 and page.text_content(f"{ROOT} [data-key=axis]") == "0 to 100 %"
     page.locator(f"{ROOT} button", has_text="no filter").click()
     assert agrees(page, ROOT)[0].items() >= {name: shown.values[name] for name in SLIDERS}.items()
 

@@ -1,4 +1,4 @@
-"""Die, predictors, cost, calculators and stepper in a plain page: by keyboard, by mouse, by buttons, on a phone."""
+"""The cards without a kernel in a plain page: by keyboard, by mouse, by buttons, on a phone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ pytestmark = pytest.mark.browser
 MEDIAN_MS, P95_MS = 20, 40  # what a move may take until it is painted; the test fails at three times that
 RED = "rgb(179, 38, 30)"
 TIGHT = {"fused_attention": False, "chunked_loss": False, "kept_logits_for_evaluation": 30_000}
-KINDS = ("cost", "die", "predictors", "memory", "calculator", "stepper")
+KINDS = ("cost", "die", "predictors", "memory", "calculator", "stepper", "grid")
+STOPS = "e => Math.round((e.max - e.min) / (e.step || 1)) + 1"
 # Bootstrap's rule, which Sphinx's and other themes bring, and the viewport of a phone
 BOOTSTRAP = '<style>[hidden]{display:none!important}</style><meta name="viewport" content="width=device-width">'
 # Every slider to its lowest or its highest stop.
@@ -42,6 +43,7 @@ def card(kind: str) -> cards.Card:
             2.5e9, 12_525, 8.5, watts=400, money_available=200, speeds={"this machine": 1234.5}
         ),
         "stepper": lambda: cards.loss_stepper(by_last_token).card(),
+        "grid": cards.training_grid,
         "tree": lambda: cards.sampling_tree(by_last_token).card(),
         "sampling": big_sampling,
     }
@@ -70,7 +72,7 @@ def test_every_control_moves_by_keyboard_and_by_mouse(page, kind: str) -> None:
         box = handle.bounding_box()
         page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
         seen.add(agrees(page, root)[0][name])
-        assert len(seen) >= 4, name
+        assert len(seen) >= min(4, handle.evaluate(STOPS)), name
     for menu in page.locator(f"{root} select").all():
         before = menu.input_value()
         assert menu.get_attribute("data-lm-suppress-shortcuts") == "true", "or JupyterLab takes the arrow keys"
@@ -106,12 +108,43 @@ def test_the_stepper_goes_on_with_the_arrows_and_takes_new_numbers(page) -> None
         page.keyboard.press("ArrowRight")
         assert agrees(page, "#stepper-1")[0]["step"] == min(step, 6)
         assert page.eval_on_selector("#stepper-1", STICKING_OUT) == [], f"step {step}"
-    fed = shown.config | {"error": "The first sentence needs 2 to 9 tokens, got nothing <b>"}
+    fed = shown.config | {"error": "The first sentence needs 2 to 16 tokens, got nothing <b>"}
     fed["sentences"] = shown.config["sentences"][::-1]
     feed(page, "stepper-1", fed)
     page.wait_for_selector("#stepper-1 .cw-error:visible")
     agrees(page, "#stepper-1")
     assert page.text_content("#stepper-1 [data-key=s0]") == "“I really like chocolate”"
+
+
+def test_the_longest_sentences_scroll_within_the_stepper(page) -> None:
+    put(page, cards.loss_stepper(by_last_token, "eu gosto de pão de queijo", " a" * 16).card())
+    heights = set()
+    for _ in range(6):
+        heights.add(page.locator("#stepper-1 .cw-scroll").bounding_box()["height"])
+        page.locator("#stepper-1 button", has_text="Next").click()
+    assert max(heights) < 300 and page.locator("#stepper-1 tbody tr:visible").count() == 2 + 10 + 15
+    last = page.locator("#stepper-1 [data-key=r114b]")
+    last.scroll_into_view_if_needed()
+    assert last.is_visible() and page.locator("#stepper-1 .cw-scroll thead th").first.is_visible()
+
+
+def test_the_die_is_rolled_and_rolled_anew(page) -> None:
+    show(page, card("die"))
+    page.locator("#die-1 button", has_text="loaded").click()
+    curves = []
+    for text in ("roll 100", "roll 100", "start again", "roll 100"):
+        page.locator("#die-1 button", has_text=text).click()
+        agrees(page, "#die-1")
+        curves.append(page.get_attribute("#die-1 [data-key=curve]", "d"))
+    assert page.text_content("#die-1 [data-key=rolls]").startswith("100 rolls: mean surprisal")
+    assert not curves[2] and curves[0] != curves[3], "other rolls"
+
+
+def test_a_cell_of_the_map_chooses_its_setting(page) -> None:
+    show(page, card("grid"))
+    page.locator("#grid-1 [data-key=cell402]").click()
+    assert agrees(page, "#grid-1")[0] == {"rate": 4, "warmup": 0, "batch": 2}
+    assert page.locator("#grid-1 [aria-pressed=true]").count() == 1
 
 
 def test_of_two_cards_of_one_name_each_hears_its_own_cell(page) -> None:
@@ -211,7 +244,7 @@ def test_a_move_keeps_the_card_s_height(page) -> None:
     ("kind", "name"),
     [("cost", "tokens"), ("die", "w1"), ("predictors", "loss"), ("memory", "batch"), ("memory", "kept"),
      ("calculator", "tokens"), ("calculator", "rate"), ("stepper", "step"),
-     ("sampling", "temperature"), ("sampling", "top_p"), ("sampling", "n_draws")],
+     ("sampling", "temperature"), ("sampling", "top_p"), ("sampling", "n_draws"), ("grid", "rate")],
 )  # fmt: skip
 def test_a_move_is_painted_at_once(page, kind: str, name: str) -> None:
     show(page, card(kind))

@@ -21,7 +21,8 @@ MAX_BYTES = 30_000
 V = 50257
 
 
-MAKERS = (cards.cost, cards.perplexity_die, cards.unsure_or_wrong, cards.memory_calculator, cards.cost_calculator)
+MAKERS = (cards.cost, cards.perplexity_die, cards.unsure_or_wrong, cards.memory_calculator, cards.cost_calculator,
+          cards.training_grid)  # fmt: skip
 every_card = pytest.mark.parametrize("card", [make() for make in MAKERS], ids=lambda card: card.kind)
 
 
@@ -45,7 +46,7 @@ def test_without_script_and_style_sentence_and_table_remain(card: cards.Card) ->
 @every_card
 def test_the_sentence_is_where_the_script_begins(card: cards.Card) -> None:
     (state,) = script(card.kind).states([first_positions(card)], card.config)
-    words = 4 if card.kind == "predictors" else len(card.sentence)  # there the script goes on in other words
+    words = {"predictors": 4, "grid": 0}.get(card.kind, len(card.sentence))  # there the script says more
     assert state["summary"].startswith(" ".join(card.sentence.split(" ")[:words]))
 
 
@@ -129,9 +130,11 @@ def test_a_die_is_torch_s_categorical() -> None:
             assert found["surprisal"] is None  # infinite
 
 
-def die(weights: list[int], rolled: int = 1) -> dict:
+def die(weights: list[int], rolled: int = 1, rolls: int = 0, seed: int = 1) -> dict:
     faces, padded = len(weights), weights + [7] * (12 - len(weights))  # weights of faces it has not must not matter
-    values = {"faces": faces, "rolled": rolled} | {f"w{k}": w for k, w in enumerate(padded, 1)}
+    values = {"faces": faces, "rolled": rolled, "rolls": rolls, "seed": seed} | {
+        f"w{k}": w for k, w in enumerate(padded, 1)
+    }
     return script("die").states([values], cards.perplexity_die().config)[0]
 
 
@@ -152,6 +155,32 @@ def test_what_the_die_says() -> None:
     )
     with pytest.raises(ValueError, match=r"whole number in \[2, 12\]"):
         cards.perplexity_die(13)
+
+
+def test_the_rolls_are_the_die_s_and_their_mean_comes_to_the_entropy() -> None:
+    probs, js = torch.tensor([0.5, 0.3, 0.2, 0.0], dtype=torch.float64), script("die")
+    means = js.call("meansOf", probs.tolist(), 2000, 3)
+    drawn = torch.tensor(
+        js.call("(n) => { const next = randomNumbers(3); return Array.from({ length: n }, next); }", 2000)
+    )
+    faces = (drawn.double()[:, None] >= probs.cumsum(0)).sum(1)
+    surprisals = -probs[faces].log()
+    assert means == pytest.approx((surprisals.cumsum(0) / torch.arange(1, 2001)).tolist())
+    entropy = torch.special.entr(probs).sum().item()
+    assert abs(means[-1] - entropy) < 3 * (surprisals.std() / 2000**0.5).item() < abs(means[0] - entropy)
+    assert js.call("meansOf", probs.tolist(), 50, 3) == means[:50] != js.call("meansOf", probs.tolist(), 50, 4)
+
+
+def test_what_the_rolled_die_says() -> None:
+    loaded = die([2, 1, 1, 0], rolls=400)  # surprisals of 1 and 2 bits, equally often
+    assert loaded["rolls"].startswith("400 rolls: mean surprisal 1.0") and loaded["x_end"] == "400"
+    assert loaded["rolls"].endswith(f"Expected: {1.5 * math.log(2):.2f} ± {0.5 * math.log(2) / 20:.2f}.")
+    assert loaded["curve@d"].count("L") == 199 + 1 and loaded["dot@visibility"] is None
+    assert die([2, 1, 1], rolls=400, seed=2)["curve@d"] != loaded["curve@d"]
+    fair = die([3] * 6, rolls=100)
+    assert fair["rolls"] == f"100 rolls: mean surprisal {math.log(6):.2f} nats. Every roll has the same surprisal."
+    assert die([3] * 6)["rolls"] == "not rolled yet" and die([0, 0], rolls=100)["rolls"] == "no die to roll"
+    assert die([3] * 6, rolls=2000)["button_roll@disabled"] == "" and fair["button_roll@disabled"] is None
 
 
 def mean(predictor: dict, i: int) -> float:

@@ -177,8 +177,18 @@ def test_the_sentences_say_what_is_true(rows: dict) -> None:
         f"After “The captain of the ship was”, 40 of 50,257 tokens are kept, {100 * best.sum():.2f} % of the model’s "
         f"probability. The top-1 token, {name.replace(' ', chr(160))}, now has {first}; {choices}"
     )
-    assert state["other"] == "all 50,245 others: 28 kept"
-    assert wide["other"].startswith("all 50,245 others: ≈ ") and "about" in wide["summary"]
+    assert state["other"] == "50,245 others: 28 kept"
+    assert wide["other"].startswith("50,245 others: ≈ ") and "about" in wide["summary"]
+
+
+def test_the_scale_of_the_bars_follows_them_or_stays() -> None:
+    hot = cards.sampling(LOGITS, WORDS, temperature=5.0, n_draws=10_000)
+    rescaled, fixed = script("sampling").states([hot.values, hot.values | {"scale": 1}], hot.config)
+    width = [float(state["bar0@style"][len("width:") : -1]) for state in (rescaled, fixed)]
+    p = torch.softmax(torch.tensor(LOGITS) / 5, 0)[0].item()
+    assert width[1] == pytest.approx(100 * p, abs=0.06) and width[0] > 90, "on the fixed scale, heat looks flat"
+    assert (fixed["axis"], fixed["scaled"], fixed["scale1@aria-pressed"]) == ("0 to 100 %", "fixed", "true")
+    assert rescaled["p0"] == fixed["p0"] and rescaled["scaled"] == "rescaled"
 
 
 def test_where_no_script_runs_a_table_remains() -> None:

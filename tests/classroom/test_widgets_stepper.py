@@ -61,7 +61,7 @@ def test_sentences_of_different_length_count_every_target_once() -> None:
 
 @pytest.mark.parametrize(
     ("first", "message"),
-    [("", "got nothing"), ("   ", "got nothing"), ("you", "got 1 token in 'you'"), ("a " * 30, "2 to 9 tokens, got")],
+    [("", "got nothing"), ("   ", "got nothing"), ("you", "got 1 token in 'you'"), ("a " * 30, "2 to 16 tokens, got")],
 )
 def test_a_bad_sentence_is_refused_and_typed_it_becomes_a_message(first: str, message: str) -> None:
     with pytest.raises(ValueError, match=f"first sentence .*{message}"):
@@ -72,6 +72,29 @@ def test_a_bad_sentence_is_refused_and_typed_it_becomes_a_message(first: str, me
     assert told(stepper)["sentences"][0]["text"] == "every effort moves you"
     stepper.lines[0].value = "another <b>try</b>"
     assert told(stepper)["error"] is None and told(stepper)["sentences"][0]["text"] == "another <b>try</b>"
+
+
+def test_sixteen_tokens_fit_and_a_long_sum_is_cut() -> None:
+    stepper = cards.loss_stepper(model, "eu gosto de pão de queijo", " a" * 16)
+    state, rows = states(stepper)[4], stepper.card().table[1:]
+    assert len(rows) == 10 + 15 and state["r114@hidden"] is None and "10 and 15 targets" in state["note"]
+    assert state["result"].count("−") == 8 and f"− {-float(rows[-1][2]):.2f}) / 25 = −" in state["result"]
+
+
+def test_a_model_of_a_few_words_has_their_names() -> None:
+    known = sorted({*gpt2().encode("every effort moves you"), *gpt2().encode("I really like chocolate"), 13})
+    scores = torch.randn(len(known), len(known), generator=torch.Generator().manual_seed(2))
+    stepper = cards.loss_stepper(lambda ids: scores[ids], vocabulary=torch.tensor(known))
+    first, *_ = states(stepper)
+    at = scores[known.index(16833)]
+    assert first["top_head"] == f"3 highest of {len(known)} logits" and first["r00a"] == "'every'"
+    assert first["r00c"].startswith(repr(gpt2().decode([known[int(at.argmax())]])) + " ")
+    expected = at.log_softmax(-1)[known.index(3626)].item()
+    assert float(stepper.card().table[1][2]) == pytest.approx(expected, abs=0.006)
+    with pytest.raises(ValueError, match=r"knows 9 tokens; the first sentence has others: ' moved'"):
+        cards.loss_stepper(lambda ids: scores[ids], "every effort moved you", vocabulary=known)
+    with pytest.raises(ValueError, match=r"scores of the 8 tokens .* got 9"):
+        cards.loss_stepper(lambda ids: scores[ids], "every effort", "every effort", vocabulary=known[1:])
 
 
 def test_a_model_is_left_in_the_mode_it_was_in() -> None:

@@ -25,18 +25,18 @@ call = script("tree").call
 
 @pytest.fixture
 def tree():
-    return cards.sampling_tree(by_last_token)
+    return cards.sampling_tree(by_last_token, n_drawn=3)
 
 
 @pytest.fixture
 def pair() -> tuple:
     """Two trees of one seed: one that works ahead and one that is asked only."""
-    return tuple(cards.sampling_tree(by_last_token, n_drawn=0, seed=3) for _ in range(2))
+    return tuple(cards.sampling_tree(by_last_token, seed=3) for _ in range(2))
 
 
 def always(logits: Tensor) -> object:
     """The card of a model with these scores after any text."""
-    return cards.sampling_tree(lambda ids: logits.expand(*ids.shape, -1), n_drawn=0)
+    return cards.sampling_tree(lambda ids: logits.expand(*ids.shape, -1))
 
 
 def scores(path: list[int]) -> Tensor:
@@ -151,11 +151,22 @@ def test_what_the_page_gets_is_small_and_goes_on_for_three_steps(tree) -> None:
     assert "<th>top-1 token</th>" in card.markup("tree-1"), "a table where no script runs"
 
 
+def test_it_begins_at_the_root() -> None:
+    card = cards.sampling_tree(by_last_token).card()
+    assert card.config["path"] == [] and set(card.config["nodes"]) > {""}
+    best = torch.softmax(scores([]).double(), -1).topk(5)
+    assert card.table[1:] == [
+        (repr(gpt2().decode([i])), f"{100 * p:.1f} %") for p, i in zip(*map(Tensor.tolist, best), strict=True)
+    ]
+    (state,) = states([{}], card.config)
+    assert state["h3"] == "1 · next token" and state["c2@hidden"] == "" and state["button_back@disabled"] == ""
+
+
 def test_every_slider_position_has_branches_that_sum_to_one(tree) -> None:
     grid = [{"temperature": t, "top_k": k} for t in (0, 1, 10, 20) for k in range(7)]
     for state in states(grid, tree.card().config):
         assert sum(float(state[f"b3{j}@style"][4:-1]) for j in range(6)) == pytest.approx(100, abs=0.3)
-    assert state["top_k_text"] == "all 50,257 tokens" and state["temperature_text"] == "2.0"
+    assert state["top_k_text"] == "all tokens" and state["temperature_text"] == "2.0"
 
 
 def test_looking_back_shows_the_earlier_steps(tree) -> None:
@@ -238,7 +249,7 @@ def test_another_prompt_starts_another_tree(tree) -> None:
 def test_a_path_beyond_the_context_is_read_from_its_end_and_the_card_says_so() -> None:
     torch.manual_seed(0)
     gpt = GPT(GPTConfig(V, context_length=5, emb_dim=10, n_heads=2, n_layers=1, drop_rate=0.9)).train()
-    tree = cards.sampling_tree(gpt, "one two three four")
+    tree = cards.sampling_tree(gpt, "one two three four", n_drawn=3)
     assert gpt.training
     config = tree.card().config
     path = [step[0] for step in config["path"]]
@@ -263,12 +274,12 @@ def test_settings_that_the_card_does_not_have(settings: dict, message: str) -> N
 def test_a_model_that_was_trained_meanwhile_is_asked_anew() -> None:
     torch.manual_seed(0)
     gpt = GPT(GPTConfig(V, 8, 12, 2, 1))
-    tree, plain = (cards.sampling_tree(gpt, n_drawn=0, seed=3) for _ in range(2))
+    tree, plain = (cards.sampling_tree(gpt, seed=3) for _ in range(2))
     first = asked(tree, [], 1)  # and the next draw is made ahead
     assert plain.answer(QUESTION)["add"][0] == first
     with torch.no_grad():
         gpt.token_embedding.weight.mul_(2)
     question = QUESTION | {"path": [first]}
     assert tree.answer(question) == plain.answer(question)
-    anew = cards.sampling_tree(gpt, n_drawn=0).answer(QUESTION | {"do": "top1"})
+    anew = cards.sampling_tree(gpt).answer(QUESTION | {"do": "top1"})
     assert tree.answer(QUESTION | {"do": "top1"}) == anew

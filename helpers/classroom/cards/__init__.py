@@ -9,6 +9,7 @@ from helpers.classroom.cards._next_token import next_token
 from helpers.classroom.cards._predictors import unsure_or_wrong
 from helpers.classroom.cards._sampling import sampling
 from helpers.classroom.cards._stepper import loss_stepper
+from helpers.classroom.cards._training_grid import training_grid
 from helpers.classroom.cards._tree import sampling_tree
 
 __all__ = [
@@ -21,5 +22,6 @@ __all__ = [
     "perplexity_die",
     "sampling",
     "sampling_tree",
+    "training_grid",
     "unsure_or_wrong",
 ]

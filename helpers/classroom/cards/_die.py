@@ -10,7 +10,7 @@ MIN_FACES, MAX_FACES = 2, 12
 
 
 def perplexity_die(faces: int = 6) -> Card:
-    """A die whose weights the reader shapes: probabilities, entropy, perplexity, and the surprisal once a face came.
+    """A die whose weights the reader shapes, and which is rolled: entropy, perplexity, surprisal, and its mean.
 
     faces  whole number in [2, 12]; the die starts fair
 
@@ -24,7 +24,7 @@ def perplexity_die(faces: int = 6) -> Card:
         title="As uncertain as a fair die with how many faces?",
         sentence=f"Before the roll: entropy {nats} nats, as uncertain as a fair die with {faces:.1f} faces. "
         f"After face 1: loss {nats} nats, perplexity {faces:.1f}.",
-        values={"faces": faces, "rolled": 1},
+        values={"faces": faces, "rolled": 1, "rolls": 0, "seed": 1},
         config={"most_faces": MAX_FACES},
         table=(
             ("a fair die", "nats", "bits", "exp(nats)"),

@@ -108,7 +108,7 @@ def sampling_card(
             f"{after} top-1 token is {rows[0][0]} with {rows[0][1]}; entropy {entropy:.2f} nats, as uncertain as "
             f"{math.exp(entropy):,.1f} equal choices."
         ),
-        values=values | {"order": int(not filters_first), "seed": 1},
+        values=values | {"order": int(not filters_first), "scale": 0, "seed": 1},
         config=config | {"sliders": [(s.name, s.label, [_as_json(stop) for stop in s.stops]) for s in every]},
         table=[("token", "probability"), *rows, ("all others", f"{100 * max(1 - sum(best), 0):.2f} %")],
         attributes=f'data-fed="{fed}"' if fed else "",

@@ -28,7 +28,7 @@ def sampling_tree(
     *,
     temperature: float = 1.0,
     top_k: int | None = None,
-    n_drawn: int = 3,
+    n_drawn: int = 0,
     seed: int = 7,
 ) -> SamplingTree:
     """A card that draws one token at a time and shows, at every step, what else could have come.
@@ -37,7 +37,7 @@ def sampling_tree(
     prompt       any text; of one longer than the context the end is read, and the card says so
     temperature  in [0, 2], in steps of 0.1
     top_k        1, 2, 3, 5, 10, 50, or None for all tokens
-    n_drawn      tokens that are drawn before anyone touches the card, in [0, 3]
+    n_drawn      tokens that are drawn before anyone touches the card, in [0, 3]; 0: the reader makes the first draw
     seed         of the card's own random generator
 
     ValueError: a setting that the card does not have, an empty prompt, or a model over another vocabulary.
@@ -49,6 +49,12 @@ def sampling_tree(
     if n_drawn not in range(DEPTH + 1):
         raise ValueError(f"n_drawn must be a whole number in [0, {DEPTH}], got {n_drawn!r}")
     return SamplingTree(model, prompt, {"temperature": temperature, "top_k": top_k}, n_drawn, seed)
+
+
+def _branches(node: list) -> list[tuple[str, str]]:
+    """The highest tokens with their probabilities at temperature 1."""
+    log_sum = node[3][TEMPERATURES.index(1.0) - 1]
+    return [(name, f"{100 * math.exp(-d - log_sum):.1f} %") for name, d in zip(node[1], [0.0, *node[2]], strict=False)]
 
 
 class Ahead(NamedTuple):
@@ -93,11 +99,16 @@ class SamplingTree(KernelCard):
                 self.first = self.tree.config(depth=DEPTH, version=self.version)
         steps, nodes = self.first["path"], self.first["nodes"]
         best = [nodes[key(step[0] for step in steps[:n])] for n in range(len(steps) + 1)]
-        tops = [(node[1][0], f"{100 * math.exp(-node[3][TEMPERATURES.index(1.0) - 1]):.1f} %") for node in best]
+        tops = [_branches(node)[0] for node in best]
         taken = [(step[1], f"{100 * math.exp(step[2]):.1f} %") for step in steps]
         text = "".join(step[1][1:-1] for step in steps)
         p = math.exp(sum(step[2] for step in steps))
         came = f" came “{text}”, with probability {p:.1e}; next," if steps else ""
+        drawn = [
+            ("step", "drawn", "its probability", "top-1 token", "its probability"),
+            *((f"{n}", *one, *other) for n, (one, other) in enumerate(zip(taken, tops, strict=False), 1)),
+            (f"{len(steps) + 1}", "", "", *tops[-1]),
+        ]
         top_k = TOP_KS.index(self.settings["top_k"])
         return Card(
             kind="tree",
@@ -105,11 +116,7 @@ class SamplingTree(KernelCard):
             sentence=f"After “{self.first['prompt']}”{came} the top-1 token is {tops[-1][0]} with {tops[-1][1]}.",
             values={"temperature": round(10 * self.settings["temperature"]), "top_k": top_k, "back": 0},
             config=self.first,
-            table=[
-                ("step", "drawn", "its probability", "top-1 token", "its probability"),
-                *((f"{n}", *one, *other) for n, (one, other) in enumerate(zip(taken, tops, strict=False), 1)),
-                (f"{len(steps) + 1}", "", "", *tops[-1]),
-            ],
+            table=drawn if steps else [("next token", "probability"), *_branches(best[0])],
             still="Run this cell to draw further tokens from the model.",
             attributes='data-fed="input"',
         )

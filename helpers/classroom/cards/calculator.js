@@ -142,6 +142,7 @@ const view = (id, values, config) => {
 <div class="cw-right bc-right"><div class="bc-verdict"><span class="bc-sign" data-key="sign" aria-hidden="true"></span><div>
 <b data-key="verdict"></b><span class="cw-big" data-key="time"></span> <span data-key="of"></span></div></div>
 <div class="bc-facts">${facts.join("")}</div>${speedRows(config, stops.rate)}</div></div>
-<table class="bc-needed"><thead><tr><th>changing one alone</th><th>now</th><th>for the time</th><th>for the money</th></tr></thead>
-<tbody>${rows.join("")}</tbody></table><p class="bc-enough" data-key="enough"></p><p class="cw-note">${FOOT}</p></div>`;
+<p class="bc-enough" data-key="enough"></p>
+<details class="cw-more"><summary>What changing one thing alone would need, and what is assumed</summary><table class="bc-needed"><thead><tr><th>changing one alone</th><th>now</th><th>for the time</th><th>for the money</th></tr></thead>
+<tbody>${rows.join("")}</tbody></table><p class="cw-note">${FOOT}</p></details></div>`;
 };

@@ -182,14 +182,16 @@ const menu = (id, name, label, names, chosen) => {
   return `<div><label for="${id}-${name}">${label}</label><select id="${id}-${name}" data-in="${name}" `
     + `data-lm-suppress-shortcuts="true" autocomplete="off">${options.join("")}</select></div>`;
 };
-const controls = (id, values, config) => {
-  const stops = stopsOf(config), menus = [["model", "model", stops.model], ["room", "GPU", Object.keys(config.rooms)],
+const menus = (id, values, config) => {
+  const all = [["model", "model", stopsOf(config).model], ["room", "GPU", Object.keys(config.rooms)],
     ["precision", "precision", config.precisions], ["optimizer", "optimizer", config.optimizers]];
-  const sliders = [["batch", "micro-batch"], ["tokens", "tokens in a sequence"], ["kept", "logits of evaluation"]];
-  const hidden = Object.keys(SWITCHES).map((name) => `<input type="hidden" data-in="${name}" value="${Number(values[name])}" autocomplete="off">`);
+  return `<div class="mc-menus">${all.map(([name, label, names]) => menu(id, name, label, names, values[name])).join("")}</div>`;
+};
+const controls = (id, values, config) => {
+  const stops = stopsOf(config), sliders = [["batch", "micro-batch"], ["tokens", "tokens in a sequence"], ["kept", "logits of evaluation"]];
+  const hidden = Object.keys(SWITCHES).map((name) => hiddenInput(name, Number(values[name])));
   const toggles = Object.entries(SWITCHES).map(([name, text]) => button(text, { add: { [name]: 1 } }, name));
-  return `<div class="mc-menus">${menus.map(([name, label, names]) => menu(id, name, label, names, values[name])).join("")}</div>`
-    + sliders.map(([name, label]) => slider(id, name, label, stops[name].indexOf(values[name]), 0, stops[name].length - 1)).join("")
+  return sliders.map(([name, label]) => slider(id, name, label, stops[name].indexOf(values[name]), 0, stops[name].length - 1)).join("")
     + `${hidden.join("")}<div class="mc-switches" role="group" aria-label="switches">${toggles.join("")}</div>`;
 };
 const view = (id, values, config) => {
@@ -198,12 +200,13 @@ const view = (id, values, config) => {
   const legend = SEGMENTS.map((name, j) => `<div><i class="mc-s${j}" aria-hidden="true"></i><span>${name}</span><b data-key="part${j}"></b></div>`);
   const table = CHANGES.map(([what, price], k) => `<tr data-key="change${k}"><td>${what}</td><td>${price}</td>`
     + `<td data-key="alone${k}"></td><td data-key="then${k}"></td></tr>`);
-  return `<div data-key="frame"><div class="cw-cols"><div class="cw-left mc-knobs">${controls(id, values, config)}</div>
+  return `<div data-key="frame">${menus(id, values, config)}<div class="cw-cols"><div class="cw-left mc-knobs">${controls(id, values, config)}</div>
 <div class="cw-right mc-right"><div class="mc-verdict"><span class="mc-sign" data-key="sign" aria-hidden="true"></span><div>
 <b data-key="verdict"></b><span class="cw-big" data-key="peak"></span> <span data-key="of"></span></div></div>
 <div class="mc-bars" role="group" aria-label="memory held in each phase"><div class="mc-over" aria-hidden="true">
 <i class="mc-beyond" data-key="beyond"></i><i class="mc-limit" data-key="limit"></i><span data-key="limit_text"></span></div>${rows.join("")}</div>
 <p class="mc-at" data-key="at_peak"></p><div class="mc-legend">${legend.join("")}</div></div></div>
-<table class="mc-changes"><thead><tr><th>each alone makes it smaller</th><th>price</th><th>peak</th><th>then</th></tr></thead>
-<tbody>${table.join("")}</tbody></table><p class="mc-enough" data-key="enough"></p><p class="cw-note">${FOOT}</p></div>`;
+<p class="mc-enough" data-key="enough"></p>
+<details class="cw-more"><summary>What each change alone would do, and what is assumed</summary><table class="mc-changes"><thead><tr><th>each alone makes it smaller</th><th>price</th><th>peak</th><th>then</th></tr></thead>
+<tbody>${table.join("")}</tbody></table><p class="cw-note">${FOOT}</p></details></div>`;
 };

@@ -48,9 +48,9 @@ const dot = (key, x, y, r) => {
     [`${key}_text@visibility`]: r > 0 ? null : "hidden" };
 };
 const summary = (loss, confidence, uncertain, betting) => betting
-  ? `Both have perplexity ${fixed(Math.exp(loss), 1)}. The uncertain one hesitates between that many tokens and is right `
-    + `${percent(uncertain.accuracy)} of the time; the betting one is right ${percent(betting.accuracy)} of the time, `
-    + `and pays ${fixed(betting.miss, 1)} nats for a miss.`
+  ? `Both have perplexity ${fixed(Math.exp(loss), 1)}. The uncertain one hesitates between that many tokens and is wrong `
+    + `${percent(1 - uncertain.accuracy)} of the time; the betting one is wrong ${percent(1 - betting.accuracy)} of the time, `
+    + `and pays ${fixed(betting.miss, 1)} nats each time.`
   : `No betting predictor has this loss: with only ${fixed(100 * confidence, 0)} % on its token, even being right every time `
     + `costs ${fixed(-log(confidence), 2)} nats. Raise the confidence above ${fixed(100 * Math.exp(-loss), 0)} %, or the loss.`;
 const compute = ({ loss, confidence }, config) => {

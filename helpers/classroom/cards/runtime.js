@@ -41,10 +41,20 @@ const slider = (id, name, label, value, low, high, step = 1, key = `${name}_text
   `<div class="cw-row"><label for="${id}-${name}">${label}</label><b data-key="${key}"></b></div>`
   + `<input type="range" id="${id}-${name}" data-in="${name}" data-key="${name}_in" min="${low}" max="${high}" `
   + `step="${step}" value="${value}" autocomplete="off">`;
-// A button that does {set: {input: value}} or {add: {input: step}}.
+// A button that does {set: {input: value}}, {add: {input: step}}, or both.
 const button = (text, action, key = "") => {
-  const [[what, inputs]] = Object.entries(action);
-  return `<button type="button"${key && ` data-key="${key}"`} data-${what}='${JSON.stringify(inputs)}'>${escaped(text)}</button>`;
+  const does = Object.entries(action).map(([what, inputs]) => ` data-${what}='${JSON.stringify(inputs)}'`).join("");
+  return `<button type="button"${key && ` data-key="${key}"`}${does}>${escaped(text)}</button>`;
+};
+const hiddenInput = (name, value) => `<input type="hidden" data-in="${name}" value="${value}" autocomplete="off">`;
+const randomNumbers = (seed) => { // a function: each call gives the next in [0, 1). mulberry32, T. Ettinger 2017, public domain
+  let state = seed | 0;
+  return () => {
+    state = (state + 0x6D2B79F5) | 0;
+    let t = Math.imul(state ^ state >>> 15, state | 1);
+    t ^= t + Math.imul(t ^ t >>> 7, t | 61);
+    return ((t ^ t >>> 14) >>> 0) / 4294967296;
+  };
 };
 // What stands with this card rather than with another of the same name: after a restart ids are counted from 1 again,
 // and every notebook that is open in the page counts for itself.
@@ -87,7 +97,7 @@ const start = (id, compute, view, tries = 600) => {
   };
   root.addEventListener("input", draw);
   // JupyterLab takes keys for itself unless the very element that has the focus carries this.
-  root.querySelectorAll("input, button").forEach((e) => e.setAttribute("data-lm-suppress-shortcuts", "true"));
+  root.querySelectorAll("input, button, summary, [tabindex]").forEach((e) => e.setAttribute("data-lm-suppress-shortcuts", "true"));
   root.addEventListener("click", (event) => {
     const button = event.target.closest("button");
     if (!button) return;

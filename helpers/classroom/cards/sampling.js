@@ -61,14 +61,10 @@ const outcome = (groups, settings) => { // settings as of SamplingParams in help
   const mean = sum(probs.map((p, i) => p * tiltedMean(kept[i], inverse)));
   return { kept, n, exact, modelMass, probs, entropy: Math.max(Math.log(total) - inverse * mean, 0) };
 };
-const drawCounts = (probs, n, seed) => { // mulberry32 (T. Ettinger, 2017, public domain); the last count is of the rest
-  const counts = [...probs.map(() => 0), 0];
-  let state = seed | 0;
+const drawCounts = (probs, n, seed) => { // the last count is of the rest
+  const counts = [...probs.map(() => 0), 0], next = randomNumbers(seed);
   for (let draw = 0; draw < n; draw++) {
-    state = (state + 0x6D2B79F5) | 0;
-    let t = Math.imul(state ^ state >>> 15, state | 1);
-    t ^= t + Math.imul(t ^ t >>> 7, t | 61);
-    let u = ((t ^ t >>> 14) >>> 0) / 4294967296, i = 0;
+    let u = next(), i = 0;
     while (i < probs.length && u >= probs[i]) u -= probs[i++];
     counts[i] += 1;
   }
@@ -113,16 +109,19 @@ const compute = (values, config) => {
   const now = outcome(groups, settings), n = settings.n_draws, place = names.map((_, i) => now.kept.indexOf(groups[i]));
   const probs = place.map((i) => now.probs[i] || 0), ownProbs = names.map((_, i) => own[i] || 0);
   const counts = drawCounts(probs, n, values.seed), errors = probs.map((p) => Math.sqrt(p * (1 - p) / n));
-  const scale = Math.min(Math.max(...probs.map((p, i) => p + 3 * errors[i])), 1); // room for three standard errors
-  const single = config.steps.length, note = config.groups.length ? `Beyond the ${fixed(single, 0)} highest, the page knows `
-    + "the tokens in groups only: a number of kept ones may be approximate, the probabilities are right to 0.01 %." : "";
+  const longest = Math.max(...probs.map((p, i) => p + 3 * errors[i])); // room for three standard errors
+  const scale = values.scale ? 1 : Math.min(longest, 1);
+  const single = config.steps.length, note = config.groups.length ? `Beyond the ${fixed(single, 0)} highest `
+    + "the number of kept tokens may be approximate; probabilities are right to 0.01 %." : "";
   const state = {
     "summary": summary(now, Math.max(...probs), config), "error": config.error || "", "error@hidden": config.error ? null : "",
-    "axis": `0 to ${fixed(100 * scale, scale >= 0.1 ? 0 : 1)} %`, "draws": `${fixed(n, 0)} draws`,
+    "scaled": values.scale ? "fixed" : "rescaled", "axis": `0 to ${fixed(100 * scale, scale >= 0.1 ? 0 : 1)} %`, "draws": `${fixed(n, 0)} draws`,
     "note": note, "said": config.note || "",
   };
   for (const [name] of config.sliders) state[`${name}_text`] = state[`${name}_in@aria-valuetext`] = said(name, settings[name]);
-  for (const k of [0, 1]) state[`order${k}@aria-pressed`] = values.order === k ? "true" : "false";
+  for (const name of ["order", "scale"]) {
+    for (const k of [0, 1]) state[`${name}${k}@aria-pressed`] = values[name] === k ? "true" : "false";
+  }
   names.forEach((name, i) => {
     const kept = place[i] >= 0, f = counts[i] / n, e = errors[i], wide = (x) => fixed(100 * x / scale, 1);
     Object.assign(state, {
@@ -136,31 +135,29 @@ const compute = (values, config) => {
   const p = rest(probs), kept = now.n - place.filter((i) => i >= 0).length;
   return Object.assign(state, {
     "others@hidden": V > rows ? null : "",
-    "other": `all ${fixed(V - rows, 0)} others: ${now.exact || !kept ? "" : "≈ "}${fixed(kept, 0)} kept`,
+    "other": `${fixed(V - rows, 0)} others: ${now.exact || !kept ? "" : "≈ "}${fixed(kept, 0)} kept`,
     "other_own": percent(rest(ownProbs)), "other_p": percent(p),
     "other_f": frequency(counts[rows] / n, Math.sqrt(p * (1 - p) / n), n),
   });
 };
 const view = (id, values, { sliders, names }) => {
   const knob = ([name, label, stops]) => slider(id, name, label, values[name], 0, stops.length - 1);
-  const hidden = (name) => `<input type="hidden" data-in="${name}" value="${values[name]}" autocomplete="off">`;
+  const either = (name, label, texts) => hiddenInput(name, values[name]) + `<div class="cw-order" role="group" aria-label="${label}">`
+    + `${texts.map((text, k) => button(text, { set: { [name]: k } }, `${name}${k}`)).join("")}</div>`;
   const off = Object.fromEntries(sliders.slice(0, -1).map(([name, , stops]) => [name, stops.indexOf(name === "temperature" ? 1 : null)]));
   const row = (_, i) => `<tr data-key="row${i}"><td data-key="mark${i}"></td><th scope="row" data-key="name${i}"></th>`
     + `<td><span class="cw-track" aria-hidden="true"><span class="cw-bar" data-key="bar${i}"></span>`
     + `<span class="cw-whisker" data-key="whisker${i}"></span></span></td><td class="cw-own" data-key="own${i}"></td>`
     + `<td class="cw-p" data-key="p${i}"></td><td data-key="f${i}"></td></tr>`;
   return `<p class="cw-error" role="alert" data-key="error"></p><div class="cw-cols"><div class="cw-left cw-knobs">
-    ${sliders.slice(0, -1).map(knob).join("")}${hidden("order")}${hidden("seed")}
-    <div class="cw-order" role="group" aria-label="order of the two">
-    ${["filters first", "temperature first"].map((text, k) => button(text, { set: { order: k } }, `order${k}`)).join("")}</div>
-    ${knob(sliders.at(-1))}${button("draw again", { add: { seed: 1 } })}${button("T = 1, no filter", { set: off })}</div>
+    ${sliders.slice(0, -1).map(knob).join("")}${hiddenInput("seed", values.seed)}
+    ${either("order", "order of the two", ["filters first", "temperature first"])}
+    ${either("scale", "scale of the bars", ["bars rescaled", "0 to 100 %"])}${knob(sliders.at(-1))}${button("draw again", { add: { seed: 1 } })}${button("T = 1, no filter", { set: off })}</div>
     <div class="cw-right cw-rows"><table class="cw-next" aria-label="the highest next tokens"><thead>
-    <tr><th class="cw-mark">filter</th><th class="cw-name">token</th><th><span data-key="axis"></span><small>rescaled</small></th>
+    <tr><th class="cw-mark">filter</th><th class="cw-name">token</th><th><span data-key="axis"></span><small data-key="scaled"></small></th>
     <th class="cw-own">model<small>at T = 1</small></th><th class="cw-p">now<small>exactly</small></th>
     <th class="cw-f"><span data-key="draws"></span><small>share ± error</small></th></tr></thead><tbody>
     ${names.map(row).join("")}<tr data-key="others"><td></td><th scope="row" colspan="2" data-key="other"></th>
     <td class="cw-own" data-key="other_own"></td><td class="cw-p" data-key="other_p"></td><td data-key="other_f"></td></tr>
-    </tbody></table><p class="cw-note">The scale of the bars follows the longest. The black mark on a bar is how often the
-    token was drawn, ± the standard error √(p(1 − p)/n).</p><p class="cw-note" data-key="note"></p>
-    <p class="cw-note" role="status" data-key="said"></p></div></div>`;
+    </tbody></table></div></div><p class="cw-note">Black mark: how often the token was drawn, ± the standard error √(p(1 − p)/n). <span data-key="note"></span> <span role="status" data-key="said"></span></p>`;
 };

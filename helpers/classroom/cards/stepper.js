@@ -1,5 +1,5 @@
 // The six steps on the logits that the model in the kernel gave, with ln sum exp of all V.
-const STEPS = ["logits", "probabilities", "target's share", "logs", "mean", "negated"], MOST = 8; // rows a sentence
+const STEPS = ["logits", "probabilities", "target's share", "logs", "mean", "negated"], MOST = 15; // rows a sentence
 const COLUMNS = [["a", "", "input"], ["b", "", "target"], ["c", "c1 c2 c12", ""], ["d", "c1", "target’s logit"],
   ["e", "c3 c36", "p(target)"], ["f", "c3 c36", "its rank"], ["g", "c4 c36", "ln p(target)"]];
 const exponent = (x, digits) => x.toExponential(digits).replace(/e([+-])(\d)$/, "e$10$2");
@@ -23,10 +23,14 @@ const result = (step, rows, c) => { // the step on numbers: for the first target
     `exp(${signed(logit)}) / sum of ${fixed(c.V, 0)} such = ${share}`,
     `p(${target} after ${input}) = ${share}`,
     `ln ${share} = ${signed(logProb(first))}`,
-    `(${rows.map((row) => `− ${fixed(-logProb(row), 2)}`).join(" ")}) / ${rows.length} = ${signed(mean, 4)}`,
+    `(${terms(rows)}) / ${rows.length} = ${signed(mean, 4)}`,
     `loss ${signed(-mean, 4)} nats · F.cross_entropy ${fixed(c.cross_entropy, 4)} · `
       + `perplexity ${fixed(perplexity, perplexity < 1000 ? 1 : 0)}`,
   ][step - 1];
+};
+const terms = (rows) => { // of a sum: the first and the last ones where there are many
+  const all = rows.map((row) => `− ${fixed(-logProb(row), 2)}`);
+  return (all.length <= 8 ? all : [...all.slice(0, 5), "− …", all.at(-1)]).join(" ");
 };
 const note = ([a, b]) => a === b ? `Both sentences have ${a} target${a > 1 ? "s" : ""}: every target counts once.`
   : `The sentences have ${a} and ${b} targets. The shorter one is padded, its padding has the target -100 and is not `
@@ -65,6 +69,6 @@ const view = (id) => {
     <div class="cw-slide"><label for="${id}-step">step</label><input type="range" id="${id}-step" data-in="step"
     data-key="step_in" min="1" max="6" value="1" autocomplete="off"></div><div class="cw-move">
     ${button("‹ Back", { add: { step: -1 } })}${button("Next ›", { add: { step: 1 } })}<p class="cw-result" data-key="result"></p></div>
-    <table class="cw-numbers" data-key="table"><thead><tr>${head}</tr></thead><tbody>${sentence(0)}${sentence(1)}</tbody></table>
+    <div class="cw-scroll" tabindex="0" role="region" aria-label="the numbers of each target"><table class="cw-numbers" data-key="table"><thead><tr>${head}</tr></thead><tbody>${sentence(0)}${sentence(1)}</tbody></table></div>
     <p class="cw-note" data-key="note"></p>`;
 };

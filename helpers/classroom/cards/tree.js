@@ -1,7 +1,7 @@
 // The tree of what can follow, and the talk with the kernel, which alone knows what a node that is not here holds.
 // A node: ids and labels of the highest tokens, how far each logit lies below the first, and ln sum exp at each
 // temperature above 0, of all tokens and of the 50 highest. A step: [id, label, ln p, how it was taken, rank from 0].
-const COLUMNS = 4, BRANCHES = 5, TAKEN = 6, ROW = 38, EDGE = 46; // px: height of a row, width of the edges before a column
+const COLUMNS = 4, BRANCHES = 5, TAKEN = 6, ROW = 30, EDGE = 46; // px: height of a row, width of the edges before a column
 const { exp, log, floor, max, min, abs } = Math;
 const keyOf = (path) => path.map((step) => step[0]).join(",");
 const distances = (node) => [0, ...node[2]];
@@ -68,7 +68,7 @@ const note = (c) => {
   const beyond = c.n_prompt + c.path.length - c.context;
   const cut = `The model reads only the last ${fixed(c.context, 0)} tokens, so the first ${fixed(beyond, 0)} are not seen. `;
   return (beyond > 0 ? cut : "")
-    + "Branches show what a draw does at this temperature and top-k; the table has the model’s own probabilities.";
+    + "Branches: a draw at this temperature and top-k. Table: the model’s own probabilities.";
 };
 const line = (name, logs, text) => ({
   [`${name}_path`]: logs.length ? `“${end(text, 40)}”` : "–",
@@ -103,7 +103,7 @@ const column = (i, step, t, k, c) => {
 };
 const compute = (values, c) => {
   const t = values.temperature, k = c.top_ks[values.top_k], n = c.path.length, shown = fixed(c.temperatures[t], 1);
-  const kText = k === 1 ? "the top-1 token" : k ? `the ${k} highest` : `all ${fixed(c.V, 0)} tokens`;
+  const kText = k === 1 ? "the top-1 token" : k ? `the ${k} highest` : "all tokens";
   const hidden = max(0, n - COLUMNS + 1), back = min(values.back, hidden), greedy = c.greedy.slice(0, n);
   const state = {
     "summary": summary(c), "prompt": end(c.prompt), "text": end(joined(c.path.map((step) => step[1]))),
@@ -132,15 +132,15 @@ const view = (id, values, c) => {
     <td data-key="${name}_ln"></td><td data-key="${name}_mean"></td></tr>`;
   return `<p class="cw-error" role="alert" data-key="error"></p>
     <p class="tr-text"><span data-key="prompt"></span><b data-key="text"></b></p>
-    <div>${act("Draw the next token", "draw")}${act("Take the top-1 token", "top1")}
+    <div class="cw-cols tr-knobs"><div class="tr-do">${act("Draw the next token", "draw")}${act("Take the top-1 token", "top1")}<br>
     ${act("One step back", "back", "button_back")}${act("Start again", "again", "button_again")}</div>
-    <div class="cw-cols"><div class="cw-left">${slider(id, "temperature", "temperature", values.temperature, 0, c.temperatures.length - 1)}
+    <div class="cw-left">${slider(id, "temperature", "temperature", values.temperature, 0, c.temperatures.length - 1)}
     </div><div class="cw-left">${slider(id, "top_k", "top-k", values.top_k, 0, c.top_ks.length - 1)}</div>
     <div class="cw-left" data-key="back_row">${slider(id, "back", "look back", 0, 0, 0)}</div></div>
     <div class="tr"><div class="tr-tree">${Array.from({ length: COLUMNS }, columnOf).join("")}</div>
     <table class="tr-paths"><thead><tr><th></th><th></th><th>probability</th><th>ln p</th><th>ln p per token</th></tr></thead>
     <tbody>${[["own", "this path"], ["greedy", "greedy path"]].map(lineOf).join("")}</tbody></table></div>
-    <p data-key="versus"></p><p class="cw-note" data-key="notice"></p>`;
+    <p class="cw-note"><b data-key="versus"></b> <span data-key="notice"></span></p>`;
 };
 compute.attach = (root, card) => {
   let asked = null, since = 0, next = null, count = Date.now(); // the path under way and from when; the step behind it

@@ -1,0 +1,75 @@
+"""Recorded runs of the toy model over rate, warm-up and batch size: the curve of each setting beside the best one."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from statistics import fmean
+
+from helpers.classroom.cards._card import Card
+from helpers.labs import training_grid as grids
+
+NAMES = {"learning_rate": "rate", "warmup": "warmup", "batch_size": "batch"}  # of a record's axis, of the card's slider
+
+
+def training_grid(
+    record: str | Path = grids.RECORD, *, learning_rate: float = 1e-2, warmup: float = 0.1, batch_size: int = 16
+) -> Card:
+    """A card of recorded runs: validation curves of a chosen setting's seeds and of the best one, and all final losses.
+
+    record  a file that `python -m helpers.labs.training_grid` made; every setting has all of its seeds
+    learning_rate, warmup, batch_size  where the sliders start, on a stop each; the warm-up is a share of the updates
+
+    FileNotFoundError: no record. ValueError: a damaged or unfinished one, or a setting that it does not have.
+    """
+    content = grids.read(Path(record))
+    protocol, axes = content["protocol"], content["protocol"]["axes"]
+    asked = {"learning_rate": learning_rate, "warmup": warmup, "batch_size": batch_size}
+    for name, value in asked.items():
+        if value not in axes[name]:
+            raise ValueError(f"{name} must be one of {', '.join(map(str, axes[name]))}, got {value!r}")
+    settings = list(itertools.product(*(axes[name] for name in NAMES)))
+    runs = {tuple(run["setting"]): run["losses"] for run in content["runs"]}
+    missing = len(settings) * len(axes["seed"]) - len(runs)
+    if missing:
+        raise ValueError(f"{Path(record).name} lacks {missing} runs: python -m helpers.labs.training_grid makes them")
+    seeds = {s: [runs[*s, seed] for seed in axes["seed"]] for s in settings}
+    n = protocol["n_evaluations"] + 1
+    finals = {s: fmean(losses[-1] for losses in seeds[s]) for s in settings if all(len(one) == n for one in seeds[s])}
+    best = min(finals, key=finals.__getitem__)
+    ends = sorted(losses[-1] for losses in seeds[best])
+    return Card(
+        kind="grid",
+        title="Rate, warm-up and batch size, at equally many tokens",
+        sentence=(
+            f"{len(seeds)} settings, {len(axes['seed'])} seeds each, {protocol['n_tokens']:,} tokens a run. Lowest "
+            f"mean: rate {best[0]:g}, warm-up {best[1]:.0%}, batch {best[2]}, with {finals[best]:.2f} nats "
+            f"(seeds: {ends[0]:.2f} to {ends[-1]:.2f})."
+        ),
+        values={short: axes[name].index(asked[name]) for name, short in NAMES.items()},
+        config={
+            "axes": {short: axes[name] for name, short in NAMES.items()},
+            "losses": [
+                [[seeds[rate, share, size] for size in axes["batch_size"]] for share in axes["warmup"]]
+                for rate in axes["learning_rate"]
+            ],
+            "n_evaluations": protocol["n_evaluations"],
+            "n_tokens": protocol["n_tokens"],
+            "context": protocol["context_length"],
+            "ln_V": protocol["ln_V"],
+            "bigram": protocol["bigram_nats"],
+            "made": f"Recorded {content['date']} on {content['machine']['chip']}, {protocol['n_weights']:,} weights.",
+        },
+        table=[
+            (f"rate, at a warm-up of {warmup:.0%}", *(f"batch {size}" for size in axes["batch_size"])),
+            *(
+                (f"{rate:g}", *(_cell(finals.get((rate, warmup, size))) for size in axes["batch_size"]))
+                for rate in axes["learning_rate"]
+            ),
+        ],
+        still="Final validation losses in nats, means over the seeds. Run this cell to choose other settings.",
+    )
+
+
+def _cell(loss: float | None) -> str:
+    return "stopped" if loss is None else f"{loss:.2f}"

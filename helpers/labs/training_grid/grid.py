@@ -1,0 +1,128 @@
+"""The runs of the grid, one after the other, and the record that they leave."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from helpers.gpt import GPT, Batches, Evaluation, GPTConfig, NonFiniteError, TrainConfig, Trainer, scoring_batches
+from helpers.labs import texts
+from helpers.labs.speed import machine
+from helpers.storage import write_aside
+
+RECORD = Path(__file__).parents[3] / "notebooks" / "data" / "training_grid_cpu.json"
+AXES = {
+    "learning_rate": (1e-3, 3e-3, 1e-2, 3e-2, 1e-1),
+    "warmup": (0.0, 0.1, 0.3),  # share of the updates
+    "batch_size": (4, 16, 64),
+    "seed": (0, 1, 2),  # of the weights and of the order of the windows
+}
+N_TOKENS = 122_880  # that every run is trained on, each seen once
+N_EVALUATIONS = 10  # besides the one before the first update
+CONTEXT, N_VALIDATION = 32, 6_400
+KIND = "rates, warm-ups and batch sizes of the toy model"
+
+
+def model_config() -> GPTConfig:
+    """The toy model of notebook 04."""
+    V = texts.toy_language().vocab_size
+    return GPTConfig(V, context_length=CONTEXT, emb_dim=32, n_heads=4, n_layers=2, drop_rate=0.0)
+
+
+def train_once(
+    learning_rate: float, warmup: float, batch_size: int, seed: int, n_tokens: int = N_TOKENS
+) -> list[float]:
+    """Validation losses in nats at even distances of tokens, the first one before training.
+
+    Fewer than N_EVALUATIONS + 1 where the run was stopped by a loss or a gradient that was not finite.
+    """
+    n_steps = n_tokens // (batch_size * CONTEXT)
+    learnt, held_out = _text(n_tokens + 1, seed=0), _text(N_VALIDATION, seed=1)
+    torch.manual_seed(seed)
+    config = TrainConfig(n_steps, learning_rate, round(warmup * n_steps), eval_every=n_steps // N_EVALUATIONS)
+    batches = Batches(learnt, CONTEXT, batch_size, seed=seed)
+    trainer = Trainer(GPT(model_config()), batches, config, lambda: scoring_batches(held_out, CONTEXT, batch_size=100))
+    losses = []
+    with suppress(NonFiniteError):
+        losses += (round(record.loss_nats, 4) for record in trainer if isinstance(record, Evaluation))
+    return losses
+
+
+@cache
+def _text(n_tokens: int, seed: int) -> Tensor:
+    return torch.tensor(texts.toy_language().ids(n_tokens, seed))
+
+
+def protocol() -> dict[str, Any]:
+    """What all runs have in common, and the axes of the grid."""
+    language, model = texts.toy_language(), GPT(model_config())
+    return {
+        "axes": {name: list(values) for name, values in AXES.items()},
+        "n_tokens": N_TOKENS,
+        "n_evaluations": N_EVALUATIONS,
+        "n_validation": N_VALIDATION,
+        "context_length": CONTEXT,
+        "n_weights": model.n_params,
+        "ln_V": round(math.log(language.vocab_size), 4),
+        "bigram_nats": round(language.bigram_entropy(), 4),
+    }
+
+
+def record(path: Path = RECORD) -> None:
+    """Make every run that `path` does not have yet, and store each at once.
+
+    ValueError: the file is of another grid.
+    """
+    if path.exists():
+        content = read(path)
+        if content["protocol"] != protocol():
+            raise ValueError(f"{path} holds another grid: move it away, or go on with the course that made it")
+    else:
+        content = {"kind": KIND, "date": None, "machine": None, "protocol": protocol(), "runs": []}
+    done = {tuple(run["setting"]) for run in content["runs"]}
+    todo = [setting for setting in itertools.product(*AXES.values()) if setting not in done]
+    for n, setting in enumerate(todo, 1):
+        content["runs"].append({"setting": list(setting), "losses": train_once(*setting)})
+        content |= {"date": datetime.now(UTC).date().isoformat(), "machine": machine.facts("cpu")}
+        with write_aside(path) as file:
+            file.write(_as_text(content).encode())
+        print(
+            f"{n} of {len(todo)}: {dict(zip(AXES, setting, strict=True))} {content['runs'][-1]['losses'][-1]}",
+            flush=True,
+        )
+
+
+def read(path: Path = RECORD) -> dict[str, Any]:
+    """What `record` stored: kind, date, machine, protocol, and runs of a setting (in the order of AXES) and losses.
+
+    FileNotFoundError: nothing there. ValueError: no JSON, a file of another kind, or a damaged one.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        axes = content["protocol"]["axes"]
+        known = set(itertools.product(*(axes[name] for name in AXES)))
+        whole = all(tuple(run["setting"]) in known and run["losses"] for run in content["runs"])
+        if content["kind"] != KIND or not whole:
+            raise ValueError(f"kind {content['kind']!r}, runs of its grid: {whole}")
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path.name} is no record that helpers.labs.training_grid made, or a damaged one ({error!r}): take "
+            "another copy, or make it again"
+        ) from error
+    return content
+
+
+def _as_text(content: dict[str, Any]) -> str:
+    """JSON with a run a line."""
+    runs = ",\n  ".join(json.dumps(run) for run in content["runs"])
+    head = json.dumps({name: part for name, part in content.items() if name != "runs"}, indent=1)
+    return f'{head[:-2]},\n "runs": [\n  {runs}\n ]\n}}\n'

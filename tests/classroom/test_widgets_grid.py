@@ -1,0 +1,101 @@
+"""The card of recorded runs: its script against the record, what it says of diverged runs, what it refuses."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+from statistics import fmean
+
+import pytest
+
+from helpers.classroom import cards
+from helpers.labs import training_grid
+from tests.cards import first_positions
+from tests.classroom.scripts import script
+
+AXES = {"learning_rate": [0.1, 1.0], "warmup": [0.0, 0.5], "batch_size": [2, 6], "seed": [3, 5]}
+START = {"learning_rate": 0.1, "warmup": 0.5, "batch_size": 6}
+
+
+def losses(rate: float, warmup: float, batch: int, seed: int) -> list[float]:
+    """The lowest mean is that of rate 0.1, warm-up 0.5, batch 2; at rate 1 and batch 6 seed 5 is stopped."""
+    end = 2.5 + 10 * (rate == 1.0) * (warmup == 0) + 0.5 * (batch == 6) - 0.2 * warmup + 0.01 * seed
+    return [5.0, 4.0, end][: 2 if (rate, batch, seed) == (1.0, 6, 5) else 3]
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> Path:
+    protocol = {"axes": AXES, "n_tokens": 240, "n_evaluations": 2, "context_length": 4, "n_weights": 7, "ln_V": 5.0,
+                "bigram_nats": 2.7}  # fmt: skip
+    runs = [{"setting": s, "losses": losses(*s)} for s in itertools.product(*AXES.values())]
+    content = {"kind": "rates, warm-ups and batch sizes of the toy model", "date": "2026-01-02",
+               "machine": {"chip": "<chip>"}, "protocol": protocol, "runs": runs}  # fmt: skip
+    path = tmp_path / "grid.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+def states(card: cards.Card, *settings: tuple[int, int, int]) -> list[dict]:
+    return script("grid").states(
+        [dict(zip(("rate", "warmup", "batch"), s, strict=True)) for s in settings], card.config
+    )
+
+
+def test_by_hand(record: Path) -> None:
+    card = cards.training_grid(record, **START)
+    best = "rate 0.1, warm-up 50%, batch 2, with 2.44 nats (seeds: 2.43 to 2.45)."
+    assert card.sentence == f"8 settings, 2 seeds each, 240 tokens a run. Lowest mean: {best}"
+    assert card.table[1:] == [("0.1", "2.44", "2.94"), ("1", "2.44", "stopped")]
+    assert first_positions(card) == {"rate": 0, "warmup": 1, "batch": 1}
+    found, low, diverged, risen = states(card, (0, 1, 1), (0, 1, 0), (1, 1, 1), (1, 0, 0))
+    assert found["summary"] == (
+        "Rate 0.1, warm-up 50 %, batch 6: 2 seeds end at 2.93 to 2.95, mean 2.94 nats. 0.50 nats above the lowest "
+        "mean, more than the seeds differ."
+    )
+    assert (
+        found["batch_text"] == "6 sequences, 10 updates"
+        and found["best_text"] == "lowest mean: rate 0.1, warm-up 50 %, batch 2"
+    )
+    assert (
+        low["summary"].endswith("mean 2.44 nats. This is the lowest mean of the grid.") and low["own@d"].count("L") == 2
+    )
+    assert "1 seed ends at 2.93 to 2.93. 1 of 2 seeds diverged" in diverged["summary"]
+    assert diverged["own@d"].count("L") == 1, "as far as every seed goes"
+    assert risen["summary"].endswith("more than the seeds differ. It ended above where it began.")
+    assert [key for key, value in found.items() if key.startswith("cell") and value == "true"] == [
+        "cell011@aria-pressed"
+    ]
+    assert "&lt;chip&gt;" in script("grid").call("view", "x", card.values, card.config).replace(
+        "&#60;", "&lt;"
+    ).replace("&#62;", "&gt;")
+
+
+def test_the_course_s_own_record_is_whole_and_told_right() -> None:
+    content, card = training_grid.read(training_grid.RECORD), cards.training_grid()
+    axes = content["protocol"]["axes"]
+    shapes = [(i, j, k) for i, _ in enumerate(axes["learning_rate"]) for j, _ in enumerate(axes["warmup"])
+              for k, _ in enumerate(axes["batch_size"])]  # fmt: skip
+    assert len(content["runs"]) == len(shapes) * len(axes["seed"]) and len(axes["seed"]) >= 3
+    runs = {tuple(run["setting"]): run["losses"][-1] for run in content["runs"]}
+    for at, state in zip(shapes, states(card, *shapes), strict=True):
+        setting = [axes[name][i] for name, i in zip(("learning_rate", "warmup", "batch_size"), at, strict=True)]
+        ends = [runs[*setting, seed] for seed in axes["seed"]]
+        assert f"end at {min(ends):.2f} to {max(ends):.2f}, mean {fmean(ends):.2f} nats" in state["summary"], setting
+    lowest = min(state["summary"].split("mean ")[1] for state in states(card, *shapes))
+    assert lowest in next(s["summary"] for s in states(card, *shapes) if "lowest mean of the grid" in s["summary"])
+
+
+def test_a_setting_or_a_record_that_does_not_do_is_refused(record: Path) -> None:
+    with pytest.raises(ValueError, match=r"warmup must be one of 0.0, 0.5, got 0.2"):
+        cards.training_grid(record, **START | {"warmup": 0.2})
+    content = json.loads(record.read_text())
+    content["runs"].pop()
+    record.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="lacks 1 runs: python -m"):
+        cards.training_grid(record, **START)
+    record.write_text("{")
+    with pytest.raises(ValueError, match=r"grid.json is no record .* make it again"):
+        cards.training_grid(record)
+    with pytest.raises(FileNotFoundError):
+        cards.training_grid(record.with_name("none.json"))
