@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 from unittest.mock import patch
 
@@ -63,6 +65,15 @@ def _is_stub(error: Exception) -> bool:
 
 
 # what checks share
+
+
+def plain(value: Any) -> Any:
+    """A value in Python's own types: what torch and numpy hold becomes a number or nested lists, and so do tuples."""
+    if hasattr(value, "tolist"):  # of torch or of numpy
+        return (value.detach() if hasattr(value, "detach") else value).tolist()
+    if isinstance(value, tuple | list | range):
+        return [plain(item) for item in value]
+    return float(value) if isinstance(value, Fraction | Decimal) else value
 
 
 def ask(answer: Callable[..., Any], case: str, *arguments: Any) -> Any:
