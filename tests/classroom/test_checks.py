@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import torch
@@ -26,6 +28,12 @@ from helpers.classroom import CHECKS, NOT_ATTEMPTED, RIGHT, WRONG, Mistake, chec
         (2, 3, "1 too low"),
         (9, torch.tensor(3), "6 too high"),
         (50_000, 100_514, "times too low"),
+        (torch.tensor(21.6498), 10.8249, "you said 21.65 nats: 2 times too high"),
+        (Fraction(21, 2), 10.8249, "within 5%"),
+        *((letter, "b", "measured: b nats · you said b: right") for letter in ("b", "B", " b ", "b)", "(b)")),
+        ("a", "B", "measured: B nats · you said a: not this time"),
+        ("yes", True, "you said yes: right"),
+        ("Não", True, "you said no: not this time"),
     ],
 )
 def test_reveal(capsys, guess, measured, says):
@@ -38,9 +46,12 @@ def test_reveal(capsys, guess, measured, says):
     ("guess", "measured", "says"),
     [
         *((guess, 10.0, "my_guess should be") for guess in ("ten", True, [1])),
-        *((guess, True, "my_guess should be") for guess in ("yes", 1)),
-        (10, "ten", "my_guess should be"),
-        ((4, 5), 4.5, r"the pair \(4, 5\): .* decimal point is a point, my_guess = 4\.5"),  # what 4,5 is in Python
+        *((guess, True, "my_guess should be True or False or None") for guess in ("maybe", 1)),
+        (10, "ten", "my_guess should be a word in quotes or None, got 10"),
+        ("the second", "b", 'my_guess should be the letter of a choice, such as "a", or None'),
+        ((4, 5), 4.5, r"got several, \(4, 5\): in Python the decimal point is a point, my_guess = 4\.5$"),
+        ((50, 257), 5.0, r"my_guess = 50\.257; thousands go without a comma, my_guess = 50257$"),
+        ((1, 234, 567), 5.0, r"in Python thousands go without a comma, my_guess = 1234567$"),
         ("ten", 1.0, r"should be a number \(nats\) or None, got 'ten'"),
     ],
 )
@@ -56,6 +67,25 @@ def test_reveal_takes_only_the_words_that_are_offered(capsys):
     reveal(" Falls ", "rises", one_of=offered)
     reveal(None, "rises", one_of=offered)
     assert capsys.readouterr().out.count("measured: rises") == 2
+
+
+@pytest.mark.parametrize(
+    ("guess", "says"),
+    [
+        (None, ", which is b\n"),
+        ("B", ", which is b · you said b: right"),
+        ("c", ", which is b · you said c: not this time"),
+        (2, ", which is b · you said 2 nats: 2 times too low"),
+    ],
+)
+def test_ranges_have_letters(capsys, guess, says):
+    reveal(guess, torch.tensor(4.0), "nats", bounds=(1, 10))
+    assert f"measured: 4 nats{says}" in capsys.readouterr().out
+    for edge, letter in ((0.9, "a"), (1, "b"), (10, "c"), (99, "c")):
+        reveal(None, edge, bounds=(1, 10))
+        assert capsys.readouterr().out.endswith(f"which is {letter}\n")
+    with pytest.raises(ValueError, match="one of 'a', 'b', 'c', or None, got 'd'"):
+        reveal("d", 4.0, bounds=(1, 10))
 
 
 def test_numbers_are_readable(capsys):

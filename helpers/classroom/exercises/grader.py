@@ -5,14 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 from unittest.mock import patch
 
+import torch
 from torch import Tensor
 
 CHECKS: dict[str, Callable[[Callable[..., Any]], None]] = {}
 NOT_ATTEMPTED, RIGHT, WRONG = "not attempted yet", "right", "not yet"
-SLIP = 1e-6  # relative distance from the number that a known slip gives
+CLOSE = 1e-5  # relative distance of a right answer, also from one that was computed in float32
+SLIP = 1e-5  # and from the number that a known slip gives
+SHOWN = 300  # characters of what came in a message
 
 
 class Mistake(AssertionError):
@@ -46,14 +51,24 @@ def verdict(name: str, answer: Callable[..., Any]) -> str:
     """What `check` prints after the name. It begins with NOT_ATTEMPTED, RIGHT or WRONG."""
     if name not in CHECKS:
         raise ValueError(f"no exercise named {name!r}; there are {', '.join(sorted(CHECKS))}")
+    raised: list[Exception] = []  # by the reader's function, and not by the check that looks at what came
+
+    def listened(*arguments: Any) -> Any:
+        try:
+            return answer(*arguments)
+        except Exception as error:
+            raised.append(error)
+            raise
+
     try:
-        CHECKS[name](answer)
+        CHECKS[name](listened)
     except Mistake as mistake:
         return f"{WRONG}. {mistake}"
     except Exception as error:  # whatever the reader's code raises is a finding to show, not a crash of the notebook
         if _is_stub(error):
             return f"{NOT_ATTEMPTED}. Fill in the function, then run this cell again."
-        return f"{WRONG}. Your function raised {type(error).__name__}: {error}"
+        blamed = "Your function raised" if error in raised else "The check cannot read what your function returned:"
+        return f"{WRONG}. {blamed} {type(error).__name__}: {error}"
     return f"{RIGHT}."
 
 
@@ -62,7 +77,32 @@ def _is_stub(error: Exception) -> bool:
     return isinstance(error, NotImplementedError) and not error.args
 
 
-# what checks share
+# what checks share: first what came is put into Python's own types, then it is compared
+
+
+def plain(value: Any) -> Any:
+    """A value in Python's own types: what torch and numpy hold becomes a number or nested lists, and so do tuples."""
+    if hasattr(value, "tolist"):  # of torch or of numpy
+        return (value.detach() if hasattr(value, "detach") else value).tolist()
+    if isinstance(value, tuple | list | range):
+        return [plain(item) for item in value]
+    return float(value) if isinstance(value, Fraction | Decimal) else value
+
+
+def typed(value: Any) -> str:
+    """A value as a message shows it, with the name of its type."""
+    shown = " ".join(repr(value).split())
+    return f"{shown if len(shown) <= SHOWN else shown[:SHOWN] + '...'} ({type(value).__name__})"
+
+
+def apart(expected: Any, got: Any, digits: str) -> tuple[str, str]:
+    """Two numbers, or two lists of them, written with so many digits that they differ: `digits` if those do."""
+
+    def written(value: Any, digits: str) -> str:
+        return f"[{', '.join(written(x, digits) for x in value)}]" if isinstance(value, list) else format(value, digits)
+
+    pairs = [(written(expected, way), written(got, way)) for way in (digits, *(f".{n}g" for n in range(5, 18)))]
+    return next((pair for pair in pairs if pair[0] != pair[1]), pairs[-1])
 
 
 def ask(answer: Callable[..., Any], case: str, *arguments: Any) -> Any:
@@ -82,11 +122,10 @@ def ask(answer: Callable[..., Any], case: str, *arguments: Any) -> Any:
 
 def one_number(got: Any, case: str) -> float:
     """The answer as a plain number, also from a tensor or array of one element. Anything else is a Mistake."""
-    if hasattr(got, "item") and math.prod(getattr(got, "shape", ())) == 1:  # of torch or of numpy
-        got = got.item()
-    if isinstance(got, bool) or not isinstance(got, int | float):
-        raise Mistake(f"{case}: expected one number, got {got!r}. Does every path of your function return it?")
-    return float(got)
+    number = plain(got.item() if math.prod(getattr(got, "shape", (0,))) == 1 else got)
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        raise Mistake(f"{case}: expected one number, got {typed(got)}. Does every path of your function return it?")
+    return float(number)
 
 
 def expect_number(
@@ -98,7 +137,7 @@ def expect_number(
     slips: Mapping[str, float] | None = None,
     unit: str = "",
     digits: str = ".4f",
-    rel_tol: float = 1e-6,
+    rel_tol: float = CLOSE,
     abs_tol: float = 1e-9,
 ) -> None:
     """A Mistake unless `got` is one number, and the expected one.
@@ -111,14 +150,29 @@ def expect_number(
         return
     known = (thought for thought, slip in (slips or {}).items() if math.isclose(number, slip, rel_tol=SLIP))
     thought = next(known, None) or (says if isinstance(says, str) else says(number))
-    raise Mistake(f"{case}: expected {expected:{digits}}{unit}, got {number:{digits}}. {thought}")
+    wanted, came = apart(expected, number, digits)
+    raise Mistake(f"{case}: expected {wanted}{unit}, got {came}. {thought}")
 
 
-def expect_tensor(got: Any, shape: tuple[int, ...], case: str, says: str) -> None:
-    """A Mistake unless `got` is a tensor of this shape."""
-    if not isinstance(got, Tensor) or got.shape != shape:
-        came = tuple(got.shape) if isinstance(got, Tensor) else type(got).__name__
-        raise Mistake(f"{case}: expected a tensor {shape}, got {came}. {says}")
+def expect_items(got: Any, n: int, case: str, of: str, says: str = "Does your function return all of them?") -> list:
+    """The items of a list, tuple, array or tensor in Python's own types; a Mistake unless there are n of them."""
+    items = plain(got)
+    if not isinstance(items, list):
+        raise Mistake(f"{case}: expected {n} {of}, got {typed(got)}. {says}")
+    if len(items) != n:
+        raise Mistake(f"{case}: expected {n} {of}, got {len(items)} of them. {says}")
+    return items
+
+
+def expect_tensor(got: Any, shape: tuple[int, ...], case: str, says: str) -> Tensor:
+    """What came, in float64: a Mistake unless it is a tensor of this shape, or an array or lists of the same."""
+    try:
+        found = torch.tensor(plain(got), dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        raise Mistake(f"{case}: expected a tensor {shape}, got {typed(got)}. {says}") from None
+    if found.shape != shape:
+        raise Mistake(f"{case}: expected a tensor {shape}, got {tuple(found.shape)}. {says}")
+    return found
 
 
 def expect_value_error(answer: Callable[..., Any], case: str, says: str, *arguments: Any) -> str:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from helpers.classroom.exercises.grader import Mistake, ask, expect_number, expect_tensor, locked, register
+from helpers.classroom.exercises.grader import Mistake, apart, ask, expect_number, expect_tensor, locked, register
 
 RELATIVE = 1e-4  # float32 against a float64 oracle
 LARGE = 88.0  # exp of a larger score is more than float32 holds
@@ -46,18 +46,12 @@ def greedy(answer: Callable[[Callable[[Tensor], Tensor], Tensor, int], Tensor]) 
     cases = [([[1, 2]], 1), ([[1, 2]], 3), ([[3, 1, 4], [1, 5, 9]], 2), ([[7]], 0), ([[2, 7, 1, 8]], 13)]
     for prompts, n_new in cases:
         token_ids, case = torch.tensor(prompts), f"from {prompts}, {n_new} new tokens"
-        try:
-            got = answer(model, token_ids, n_new)
-        except ValueError as error:
-            raise Mistake(
-                f"{case}: the model refused what you gave it ({error}). "
-                "Which tokens may it see once the text has outgrown the context?"
-            ) from None
+        got = ask(answer, case, model, token_ids, n_new)
         outgrown = len(prompts[0]) + n_new - 1 > model.config.context_length
         thought = "The prompt and the new ids: one id per sequence is appended each time round"
         if outgrown:
             thought = "The model sees a window of the text; the text you return keeps every token"
-        expect_tensor(got, (len(prompts), len(prompts[0]) + n_new), case, thought)
+        got = expect_tensor(got, (len(prompts), len(prompts[0]) + n_new), case, thought).long()
         expected = [model.continued(prompt, n_new) for prompt in prompts]
         if got.tolist() != expected:
             thought = "Which row of the logits speaks about what follows?"
@@ -82,23 +76,25 @@ def probabilities(answer: Callable[[Tensor, Tensor], Tensor]) -> None:
     ]
     for name, hidden, unembedding in cases:
         scores = [sum(h * w for h, w in zip(hidden, row, strict=True)) for row in unembedding]
-        expected = torch.tensor([1 / sum(math.exp(min(u - v, 700.0)) for u in scores) for v in scores])
+        odds = [sum(math.exp(min(u - v, 700.0)) for u in scores) for v in scores]
+        expected = torch.tensor([1 / other for other in odds], dtype=torch.float64)
         with locked(LOCKED, "exp and sum"):
             got = ask(answer, name, torch.tensor(hidden), torch.tensor(unembedding))
-        expect_tensor(got, (len(scores),), name, "It is one probability per token")
+        got = expect_tensor(got, (len(scores),), name, "It is one probability per token")
         if not got.isfinite().all():
             raise Mistake(
-                f"{name}: got {_list(got)}. float32 ends near exp(88), and 0 / 0 is NaN. "
+                f"{name}: got {[round(p, 4) for p in got.tolist()]}. float32 ends near exp(88), and 0 / 0 is NaN. "
                 "What may you subtract from every score, so that none is above 0 and the result stays the same?"
             )
         if abs(float(got.sum()) - 1) > RELATIVE:
             found = f"they should sum to 1, got {float(got.sum()):.4f}"
             raise Mistake(f"{name}: {found}. Over which tokens does the sum run?")
-        if not torch.allclose(got.float(), expected, rtol=RELATIVE, atol=1e-6):
+        if not torch.allclose(got, expected, rtol=RELATIVE, atol=1e-6):
             thought = "A score is the dot product of the hidden state with a token's row, its length included"
             if max(map(abs, scores)) > LARGE:
                 thought = "Softmax looks at differences of scores: do all of them survive what you do to large scores?"
-            raise Mistake(f"{name}: expected {_list(expected)}, got {_list(got)}. {thought}")
+            wanted, came = apart(expected.tolist(), got.tolist(), ".4g")
+            raise Mistake(f"{name}: expected {wanted}, got {came}. {thought}")
 
 
 @register("e4-entropy")
@@ -126,7 +122,10 @@ class _AddingModel:
 
     def __call__(self, token_ids: Tensor) -> Tensor:
         if token_ids.shape[1] > self.config.context_length:
-            raise ValueError(f"{token_ids.shape[1]} tokens do not fit the context of {self.config.context_length}")
+            raise Mistake(
+                f"the model was given {token_ids.shape[1]} tokens, and its context holds {self.config.context_length}. "
+                "Which tokens may it see once the text has outgrown the context?"
+            )
         top = token_ids.cumsum(1) % self.config.vocab_size
         return F.one_hot(top, self.config.vocab_size).float()
 
@@ -144,7 +143,3 @@ def _entropy_by_splitting(probs: list[float]) -> float:
         return 0.0 if rest == 0 else _entropy_by_splitting(probs[1:])
     binary = -first * math.log(first) - (1 - first) * math.log1p(-first)
     return binary + rest * _entropy_by_splitting([p / rest for p in probs[1:]])
-
-
-def _list(values: Tensor) -> str:
-    return "[" + ", ".join(f"{v:.4g}" for v in values.tolist()) + "]"

@@ -7,12 +7,11 @@ import re
 import statistics
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from helpers.classroom.exercises.grader import Mistake, ask, expect_number, register
+from helpers.classroom.exercises.grader import Mistake, ask, expect_items, expect_number, plain, register, typed
 
 NINETEEN_IN_TWENTY = 1.96  # standard errors to each side
 
@@ -33,7 +32,7 @@ def plan(answer: Callable[[int, int, int, int, bool], tuple[int, int, int]]) -> 
         dealt = [starts[i : i + batch_size] for i in range(0, len(starts), batch_size)]
         kept = [batch for batch in dealt if len(batch) == batch_size or not drop_last]
         case = f"{n_ids} ids, T={T}, stride={stride}, {batch_size} sequences a batch, drop_last={drop_last}"
-        got = _several(ask(answer, case, n_ids, T, stride, batch_size, drop_last), 3, case)
+        got = expect_items(ask(answer, case, n_ids, T, stride, batch_size, drop_last), 3, case, "numbers")
         for name, expected, number in zip(hints, (len(starts), len(kept), n_ids - len(targets)), got, strict=True):
             expect_number(number, expected, case, hints[name], unit=f" {name}", digits="g")
 
@@ -74,9 +73,9 @@ def no_copies(answer: Callable[[list[str], list[str]], list[str]]) -> None:
         expected = [text for text in training if _words(text) not in judged]
         given, case = list(training), f"training {training}, validation {validation}"
         got = ask(answer, case, given, list(validation))
-        if not isinstance(got, list) or got != expected:
+        if plain(got) != expected:
             raise Mistake(
-                f"{case}: expected {expected}, got {got}. "
+                f"{case}: expected {expected}, got {typed(got)}. "
                 "Which differences between two texts should count, and are the kept texts as they were, in order?"
             )
         if given != training:
@@ -103,7 +102,7 @@ def paired_bar(answer: Callable[[Tensor, Tensor, int], tuple[float, float]]) -> 
         means = [sum(differences[i : i + block]) / block for i in whole]
         bar = NINETEEN_IN_TWENTY * math.sqrt(statistics.variance(means) / len(means))
         case = f"losses of A {[x / 8 for x in a]}, of B {[x / 8 for x in b]}, blocks of {block}"
-        got = _several(ask(answer, case, torch.tensor(a) / 8, torch.tensor(b) / 8, block), 2, case)
+        got = expect_items(ask(answer, case, torch.tensor(a) / 8, torch.tensor(b) / 8, block), 2, case, "numbers")
         for name, expected, number in zip(hints, (float(sum(means) / len(means)), bar), got, strict=True):
             expect_number(number, expected, f"{case}, {name}", hints[name], rel_tol=1e-4, abs_tol=1e-6)
 
@@ -130,9 +129,3 @@ def floor(answer: Callable[[Tensor], float]) -> None:
 
 def _words(text: str) -> list[str]:
     return re.findall(r"\S+", text.casefold())
-
-
-def _several(got: Any, n: int, case: str) -> Sequence[Any]:
-    if not isinstance(got, tuple | list) or len(got) != n:
-        raise Mistake(f"{case}: expected {n} numbers, got {got!r}. Does your function return all of them, in order?")
-    return got

@@ -11,9 +11,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from helpers.classroom.exercises.grader import Mistake, ask, expect_tensor, expect_value_error, register
+from helpers.classroom.exercises.grader import (
+    Mistake,
+    apart,
+    ask,
+    expect_tensor,
+    expect_value_error,
+    plain,
+    register,
+    typed,
+)
 
-CLOSE = 1e-6
+CLOSE = 1e-5
 Write = Callable[[Callable[[list[int]], int], list[int], int, int, int], list[int]]
 
 
@@ -29,12 +38,11 @@ def at_temperature(answer: Callable[[list[float], float], list[float]]) -> None:
     for scores, temperature, expected in cases:
         case = f"scores {scores}, temperature {temperature}"
         got = ask(answer, case, list(scores), temperature)
-        if not hasattr(got, "__len__") or len(got) != len(expected):
-            n = f"{len(got)} of them" if hasattr(got, "__len__") else got
-            raise Mistake(f"{case}: expected a list of {len(expected)} probabilities, got {n}")
-        if not all(abs(float(a) - b) < CLOSE for a, b in zip(got, expected, strict=True)):  # NaN is not close either
+        got = expect_tensor(got, (len(expected),), case, "It is a list of one probability for each score").tolist()
+        if not all(abs(a - b) < CLOSE for a, b in zip(got, expected, strict=True)):  # NaN is not close either
             thought = "What is divided, and before which step? At 0 the first of the best has it all, at inf all have "
-            raise Mistake(f"{case}: expected {_rounded(expected)}, got {_rounded(got)}. {thought}the same")
+            wanted, came = apart(expected, got, ".4f")
+            raise Mistake(f"{case}: expected {wanted}, got {came}. {thought}the same")
     for temperature, harm in ((-1.0, "turn the order around"), (math.nan, "make every probability NaN")):
         expect_value_error(answer, f"temperature {temperature}", f"It would {harm}", [1.0, 2.0], temperature)
 
@@ -44,10 +52,6 @@ def _from_odds(scores: Sequence[float], temperature: float) -> list[float]:
         return math.exp(below) if below < 700 else math.inf
 
     return [1 / sum(odds((other - own) / temperature) for other in scores) for own in scores]
-
-
-def _rounded(numbers: Sequence[float]) -> list[float]:
-    return [round(float(x), 4) for x in numbers]
 
 
 @register("g2-top-k")
@@ -85,8 +89,8 @@ def _compare_kept(
     answer: Callable, case: str, asked: tuple[list[float], float], expected: list[bool], thought: str
 ) -> None:
     got = ask(answer, case, list(asked[0]), asked[1])
-    if not isinstance(got, list) or [bool(x) for x in got] != expected:
-        raise Mistake(f"{case}: expected {expected} in the order of the ids, got {got}. {thought}")
+    if plain(got) != expected:  # 1 and 0 will do for True and False
+        raise Mistake(f"{case}: expected {expected} in the order of the ids, got {typed(got)}. {thought}")
 
 
 @register("g4-loop")
@@ -97,8 +101,8 @@ def loop(answer: Write) -> None:
         given, calls = list(prompt), []
 
         def choose(ids: list[int], calls: list = calls) -> int:
-            calls.append(list(ids))
-            return sum(ids) % 10
+            calls.append(plain(ids))
+            return sum(calls[-1]) % 10
 
         expected, windows = _walk(prompt, n_new, context_length, end_id)
         case = f"prompt {prompt}, {n_new} new tokens, context {context_length}, end {end_id}"
@@ -107,8 +111,8 @@ def loop(answer: Write) -> None:
             raise Mistake(f"{case}: your function changed the caller's prompt to {given}. Work on a copy")
         if any(len(ids) > context_length for ids in calls):
             raise Mistake(f"{case}: the model got {max(map(len, calls))} tokens, its context holds {context_length}")
-        if thought := _what_is_wrong(got, expected, calls, windows, prompt, end_id):
-            raise Mistake(f"{case}: expected {expected}, got {got}. {thought}")
+        if thought := _what_is_wrong(plain(got), expected, calls, windows, prompt, end_id):
+            raise Mistake(f"{case}: expected {expected}, got {typed(got)}. {thought}")
 
 
 def _what_is_wrong(
@@ -158,15 +162,16 @@ def cached_step(answer: Callable[[dict[str, list[Tensor]], Tensor, Tensor, Tenso
         for t in range(T):
             case = f"D = {D}, token {t + 1} of {T}"
             got = ask(answer, case, cache, queries[t].clone(), keys[t].clone(), values[t].clone())
-            expect_tensor(got, (D,), case, "It is a mean of values, of which each has D numbers")
+            got = expect_tensor(got, (D,), case, "It is a mean of values, of which each has D numbers")
             held = len(cache["keys"]), len(cache["values"])
             if held != (t + 1, t + 1):
                 found = f"it holds {held[0]} and {held[1]}"
                 raise Mistake(f"{case}: the cache should then hold {t + 1} keys and values, {found}")
-            if not torch.allclose(got, expected[t], atol=1e-5):
+            if not torch.allclose(got, expected[t].double(), atol=1e-5):
+                wanted, came = apart(expected[t].tolist(), got.tolist(), ".4f")
                 raise Mistake(
-                    f"{case}: expected {_rounded(expected[t].tolist())}, got {_rounded(got.tolist())}. A token sees "
-                    "itself and all before it, and scores are divided by the root of the head size"
+                    f"{case}: expected {wanted}, got {came}. A token sees itself and all before it, and scores are "
+                    "divided by the root of the head size"
                 )
 
 

@@ -14,7 +14,7 @@ from unittest.mock import patch
 
 import torch
 
-from helpers.classroom.exercises.grader import Mistake, ask, expect_number, expect_value_error, register
+from helpers.classroom.exercises.grader import Mistake, ask, expect_number, expect_value_error, plain, register, typed
 
 OLD, BLOCKS = b"the old checkpoint, good to the last byte", (b"the new one: ", b"weights, ", b"moments, ", b"the rest")
 NAME = "state.bin"
@@ -59,9 +59,9 @@ def next_batch(answer: Callable[[int, int, int, int], tuple[int, int]]) -> None:
         case = f"{n_tokens} tokens seen in batches of {batch_size} sequences of {context_length}, {n_batches} batches "
         case += "an epoch"
         got = ask(answer, case, n_tokens, batch_size, context_length, n_batches)
-        if not isinstance(got, list | tuple) or tuple(got) != (epoch, index):
+        if plain(got) != [epoch, index]:
             raise Mistake(
-                f"{case}: expected {(epoch, index)} as (epoch, place), both counted from 0, got {got}. "
+                f"{case}: expected {(epoch, index)} as (epoch, place), both counted from 0, got {typed(got)}. "
                 "How many batches are done, and is the next one still in the same epoch?"
             )
 
@@ -178,10 +178,11 @@ def wrong_files(answer: Callable[[Path], list[str]]) -> None:
                 got = answer(folder)
             except FileNotFoundError:
                 raise Mistake(f"{case}: a missing file is a finding to report, not a crash") from None
-        if not isinstance(got, list) or sorted(map(str, got)) != expected:
+        found = plain(list(got) if isinstance(got, set | frozenset) else got)
+        if not isinstance(found, list) or sorted(map(str, found)) != expected:
             raise Mistake(
-                f"{case}: expected the names {expected}, got {got}. Compare the checksum of every byte of each "
-                "file with its line"
+                f"{case}: expected the names {expected}, got {typed(got).replace(name, 'folder')}. Compare the "
+                "checksum of every byte of each file with its line"
             )
 
 
@@ -225,9 +226,9 @@ def go_on_from(answer: Callable[[list[tuple[str, int, str | None]]], tuple[str, 
     ]
     for candidates, expected in cases:
         got = answer(list(candidates))
-        if got is not None and not isinstance(got, tuple):
-            raise Mistake(f"{candidates}: expected a pair (folder, step) or None, got {got!r}")
-        if got != expected:
+        if got is not None and (not isinstance(plain(got), list) or len(got) != 2):
+            raise Mistake(f"{candidates}: expected a pair (folder, step) or None, got {typed(got)}")
+        if plain(got) != plain(expected):
             raise Mistake(
                 f"{candidates}: expected {expected}, got {got}. The newest good one; of two equally new ones that in "
                 "'out', which is nearer; None only where there is nothing at all"

@@ -13,7 +13,17 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from helpers.classroom.exercises.grader import Mistake, ask, expect_tensor, expect_value_error, register
+from helpers.classroom.exercises.grader import (
+    Mistake,
+    apart,
+    ask,
+    expect_items,
+    expect_tensor,
+    expect_value_error,
+    plain,
+    register,
+    typed,
+)
 
 CLOSE = 1e-5
 PIECES = "model.safetensors.index.json"
@@ -29,14 +39,11 @@ def three_matrices(answer: Callable[[Tensor], Sequence[Tensor]]) -> None:
         stored = torch.randn(C, 3 * C, generator=generator)
         x = torch.randn(4, C, generator=generator)
         got = ask(answer, f"C = {C}", stored.clone())
-        parts = tuple(got) if isinstance(got, list | tuple) or (isinstance(got, Tensor) and got.dim()) else (got,)
-        if [getattr(part, "shape", None) for part in parts] != [(C, C)] * 3:
-            shapes = [tuple(part.shape) if isinstance(part, Tensor) else type(part).__name__ for part in parts[:4]]
-            found = f"got {len(parts)} of {shapes}. Which axis has 3 C?"
-            raise Mistake(f"C = {C}: expected three matrices ({C}, {C}), {found}")
-        for i, (matrix, name) in enumerate(zip(parts, ("queries", "keys", "values"), strict=True)):
-            wanted = torch.stack([x @ stored[:, i * C + j] for j in range(C)], dim=1)
-            if not torch.allclose(torch.nn.functional.linear(x, matrix), wanted, atol=CLOSE):
+        parts = expect_items(got, 3, f"C = {C}", "matrices", "Which axis has 3 C?")
+        for i, (part, name) in enumerate(zip(parts, ("queries", "keys", "values"), strict=True)):
+            matrix = expect_tensor(part, (C, C), f"C = {C}, {name}", "Which axis has 3 C?")
+            wanted = torch.stack([x @ stored[:, i * C + j] for j in range(C)], dim=1).double()
+            if not torch.allclose(torch.nn.functional.linear(x.double(), matrix), wanted, atol=CLOSE):
                 raise Mistake(
                     f"C = {C}: with your matrix, nn.Linear gives other {name} than x @ stored does. nn.Linear computes "
                     "x @ matrix.T; and the order is queries, keys, values"
@@ -57,12 +64,10 @@ def account(answer: Callable[[Shapes, Shapes], tuple[list[str], list[str], list[
         ("all at once", [c, b, a], [transposed, d, a], (["h.0.ln_1.bias"], ["ln_f.bias"], ["h.0.attn.c_attn.weight"])),
     ):
         got = ask(answer, what, dict(expected), dict(found))
-        if not isinstance(got, list | tuple) or len(got) != 3:
-            raise Mistake(f"{what}: expected three lists (missing, extra, misshapen), got {got!r}")
-        if tuple(list(names) for names in got) != verdict:
+        if expect_items(got, 3, what, "lists (missing, extra, misshapen)") != list(verdict):
             raise Mistake(
-                f"{what}: expected {verdict}, got {tuple(got)!r}. Sorted names; what is absent or superfluous has no "
-                "shape to be wrong"
+                f"{what}: expected {verdict}, got {typed(got)}. Sorted lists of names; what is absent or superfluous "
+                "has no shape to be wrong"
             )
 
 
@@ -86,9 +91,9 @@ def first_wrong(answer: Callable[[Sequence[Tensor], Sequence[Tensor], float], in
         for i, by in differences.items():
             suspect[i][1, 2] += by
         got = answer([x.clone() for x in right], suspect, tolerance)
-        if got != expected or isinstance(got, bool):
+        if plain(got) != expected or isinstance(plain(got), bool):
             raise Mistake(
-                f"{what}: expected {expected}, got {got!r}. The largest absolute difference of a layer's output "
+                f"{what}: expected {expected}, got {typed(got)}. The largest absolute difference of a layer's output "
                 "decides, however large the numbers are, and a comparison with NaN is never true"
             )
 
@@ -114,10 +119,10 @@ def diagnose(answer: Callable[[Weights, Weights, int], str]) -> None:
     ):
         suspect = {"qkv": wrong_qkv.clone(), "out_proj": wrong_out.clone()}
         got = ask(answer, what, {"qkv": qkv.clone(), "out_proj": out_proj.clone()}, suspect, H)
-        if got != expected:
+        if plain(got) != expected:
             raise Mistake(
-                f"{what}: expected {expected!r}, got {got!r}. Inject each bug into the right weights and compare; all "
-                "of qkv and all of out_proj must agree"
+                f"{what}: expected {expected!r}, got {typed(got)}. Inject each bug into the right weights and compare; "
+                "all of qkv and all of out_proj must agree"
             )
 
 
@@ -129,14 +134,15 @@ def grow(answer: Callable[[Tensor, int], Tensor]) -> None:
         table = torch.randn(V, C, generator=generator)
         given, case = table.clone(), f"{V} rows of {C}, {n_new} new ones"
         got = ask(answer, case, given, n_new)
-        expect_tensor(got, (V + n_new, C), case, "The old rows, and the new ones after them")
+        got = expect_tensor(got, (V + n_new, C), case, "The old rows, and the new ones after them")
         if not torch.equal(given, table):
             raise Mistake(f"{case}: your function changed the caller's table. Make a new one")
-        if not torch.equal(got[:V], table):
+        if not torch.equal(got[:V], table.double()):
             raise Mistake(f"{case}: the first {V} rows should be the old ones, to the bit: their ids are in use")
         mean = [sum(float(table[i, j]) for i in range(V)) / V for j in range(C)]
-        if not torch.allclose(got[V:], torch.tensor(mean).expand(n_new, C), atol=CLOSE):
-            raise Mistake(f"{case}: each new row should be {[round(m, 4) for m in mean]}, the mean of the old rows")
+        if not torch.allclose(got[V:], torch.tensor(mean, dtype=torch.float64).expand(n_new, C), atol=CLOSE):
+            wanted, came = apart(mean, got[-1].tolist(), ".4f")
+            raise Mistake(f"{case}: each new row should be {wanted}, the mean of the old rows, and the last is {came}")
 
 
 @register("w1-pieces")
@@ -151,11 +157,11 @@ def load_in_pieces(answer: Callable[[Path], dict[str, Tensor]]) -> None:
             came = sorted(got) if isinstance(got, dict) else type(got).__name__
             raise Mistake(f"three tensors in two files: expected a dictionary of {sorted(tensors)}, got {came}")
         for name, wanted in tensors.items():
-            expect_tensor(got[name], tuple(wanted.shape), name, "Which file does the index name for it?")
-            if not torch.equal(got[name], wanted):
+            came = expect_tensor(got[name], tuple(wanted.shape), name, "Which file does the index name for it?")
+            if not torch.equal(came, wanted.double()):
                 raise Mistake(
-                    f"{name}: expected {wanted.tolist()}, got {got[name].tolist()}. It stands in both files, and the "
-                    "index says which one counts"
+                    f"{name}: expected {wanted.tolist()}, got {came.tolist()}. It stands in both files, and the index "
+                    "says which one counts"
                 )
         _expect_named(answer, "a file is not there", "b.safetensors", whole, lost="b.safetensors")
         _expect_named(answer, "a tensor is in no file", "h.9.weight", whole, **{"h.9.weight": "a.safetensors"})

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from itertools import pairwise
 
-from helpers.classroom.exercises.grader import Mistake, ask, expect_number, register, utf8_length
+from helpers.classroom.exercises.grader import Mistake, ask, expect_number, plain, register, typed, utf8_length
 from helpers.gpt import IGNORED_TARGET
 
 REPORTED = {  # what a report states, for a loss in nats and a non-padding fraction
@@ -17,6 +17,8 @@ REPORTED = {  # what a report states, for a loss in nats and a non-padding fract
     "power of two": lambda nats, share: math.pow(2, nats),
     "both": lambda nats, share: math.pow(2, nats * share),
 }
+# "padding" gives 0.9013 of "power of two", which 5 % less is nearer to itself as a ratio, and not by the difference
+NEARLY_TWO = (3.0, math.log(2) + math.log(0.9013) / 3, 0.95)
 
 
 @register("p1-bits")
@@ -72,11 +74,12 @@ def pack(answer: Callable[[list[list[int]], int, int], list[tuple[list[int], lis
             expected.append((taken, [*taken[1:], queue[0]]))
         case = f"documents {documents}, T={T}, end_id={end_id}"
         got = ask(answer, case, [list(d) for d in documents], T, end_id)
-        if not isinstance(got, list) or not all(isinstance(row, tuple | list) and len(row) == 2 for row in got):
-            raise Mistake(f"{case}: expected a list of rows, each (inputs, targets), got {got!r}")
-        got = [(list(inputs), list(targets)) for inputs, targets in got]
-        if got != expected:
-            raise Mistake(f"{case}: expected the rows {expected}, got {got}. {_about_packed(got, T, end_id)}")
+        rows = plain(got)
+        pairs = isinstance(rows, list) and all(isinstance(row, list) and len(row) == 2 for row in rows)
+        if not pairs or not all(isinstance(part, list) for row in rows for part in row):
+            raise Mistake(f"{case}: expected a list of rows, each (inputs, targets), got {typed(got)}")
+        if rows != plain(expected):
+            raise Mistake(f"{case}: expected the rows {expected}, got {typed(got)}. {_about_packed(rows, T, end_id)}")
 
 
 @register("p3-halves")
@@ -105,19 +108,20 @@ def halves(answer: Callable[[Sequence[float], Sequence[int]], float]) -> None:
 @register("p3-suspect")
 def suspect(answer: Callable[[float, float, float], str]) -> None:
     """Reports are made with a known mistake, and the number is a little off, as after another seed."""
-    for nats, share in [(3.0, 0.5), (4.5, 0.8), (2.4, 0.3)]:
+    for nats, share, *noises in [(3.0, 0.5, 0.98, 1.02), (4.5, 0.8, 0.98, 1.02), (2.4, 0.3, 0.98, 1.02), NEARLY_TWO]:
         for mistake, formula in REPORTED.items():
-            for noise in (0.98, 1.02):
+            for noise in noises:
                 reported = formula(nats, share) * noise
                 case = f"{nats} nats a token, non-padding fraction {share}, reported {reported:.3f}"
-                got = answer(nats, share, reported)
-                if got not in REPORTED:
-                    raise Mistake(f"{case}: expected one of {', '.join(map(repr, REPORTED))}, got {got!r}")
+                got = plain(answer(nats, share, reported))
+                if not isinstance(got, str) or got not in REPORTED:
+                    raise Mistake(f"{case}: expected one of {', '.join(map(repr, REPORTED))}, got {typed(got)}")
                 if got != mistake:
                     made = ", ".join(f"{name} {one(nats, share):.2f}" for name, one in REPORTED.items())
                     raise Mistake(
                         f"{case}: expected {mistake!r}, got {got!r}. Do you have the same four, and is yours the "
-                        f"nearest as a ratio? {made} (the share multiplies the nats, not the perplexity)"
+                        f"nearest as a ratio, by |ln(yours / reported)|? {made} (the share multiplies the nats, not "
+                        "the perplexity)"
                     )
 
 

@@ -3,65 +3,89 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
+from numbers import Real
 
+from helpers.classroom.exercises.grader import plain
 from helpers.classroom.pages import readable
 
 CLOSE = 0.05  # relative distance that counts as a hit
 FEW = 100  # whole numbers below are a count or a place, where what lies between is said, not a ratio
+LETTERS = "abcdefgh"
+YES_OR_NO = {"true": True, "yes": True, "sim": True, "false": False, "no": False, "não": False, "nao": False}
 
 
 def reveal(
-    guess: float | str | bool | None, measured: float | str | bool, unit: str = "", *, one_of: Sequence[str] = ()
+    guess: float | str | bool | None,
+    measured: float | str | bool,
+    unit: str = "",
+    *,
+    one_of: Sequence[str] = (),
+    bounds: Sequence[float] = (),
 ) -> None:
     """Print what was measured; after a prediction also how far off it was.
 
-    guess     what the reader committed to: a number, a word, True or False, or None
-    measured  the result, of the same kind; an int is a count or a place
+    guess     what the reader committed to: a number, a word, a letter, True or False, or None
+    measured  the result, of the same kind; an int is a count or a place, one letter the right choice
     unit      of the number, e.g. "nats"
     one_of    the words that the question offers, where it offers some
+    bounds    where the question offers ranges of a number: what divides them, in ascending order. With (1, 10), "a" is
+              below 1, "b" from 1 on, "c" from 10 on; the guess is a letter, or still a number
 
     ValueError: the guess is of another kind than the result, or none of the words offered.
     """
-    if not isinstance(measured, str | bool):
-        plain = measured.item() if hasattr(measured, "item") else measured  # a tensor or a number of numpy
-        measured = plain if isinstance(plain, bool | int) else float(plain)
-    _check(guess, measured, unit, one_of)
+    guess, measured = plain(guess), plain(measured.item() if hasattr(measured, "item") else measured)
+    if isinstance(guess, str):
+        guess = _word(guess)
+        guess = YES_OR_NO.get(guess, guess) if isinstance(measured, bool) else guess
+    choices = LETTERS[: len(bounds) + 1]
+    _check(guess, measured, unit, choices if bounds else one_of)
     unit = f" {unit}" if unit else ""
     line = f"measured: {readable(measured)}{unit}"
+    if bounds:
+        line += f", which is {choices[bisect_right(bounds, measured)]}"
+        measured = choices[bisect_right(bounds, measured)] if isinstance(guess, str) else measured
     if guess is not None:
         told = "" if isinstance(guess, str | bool) else unit
         line += f" · you said {readable(guess)}{told}: {_distance(guess, measured)}"
     print(line)
 
 
-def _check(guess: object, measured: object, unit: str, one_of: Sequence[str]) -> None:
+def _word(text: str) -> str:
+    """As it is compared: "B", " b " and "b)" are one choice."""
+    return text.strip(" \n\t.:()").lower()
+
+
+def _check(guess: object, measured: object, unit: str, offered: Sequence[str]) -> None:
     if guess is None:
         return
-    if isinstance(guess, tuple) and len(guess) == 2 and all(isinstance(part, int) for part in guess):
-        whole, decimals = guess
-        raise ValueError(
-            f"my_guess should be one number or None, got the pair {guess}: in Python the decimal point is a point, "
-            f"my_guess = {whole}.{decimals}"
-        )
+    if isinstance(guess, list) and len(guess) > 1 and all(type(part) is int for part in guess):  # 4,5 is a pair
+        ways = [f"the decimal point is a point, my_guess = {guess[0]}.{guess[1]}"] if len(guess) == 2 else []
+        if all(100 <= part <= 999 for part in guess[1:]):
+            ways.append(f"thousands go without a comma, my_guess = {''.join(map(str, guess))}")
+        got = ", ".join(map(str, guess))
+        raise ValueError(f"my_guess should be one number or None, got several, ({got}): in Python {'; '.join(ways)}")
+    a_number = isinstance(guess, Real) and not isinstance(guess, bool) and math.isfinite(guess)
     if isinstance(measured, bool):
         kind, fits = "True or False", isinstance(guess, bool)
+    elif offered:
+        kind, fits = f"one of {', '.join(map(repr, offered))},", guess in map(_word, offered)
+        fits = fits or (a_number and isinstance(measured, Real))
     elif isinstance(measured, str):
-        offered = [word.lower() for word in one_of]
-        kind = f"one of {', '.join(map(repr, one_of))}," if offered else f"a word such as {measured!r}"
-        fits = isinstance(guess, str) and (not offered or guess.strip().lower() in offered)
+        letter = len(_word(measured)) == 1
+        kind = 'the letter of a choice, such as "a",' if letter else "a word in quotes"
+        fits = isinstance(guess, str) and (len(guess) == 1 or not letter)
     else:
-        kind = f"a number ({unit})" if unit else "a number"
-        fits = isinstance(guess, int | float) and not isinstance(guess, bool) and math.isfinite(guess)
+        kind, fits = f"a number ({unit})" if unit else "a number", a_number
     if not fits:
         raise ValueError(f"my_guess should be {kind} or None, got {guess!r}")
 
 
 def _distance(guess: float | str | bool, measured: float | str | bool) -> str:
-    if isinstance(measured, str):
-        guess, measured = guess.strip().lower(), measured.strip().lower()
     if isinstance(measured, str | bool):
-        return "right" if guess == measured else "not this time. Why?"
+        right = measured if isinstance(measured, bool) else _word(measured)
+        return "right" if guess == right else "not this time. Why?"
     if math.isclose(guess, measured, rel_tol=CLOSE):
         return f"within {CLOSE:.0%}. Well seen"
     if isinstance(measured, int) and measured < FEW and guess == int(guess):
