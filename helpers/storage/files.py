@@ -16,6 +16,7 @@ from typing import BinaryIO
 from helpers.storage.errors import storage
 
 UNFINISHED, REPLACED = ".unfinished", ".replaced"
+MAX_HEADER_BYTES = 1 << 21  # of safetensors: some ten thousand tensors
 
 
 @contextmanager
@@ -50,11 +51,12 @@ def write_aside(path: str | Path) -> Iterator[BinaryIO]:
 def folder_aside(path: str | Path) -> Iterator[Path]:
     """An empty folder to write files into; when the block ends it stands under `path`, all files flushed.
 
-    A folder that stands there is kept as `.NAME.replaced` until the new one has the name, then removed: `former` finds
-    it if the process is killed between the two renames. Leftovers and errors as for `write_aside`.
+    A folder that stands there is kept as `.NAME.replaced` until the new one has the name (`former` finds it after a
+    kill). Then files that the new one lacks, a user's notes for one, are moved over, and it goes. Leftovers and errors
+    as for `write_aside`; but where `.NAME.replaced` is there, `path` did not become whole, and goes in its place.
     """
     path = Path(path)
-    aside, replaced = _beside(path, UNFINISHED), _beside(path, REPLACED)
+    aside, replaced = _beside(path, UNFINISHED), former(path)
     with storage(f"writing {path.name}", path.parent):
         remove_folder(aside)
         aside.mkdir()
@@ -64,8 +66,7 @@ def folder_aside(path: str | Path) -> Iterator[Path]:
                 _sync(file)
             sync_folder(aside)
             if path.is_dir():
-                remove_folder(replaced)
-                os.rename(path, replaced)
+                retire(path, replaced) if replaced.is_dir() else os.rename(path, replaced)
             try:
                 os.rename(aside, path)
             except BaseException:
@@ -77,12 +78,28 @@ def folder_aside(path: str | Path) -> Iterator[Path]:
                 remove_folder(aside)
             raise
         sync_folder(path.parent)
-        remove_folder(replaced)
+        retire(replaced, path)
+
+
+def retire(old: Path, new: Path) -> None:
+    """Remove a folder, if it is there, once what `new` lacks of its files has been moved there."""
+    for stray in sorted(old.iterdir()) if old.is_dir() and not old.is_symlink() else ():
+        if not os.path.lexists(new / stray.name):
+            os.rename(stray, new / stray.name)
+    remove_folder(old)
 
 
 def former(path: str | Path) -> Path:
     """Where `folder_aside` keeps what stood at `path` until its successor is there."""
     return _beside(Path(path), REPLACED)
+
+
+def require_short_header(path: Path) -> None:
+    """ValueError: a safetensors file says that its header is long, and reading one takes thirty times its size."""
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+    if length > MAX_HEADER_BYTES:
+        raise ValueError(f"{path.name} speaks of a header of {length:,} bytes, expected {MAX_HEADER_BYTES:,} at most")
 
 
 def sync_folder(folder: Path) -> None:

@@ -19,7 +19,7 @@ import safetensors.torch
 import torch
 
 from helpers.gpt import GPT, GPTConfig
-from helpers.storage import checkpoint
+from helpers.storage import checkpoint, weights
 
 CONFIG = GPTConfig(vocab_size=13, context_length=7, emb_dim=6, n_heads=2, n_layers=1, drop_rate=0.1)
 EVERY_DTYPE = [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16]
@@ -119,7 +119,7 @@ def test_everything_comes_back(tmp_path):
     sums = (path / "SHA256SUMS").read_text()  # as the tool sha256sum has them
     files = sorted(file for file in path.iterdir() if file.name != "SHA256SUMS")
     assert sums == "".join(f"{hashlib.sha256(f.read_bytes()).hexdigest()}  {f.name}\n" for f in files)
-    back = checkpoint.load(path, needs=["data.at", "extra.nested"])
+    back = checkpoint.load(path)
     for name in ("step", "schedule", "scaler", "rng", "data", "config", "extra", "optimizer"):
         assert same(getattr(back, name), getattr(state, name)), name
     assert same(dict(back.model), dict(state.model))
@@ -248,13 +248,65 @@ def test_deletes_nothing_that_it_did_not_write(tmp_path):
     outside = tmp_path.parent / f"{tmp_path.name}-outside"
     checkpoint.save(outside, tiny(2))
     (tmp_path / "step-00000002").symlink_to(outside / "step-00000002")
+    (tmp_path / "step-00000009").write_text("mine")
     everything = sorted(p for p in tmp_path.rglob("*"))
     for step in (3, 4):
         checkpoint.save(tmp_path, tiny(step), keep=1)
     assert set(everything) <= set(tmp_path.rglob("*"))
-    with pytest.raises(checkpoint.StorageError, match="move it away"):  # a file of the user in what is to be replaced
-        checkpoint.save(tmp_path, tiny(1, 5.0), keep=1)
-    assert (first / "notes.txt").read_text() == "mine" and checkpoint.load(first).extra == {"value": 1.0}
+    checkpoint.save(tmp_path, tiny(1, 5.0), keep=1)  # in its place, with the user's file
+    assert (first / "notes.txt").read_text() == "mine" and checkpoint.load(first).extra == {"value": 5.0}
+    for step in (0, 2, 9):  # somebody's folder is not one to write into under a step's name, nor a link, nor a file
+        (tmp_path / "step-00000000" / "state.json").write_text("{}")
+        with pytest.raises(checkpoint.Foreign, match="move it away"):
+            checkpoint.save(tmp_path, tiny(step), keep=1)
+    assert set(everything) <= set(tmp_path.rglob("*"))
+
+
+def test_what_a_file_manager_leaves_stops_nothing(tmp_path):
+    for step in (1, 2):
+        path = checkpoint.save(tmp_path, tiny(step), keep=1)
+        (path / ".DS_Store").touch()
+        (path / ".ipynb_checkpoints").mkdir()
+    assert checkpoint.load(path).step == 2 and names(tmp_path) == ["step-00000002"]
+
+
+def test_fewer_are_kept_before_the_next_one_is_written(tmp_path, monkeypatch):
+    for step in range(1, 5):
+        checkpoint.save(tmp_path, tiny(step), keep=4)
+    flip(tmp_path / "step-00000004" / "model.safetensors", -1)
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(checkpoint.StorageError, match="keep fewer"):
+        checkpoint.save(tmp_path, tiny(5), keep=1)
+    assert names(tmp_path) == ["step-00000003", "step-00000004"], "a damaged one does not count"
+
+
+def full(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_what_a_killed_process_moved_aside_lives_until_its_successor_is_whole(tmp_path, monkeypatch):
+    path = checkpoint.save_model(tmp_path / "m", {"n": torch.arange(3)}, {})
+    shutil.copytree(path, tmp_path / ".m.replaced")
+    (path / "notes.txt").write_text("mine")
+    flip(path / "model.safetensors", -1)  # a drive that copies file by file left half of it
+    assert checkpoint.load_model(path).model["n"].tolist() == [0, 1, 2]
+    monkeypatch.setattr(os, "rename", lambda a, b, rename=os.rename: full() if "unfinished" in str(a) else rename(a, b))
+    with pytest.raises(checkpoint.StorageError):
+        checkpoint.save_model(path, {"n": torch.arange(5)}, {})
+    assert checkpoint.load_model(path).model["n"].tolist() == [0, 1, 2]
+    monkeypatch.undo()
+    checkpoint.save_model(path, {"n": torch.arange(5)}, {})
+    assert len(checkpoint.load_model(path).model["n"]) == 5
+    assert names(tmp_path) == ["m"] and (path / "notes.txt").read_text() == "mine"
+
+
+def test_a_published_model_is_neither_damaged_nor_overwritten(tmp_path):
+    path = weights.save(GPT(CONFIG), tmp_path / "published")
+    with pytest.raises(checkpoint.Foreign, match=r"a published model, gpt2: `weights.load` reads it"):
+        checkpoint.load_model(path)
+    with pytest.raises(checkpoint.Foreign, match="something else"):
+        checkpoint.save_model(path, {}, {})
+    assert weights.load(path)
 
 
 def names(folder: Path) -> list[str]:
@@ -422,6 +474,7 @@ def test_the_disk_has_every_file_before_the_name_appears(tmp_path, monkeypatch):
         ({"model": {"z": torch.eye(2).to_sparse()}}, "z: expected a dense tensor.*sparse"),
         ({"model": {"z": 3}}, "z: expected a dense tensor.*got 3"),
         ({"model": {"z": torch.tensor([1.0, math.nan])}}, "NaN or infinity in z"),
+        ({"extra": {"long": "x" * 2**24}}, "expected at most 16,777,216 bytes of JSON"),
         ({"model": {"__metadata__": torch.ones(1)}}, "a name that safetensors keeps"),
         ({"optimizer": {"state": {0: {"f": len}}, "param_groups": []}}, "optimizer cannot be stored.*builtin"),
     ],
@@ -514,10 +567,8 @@ def test_a_model_of_its_own(tmp_path):
     assert checkpoint.load_model(path).model["n"].tolist() == [0, 1, 2]
     checkpoint.save_model(path, {"n": torch.arange(3)}, {})
     assert names(tmp_path) == ["m"]
-    (path / "README.md").write_text("mine")
-    assert checkpoint.load_model(path).model, "a file beside the three is not opened and does no harm"
-    with pytest.raises(checkpoint.Foreign, match="folder of its own"):
-        checkpoint.save_model(path, {}, {})
+    with pytest.raises(ValueError, match=r"NaN or infinity in n \(torch.float16\)"):
+        checkpoint.save_model(path, {"n": torch.tensor([1e6])}, {}, dtype=torch.float16)
     with pytest.raises(checkpoint.Foreign, match=r"expected SHA256SUMS|expected format|is missing"):
         checkpoint.load(tmp_path)
     flip(path / "model.safetensors", -1)

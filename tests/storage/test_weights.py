@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import random
 import subprocess
 import sys
+import time
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -154,6 +157,19 @@ def published(folder: Path, change) -> Path:
     return folder
 
 
+def test_names_are_compared_before_the_model_is_built(tmp_path, monkeypatch):
+    """Ten thousand blocks take a minute to build."""
+    gpt2().save_pretrained(tmp_path)
+    state = load_file(tmp_path / "model.safetensors") | {f"h.{i}": torch.zeros(0) for i in range(10_000)}
+    save_file(state, tmp_path / "model.safetensors")
+    fields = json.loads((tmp_path / "config.json").read_text()) | {"n_layer": 10_000}
+    (tmp_path / "config.json").write_text("\ufeff" + json.dumps(fields), encoding="utf-8")  # Windows' mark at its start
+    began = time.process_time()
+    with pytest.raises(ValueError, match=r"missing: transformer.h.3.ln_1.weight"):
+        weights.load(tmp_path)
+    assert time.process_time() - began < 5
+
+
 def test_every_discrepancy_is_named_at_once(tmp_path):
     def change(state):
         del state["transformer.h.1.attn.c_attn.weight"]
@@ -202,7 +218,8 @@ def test_a_head_that_contradicts_the_config(tmp_path):
         ({"n_head": 5}, "multiple of n_heads"),
         ({"n_embd": None}, "must give n_embd as a whole number, got None"),
         ({"n_layer": True}, "must give n_layer as a whole number, got True"),
-        ({"n_layer": 10**9}, "says 1000000000 blocks, the file has"),
+        ({"n_layer": 10**6}, "says 1000000 blocks, the file has"),
+        ({"n_embd": 7 * 2**60}, "must give n_embd of at most 16,777,216"),
         ({"tie_word_embeddings": "yes"}, "true or false, got 'yes'"),
     ],
 )
@@ -235,17 +252,40 @@ def test_damaged_files_say_so_and_run_nothing(tmp_path, monkeypatch):
         weights.load(tmp_path)
     gpt2().save_pretrained(tmp_path)
     path = tmp_path / "model.safetensors"
-    whole = path.read_bytes()
-    for cut in (0, 5, 100, len(whole) - 1):
-        path.write_bytes(whole[:cut])
+    whole, state = path.read_bytes(), load_file(path)
+    for content in [whole[:cut] for cut in (0, 5, 100, len(whole) - 1)] + [(9 << 20).to_bytes(8, "little") + whole]:
+        path.write_bytes(content)
         with pytest.raises(ValueError, match="fetch it again"):
             weights.load(tmp_path)
     path.unlink()
     with pytest.raises(FileNotFoundError, match=r"neither model\.safetensors"):
         weights.load(tmp_path)
-    for content in (Evil(), [1, 2], {"a": 1}):
-        torch.save(content, tmp_path / "pytorch_model.bin")
+    path = tmp_path / "pytorch_model.bin"
+    torch.save(state, path)
+    whole, draw = path.read_bytes(), random.Random(5)
+    contents = [whole[: draw.randrange(len(whole))] for _ in range(20)]
+    contents += [whole.replace(b"data.pkl", b"date.pkl"), whole.replace(b"FloatStorage", b"FloatStorags")]
+    wide = torch.zeros(1).expand(V, 10**9)  # four bytes
+    others = [
+        Evil(),
+        [1, 2],
+        {"a": 1},
+        {"model": state, "step": 3},
+        bytearray(10),
+        {"w": torch.eye(2).to_sparse()},
+        {"w": wide},
+    ]
+    for content in contents + others:
+        path.write_bytes(content) if isinstance(content, bytes) else torch.save(content, path)
         with pytest.raises(ValueError, match=r"pytorch_model\.bin"):
+            weights.load(tmp_path)
+    thirty_bytes = b"\x80\x02cbuiltins\nbytearray\nJ\xff\xff\xff\x7f\x85R."  # asks for 2 GiB, and no code is run
+    for zipped in (False, True):
+        path.write_bytes(thirty_bytes)
+        if zipped:
+            with zipfile.ZipFile(path, "w") as archive:
+                archive.writestr("a/data.pkl", thirty_bytes)
+        with pytest.raises(ValueError, match="bytearray" if zipped else "not a zip"):
             weights.load(tmp_path)
     assert not (tmp_path / "made-by-a-pickle").exists()
     outside = tmp_path.parent / "x.safetensors"  # there, and sound, and yet none of this folder's
@@ -266,12 +306,19 @@ def test_saving_refuses_and_leaves_nothing(tmp_path, monkeypatch):
         weights.save(model, tmp_path / "a", "opt")
     with pytest.raises(ValueError, match="save it as 'opt'"):
         weights.save(GPT(GPTConfig(V, T, C, H, L, position_offset=2)), tmp_path / "a")
+    with pytest.raises(ValueError, match=r"dtype must be one of .*got torch.int8"):
+        weights.save(model, tmp_path / "a", dtype=torch.int8)
+    with pytest.raises(ValueError, match=r"NaN or infinity in transformer.wte.weight \(torch.float16\)"):
+        model.token_embedding.weight.data[1, 2] = 1e6
+        weights.save(model, tmp_path / "a", dtype=torch.float16)
     monkeypatch.setattr("os.fsync", lambda descriptor: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         weights.save(model, tmp_path / "a")
     assert not list(tmp_path.iterdir())
+    monkeypatch.undo()
     (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "mine").touch()
+    (tmp_path / "a" / ".DS_Store").touch()
+    assert weights.load(weights.save(model, tmp_path / "a"))
     with pytest.raises(FileExistsError, match="not empty"):
         weights.save(model, tmp_path / "a")
 

@@ -187,7 +187,12 @@ def test_what_is_not_there(hub, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OSError):
         fetch(hub, tmp_path / "file")
+    hub.files["model.safetensors.index.json"] = b'{"weight_map": {"a": "model-1.safetensors"}}'
+    hub.stated = hub.files
     del hub.files["model.safetensors"], hub.files["pytorch_model.bin"]
+    with pytest.raises(ConnectionError, match=r"did not arrive whole: .* names 'model-1.safetensors'"):
+        fetch(hub, tmp_path / "shards")
+    del hub.files["model.safetensors.index.json"]
     with pytest.raises(ValueError, match="holds no model"):
         fetch(hub, tmp_path)
 

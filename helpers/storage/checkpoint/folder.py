@@ -25,13 +25,14 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from helpers.storage.errors import CheckpointError, Damaged, Foreign, Future, storage
-from helpers.storage.files import REPLACED, UNFINISHED, folder_aside, remove_folder
+from helpers.storage.files import REPLACED, UNFINISHED, folder_aside, remove_folder, require_short_header, retire
 
 COURSE, SUMS, VERSION = "pretraining-a-gpt", "SHA256SUMS", 2
 MODEL_FILE = "model.safetensors"
-MAX_SUMS_BYTES = 1 << 16
+MAX_SUMS_BYTES, MAX_JSON_BYTES = 1 << 16, 1 << 24
+LITTER = re.compile(r"\.DS_Store|\._.*|Thumbs\.db|desktop\.ini|\.directory|\.ipynb_checkpoints")  # of file managers
 PICKLES = (b"\x80", b"PK\x03\x04")  # how a pickle begins, and a zip archive of pickles as `torch.save` writes it
-_LINE = re.compile(r"([0-9a-f]{64})  (\S+)\n")
+_LINE = re.compile(r"([0-9a-f]{64})  ([\w.-]+)\n")
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,21 @@ def read_document(path: Path, kind: Kind) -> tuple[dict, dict[str, str]]:
     """The JSON document and the sums of a folder, which fit each other; tensors are not looked at."""
     with storage(f"reading {path.name}", path.parent):
         _require_folder(path, kind)
-        sums = _read_sums(path / SUMS, kind)
-        document = _from_json(path / kind.json_name, sums[kind.json_name])
+        raw = _read(path / SUMS, at_most=MAX_SUMS_BYTES)
+        sums = {name: digest for digest, name in _LINE.findall(raw.decode("ascii", errors="replace"))}
+        as_written = _sums_text(sums) == raw
+        if as_written and kind.json_name in sums:
+            document = _from_json(path / kind.json_name, sums[kind.json_name])
+            _require_edition(path, kind, document)  # before the other names: a later one may have more files
+    if not as_written or sorted(sums) != sorted(kind.files):
+        raise Damaged(
+            f"{SUMS} is not as it was written: expected sha256, two spaces and name for each of "
+            f"{', '.join(sorted(kind.files))}, got {raw[:100]!r}"
+        )
+    return document, sums
+
+
+def _require_edition(path: Path, kind: Kind, document: dict) -> None:
     if document.get("format") != kind.format:
         raise Foreign(f"{path}: expected format {kind.format!r}, got {document.get('format')!r}")
     version = document.get("version")
@@ -86,7 +100,6 @@ def read_document(path: Path, kind: Kind) -> tuple[dict, dict[str, str]]:
         raise Damaged(f"{path}: expected version {VERSION}, got {version!r}: this edition of the course reads no other")
     if version > VERSION:
         raise Future(f"{path} is of version {version}, and this edition reads {VERSION}: update the course")
-    return document, sums
 
 
 def stored_once(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -116,9 +129,31 @@ def with_shared(stored: dict[str, Tensor], shared: dict[str, str]) -> dict[str, 
     return stored | {name: stored[other] for name, other in shared.items()}
 
 
+def require_finite(file: str, tensors: dict[str, Tensor]) -> None:
+    """ValueError: NaN or infinity: no run can go on from there, and no model says anything."""
+    for name, tensor in tensors.items():
+        wide = tensor.float() if tensor.element_size() == 1 else tensor  # torch asks no float8
+        if tensor.is_floating_point() and not wide.isfinite().all():
+            raise ValueError(f"{file}: NaN or infinity in {name} ({tensor.dtype}): no run can go on from there")
+
+
 def holds_only_ours(folder: Path, kind: Kind) -> bool:
-    """Whether a folder has no other files than those that `write` makes."""
-    return not folder.is_symlink() and folder.is_dir() and {p.name for p in folder.iterdir()} <= {*kind.files, SUMS}
+    """Whether a folder has no other files than those that `write` makes, and what a file manager leaves."""
+    if folder.is_symlink() or not folder.is_dir():
+        return False
+    return all(p.name in (*kind.files, SUMS) or LITTER.fullmatch(p.name) for p in folder.iterdir())
+
+
+def require_replaceable(path: Path, kind: Kind) -> None:
+    """Foreign: what stands at `path` is a file, a link, or a folder with somebody else's files under our names."""
+    if not os.path.lexists(path):
+        return
+    theirs = path.is_symlink() or not path.is_dir()
+    if not theirs:
+        said, names = _peek(path / kind.json_name), {*os.listdir(path)}
+        theirs = said.get("format") != kind.format if said else SUMS not in names and names & {*kind.files}
+    if theirs:
+        raise Foreign(f"{path} holds something else than a {kind.format}: choose a folder of its own, or move it away")
 
 
 def recover(parent: Path, pattern: str, check: Callable[[Path], object]) -> None:
@@ -136,13 +171,13 @@ def recover(parent: Path, pattern: str, check: Callable[[Path], object]) -> None
             continue
         with suppress(CheckpointError):
             check(final)
-            remove_folder(replaced)
+            retire(replaced, final)
 
 
 def to_json(kind: Kind, document: dict) -> bytes:
     """A document of that kind, with what wrote it: ASCII, a line for each entry, so that a person can look into it.
 
-    ValueError: a value that JSON does not give back as it was.
+    ValueError: a value that JSON does not give back as it was, or more than a reader takes.
     """
     lines = []
     head = {"format": kind.format, "version": VERSION, "versions": current_versions()}
@@ -154,7 +189,10 @@ def to_json(kind: Kind, document: dict) -> bytes:
         except (TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"{name} cannot be stored as JSON ({error}); of a tensor: .item()") from error
         lines.append(f"{json.dumps(name)}: {text}")
-    return ("{\n" + ",\n".join(lines) + "\n}\n").encode("ascii")
+    raw = ("{\n" + ",\n".join(lines) + "\n}\n").encode("ascii")
+    if len(raw) > MAX_JSON_BYTES:
+        raise ValueError(f"expected at most {MAX_JSON_BYTES:,} bytes of JSON, got {len(raw):,}: keep it elsewhere")
+    return raw
 
 
 def current_versions() -> dict[str, str]:
@@ -181,21 +219,21 @@ def _require_folder(path: Path, kind: Kind) -> None:
     names = sorted(os.listdir(path))
     if SUMS in names:
         return
+    said = _peek(path / kind.json_name) if kind.json_name in names else {}
+    if "model_type" in said:
+        raise Foreign(f"{path} is a published model, {said['model_type']}: `weights.load` reads it")
     if kind.json_name in names:
         raise Damaged(f"{SUMS} is missing in {path}: the writing or copying did not end")
     got = ", ".join(names) or "nothing"
     raise Foreign(f"{path} is no checkpoint of this course: expected {SUMS}, got {got}; none of it was opened")
 
 
-def _read_sums(path: Path, kind: Kind) -> dict[str, str]:
-    raw = _read(path, at_most=MAX_SUMS_BYTES)
-    sums = {name: digest for digest, name in _LINE.findall(raw.decode("ascii", errors="replace"))}
-    if sorted(sums) != sorted(kind.files) or _sums_text(sums) != raw:
-        raise Damaged(
-            f"{SUMS} is not as it was written: expected sha256, two spaces and name for each of "
-            f"{', '.join(sorted(kind.files))}, got {raw[:100]!r}"
-        )
-    return sums
+def _peek(path: Path) -> dict:
+    """What an unsigned JSON file says of itself; nothing where it is none."""
+    with suppress(CheckpointError, OSError, ValueError, RecursionError):
+        said = json.loads(_read(path, at_most=MAX_JSON_BYTES))
+        return said if isinstance(said, dict) else {}
+    return {}
 
 
 def _read(path: Path, at_most: int = -1) -> bytes:
@@ -225,6 +263,7 @@ def _require_sum(path: Path, expected: str) -> None:
 def _tensors(path: Path, digest: str) -> dict[str, Tensor]:
     _require_sum(path, digest)
     try:
+        require_short_header(path)
         return dict(sorted(safetensors.torch.load_file(path).items()))  # its order is another in each process
     except (SafetensorError, ValueError, TypeError, KeyError, RuntimeError, AssertionError) as error:
         raise Damaged(f"{path.name} is no safetensors file that can be read: {error}") from error
@@ -233,8 +272,10 @@ def _tensors(path: Path, digest: str) -> dict[str, Tensor]:
 def _from_json(path: Path, digest: str) -> dict:
     """A JSON object, read strictly. Damaged: not JSON, a key twice, a number that is not finite, or not an object."""
     _require_sum(path, digest)
-    raw = _read(path)
+    raw = _read(path, at_most=MAX_JSON_BYTES + 1)
     try:
+        if len(raw) > MAX_JSON_BYTES:
+            raise ValueError(f"expected at most {MAX_JSON_BYTES:,} bytes")
         document = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique)
         json.dumps(document, allow_nan=False)  # it reads NaN and 1e999 without a word
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from helpers.storage.checkpoint import folder as folders
 from helpers.storage.checkpoint.folder import COURSE, MODEL_FILE, Kind
-from helpers.storage.errors import Damaged, Foreign, storage
+from helpers.storage.errors import CheckpointError, Damaged, Foreign, storage
 from helpers.storage.files import former
 
 MODEL = Kind(f"{COURSE}/model", "config.json", (MODEL_FILE,))
@@ -44,8 +43,9 @@ def save_model(
     dtype        torch.dtype in which floating-point tensors are stored, such as torch.bfloat16; None: their own
     return       the folder
 
-    ValueError: a value that cannot be stored, or a dtype that is not of floating point.
-    Foreign: the folder holds other files; nothing has been written. StorageError: as `save`.
+    ValueError: a value that cannot be stored, NaN or infinity, also where a number is too large for `dtype`; a dtype
+    that is not of floating point. Foreign: something else than a model stands there; nothing has been written.
+    StorageError: as `save`.
     """
     if dtype is not None and not dtype.is_floating_point:
         raise ValueError(f"dtype must be of floating point, such as torch.bfloat16, got {dtype}")
@@ -53,10 +53,10 @@ def save_model(
     stored, shared = folders.stored_once(model_state)
     raw = folders.to_json(MODEL, {"config": config, "extra": extra or {}, "shared": shared})
     tensors = {name: t.to(dtype) if dtype and t.is_floating_point() else t for name, t in stored.items()}
+    folders.require_finite(MODEL_FILE, tensors)
     with storage(f"preparing for {folder.name}", folder.parent):
-        if os.path.lexists(folder) and not folders.holds_only_ours(folder, MODEL):
-            raise Foreign(f"{folder} holds something else than a model of this course: choose a folder of its own")
-        folders.recover(folder.parent, glob.escape(folder.name), load_model)
+        folders.require_replaceable(folder, MODEL)
+        folders.recover(folder.parent, glob.escape(folder.name), lambda path: folders.read(path, MODEL))
     folders.write(folder, MODEL, raw, {MODEL_FILE: tensors})
     return folder
 
@@ -71,11 +71,16 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu") -> SavedM
     Damaged, Foreign, Future, StorageError: as `load`.
     """
     path = _folder(folder)
-    if not os.path.lexists(path) and former(path).is_dir():  # the process that replaced it was killed meanwhile
+    try:
+        document, tensors = folders.read(path, MODEL)
+    except CheckpointError as error:
         path = former(path)
-    document, tensors = folders.read(path, MODEL)
+        if isinstance(error, Foreign) or not path.is_dir():
+            raise
+        document, tensors = folders.read(path, MODEL)  # the process that was replacing it was killed meanwhile
     stored = {name: tensor.to(device) for name, tensor in tensors[MODEL_FILE].items()}
     try:
+        folders.require_finite(MODEL_FILE, stored)
         said = {name: dict(document[name]) for name in ("config", "extra", "versions")}
         return SavedModel(folders.with_shared(stored, document["shared"]), **said)
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from helpers.storage.checkpoint import folder as folders
 from helpers.storage.checkpoint.folder import COURSE, MODEL_FILE, Kind
-from helpers.storage.errors import CheckpointError, Damaged, StorageError, storage
+from helpers.storage.errors import CheckpointError, Damaged, storage
 from helpers.storage.files import REPLACED, UNFINISHED, remove_folder, sync_folder
 
 OPTIMIZER_FILE = "optimizer.safetensors"
@@ -61,6 +61,9 @@ class RunState:
                 raise ValueError(f"{name} must be {wanted}, got {type(value).__name__}")
 
 
+Check = Callable[[RunState], object]
+
+
 @dataclass(frozen=True)
 class Found:
     """The newest good checkpoint, and why newer ones were refused.
@@ -81,12 +84,11 @@ def save(folder: str | Path, state: RunState, *, keep: int = 2) -> Path:
     keep     how many good checkpoints stay, this one included; at least 1. Each of the others is verified first
     return   path of the new checkpoint
 
-    A checkpoint of the same step is moved aside, replaced, and only then deleted; `find` knows both names.
-    A folder with a file that is not ours is never deleted. In memory one file more is needed for a moment.
+    A checkpoint of the same step is moved aside, replaced, and only then deleted; `find` knows both names. A file that
+    is not ours is never deleted, nor the older checkpoint that it lies in; what file managers leave is none.
 
-    ValueError: a value in `state` that cannot be stored, a tensor with NaN or infinity, or keep < 1; nothing has been
-    written.
-    StorageError: the folder cannot be written; earlier checkpoints are as they were.
+    ValueError: a value in `state` that cannot be stored, a tensor with NaN or infinity, or keep < 1. Foreign: something
+    else stands under the name. StorageError: the folder cannot be written. Good earlier checkpoints are as they were.
     """
     if isinstance(keep, bool) or not isinstance(keep, int) or keep < 1:
         raise ValueError(f"keep must be a whole number of at least 1, got {keep!r}")
@@ -98,8 +100,9 @@ def save(folder: str | Path, state: RunState, *, keep: int = 2) -> Path:
             folder.mkdir()
             sync_folder(folder.parent)
         folders.recover(folder, _ANY_STEP, verify)
-        if os.path.lexists(final) and not folders.holds_only_ours(final, RUN):
-            raise StorageError(f"{final} holds something else than a checkpoint: move it away to save this step")
+        folders.require_replaceable(final, RUN)
+        if len(_newest_first(folder)) > keep:  # fewer than before: the disk may be full
+            _prune(folder, None, keep)
     folders.write(final, RUN, raw, tensors)
     with storage(f"{final.name} is safe, but removing older checkpoints", folder):
         _prune(folder, final, keep)
@@ -114,7 +117,7 @@ def _encode(state: RunState) -> tuple[bytes, dict[str, dict[str, Tensor]]]:
         document["optimizer"], moments = _split_optimizer(state.optimizer)
     tensors = {MODEL_FILE: weights, OPTIMIZER_FILE: moments}
     for file, held in tensors.items():
-        _require_finite(file, held)
+        folders.require_finite(file, held)
     return folders.to_json(RUN, document), tensors
 
 
@@ -148,12 +151,12 @@ def _joined_optimizer(plain: dict | None, moments: dict[str, Tensor]) -> dict | 
     return {"state": state, "param_groups": groups}
 
 
-def load(path: str | Path, device: str | torch.device = "cpu", *, needs: Iterable[str] = ()) -> RunState:
+def load(path: str | Path, device: str | torch.device = "cpu", *, check: Check = bool) -> RunState:
     """One checkpoint, every byte of it verified.
 
     path     of a folder `step-########`
     device   where the model's tensors go; the optimizer's stay on the CPU, since `load_state_dict` moves them
-    needs    what the run cannot go on without, such as "data.n_tokens"
+    check    raises ValueError where the state lacks what the run cannot go on without
     return   RunState; a tensor that stood under two names is one tensor under two names again
 
     Damaged, Foreign, Future, StorageError: see those; nothing from the files is ever executed. Damaged also where a
@@ -163,10 +166,7 @@ def load(path: str | Path, device: str | torch.device = "cpu", *, needs: Iterabl
     document, tensors = folders.read(path, RUN)
     try:
         state = _decode(document, tensors, device)
-        for name in needs:
-            part, _, key = name.partition(".")
-            if key not in getattr(state, part):
-                raise ValueError(f"{name} is missing, and the run needs it to go on")
+        check(state)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Damaged(f"{path} is not as it was written: {error!r}") from error
     if _step_in(path) not in (None, state.step):
@@ -176,7 +176,7 @@ def load(path: str | Path, device: str | torch.device = "cpu", *, needs: Iterabl
 
 def _decode(document: dict, tensors: dict[str, dict[str, Tensor]], device: str | torch.device) -> RunState:
     for file, held in tensors.items():
-        _require_finite(file, held)
+        folders.require_finite(file, held)
     weights = {name: tensor.to(device) for name, tensor in tensors[MODEL_FILE].items()}
     return RunState(
         model=folders.with_shared(weights, document["shared"]),
@@ -185,11 +185,11 @@ def _decode(document: dict, tensors: dict[str, dict[str, Tensor]], device: str |
     )
 
 
-def find(folder: str | Path, device: str | torch.device = "cpu", *, needs: Iterable[str] = ()) -> Found:
+def find(folder: str | Path, device: str | torch.device = "cpu", *, check: Check = bool) -> Found:
     """The newest checkpoint of a run that is good, loaded.
 
     folder          of the run; one that does not exist yet holds nothing, as long as its parent exists
-    device, needs   as for `load`
+    device, check   as for `load`
     return          Found; what killed writes left is not looked at
 
     StorageError: the folder cannot be listed, or its parent has gone.
@@ -203,7 +203,7 @@ def find(folder: str | Path, device: str | torch.device = "cpu", *, needs: Itera
     refused = []
     for path in candidates:
         try:
-            return Found(path, load(path, device, needs=needs), refused)
+            return Found(path, load(path, device, check=check), refused)
         except CheckpointError as error:
             refused.append((path, str(error)))
     return Found(None, None, refused)
@@ -212,14 +212,6 @@ def find(folder: str | Path, device: str | torch.device = "cpu", *, needs: Itera
 def verify(path: str | Path) -> None:
     """Read all of a checkpoint as `load` does and keep nothing of it. Raises as `load`."""
     load(path)
-
-
-def _require_finite(file: str, tensors: dict[str, Tensor]) -> None:
-    """ValueError: NaN or infinity, from which no run can go on."""
-    for name, tensor in tensors.items():
-        wide = tensor.float() if tensor.element_size() == 1 else tensor  # torch asks no float8
-        if tensor.is_floating_point() and not wide.isfinite().all():
-            raise ValueError(f"{file}: NaN or infinity in {name}: no run can go on from there")
 
 
 def _step_in(path: Path) -> int | None:
@@ -234,8 +226,9 @@ def _newest_first(folder: Path) -> list[Path]:
     return sorted(steps, key=lambda path: (-steps[path], path.name.startswith(".")))
 
 
-def _prune(folder: Path, newest: Path, keep: int) -> None:
-    n_good = 1  # the one just written
+def _prune(folder: Path, newest: Path | None, keep: int) -> None:
+    """Remove all but `keep` good checkpoints, `newest`, just written, being one of them."""
+    n_good = int(newest is not None)
     for path in _newest_first(folder):
         if path == newest:
             continue

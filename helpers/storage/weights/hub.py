@@ -9,6 +9,8 @@ import re
 from pathlib import Path
 from types import ModuleType
 
+from helpers.storage.weights.load import weight_files
+
 PUBLISHED = {  # name of the preset: (repository, the commit that is fetched)
     "gpt2-124m": ("openai-community/gpt2", "607a30d783dfa663caf39e06633721c8d4cfcd7e"),
     "gpt2-355m": ("openai-community/gpt2-medium", "6dcaa7a952f72f9298047fd5137cd6e4f05f41da"),
@@ -56,12 +58,16 @@ def fetch(
         except Exception as error:  # which ones, depends on the library's version and on the client it uses
             raise _said(error, repository, revision or pinned) from error
         if (folder / "config.json").exists() and any(list(folder.glob(pattern)) for pattern in weights):
+            try:
+                weight_files(folder)
+            except FileNotFoundError as error:  # some editions of the library give what they have
+                raise ConnectionError(f"{repository} did not arrive whole: {error}. Call again") from error
             check_sums(folder)
             return folder
     found = ", ".join(sorted(p.name for p in folder.iterdir())) if folder.exists() else "nothing"
     raise ValueError(
         f"{repository} holds no model for `load`: expected config.json and {WEIGHTS[0][0]} or {WEIGHTS[1][0]}, "
-        f"got {found}"
+        f"got {found}; where a download broke off, call again with a network"
     )
 
 

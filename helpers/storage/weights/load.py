@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import pickle
+import pickletools
+import re
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,12 +17,16 @@ import torch
 from torch import Tensor
 
 from helpers.gpt import GPT, GPTConfig
+from helpers.storage.files import MAX_HEADER_BYTES, require_short_header
 from helpers.storage.weights.names import EMBEDDING, HEAD, NO_WEIGHTS, PREFIXES, stored_names, to_config
 
 CONFIG, SAFE, SAFE_INDEX, BIN = (
     "config.json", "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
 )  # fmt: skip
-FLOATS = {"F64", "F32", "F16", "BF16", torch.float64, torch.float32, torch.float16, torch.bfloat16}
+FLOATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+TENSOR_PARTS = re.compile(
+    r"collections OrderedDict|torch\._utils _rebuild_(tensor_v2|parameter)|torch(\.storage)? \w+Storage"
+)
 SHOWN = 8
 
 
@@ -42,25 +47,40 @@ def load(
     return     GPT in evaluation mode. On the way memory holds the model and one tensor more
 
     FileNotFoundError: no such folder, config or weights. ValueError: a config that the course's model cannot follow,
-    tensors that are missing, extra, misshapen or of integers (all are named), NaN or infinity, a damaged file.
+    tensors that are missing, extra, misshapen or of integers (all are named), NaN or infinity, a damaged file, a .bin
+    that holds more than tensors.
     Sources: Radford et al. 2019 (GPT-2); Zhang et al. 2022 (OPT).
     """
+    require_float(dtype)
     folder = Path(folder)
     model_type, config = _read_config(folder)
-    with _opened(folder) as stored:
+    config = replace(config, drop_rate=drop_rate)
+    with ExitStack() as stack:
+        paths = weight_files(folder)
+        stored = _bin(paths[0]) if paths[0].name == BIN else _safe(paths, stack)
         if config.n_layers > len(stored):
             raise ValueError(f"config.json says {config.n_layers} blocks, the file has {len(stored)} tensors")
-        with torch.device("meta"):  # shapes only: no memory, and no time for random numbers that would be replaced
-            model = GPT(replace(config, drop_rate=drop_rate))
         prefixes, embedding = PREFIXES[model_type], EMBEDDING[model_type]
         prefix = next((p for p in prefixes if p + embedding in stored), prefixes[0])
-        plan = {name: stored_names(name, model_type, prefix) for name, _ in model.named_parameters()}
-        _account_for_all(model, plan, stored, prefix, prefix + embedding)
+        shapes = dict(_shapes(config))
+        plan = {name: stored_names(name, model_type, prefix) for name in shapes}
+        _account_for_all(config, shapes, plan, stored, prefix)
+        with torch.device("meta"):  # shapes only: no memory, and no time for random numbers that would be replaced
+            model = GPT(config)
         model.to(dtype).to_empty(device=device)
         if config.tied_head:
             model.head.weight = model.token_embedding.weight  # `to_empty` has given each one of its own
         _fill(model, plan, stored)
     return model.eval()
+
+
+def _shapes(config: GPTConfig) -> Iterator[tuple[str, torch.Size]]:
+    """(name, shape) of each parameter, from one block of the many, which are alike."""
+    with torch.device("meta"):
+        model = GPT(replace(config, n_layers=1))
+    for name, parameter in model.named_parameters():
+        for i in range(config.n_layers if name.startswith("blocks.0.") else 1):
+            yield name.replace("blocks.0.", f"blocks.{i}."), parameter.shape
 
 
 def _fill(model: GPT, plan: dict, stored: dict[str, _Stored]) -> None:
@@ -78,7 +98,7 @@ def _read_config(folder: Path) -> tuple[str, GPTConfig]:
     if not path.is_file():
         raise FileNotFoundError(f"no {CONFIG} in {folder}: expected a folder as published, with its weights beside it")
     try:
-        theirs = json.loads(path.read_text(encoding="utf-8"))
+        theirs = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON: {error}") from error
     if not isinstance(theirs, dict):
@@ -95,11 +115,12 @@ class _Stored:
     read: Callable[[], Tensor]
 
 
-def _account_for_all(model: GPT, plan: dict, stored: dict[str, _Stored], prefix: str, embedding: str) -> None:
+def _account_for_all(config: GPTConfig, shapes: dict, plan: dict, stored: dict[str, _Stored], prefix: str) -> None:
     """ValueError: any discrepancy between the names, shapes and types of the file and those of the model."""
+    embedding = plan["token_embedding.weight"][0][0]
     used = [name for names, _ in plan.values() for name in names]
     extra = {name for name in stored.keys() - used if not NO_WEIGHTS.fullmatch(name.removeprefix(prefix))}
-    if HEAD in extra and model.config.tied_head and embedding in stored:  # tied, and stored all the same
+    if HEAD in extra and config.tied_head and embedding in stored:  # tied, and stored all the same
         extra.remove(HEAD)
         if not torch.equal(stored[HEAD].read(), stored[embedding].read()):
             raise ValueError(
@@ -107,14 +128,14 @@ def _account_for_all(model: GPT, plan: dict, stored: dict[str, _Stored], prefix:
                 'one of them belongs to another model, or the config lacks "tie_word_embeddings": false'
             )
     misshapen, no_floats = [], []
-    for ours, parameter in model.named_parameters():
+    for ours, whole in shapes.items():
         names, transposed = plan[ours]
-        piece = (parameter.shape[0] // len(names), *parameter.shape[1:])
+        piece = (whole[0] // len(names), *whole[1:])
         expected = piece[::-1] if transposed else piece
         for name in stored.keys() & set(names):
             shape, dtype = stored[name].shape, stored[name].dtype
             misshapen += [f"{name} is {shape}, expected {expected}"] if shape != expected else []
-            no_floats += [f"{name} is {dtype}"] if dtype not in FLOATS else []
+            no_floats += [f"{name} is {dtype}"] if dtype not in FLOATS.values() else []
     missing = [name for name in used if name not in stored]
     kinds = {"missing": missing, "extra": sorted(extra), "misshapen": misshapen, "not of floating point": no_floats}
     problems = [f"{kind}: {_some(found)}" for kind, found in kinds.items() if found]
@@ -122,59 +143,87 @@ def _account_for_all(model: GPT, plan: dict, stored: dict[str, _Stored], prefix:
         raise ValueError("the file does not hold the model that config.json describes; " + "; ".join(problems))
 
 
+def require_float(dtype: torch.dtype) -> None:
+    """ValueError: not a type of floating point that published weights have."""
+    if dtype not in FLOATS.values():
+        raise ValueError(f"dtype must be one of {', '.join(map(str, FLOATS.values()))}, got {dtype}")
+
+
 def _some(found: list[str]) -> str:
     more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
     return ", ".join(found[:SHOWN]) + more
 
 
-@contextmanager
-def _opened(folder: Path) -> Iterator[dict[str, _Stored]]:
-    """The tensors of a folder for as long as the block lasts: a whole file before shards, as transformers takes them.
+def weight_files(folder: Path) -> list[Path]:
+    """Where the tensors are: in a whole file before shards, as transformers takes them, else in a .bin.
 
-    FileNotFoundError: no weights there. ValueError: a file that is damaged, or not what its name says; a .bin is
-    opened with `weights_only=True`, so that no code in it runs.
+    FileNotFoundError: no weights there, or a shard is missing. ValueError: an index that is none.
     """
-    with ExitStack() as stack:
-        if (folder / SAFE).exists():
-            yield _safe([folder / SAFE], stack)
-        elif (folder / SAFE_INDEX).exists():
-            yield _safe(_shards(folder), stack)
-        elif (folder / BIN).exists():
-            yield _bin(folder / BIN)
-        else:
-            found = ", ".join(sorted(p.name for p in folder.iterdir())) or "nothing"
-            raise FileNotFoundError(f"{folder} has neither {SAFE}, nor {SAFE_INDEX}, nor {BIN}; it has {found}")
+    for name in (SAFE, SAFE_INDEX, BIN):
+        if (folder / name).exists():
+            return _shards(folder) if name == SAFE_INDEX else [folder / name]
+    found = ", ".join(sorted(p.name for p in folder.iterdir())) or "nothing"
+    raise FileNotFoundError(f"{folder} has neither {SAFE}, nor {SAFE_INDEX}, nor {BIN}; it has {found}")
 
 
 def _safe(paths: list[Path], stack: ExitStack) -> dict[str, _Stored]:
     stored = {}
     for path in paths:
         try:
+            require_short_header(path)
             file = stack.enter_context(safetensors.safe_open(path, framework="pt"))
-        except safetensors.SafetensorError as error:
+        except (safetensors.SafetensorError, ValueError) as error:
             raise ValueError(f"{path.name} is damaged or no safetensors file: {error}; fetch it again") from error
         for name in sorted(file.keys()):
             view = file.get_slice(name)
-            stored[name] = _Stored(tuple(view.get_shape()), view.get_dtype(), partial(file.get_tensor, name))
+            stored[name] = _Stored(
+                tuple(view.get_shape()), FLOATS.get(view.get_dtype(), view.get_dtype()), partial(file.get_tensor, name)
+            )
     return stored
 
 
 def _shards(folder: Path) -> list[Path]:
+    """ValueError: no index, FileNotFoundError: it names a file that is not in the folder."""
     try:
-        shards = sorted(set(json.loads((folder / SAFE_INDEX).read_text(encoding="utf-8"))["weight_map"].values()))
+        shards = sorted(set(json.loads((folder / SAFE_INDEX).read_bytes())["weight_map"].values()))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{SAFE_INDEX} is no index of shards: {error!r}") from error
     for shard in shards:
-        if Path(shard).name != shard or not (folder / shard).exists():
+        if Path(str(shard)).name != shard or not (folder / shard).exists():
             raise FileNotFoundError(f"{SAFE_INDEX} names {shard!r}, which is not in {folder}")
     return [folder / shard for shard in shards]
 
 
 def _bin(path: Path) -> dict[str, _Stored]:
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        raise ValueError(f"{path.name} is damaged, or holds more than tensors: {error}") from error
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ValueError(f"{path.name} holds no table of tensors, got {type(state).__name__}")
-    return {name: _Stored(tuple(t.shape), t.dtype, t.detach) for name, t in state.items()}
+        _require_only_tensors(path)
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # whatever torch and zipfile raise for a file that was cut or altered
+        raise ValueError(f"{path.name} is damaged, or holds more than tensors: {error!r:.300}") from error
+    tensors = state if isinstance(state, dict) else {}
+    if not tensors or not all(isinstance(value, Tensor) for value in tensors.values()):
+        got = ", ".join(map(str, tensors)) or type(state).__name__
+        raise ValueError(f"{path.name} holds no table of tensors, got {got:.200}: of a training run take the model's")
+    if sum(t.numel() * t.element_size() for t in tensors.values()) > 2 * path.stat().st_size:
+        raise ValueError(f"{path.name} speaks of more numbers than it holds")
+    return {name: _Stored(tuple(t.shape), t.dtype, t.detach) for name, t in tensors.items()}
+
+
+def _require_only_tensors(path: Path) -> None:
+    """ValueError: not a zip of torch, or a pickle in it that calls anything but what puts a tensor together.
+
+    `weights_only=True` runs no stranger's code, but lets thirty bytes ask for gigabytes.
+    """
+    if not zipfile.is_zipfile(path):
+        raise ValueError("not a zip, as torch has written since 1.6: load it with an old torch and save it again")
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+        pickled = next((entry for entry in entries if entry.filename.endswith("/data.pkl")), None)
+        if pickled is None or any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+            raise ValueError("no data.pkl in it, or compressed")
+        if pickled.file_size > MAX_HEADER_BYTES:
+            raise ValueError(f"a table of {pickled.file_size:,} bytes, expected {MAX_HEADER_BYTES:,} at most")
+        for operation, argument, _ in pickletools.genops(archive.read(pickled)):
+            unknown = operation.name == "GLOBAL" and not TENSOR_PARTS.fullmatch(argument)
+            if unknown or operation.name in ("STACK_GLOBAL", "INST", "OBJ", "DUP"):
+                raise ValueError(f"it calls for {argument or operation.name}")

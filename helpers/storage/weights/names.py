@@ -59,6 +59,7 @@ REQUIRED = {  # switches that our model has in one position only
 }
 DROPOUTS = {"gpt2": ("resid_pdrop", "embd_pdrop", "attn_pdrop"), "opt": ("dropout", "attention_dropout")}
 CLASSES = {"gpt2": "GPT2LMHeadModel", "opt": "OPTForCausalLM"}  # of transformers
+MAX_SIZE = 1 << 24  # of a vocabulary, a width, a context
 OPT_OFFSET, OPT_EPS = 2, 1e-5  # of OPT alone: two unused rows of positions, an epsilon that its config cannot say
 _BLOCK = re.compile(r"blocks\.(\d+)\.")
 _BY_OURS = {name.ours: name for name in NAMES}
@@ -135,8 +136,9 @@ def _require_known(model_type: object) -> None:
 
 def _whole(theirs: dict, name: str) -> int:
     value = theirs.get(name)
-    if type(value) is not int:
-        raise ValueError(f"config.json must give {name} as a whole number, got {value!r}; it has {', '.join(theirs)}")
+    if type(value) is not int or value > MAX_SIZE:
+        wanted = "as a whole number" if type(value) is not int else f"of at most {MAX_SIZE:,}"
+        raise ValueError(f"config.json must give {name} {wanted}, got {value!r}; it has {', '.join(theirs)}")
     return value
 
 

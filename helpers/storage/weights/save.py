@@ -12,8 +12,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from helpers.gpt import GPT
+from helpers.storage.checkpoint.folder import LITTER, require_finite
 from helpers.storage.files import folder_aside
-from helpers.storage.weights.load import CONFIG, SAFE
+from helpers.storage.weights.load import CONFIG, SAFE, require_float
 from helpers.storage.weights.names import NAMES, PREFIXES, from_config, stored_names
 
 
@@ -26,18 +27,22 @@ def save(model: GPT, folder: str | Path, model_type: str = "gpt2", dtype: torch.
     return      the folder
 
     GPT-2's format has a bias everywhere: where the model has none, zeros are written, which is the same function.
-    FileExistsError: something is there. ValueError: an unknown type, or a shape that the format cannot say.
+    FileExistsError: something is there. ValueError: an unknown type, a shape that the format cannot say, a dtype that
+    is not of floating point, or NaN or infinity, also where a number is too large for `dtype`.
     StorageError: it cannot be written.
     """
     folder = Path(folder)
+    dtype = dtype or model.token_embedding.weight.dtype
+    require_float(dtype)
     fields = from_config(model.config, model_type)
-    fields["torch_dtype"] = str(dtype or model.token_embedding.weight.dtype).removeprefix("torch.")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    fields["torch_dtype"] = str(dtype).removeprefix("torch.")
+    if folder.exists() and (not folder.is_dir() or any(not LITTER.fullmatch(p.name) for p in folder.iterdir())):
         raise FileExistsError(f"{folder} is there already and not empty: choose another, or remove it first")
     stored = {
-        name: tensor.to("cpu", dtype or tensor.dtype).clone(memory_format=torch.contiguous_format)
+        name: tensor.to("cpu", dtype).clone(memory_format=torch.contiguous_format)
         for name, tensor in _published(model, model_type)
     }
+    require_finite(SAFE, stored)
     with folder_aside(folder) as aside:
         try:
             save_file(stored, aside / SAFE, metadata={"format": "pt"})
