@@ -190,7 +190,7 @@ def keep_or_reject(answer: Callable[[list[float], list[float], int], tuple[float
         case = f"p = {p}, q = {q}"
         if not all(abs(a - b) < CLOSE for a, b in zip(comes_out, p, strict=True)):
             thought = "What is missing to p after the kept guesses, and who gets it?"
-            raise Mistake(f"{case}: the token that comes out has {_rounded(comes_out)}, expected p. {thought}")
+            raise Mistake(f"{case}: the token that comes out has {[round(x, 4) for x in comes_out]}, expected p. {thought}")
         possible = sum(map(min, p, q))
         if not abs(kept - possible) < CLOSE:
             raise Mistake(
@@ -208,5 +208,5 @@ def _kept_and_instead(answer: Callable, p: list[float], q: list[float], guess: i
     if not 0 <= keep <= 1:
         raise Mistake(f"{case}: expected a probability of keeping in [0, 1], got {keep:.4f}. Where q is below p?")
     if len(instead) != len(p) or min(instead) < 0 or not abs(sum(instead) - 1) < CLOSE:
-        raise Mistake(f"{case}: expected {len(p)} probabilities that sum to 1 as replacement, got {_rounded(instead)}")
+        raise Mistake(f"{case}: expected {len(p)} probabilities that sum to 1 as replacement, got {instead}")
     return keep, instead
