@@ -189,8 +189,9 @@ def keep_or_reject(answer: Callable[[list[float], list[float], int], tuple[float
                 comes_out[token] += drawn * (1 - keep) * share
         case = f"p = {p}, q = {q}"
         if not all(abs(a - b) < CLOSE for a, b in zip(comes_out, p, strict=True)):
+            came = [round(share, 4) for share in comes_out]
             thought = "What is missing to p after the kept guesses, and who gets it?"
-            raise Mistake(f"{case}: the token that comes out has {[round(x, 4) for x in comes_out]}, expected p. {thought}")
+            raise Mistake(f"{case}: the token that comes out has {came}, expected p. {thought}")
         possible = sum(map(min, p, q))
         if not abs(kept - possible) < CLOSE:
             raise Mistake(
