@@ -53,7 +53,7 @@ def parity(device: str, small: bool, records: Path) -> dict:
 
 def resume(device: str, small: bool, records: Path) -> dict:
     """Three updates on the CPU, a checkpoint, then three on the device and on the CPU, whose losses agree."""
-    config, settings = sized("course-small", small), TrainConfig(6)
+    config, settings = sized("course-small", small), TrainConfig(6, learning_rate=1e-2)
     batches = [one_batch(config, 4)]
     here = Trainer(GPT(config), batches, settings)
     list(here.run(3))
