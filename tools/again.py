@@ -18,11 +18,10 @@ import time
 from pathlib import Path
 
 import nbformat
-from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 from tests.nbval_tolerance import agree
-from tools.notebooks import CELL_TIMEOUT_S, ROOT, every_notebook
+from tools.notebooks import ROOT, client, every_notebook
 
 CELL_LINK = re.compile(r"/(\w+)\.ipynb#cell-id=([\w-]+)")
 ASKS = re.compile(r"^my_guess\s*=", re.MULTILINE)
@@ -35,9 +34,7 @@ class Lesson:
 
     def __init__(self, path: Path) -> None:
         self.notebook = nbformat.read(path, as_version=4)
-        self.client = NotebookClient(
-            self.notebook, timeout=CELL_TIMEOUT_S, kernel_name="python3", resources={"metadata": {"path": path.parent}}
-        )
+        self.client = client(self.notebook, path)
         self.code = {cell["id"]: i for i, cell in enumerate(self.notebook.cells) if cell.cell_type == "code"}
         self.first: dict[str, str] = {}
 

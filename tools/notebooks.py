@@ -182,24 +182,22 @@ def trust(paths: list[Path]) -> int:
     return subprocess.run(command, capture_output=True).returncode if paths else 0
 
 
+def client(notebook: nbformat.NotebookNode, path: Path) -> NotebookClient:
+    """What executes a notebook in its folder."""
+    kept = {"record_timing": False, "store_widget_state": False, "coalesce_streams": True}
+    where = {"metadata": {"path": str(path.parent)}}
+    return NotebookClient(notebook, timeout=CELL_TIMEOUT_S, kernel_name="python3", resources=where, **kept)
+
+
 def run(paths: list[Path]) -> int:
     """Execute each notebook in its folder, top to bottom, and store the outputs; one that fails keeps its old ones."""
     os.environ.setdefault("COURSE_QUIET", "1")  # no progress bar among the stored outputs
     failed = 0
     for path in paths:
         notebook = nbformat.read(path, as_version=4)
-        client = NotebookClient(
-            notebook,
-            timeout=CELL_TIMEOUT_S,
-            kernel_name="python3",
-            record_timing=False,
-            store_widget_state=False,
-            coalesce_streams=True,
-            resources={"metadata": {"path": str(path.parent)}},
-        )
         started = time.monotonic()
         try:
-            client.execute()
+            client(notebook, path).execute()
         except Exception as error:  # whatever stops one notebook, the others are still run and it is named at the end
             failed += 1
             print(f"{path.name}: FAILED, stored outputs kept\n{error}", file=sys.stderr)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from numbers import Real
+from numbers import Integral, Real
 
 import torch
 from torch import Tensor
@@ -69,7 +69,7 @@ class GPTConfig:
 def require_whole(*, at_least: int = 1, **numbers: object) -> None:
     """ValueError: one of `numbers` is no whole number of at least `at_least`; the message names it."""
     for name, value in numbers.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < at_least:
+        if not isinstance(value, Integral) or isinstance(value, bool) or value < at_least:
             raise ValueError(f"{name} must be a whole number of at least {at_least}, got {value!r}")
 
 

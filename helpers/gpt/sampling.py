@@ -68,7 +68,7 @@ class SamplingParams:
     top_p: float | None = None  # in (0, 1], as `keep_top_p`
     min_p: float | None = None  # in (0, 1], as `keep_min_p`
     repetition_penalty: float = 1.0  # positive, as `penalise_repetition`; 1 changes nothing
-    filters_first: bool = True  # False: first the temperature, as in transformers; this moves top-p and min-p alone
+    filters_first: bool = True  # False: temperature first, as in transformers; only top-p and min-p differ
 
     @classmethod
     def of(cls, **settings: float | bool | None) -> SamplingParams:

@@ -129,17 +129,14 @@ class Trainer:
         try:
             while self.step < until:
                 if self.validation and self.step % every == 0:
-                    yield self.evaluation()
+                    yield self._evaluation()
                 yield self._update()
             if self.validation and self.step == self.config.n_steps:
-                yield self.evaluation()
+                yield self._evaluation()
         finally:  # also where the caller stops early
             self.model.eval()
 
-    def evaluation(self) -> Evaluation:
-        """The validation loss now. ValueError: the run has no validation text."""
-        if self.validation is None:
-            raise ValueError("this run has no validation batches: give Trainer a function that makes them")
+    def _evaluation(self) -> Evaluation:
         report = self._evaluate(self.validation())
         return Evaluation(self.step, self.n_tokens, report.loss_nats, report.n_tokens)
 

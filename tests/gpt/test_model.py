@@ -8,7 +8,7 @@ import pytest
 import torch
 import transformers
 
-from helpers.gpt import GPT, PRESETS, GPTConfig, preset
+from helpers.gpt import GPT, PRESETS, GPTConfig, preset, summed_loss
 from helpers.labs import budget
 
 # distinct primes, so that a transposed axis cannot pass
@@ -122,6 +122,24 @@ def test_each_dropout_works_and_for_training_only(place):
     assert not torch.equal(model(TOKEN_IDS), model(TOKEN_IDS))
     model.eval()
     assert torch.equal(model(TOKEN_IDS), model(TOKEN_IDS))
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_gradient_checkpointing_computes_a_block_twice_and_the_same_gradients(precision):
+    """In training alone, dropout included. That less is kept: tests/labs/test_budget_memory.py."""
+    found = []
+    for on in (False, True):
+        torch.manual_seed(7)
+        model, calls = GPT(GPTConfig(**SIZES, drop_rate=0.1)).train(), []
+        model.gradient_checkpointing = on
+        model.blocks[0].register_forward_pre_hook(lambda *_, calls=calls: calls.append(1))
+        with torch.autocast("cpu", dtype=precision, enabled=precision != torch.float32):
+            loss = summed_loss(model, TOKEN_IDS[:, :-1], TOKEN_IDS[:, 1:])
+        loss.backward()
+        found.append([p.grad.clone() for p in model.parameters()])
+        model.eval()(TOKEN_IDS).sum().backward()
+        assert len(calls) == 2 + on
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
 
 
 def test_initial_weights_are_as_published():

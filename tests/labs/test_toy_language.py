@@ -151,6 +151,7 @@ def test_the_title_matters_to_the_end(lexicon, hero, other):
     [
         (ENGLISH, "Clara and the sea\n\nThe old fisherman who sees the boats", "sings", "sing"),
         (ENGLISH, "Clara and the sea\n\nThe fishermen who the captain sees", "sing", "sings"),
+        (ENGLISH, "Clara and the sea\n\nThe fisherman who the gulls", "see", "sees"),
         (ENGLISH, "Clara and the forest\n\nToday, the foxes sing and", "sleep", "sleeps"),
         (ENGLISH, "Clara and the sea\n\nTwo", "captains", "captain"),
         (ENGLISH, "Clara and the sea\n\n", "She", "He"),

@@ -47,6 +47,9 @@ def test_failures_are_recorded_and_tried_again_and_what_is_there_is_skipped(tmp_
     assert record["machine"]["device"] == "cpu" and len(record["parts"]["resume"]["losses"]) == 3
     monkeypatch.setattr("subprocess.Popen", None)
     assert gpu.main(command) == 0 and json.loads((tmp_path / "gpu.json").read_text()) == record
+    (tmp_path / "gpu.json").write_text(json.dumps(record | {"machine": {"chip": "another", "torch": "7"}}))
+    with pytest.raises(TypeError):  # it is tried
+        gpu.main(command)
 
 
 def test_all_parts_take_eight_minutes_at_most_and_need_a_gpu(monkeypatch, capsys):

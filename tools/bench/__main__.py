@@ -131,23 +131,18 @@ def memory(options: argparse.Namespace) -> int:
     known = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
     machine = speed.machine.facts(options.device)
     where = {name: machine[name] for name in ("chip", "torch")} | {"date": datetime.now(UTC).date().isoformat()}
-    measured = {row["name"]: {key: row[key] for key in (*MEASURED, *where)} for row in known}
+    measured = {row["name"]: {key: row[key] for key in ("measured_bytes", *where)} for row in known}
     words = [""] if options.settings is None else options.settings
     chosen = [setting for setting in memory_part.SETTINGS if any(word in setting.name for word in words)]
     for setting in [*chosen, None]:  # the record is written after each, and once where nothing is measured
         if setting:
             tell(setting.name)
-            allocators = (memory_part.GIVES_BACK, None)[options.device == "cuda" :]  # there it is torch's
-            peaks = [memory_part.peak_of(setting, options.device, how) for how in allocators]
-            measured[setting.name] = dict(zip(MEASURED, (peaks[0], peaks[-1]), strict=True)) | where
+            measured[setting.name] = {"measured_bytes": memory_part.peak_of(setting, options.device)} | where
         there = [setting for setting in memory_part.SETTINGS if setting.name in measured]
         rows = [memory_part.row_of(setting, options.device, measured[setting.name]) for setting in there]
         speed.harness.write_json(path, {"rows": rows})
     print(memory_part.table(rows))
     return 0
-
-
-MEASURED = ("measured_bytes", "measured_default_bytes")
 
 
 def tell(line: str) -> None:

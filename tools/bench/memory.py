@@ -1,9 +1,8 @@
 """Memory of training, predicted beside measured: the third part of `tools.bench`, a fresh process for each setting.
 
-On a CPU the peak is that of the resident set above what the imports took, and each setting is measured twice. The
-system's allocator (glibc's) keeps freed blocks below a size that grows by itself, up to 32 MiB, and so holds more than
-the tensors; the prediction is compared with a process that gives every large block back, and the record has the other
-peak too, as `measured_default_bytes`. On a GPU the peak is `torch.cuda.max_memory_allocated`; that has not been tried.
+On a CPU the peak is that of the resident set above what the imports took, in a process that gives every large block
+back: by default glibc's allocator keeps freed blocks up to some size, and holds more than the tensors. On a GPU it is
+`torch.cuda.max_memory_allocated`; that has not been tried.
 """
 
 from __future__ import annotations
@@ -106,10 +105,10 @@ def measure(setting: dict, device: str) -> dict:
     return {"peak_bytes": speed.machine.peak_bytes(device) - at_rest}
 
 
-def peak_of(setting: Setting, device: str, environment: dict[str, str] | None = None) -> int:
+def peak_of(setting: Setting, device: str) -> int:
     """The measured peak in bytes, from a process of its own. RuntimeError: it did not end well."""
     job = {"setting": asdict(setting), "device": device}
-    report = speed.harness.run("tools.bench.memory:measure", job, THREADS, environment)
+    report = speed.harness.run("tools.bench.memory:measure", job, THREADS, GIVES_BACK)
     if report["status"] != "ok":
         raise RuntimeError(f"{setting.name}: {report['reason']}")
     return report["peak_bytes"]
@@ -129,12 +128,11 @@ def row_of(setting: Setting, device: str, measured: dict) -> dict:
 
 
 def table(rows: list[dict]) -> str:
-    """A line for each setting: measured and predicted MiB, how far the prediction is off, and the default's peak."""
+    """A line for each setting: measured and predicted MiB, how far the prediction is off, and in which phase."""
     lines = []
     for row in rows:
-        sizes = [row[key] / MIB for key in ("measured_bytes", "predicted_bytes", "measured_default_bytes")]
-        measured, predicted, default = (f"{size:,.0f}" for size in sizes)
-        lines.append([row["name"], measured, predicted, f"{row['ratio'] - 1:+.1%}", row["phase"], default])
-    columns = ("setting", "measured", "predicted", "off", "peak in", "by default")
+        sizes = [f"{row[key] / MIB:,.0f}" for key in ("measured_bytes", "predicted_bytes")]
+        lines.append([row["name"], *sizes, f"{row['ratio'] - 1:+.1%}", row["phase"]])
+    columns = ("setting", "measured", "predicted", "off", "peak in")
     worst = max(abs(row["ratio"] - 1) for row in rows)
     return f"{speed.harness.text_table(columns, lines)}\n\nMiB above the imports; farthest off: {worst:.1%}"

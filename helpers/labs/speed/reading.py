@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from helpers.gpt import GPT
+from helpers.labs.speed.machine import multiplies_bfloat16
 
 MIN_SIZE = 2**16  # numbers in a matrix that is worth a second thread
 FIRST_FAST_ROWS = (2, 13)  # the torch that this was measured with; before it nothing is known
@@ -22,7 +23,7 @@ def for_reading(model: GPT, dtype: torch.dtype = torch.float32) -> GPT:
 
     One token at a time is as fast as weights arrive from memory. On a CPU a large float32 matrix is cut into one piece
     per thread (MKL gives a single row to one thread), as (in, out) where it is wider than deep. A bfloat16 one is read
-    row by row, or in oneDNN's blocks; without bfloat16 instructions, and on a GPU, only the type changes.
+    row by row; without bfloat16 instructions, in an older torch, and on a GPU only the type changes.
     """
     reader = copy.deepcopy(model).to(dtype).eval().requires_grad_(False)
     if reader.token_embedding.weight.device.type == "cpu":
@@ -35,21 +36,12 @@ def for_reading(model: GPT, dtype: torch.dtype = torch.float32) -> GPT:
 
 def _laid_out(linear: nn.Linear) -> nn.Module:
     weight, bias = linear.weight.detach(), linear.bias
-    if weight.dtype == torch.bfloat16 and _has_blocks():
-        return (_RowLinear if _reads_rows() else _BlockedLinear)(weight, bias)
+    version = tuple(int(part) for part in torch.__version__.split(".")[:2])
+    if weight.dtype == torch.bfloat16 and version >= FIRST_FAST_ROWS and multiplies_bfloat16("cpu"):
+        return _RowLinear(weight, bias)
     if weight.dtype == torch.float32 and weight.numel() >= MIN_SIZE:
         return _CutLinear(weight, bias, torch.get_num_threads())
     return linear
-
-
-def _has_blocks() -> bool:
-    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-
-
-def _reads_rows() -> bool:
-    """Whether torch's own product of a bfloat16 row is known to be fast here."""
-    major, minor = (int(part) for part in torch.__version__.split(".")[:2])
-    return (major, minor) >= FIRST_FAST_ROWS
 
 
 class _CutLinear(nn.Module):
@@ -89,15 +81,3 @@ class _RowLinear(nn.Module):
         row = x.flatten()
         product = torch.mv(self.weight, row) if self.bias is None else torch.addmv(self.bias, self.weight, row)
         return product.view(*x.shape[:-1], -1)
-
-
-class _BlockedLinear(nn.Module):
-    """A linear layer whose matrix oneDNN has put into its blocks once, where a plain one is read in the wrong order."""
-
-    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
-        super().__init__()
-        self.blocks = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), 1)  # laid out for one row
-        self.bias = bias
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.ops.mkldnn._linear_pointwise(x, self.blocks, self.bias, "none", [], "")

@@ -30,7 +30,7 @@ class ToyLanguage:
     probs        (S, V) float64, p(token | state), each row summing to 1; every document begins in state 0
     next_states  (S, V) int32, the state after that token, -1 where the token is impossible
 
-    Build one with `toy_language` or, by hand, with `from_rules`.
+    Build one with `toy_language`.
     """
 
     vocabulary: tuple[str, ...]
@@ -41,7 +41,7 @@ class ToyLanguage:
 
     @classmethod
     def from_rules(cls, rules: Rules) -> ToyLanguage:
-        """The language of hand-written rules.
+        """The language of some rules, which are taken as they are.
 
         rules   {state: [(word, weight, next state), ...]}; the first state opens a document, a word stands once in a
                 state, weights are divided by their sum, and END_OF_TEXT, to which every state leads in the end, leads
