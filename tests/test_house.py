@@ -17,9 +17,9 @@ GROUND = {"runtime", "lab"}
 AIMS = {
     "helpers/gpt": (1_700, 2_120),
     "helpers/storage": (1_000, 1_640),
-    "helpers/labs": (3_600, 4_360),
+    "helpers/labs": (3_600, 4_380),
     "helpers/classroom": (4_200, 4_200),
-    "helpers": (10_700, 12_300),
+    "helpers": (10_700, 12_330),
     "tests": (11_500, 13_480),
     "tools": (1_700, 2_220),
 }
