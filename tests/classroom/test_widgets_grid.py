@@ -44,7 +44,7 @@ def states(card: cards.Card, *settings: tuple[int, int, int]) -> list[dict]:
 
 def test_by_hand(record: Path) -> None:
     card = cards.training_grid(record, **START)
-    best = "rate 0.1, warm-up 50%, batch 2, with 2.44 nats (seeds: 2.43 to 2.45)."
+    best = "rate 0.1, warm-up 50 %, batch 2, with 2.44 nats (seeds: 2.43 to 2.45)."
     assert card.sentence == f"8 settings, 2 seeds each, 240 tokens a run. Lowest mean: {best}"
     assert card.table[1:] == [("0.1", "2.44", "2.94"), ("1", "2.44", "stopped")]
     assert first_positions(card) == {"rate": 0, "warmup": 1, "batch": 1}

@@ -43,7 +43,7 @@ def training_grid(
         title="Rate, warm-up and batch size, at equally many tokens",
         sentence=(
             f"{len(seeds)} settings, {len(axes['seed'])} seeds each, {protocol['n_tokens']:,} tokens a run. Lowest "
-            f"mean: rate {best[0]:g}, warm-up {best[1]:.0%}, batch {best[2]}, with {finals[best]:.2f} nats "
+            f"mean: rate {best[0]:g}, warm-up {100 * best[1]:.0f} %, batch {best[2]}, with {finals[best]:.2f} nats "
             f"(seeds: {ends[0]:.2f} to {ends[-1]:.2f})."
         ),
         values={short: axes[name].index(asked[name]) for name, short in NAMES.items()},
@@ -61,7 +61,7 @@ def training_grid(
             "made": f"Recorded {content['date']} on {content['machine']['chip']}, {protocol['n_weights']:,} weights.",
         },
         table=[
-            (f"rate, at a warm-up of {warmup:.0%}", *(f"batch {size}" for size in axes["batch_size"])),
+            (f"rate, at a warm-up of {100 * warmup:.0f} %", *(f"batch {size}" for size in axes["batch_size"])),
             *(
                 (f"{rate:g}", *(_cell(finals.get((rate, warmup, size))) for size in axes["batch_size"]))
                 for rate in axes["learning_rate"]
