@@ -1,4 +1,4 @@
-"""Every stored output on a projector of 1280 x 720: JupyterLab's presentation mode leaves it 600 px of height."""
+"""On a projector of 1280 x 720 JupyterLab's presentation mode leaves 600 px: each stored output and each card fits."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.browser.conftest import ROOT, SCREENSHOTS, VIEWPORT, Lab
+from tests.browser.test_notebooks_in_lab import run_cells
 
 pytestmark = pytest.mark.browser
 NOTEBOOKS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
@@ -34,6 +35,19 @@ PARTS = [".jp-RenderedMarkdown p", ".jp-RenderedMarkdown td", ".cm-content", ".j
 TYPE = """(parts) => parts.map((part) => parseFloat(
   getComputedStyle(document.querySelector(`.jp-NotebookPanel ${part}`)).fontSize))"""
 FOLDED = """() => jupyterapp.shell.currentWidget.content.widgets.flatMap((cell, i) => cell.inputHidden ? [i] : [])"""
+CARDS = [
+    "from helpers.classroom import cards\nfrom helpers.gpt import gpt2\nfrom helpers.labs import pretrained\n"
+    "model = pretrained.load()",
+    "cards.cost()",
+    "cards.perplexity_die(12)",
+    "cards.unsure_or_wrong()",
+    "cards.loss_stepper(model, 'eu gosto de pão de queijo')",
+    "cards.next_token(model)",
+    "cards.sampling_tree(model, n_drawn=3)",
+    "cards.memory_calculator('opt-125m', batch_size=16, context_length=1024, fused_attention=False)",
+    "cards.cost_calculator(2.5e9, 12_525, 8.5, watts=400, money_available=200, speeds={'this machine': 1234.5})",
+    "cards.training_grid()",
+]
 
 
 @pytest.fixture(scope="module")
@@ -80,3 +94,13 @@ def test_a_figures_folded_code_opens_at_a_click(presenting) -> None:
     cell.locator(".jp-InputPlaceholder .jp-Placeholder-contentContainer").click()
     cell.locator(".cm-content").wait_for(state="visible")
     assert presenting.evaluate(FOLDED) == folded[1:]
+
+
+def test_every_card_fits_with_the_lines_below_it(page, lab: Lab) -> None:
+    """As a class sees them: run, so that kernel cards have their lines."""
+    run_cells(page, lab, "cards", CARDS)
+    page.evaluate(PRESENT)
+    page.wait_for_timeout(1000)
+    heights = {f"{i} {CARDS[i]}": round(height) for i, height in enumerate(page.evaluate(HEIGHTS).values(), 1)}
+    print("", *(f"{name[:40]}: {height}" for name, height in heights.items()), sep="\n", end="")
+    assert len(heights) == len(CARDS) - 1 and max(heights.values()) <= MOST, heights

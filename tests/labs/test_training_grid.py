@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from helpers.labs import training_grid
-from helpers.labs.training_grid import grid
 
+GRID = "helpers.labs.training_grid.grid"
 SETTING = (1e-2, 0.1, 64, 1)
 
 
@@ -19,9 +19,9 @@ def small(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
     """A grid of four runs that are not trained; returns the settings that were asked for."""
     asked = []
     monkeypatch.setattr(
-        grid, "AXES", {"learning_rate": (0.1, 0.2), "warmup": (0.0,), "batch_size": (2,), "seed": (0, 1)}
+        f"{GRID}.AXES", {"learning_rate": (0.1, 0.2), "warmup": (0.0,), "batch_size": (2,), "seed": (0, 1)}
     )
-    monkeypatch.setattr(grid, "train_once", lambda *setting: asked.append(setting) or [5.0, 1.0 + setting[0]])
+    monkeypatch.setattr(f"{GRID}.train_once", lambda *setting: asked.append(setting) or [5.0, 1.0 + setting[0]])
     return asked
 
 
@@ -57,7 +57,7 @@ def test_a_record_of_another_grid_is_left_alone(
     path = tmp_path / "grid.json"
     training_grid.record(path)
     before = path.read_bytes()
-    monkeypatch.setattr(grid, "N_TOKENS", 99)
+    monkeypatch.setattr(f"{GRID}.N_TOKENS", 99)
     with pytest.raises(ValueError, match="holds another grid: move it away"):
         training_grid.record(path)
     assert path.read_bytes() == before

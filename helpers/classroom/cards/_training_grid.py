@@ -28,14 +28,10 @@ def training_grid(
     for name, value in asked.items():
         if value not in axes[name]:
             raise ValueError(f"{name} must be one of {', '.join(map(str, axes[name]))}, got {value!r}")
-    settings = list(itertools.product(*(axes[name] for name in NAMES)))
-    runs = {tuple(run["setting"]): run["losses"] for run in content["runs"]}
-    missing = len(settings) * len(axes["seed"]) - len(runs)
-    if missing:
-        raise ValueError(f"{Path(record).name} lacks {missing} runs: python -m helpers.labs.training_grid makes them")
-    seeds = {s: [runs[*s, seed] for seed in axes["seed"]] for s in settings}
-    n = protocol["n_evaluations"] + 1
-    finals = {s: fmean(losses[-1] for losses in seeds[s]) for s in settings if all(len(one) == n for one in seeds[s])}
+    seeds, n = _by_setting(content, Path(record).name), protocol["n_evaluations"] + 1
+    finals = {s: fmean(one[-1] for one in of) for s, of in seeds.items() if all(len(one) == n for one in of)}
+    if not finals:
+        raise ValueError(f"{Path(record).name} has no setting of which every seed came to its end")
     best = min(finals, key=finals.__getitem__)
     ends = sorted(losses[-1] for losses in seeds[best])
     return Card(
@@ -43,25 +39,13 @@ def training_grid(
         title="Rate, warm-up and batch size, at equally many tokens",
         sentence=(
             f"{len(seeds)} settings, {len(axes['seed'])} seeds each, {protocol['n_tokens']:,} tokens a run. Lowest "
-            f"mean: rate {best[0]:g}, warm-up {best[1]:.0%}, batch {best[2]}, with {finals[best]:.2f} nats "
+            f"mean: rate {best[0]:g}, warm-up {100 * best[1]:.0f} %, batch {best[2]}, with {finals[best]:.2f} nats "
             f"(seeds: {ends[0]:.2f} to {ends[-1]:.2f})."
         ),
         values={short: axes[name].index(asked[name]) for name, short in NAMES.items()},
-        config={
-            "axes": {short: axes[name] for name, short in NAMES.items()},
-            "losses": [
-                [[seeds[rate, share, size] for size in axes["batch_size"]] for share in axes["warmup"]]
-                for rate in axes["learning_rate"]
-            ],
-            "n_evaluations": protocol["n_evaluations"],
-            "n_tokens": protocol["n_tokens"],
-            "context": protocol["context_length"],
-            "ln_V": protocol["ln_V"],
-            "bigram": protocol["bigram_nats"],
-            "made": f"Recorded {content['date']} on {content['machine']['chip']}, {protocol['n_weights']:,} weights.",
-        },
+        config=_config(content, seeds),
         table=[
-            (f"rate, at a warm-up of {warmup:.0%}", *(f"batch {size}" for size in axes["batch_size"])),
+            (f"rate, at a warm-up of {100 * warmup:.0f} %", *(f"batch {size}" for size in axes["batch_size"])),
             *(
                 (f"{rate:g}", *(_cell(finals.get((rate, warmup, size))) for size in axes["batch_size"]))
                 for rate in axes["learning_rate"]
@@ -69,6 +53,33 @@ def training_grid(
         ],
         still="Final validation losses in nats, means over the seeds. Run this cell to choose other settings.",
     )
+
+
+def _by_setting(content: dict, name: str) -> dict[tuple, list[list[float]]]:
+    """(rate, warm-up, batch size) -> the losses of each seed. ValueError: runs lack."""
+    axes = content["protocol"]["axes"]
+    runs = {tuple(run["setting"]): run["losses"] for run in content["runs"]}
+    settings = list(itertools.product(*(axes[axis] for axis in NAMES)))
+    if missing := len(settings) * len(axes["seed"]) - len(runs):
+        raise ValueError(f"{name} lacks {missing} runs: python -m helpers.labs.training_grid makes them")
+    return {setting: [runs[*setting, seed] for seed in axes["seed"]] for setting in settings}
+
+
+def _config(content: dict, seeds: dict[tuple, list[list[float]]]) -> dict:
+    protocol, axes = content["protocol"], content["protocol"]["axes"]
+    return {
+        "axes": {short: axes[name] for name, short in NAMES.items()},
+        "losses": [
+            [[seeds[rate, share, size] for size in axes["batch_size"]] for share in axes["warmup"]]
+            for rate in axes["learning_rate"]
+        ],
+        "n_evaluations": protocol["n_evaluations"],
+        "n_tokens": protocol["n_tokens"],
+        "context": protocol["context_length"],
+        "ln_V": protocol["ln_V"],
+        "bigram": protocol["bigram_nats"],
+        "made": f"Recorded {content['date']} on {content['machine']['chip']}, {protocol['n_weights']:,} weights.",
+    }
 
 
 def _cell(loss: float | None) -> str:

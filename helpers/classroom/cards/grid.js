@@ -22,7 +22,7 @@ const compared = (here, best, c) => {
   const own = ends(of(c, here), c), top = ends(of(c, best), c), n = of(c, here).length;
   if (own.stopped) return `${own.stopped} of ${n} seeds diverged: a loss was not finite, and the run was stopped.`;
   if (own.mean === top.mean) return "This is the lowest mean of the grid.";
-  const gap = `${fixed(own.mean - top.mean, 2)} nats above the lowest mean`;
+  const more = own.mean - top.mean, gap = `${more < 0.005 ? "Less than 0.01" : fixed(more, 2)} nats above the lowest mean`;
   const risen = own.mean > of(c, here)[0][0] ? " It ended above where it began." : "";
   return (own.low <= top.high ? `${gap}, and the seeds of the two overlap.` : `${gap}, more than the seeds differ.`) + risen;
 };

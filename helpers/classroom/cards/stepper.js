@@ -33,8 +33,7 @@ const terms = (rows) => { // of a sum: the first and the last ones where there a
   return (all.length <= 8 ? all : [...all.slice(0, 5), "− …", all.at(-1)]).join(" ");
 };
 const note = ([a, b]) => a === b ? `Both sentences have ${a} target${a > 1 ? "s" : ""}: every target counts once.`
-  : `The sentences have ${a} and ${b} targets. The shorter one is padded, its padding has the target -100 and is not `
-    + `scored: each of the ${a + b} real targets counts once.`;
+  : `The sentences have ${a} and ${b} targets. The shorter one is padded; padding has the target -100 and is not scored.`;
 const compute = ({ step }, c) => {
   const V = fixed(c.V, 0), name = STEPS[step - 1], rows = c.sentences.flatMap((sentence) => sentence.rows);
   const state = {

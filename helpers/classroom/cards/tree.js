@@ -1,7 +1,7 @@
 // The tree of what can follow, and the talk with the kernel, which alone knows what a node that is not here holds.
 // A node: ids and labels of the highest tokens, how far each logit lies below the first, and ln sum exp at each
 // temperature above 0, of all tokens and of the 50 highest. A step: [id, label, ln p, how it was taken, rank from 0].
-const COLUMNS = 4, BRANCHES = 5, TAKEN = 6, ROW = 30, EDGE = 46; // px: height of a row, width of the edges before a column
+const COLUMNS = 4, BRANCHES = 5, TAKEN = 6, ROW = 29, EDGE = 46; // px: height of a row, width of the edges before a column
 const { exp, log, floor, max, min, abs } = Math;
 const keyOf = (path) => path.map((step) => step[0]).join(",");
 const distances = (node) => [0, ...node[2]];
@@ -62,13 +62,13 @@ const versus = (c) => {
   if (abs(gap) < 1e-4) return "As probable as the greedy path.";
   const times = `${factor(abs(gap))} times`;
   return gap > 0 ? `The greedy path is ${times} as probable as this one.`
-    : `This path is ${times} as probable as the greedy one: the top-1 token of each step need not give the best whole.`;
+    : `This path is ${times} as probable as the greedy one: the best steps need not make the best whole.`;
 };
 const note = (c) => {
   const beyond = c.n_prompt + c.path.length - c.context;
   const cut = `The model reads only the last ${fixed(c.context, 0)} tokens, so the first ${fixed(beyond, 0)} are not seen. `;
   return (beyond > 0 ? cut : "")
-    + "Branches: a draw at this temperature and top-k. Table: the model’s own probabilities.";
+    + "Branches: at this temperature and top-k. Table: the model’s own.";
 };
 const line = (name, logs, text) => ({
   [`${name}_path`]: logs.length ? `“${end(text, 40)}”` : "–",

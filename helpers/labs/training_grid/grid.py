@@ -53,7 +53,11 @@ def train_once(
     trainer = Trainer(GPT(model_config()), batches, config, lambda: scoring_batches(held_out, CONTEXT, batch_size=100))
     losses = []
     with suppress(NonFiniteError):
-        losses += (round(record.loss_nats, 4) for record in trainer if isinstance(record, Evaluation))
+        for record in trainer:
+            if not math.isfinite(record.loss_nats):
+                break
+            if isinstance(record, Evaluation):
+                losses.append(round(record.loss_nats, 4))
     return losses
 
 
