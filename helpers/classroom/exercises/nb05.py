@@ -15,6 +15,7 @@ from helpers.classroom.exercises.grader import (
     Mistake,
     apart,
     ask,
+    expect_items,
     expect_tensor,
     expect_value_error,
     plain,
@@ -38,7 +39,8 @@ def at_temperature(answer: Callable[[list[float], float], list[float]]) -> None:
     for scores, temperature, expected in cases:
         case = f"scores {scores}, temperature {temperature}"
         got = ask(answer, case, list(scores), temperature)
-        got = expect_tensor(got, (len(expected),), case, "It is a list of one probability for each score").tolist()
+        got = expect_items(got, len(expected), case, "probabilities", "It is a list, one for each score")
+        got = expect_tensor(got, (len(expected),), case, "It is a list of numbers").tolist()
         if not all(abs(a - b) < CLOSE for a, b in zip(got, expected, strict=True)):  # NaN is not close either
             thought = "What is divided, and before which step? At 0 the first of the best has it all, at inf all have "
             wanted, came = apart(expected, got, ".4f")
