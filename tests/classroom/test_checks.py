@@ -142,9 +142,27 @@ def test_one_number_may_come_in_any_dress(number):
     assert "got 3. " in verdict("e1-months", lambda *_: number)
 
 
-@pytest.mark.parametrize("other", [True, "3", [3.0], torch.ones(2), np.ones(2), torch.tensor(True)])
-def test_what_is_not_one_number(other):
-    assert "expected one number, got" in verdict("e1-months", lambda *_: other)
+@pytest.mark.parametrize("other", [True, "3", [3.0], torch.ones(2), np.ones(2), torch.tensor(True), {3}, (3,)])
+def test_what_is_not_one_number_is_told_by_its_type(other):
+    found = verdict("e1-months", lambda *_: other)
+    assert "expected one number, got" in found and f"({type(other).__name__})" in found
+
+
+def test_numbers_are_shown_with_digits_until_they_differ():
+    found = verdict("x4-ring", lambda n, k, speed, latency: (2 * (k - 1) * (latency + n / k / speed)) * 1.0001)
+    assert "expected 153, got 153.02" in found
+    near = verdict("g1-temperature", lambda scores, T: [0.35 + 2e-5 * i for i in range(5)])
+    assert "expected [0.3" in near and "got [0.3500, 0.3500" not in near, near
+
+
+def test_the_reader_s_function_is_not_blamed_for_what_the_check_cannot_read(double):
+    class Odd:
+        def __ne__(self, other):
+            raise OverflowError("too odd")
+
+    assert verdict(double, lambda x: Odd()).startswith(
+        f"{WRONG}. The check cannot read what your function returned: Over"
+    )
 
 
 def test_an_answer_that_returns_nothing_or_fails_is_told_with_its_case():
