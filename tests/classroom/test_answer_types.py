@@ -41,7 +41,7 @@ def whole(make):
         if not isinstance(value, list | tuple | set):
             return make(value) if isinstance(value, int | float) else value
         try:
-            if not any(isinstance(part, str) for part in value):
+            if "'" not in repr(value):
                 return make(value)
         except (TypeError, ValueError):
             pass

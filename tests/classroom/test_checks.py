@@ -149,10 +149,9 @@ def test_what_is_not_one_number_is_told_by_its_type(other):
 
 
 def test_numbers_are_shown_with_digits_until_they_differ():
-    found = verdict("x4-ring", lambda n, k, speed, latency: (2 * (k - 1) * (latency + n / k / speed)) * 1.0001)
-    assert "expected 153, got 153.02" in found
-    near = verdict("g1-temperature", lambda scores, T: [0.35 + 2e-5 * i for i in range(5)])
-    assert "expected [0.3" in near and "got [0.3500, 0.3500" not in near, near
+    assert "expected 0.69315 nats, got 0.69311. " in verdict("e4-entropy", lambda p: torch.tensor(0.69311))
+    odds = verdict("e3-probabilities", lambda h, w: (w @ h).double().softmax(0) if len(w) else None)
+    assert "softmax does it all for you" in odds
 
 
 def test_the_reader_s_function_is_not_blamed_for_what_the_check_cannot_read(double):

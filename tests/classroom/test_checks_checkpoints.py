@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import shutil
@@ -91,21 +90,6 @@ def temporary_beside(path, blocks):
         raise
 
 
-def with_a_flag(path, blocks):
-    beside, done = path.with_suffix(".tmp"), False
-    try:
-        with beside.open("wb") as file:
-            for block in blocks:
-                file.write(block)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-        done = True
-    finally:
-        if not done:
-            beside.unlink(missing_ok=True)
-
-
 def by_descriptor(path, blocks):
     """Without Python's buffer there is nothing to flush."""
     beside = f"{path}.part"
@@ -119,17 +103,6 @@ def by_descriptor(path, blocks):
     except Exception:
         os.unlink(beside)
         raise
-
-
-def unbuffered(path, blocks):
-    with contextlib.ExitStack() as stack:
-        beside = path.parent / "aside"
-        stack.callback(beside.unlink, missing_ok=True)
-        file = stack.enter_context(open(beside, "wb", buffering=0))
-        for block in blocks:
-            file.write(block)
-        os.fsync(file)
-        os.replace(beside, path)
 
 
 def sums_by_blocks(folder):
@@ -199,9 +172,7 @@ RIGHT_ANSWERS = {
         write_beside,
         lambda path, blocks: write_beside(path, blocks, rename=os.rename),
         temporary_beside,
-        with_a_flag,
         by_descriptor,
-        unbuffered,
     ],
     "c2-check-sums": [
         sums_of,

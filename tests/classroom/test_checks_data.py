@@ -84,33 +84,12 @@ def plan_by_loop(n_ids, T, stride, batch_size, drop_last):
     return windows, batches + (in_batch > 0 and not drop_last), int((~seen).sum())
 
 
-def plan_by_unfold(n_ids, T, stride, batch_size, drop_last):
-    rows = torch.arange(n_ids).unfold(0, T + 1, stride)
-    n_batches = len(rows) // batch_size if drop_last else len(rows.split(batch_size))
-    return torch.tensor([len(rows), n_batches, n_ids - rows[:, 1:].unique().numel()])
-
-
 def shared_by_loop(train, val, T):
     hits = 0
     for v in val:
         for k in range(1, T + 1):
             hits += any(s + 1 <= v + k <= s + T for s in train)
     return hits / (len(val) * T)
-
-
-def shared_by_mask(train, val, T):
-    asked = np.zeros(max([*train, *val]) + T + 1, dtype=bool)
-    for s in train:
-        asked[s + 1 : s + 1 + T] = True
-    return np.mean([asked[s + 1 : s + 1 + T] for s in val])
-
-
-def removed_one_by_one(training, validation):
-    kept = list(training)
-    for text in training:
-        if text.split() and any(text.casefold().split() == other.casefold().split() for other in validation):
-            kept.remove(text)
-    return kept
 
 
 def bar_by_statistics(a, b, block):
@@ -142,19 +121,11 @@ def shares_by_equations(P):
     return torch.linalg.lstsq(A, torch.eye(V + 1, dtype=P.dtype)[:, -1:]).solution[:, 0]
 
 
-def shares_by_walking(P):
-    now = torch.full((len(P),), 1 / len(P), dtype=P.dtype)
-    for _ in range(3000):
-        now = 0.5 * now + 0.5 * now @ P
-    return now
-
-
 RIGHT_ANSWERS = {
-    "d1-plan": [plan, plan_by_helpers, plan_with_ceil, plan_by_loop, plan_by_unfold],
+    "d1-plan": [plan, plan_by_helpers, plan_with_ceil, plan_by_loop],
     "d2-shared-targets": [
         shared,
         shared_by_loop,
-        shared_by_mask,
         lambda train, val, T: torch.isin(*(torch.tensor(targets_of(x, T)) for x in (val, train))).double().mean(),
         lambda train, val, T: np.isin(targets_of(val, T), targets_of(train, T)).mean(),
         lambda train, val, T: 1 - sum(x not in targets_of(train, T) for x in targets_of(val, T)) / T / len(val),
@@ -162,7 +133,6 @@ RIGHT_ANSWERS = {
     ],
     "d2-no-copies": [
         no_copies,
-        removed_one_by_one,
         lambda a, b: [t for t in a if t.lower().split() not in [v.lower().split() for v in b]],
         lambda a, b: list(filter(lambda t: squeezed(t) not in map(squeezed, b), a)),
         lambda a, b: tuple(no_copies(a, b, lambda t: re.sub(r"\s+", " ", t.upper()).strip())),
@@ -181,7 +151,6 @@ RIGHT_ANSWERS = {
         lambda P: shares(P) @ rows_entropy(P),
         lambda P: shares_by_eigenvector(P) @ rows_entropy(P),
         lambda P: (shares_by_equations(P)[:, None] * torch.special.entr(P)).sum(),
-        lambda P: (shares_by_walking(P) * rows_entropy(P)).sum().item(),
         lambda P: -sum(float(s * p) * math.log(p) for s, row in zip(shares(P), P, strict=True) for p in row if p > 0),
         lambda P: -torch.xlogy(P, P).sum(1).dot(shares(P)),
         lambda P: shares(P) @ torch.stack([torch.distributions.Categorical(row).entropy() for row in P]),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import heapq
 import math
 
@@ -92,20 +91,6 @@ def temperature_in_numpy(scores, T):
     return weights / weights.sum()
 
 
-def temperature_with_limits(scores, T):
-    """The limits one by one, and math.exp shifted; a tuple."""
-    if T != T or T < 0:
-        raise ValueError(T)
-    if math.inf == T:
-        return (1 / len(scores),) * len(scores)
-    if T == 0:
-        probs = [0] * len(scores)
-        probs[scores.index(max(scores))] = 1
-        return tuple(probs)
-    log_sum = max(scores) / T + math.log(sum(math.exp((x - max(scores)) / T) for x in scores))
-    return tuple(math.exp(x / T - log_sum) for x in scores)
-
-
 def k_in_numpy(scores, k):
     kept = np.zeros(len(scores), dtype=bool)
     kept[np.argsort(-np.array(scores), kind="stable")[:k]] = True
@@ -117,27 +102,11 @@ def k_by_torch(scores, k):
     return torch.zeros(len(scores), dtype=torch.bool).index_fill(0, order[:k], True)
 
 
-def k_by_taking_the_best(scores, k):
-    left, kept = list(scores), []
-    for _ in range(k):
-        best = left.index(max(left))
-        kept.append(best)
-        left[best] = -math.inf
-    return [i in kept for i in range(len(scores))]
-
-
 def p_in_numpy(probs, p):
     order = np.argsort(-np.array(probs), kind="stable")
     before = np.cumsum(np.array(probs)[order]) - np.array(probs)[order]
     kept = np.empty(len(probs), dtype=bool)
     kept[order] = before < p
-    return kept
-
-
-def p_by_torch(probs, p):
-    ranked, order = torch.tensor(probs).sort(descending=True, stable=True)
-    kept = torch.zeros(len(probs), dtype=torch.int)
-    kept[order[: int((ranked.cumsum(0) < p).sum()) + 1]] = 1
     return kept
 
 
@@ -171,25 +140,6 @@ def written_in_tensors(choose, prompt, n_new, context_length, end_id):
     return ids
 
 
-def written_in_numpy(choose, prompt, n_new, context_length, end_id):
-    ids = np.array(prompt)
-    for _ in range(n_new):
-        ids = np.append(ids, choose(ids[max(len(ids) - context_length, 0) :]))
-        if ids[-1] == end_id:
-            break
-    return ids
-
-
-def written_from_a_window(choose, prompt, n_new, context_length, end_id):
-    window, text = collections.deque(prompt, maxlen=context_length), (*prompt,)
-    for _ in range(n_new):
-        text += (choose(list(window)),)
-        window.append(text[-1])
-        if text[-1] == end_id:
-            break
-    return text
-
-
 def step_by_loop(cache, query, key, value):
     cache["keys"].append(key)
     cache["values"].append(value)
@@ -218,48 +168,36 @@ def step_by_sdpa(cache, query, key, value):
     return torch.nn.functional.scaled_dot_product_attention(query[None, None], keys, values)[0, 0]
 
 
-def step_in_double(cache, query, key, value):
-    return step(cache, query.double(), key.double(), value.double())
-
-
-def step_on_tensors(cache, query, key, value):
-    """The lists give way to tensors that grow."""
-    for name, new in (("keys", key), ("values", value)):
-        cache[name] = torch.cat([torch.stack(cache[name]), new[None]]) if len(cache[name]) else new[None]
-        cache[name] = list(cache[name])
-    scores = torch.einsum("td,d->t", torch.stack(cache["keys"]), query) * query.numel() ** -0.5
-    return torch.einsum("t,td->d", scores.softmax(-1), torch.stack(cache["values"]))
-
-
 RIGHT_ANSWERS = {
     "g1-temperature": [
         temperature_of,
         temperature_by_torch,
         temperature_in_numpy,
-        temperature_with_limits,
         lambda s, T: temperature_by_torch(s, T, torch.float64),
-        lambda s, T: temperature_of(s, T, shift=True, limits=True)[:],
         lambda s, T: np.array(temperature_of(s, T), dtype=np.float32),
     ],
     "g2-top-k": [
         kept_k,
         k_in_numpy,
         k_by_torch,
-        k_by_taking_the_best,
         lambda s, k: [sum(y > x or (y == x and j < i) for j, y in enumerate(s)) < k for i, x in enumerate(s)],
         lambda s, k: [(x, -i) in sorted(((x, -i) for i, x in enumerate(s)), reverse=True)[:k] for i, x in enumerate(s)],
         lambda s, k: [int(i in heapq.nlargest(k, range(len(s)), key=s.__getitem__)) for i in range(len(s))],
     ],
-    "g2-top-p": [kept_p, p_in_numpy, p_by_torch, p_by_threshold, lambda q, p: tuple(map(np.bool_, kept_p(q, p)))],
+    "g2-top-p": [kept_p, p_in_numpy, p_by_threshold, lambda q, p: tuple(map(np.bool_, kept_p(q, p)))],
     "g4-loop": [
         written,
         written_with_while,
         written_recursively,
         written_in_tensors,
-        written_in_numpy,
-        written_from_a_window,
     ],
-    "g4-cached-step": [step, step_by_loop, step_in_numpy, step_by_sdpa, step_in_double, step_on_tensors],
+    "g4-cached-step": [
+        step,
+        step_by_loop,
+        step_in_numpy,
+        step_by_sdpa,
+        lambda cache, *a: step(cache, *(x.double() for x in a)),
+    ],
 }
 
 MISTAKES = [

@@ -49,15 +49,6 @@ def greedy_in_lists(model, token_ids, n_new):
     return rows
 
 
-def greedy_sequence_by_sequence(model, token_ids, n_new):
-    written = []
-    for row in token_ids:
-        for _ in range(n_new):
-            row = torch.cat([row, model(row[None, -model.config.context_length :])[0, -1].argmax()[None]])
-        written.append(row)
-    return torch.stack(written)
-
-
 def greedy_into_room(model, token_ids, n_new):
     n, T = token_ids.shape[1], model.config.context_length
     room = torch.zeros(len(token_ids), n + n_new, dtype=torch.long)
@@ -65,13 +56,6 @@ def greedy_into_room(model, token_ids, n_new):
     for i in range(n, n + n_new):
         room[:, i] = model(room[:, max(0, i - T) : i])[:, -1, :].softmax(-1).topk(1).indices.squeeze(-1)
     return room
-
-
-def greedy_recursive(model, token_ids, n_new):
-    if n_new == 0:
-        return token_ids
-    new = torch.max(model(token_ids[:, -model.config.context_length :])[:, -1], dim=-1).indices
-    return greedy_recursive(model, torch.hstack([token_ids, new.unsqueeze(1)]), n_new - 1)
 
 
 def greedy_in_numpy(model, token_ids, n_new):
@@ -115,9 +99,7 @@ RIGHT_ANSWERS = {
     "e2-greedy": [
         greedy,
         greedy_in_lists,
-        greedy_sequence_by_sequence,
         greedy_into_room,
-        greedy_recursive,
         greedy_in_numpy,
     ],
     "e3-probabilities": [

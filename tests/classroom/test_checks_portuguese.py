@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import itertools
 import math
 import statistics
 from fractions import Fraction
@@ -89,19 +88,6 @@ def pack_in_tensors(documents, T, end_id):
     return list(zip(stream[: n * T].view(n, T), stream[1 : n * T + 1].view(n, T), strict=True))
 
 
-def pack_by_unfold(documents, T, end_id):
-    stream = np.concatenate([np.array([*document, end_id]) for document in documents])
-    rows = torch.from_numpy(stream).unfold(0, T + 1, T)
-    return torch.stack([rows[:, :-1], rows[:, 1:]], dim=1)
-
-
-def pack_in_batches(documents, T, end_id):
-    ids = list(itertools.chain.from_iterable([*d, end_id] for d in documents))
-    inputs = [ids[i : i + T] for i in range(0, len(ids), T)]
-    targets = [ids[i + 1 : i + T + 1] for i in range(0, len(ids), T)]
-    return [[x, y] for x, y in zip(inputs, targets, strict=True) if len(y) == T]
-
-
 def suspect_by_loss(nats, useful, reported):
     """What the report took for its loss, in the two bases."""
     gaps = {
@@ -145,7 +131,7 @@ RIGHT_ANSWERS = {
         lambda n, T, how: sum(min(x, T) for x in n) / (len(n) * T) if how == "truncate" else share(n, T, how),
         lambda n, T, how: Fraction(share(n, T, how)).limit_denominator(10_000),
     ],
-    "p2-pack": [pack, pack_by_helper, pack_by_walking, pack_in_tensors, pack_by_unfold, pack_in_batches],
+    "p2-pack": [pack, pack_by_helper, pack_by_walking, pack_in_tensors],
     "p3-halves": [
         halves,
         lambda p, n: math.prod(x**k for x, k in zip(p, n, strict=True)) ** (1 / sum(n)),

@@ -6,7 +6,6 @@ from fractions import Fraction
 
 import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from helpers.gpt import GPTConfig
 from helpers.labs import budget
@@ -53,35 +52,11 @@ def flops_by_matmul(C, n_layers, V, T):
     return 3 * (n_layers * block + of(T, C, V)) / T
 
 
-def flops_counted(C, n_layers, V, T):
-    """torch counts a matmul of each size, on a device that holds shapes only."""
-    sizes = [(C, 3 * C), (C, C), (C, 4 * C), (4 * C, C), (C, T), (T, C)] * n_layers + [(C, V)]
-    with FlopCounterMode(display=False) as counter:
-        for k, n in sizes:
-            torch.empty(T, k, device="meta") @ torch.empty(k, n, device="meta")
-    return np.float64(3 * counter.get_total_flops()) / T
-
-
-def memory_by_loop(n_params, B, T, V):
-    total = 0
-    for size in [n_params] * 4 + [B * T * V] * 3:
-        total += size * 4
-    return total
-
-
 def micro_batch_by_loop(batch_size, peak, room):
     for n in range(batch_size, 0, -1):
         if batch_size % n == 0 and peak(n) <= room:
             return n
     return 0
-
-
-def micro_batch_by_steps(batch_size, peak, room):
-    """More and more accumulation steps."""
-    for steps in range(1, batch_size + 1):
-        if not batch_size % steps and room - peak(batch_size // steps) >= 0:
-            return batch_size / steps
-    return 0.0
 
 
 def micro_batch_in_numpy(batch_size, peak, room):
@@ -114,14 +89,13 @@ RIGHT_ANSWERS = {
         flops,
         flops_by_helper,
         flops_by_matmul,
-        flops_counted,
         lambda C, n, V, T: 6 * (n * 12 * C**2 + V * C + n * 2 * T * C),
         lambda C, n, V, T: 3 * (n * (24 * C * C + 4 * T * C) + 2 * V * C),
     ],
     "x2-memory": [
         memory,
-        memory_by_loop,
         lambda n, B, T, V: 4 * (4 * n + 3 * B * T * V),
+        lambda n, B, T, V: sum(4 * size for size in [n] * 4 + [B * T * V] * 3),
         lambda n, B, T, V: (n + n + 2 * n + 3 * B * T * V) * np.dtype(np.float32).itemsize,
         lambda n, B, T, V: torch.tensor(16.0 * n + 12.0 * B * T * V),
         lambda n, B, T, V: 4 * torch.empty(4 * n, device="meta").numel() + 3 * 4 * np.prod([B, T, V]),
@@ -129,7 +103,6 @@ RIGHT_ANSWERS = {
     "x2-micro-batch": [
         micro_batch,
         micro_batch_by_loop,
-        micro_batch_by_steps,
         micro_batch_in_numpy,
         lambda b, peak, room: max([0, *(n for n in range(1, b + 1) if b % n == 0 and peak(n) <= room)]),
         lambda b, peak, room: next((n for n in range(b, 0, -1) if b % n == 0 if peak(n) <= room), 0),
