@@ -52,7 +52,7 @@ def test_reveal(capsys, guess, measured, says):
         ((4, 5), 4.5, r"got several, \(4, 5\): in Python the decimal point is a point, my_guess = 4\.5$"),
         ((50, 257), 5.0, r"my_guess = 50\.257; thousands go without a comma, my_guess = 50257$"),
         ((1, 234, 567), 5.0, r"in Python thousands go without a comma, my_guess = 1234567$"),
-        ("ten", 1.0, r"should be a number \(nats\) or None, got 'ten'"),
+        ("ten", 1.0, r"a number \(nats\), without quotes and with a point before the decimals, or None, got 'ten'"),
     ],
 )
 def test_reveal_refuses_another_kind(guess, measured, says):
