@@ -17,6 +17,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
+from helpers.classroom._literal import literal
+
 # Okabe & Ito 2008: told apart with every common colour-vision deficiency
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -65,9 +67,8 @@ def bundle(drawn: Axes | Figure, alt: str) -> dict[str, str]:
     """
     if not alt.strip():
         raise ValueError("a figure needs alternative text: say in a sentence what it shows")
-    figure = drawn if isinstance(drawn, Figure) else drawn.figure
+    figure, pixels, png = literal(drawn), io.BytesIO(), io.BytesIO()
     width = round(figure.get_figwidth() * figure.dpi)
-    pixels, png = io.BytesIO(), io.BytesIO()
     figure.savefig(pixels, format="png", dpi=SHARPNESS * figure.dpi, facecolor="white")
     # a palette of 256 colours: a third of the bytes, and notebooks are stored with their figures
     Image.open(pixels).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(png, format="PNG", optimize=True)
@@ -158,10 +159,9 @@ def lines(
     ax = new_axes(ax, title, xlabel, ylabel)
     for name, (x, y) in series.items():
         ax.plot(*_of_one_shape(name, x, y), label=name)
-    if logx:
-        ax.set_xscale("log")
-    if logy:
-        ax.set_yscale("log")
+    for wanted, scale in ((logx, ax.set_xscale), (logy, ax.set_yscale)):
+        if wanted:
+            scale("log")
     if len(series) > 1:
         ax.legend()
     return ax

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from helpers.classroom._literal import literal
 from helpers.classroom.pages import readable
 from helpers.gpt import Record, Update
 from helpers.labs import metrics
@@ -122,7 +123,7 @@ class _Picture(NamedTuple):
 def _picture(number: int, drawn: Axes | Figure, alt: str) -> _Picture:
     if not alt.strip():
         raise ValueError(f"figure {number} needs alternative text: say in a sentence what it shows")
-    figure = drawn if isinstance(drawn, Figure) else drawn.figure
+    figure = literal(drawn)
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=FIGURE_DPI, facecolor="white", metadata={"Software": None})
     png = file.getvalue()

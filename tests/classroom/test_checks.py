@@ -52,7 +52,7 @@ def test_reveal(capsys, guess, measured, says):
         ((4, 5), 4.5, r"got several, \(4, 5\): in Python the decimal point is a point, my_guess = 4\.5$"),
         ((50, 257), 5.0, r"my_guess = 50\.257; thousands go without a comma, my_guess = 50257$"),
         ((1, 234, 567), 5.0, r"in Python thousands go without a comma, my_guess = 1234567$"),
-        ("ten", 1.0, r"should be a number \(nats\) or None, got 'ten'"),
+        ("ten", 1.0, r"a number \(nats\), without quotes and with a point before the decimals, or None, got 'ten'"),
     ],
 )
 def test_reveal_refuses_another_kind(guess, measured, says):
@@ -142,9 +142,26 @@ def test_one_number_may_come_in_any_dress(number):
     assert "got 3. " in verdict("e1-months", lambda *_: number)
 
 
-@pytest.mark.parametrize("other", [True, "3", [3.0], torch.ones(2), np.ones(2), torch.tensor(True)])
-def test_what_is_not_one_number(other):
-    assert "expected one number, got" in verdict("e1-months", lambda *_: other)
+@pytest.mark.parametrize("other", [True, "3", [3.0], torch.ones(2), np.ones(2), torch.tensor(True), {3}, (3,)])
+def test_what_is_not_one_number_is_told_by_its_type(other):
+    found = verdict("e1-months", lambda *_: other)
+    assert "expected one number, got" in found and f"({type(other).__name__})" in found
+
+
+def test_numbers_are_shown_with_digits_until_they_differ():
+    assert "expected 0.69315 nats, got 0.69311. " in verdict("e4-entropy", lambda p: torch.tensor(0.69311))
+    odds = verdict("e3-probabilities", lambda h, w: (w @ h).double().softmax(0) if len(w) else None)
+    assert "softmax does it all for you" in odds
+
+
+def test_the_reader_s_function_is_not_blamed_for_what_the_check_cannot_read(double):
+    class Odd:
+        def __ne__(self, other):
+            raise OverflowError("too odd")
+
+    assert verdict(double, lambda x: Odd()).startswith(
+        f"{WRONG}. The check cannot read what your function returned: Over"
+    )
 
 
 def test_an_answer_that_returns_nothing_or_fails_is_told_with_its_case():

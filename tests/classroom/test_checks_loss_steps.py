@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import statistics
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
 from helpers.classroom import WRONG, verdict
+from helpers.gpt import loss
 from tests import exercises
 
 
@@ -32,12 +35,100 @@ def unshifted(z, y):
     return z.exp().sum(-1).log() - z.gather(-1, y[:, None]).squeeze(-1)
 
 
+def views_of_numpy(ids, B):
+    a = ids.numpy()
+    return torch.from_numpy(a[:-1].reshape(B, -1)), torch.from_numpy(a[1:].reshape(B, -1))
+
+
+def windows_in_pairs(ids, B):
+    T = (len(ids) - 1) // B
+    rows = ids.unfold(0, T + 1, T)
+    return rows[:, :-1], rows[:, 1:]
+
+
+def loss_by_loop(z, y):
+    total, n = 0.0, 0
+    for row, target in zip(z.tolist(), y.tolist(), strict=True):
+        if target != -100:
+            total += max(row) + math.log(sum(math.exp(x - max(row)) for x in row)) - row[target]
+            n += 1
+    return total / n
+
+
+def loss_in_numpy(z, y):
+    z, y = z.numpy().astype(np.float64), y.numpy()
+    z, y = z[y >= 0], y[y >= 0]
+    z = z - z.max(1, keepdims=True)
+    return np.mean(np.log(np.exp(z).sum(1)) - z[np.arange(len(y)), y])
+
+
+def own_log_probs(z):
+    shifted = z - z.amax(-1, keepdim=True)
+    return shifted - shifted.exp().sum(-1, keepdim=True).log()
+
+
+def one_hot_loss(z, y):
+    picked = F.one_hot(y.clamp(min=0), z.shape[1]).bool() & (y != -100)[:, None]
+    return -own_log_probs(z)[picked].mean()
+
+
+def calibration_by_loop(p, y):
+    gaps = [max(row) - (row.index(max(row)) == target) for row, target in zip(p.tolist(), y.tolist(), strict=True)]
+    return sum(gaps) / len(gaps)
+
+
 RIGHT_ANSWERS = {
-    "l1-two-views": lambda ids, B: (ids[:-1].reshape(B, -1), ids[1:].unflatten(0, (B, -1))),
-    "l4-stable-loss": masked_mean,
-    "l5-text-perplexity": lambda batches: math.exp(torch.cat(batches).mean()),
-    "l5-bits-per-byte": lambda nats, n, text: math.log2(math.e) * nats * n / len(text.encode()),
-    "l6-overconfidence": lambda p, y: p.amax(-1).mean() - hit_rate(p, y),
+    "l1-two-views": [
+        lambda ids, B: (ids[:-1].reshape(B, -1), ids[1:].unflatten(0, (B, -1))),
+        lambda ids, B: tuple(ids[s : len(ids) - 1 + s].view(B, (len(ids) - 1) // B) for s in (0, 1)),
+        lambda ids, B: [ids[:-1].view(B, -1), ids[1:].view(B, -1)],
+        lambda ids, B: (ids.narrow(0, 0, len(ids) - 1).view(B, -1), ids.narrow(0, 1, len(ids) - 1).view(B, -1)),
+        lambda ids, B: (ids.as_strided((B, (len(ids) - 1) // B), ((len(ids) - 1) // B, 1)), ids[1:].view(B, -1)),
+        lambda ids, B: (ids.numpy()[:-1].reshape(B, -1), ids.numpy()[1:].reshape(B, -1)),
+        views_of_numpy,
+        windows_in_pairs,
+    ],
+    "l4-stable-loss": [
+        masked_mean,
+        loss_by_loop,
+        loss_in_numpy,
+        one_hot_loss,
+        lambda z, y: F.nll_loss(own_log_probs(z), y),
+        lambda z, y: torch.nn.NLLLoss(ignore_index=-100)(own_log_probs(z), y),
+        lambda z, y: masked_mean(z.double(), y),
+        lambda z, y: sum(stable(z[[i]], y[[i]]) for i in range(len(y)) if y[i] != -100) / (y != -100).sum(),
+    ],
+    "l5-text-perplexity": [
+        lambda batches: math.exp(torch.cat(batches).mean()),
+        lambda batches: math.e ** (sum(float(x) for b in batches for x in b) / sum(len(b) for b in batches)),
+        lambda batches: np.exp(np.mean(np.concatenate([b.numpy() for b in batches]))),
+        lambda batches: torch.exp(sum(b.sum() for b in batches) / sum(map(len, batches))),
+        lambda batches: 2 ** (torch.cat(batches) / math.log(2)).mean(),
+        lambda batches: 1 / torch.exp(-torch.hstack(batches)).log().mean().exp(),
+        lambda batches: statistics.geometric_mean(torch.cat(batches).exp().tolist()),
+        lambda batches: sum(len(b) / sum(map(len, batches)) * b.mean() for b in batches if len(b)).exp(),
+    ],
+    "l5-bits-per-byte": [
+        lambda nats, n, text: math.log2(math.e) * nats * n / len(text.encode()),
+        lambda nats, n, text: nats / math.log(2) * n / len(bytes(text, "utf-8")),
+        lambda nats, n, text: math.log2(math.exp(nats)) * (n / len(text.encode("utf8"))),
+        lambda nats, n, text: np.float32(nats) / np.log(np.float32(2)) / (len(text.encode()) / n),
+        lambda nats, n, text: loss.bits_per_byte(nats, n, len(text.encode())),
+        lambda nats, n, text: (
+            torch.tensor(nats * n) / torch.log(torch.tensor(2.0)) / sum(len(c.encode()) for c in text)
+        ),
+    ],
+    "l6-overconfidence": [
+        calibration_by_loop,
+        lambda p, y: p.amax(-1).mean() - hit_rate(p, y),
+        lambda p, y: (p.max(1).values - (p.argmax(1) == y).float()).mean(),
+        lambda p, y: np.mean(p.numpy().max(1)) - np.mean(p.numpy().argmax(1) == y.numpy()),
+        lambda p, y: p.topk(1)[0].mean() - (p.topk(1)[1][:, 0] == y).sum() / len(y),
+        lambda p, y: p.sort(1)[0][:, -1].mean() - (p.gather(1, y[:, None])[:, 0] == p.max(1)[0]).double().mean(),
+        lambda p, y: (
+            p.max(1)[0].sum() / len(p) - sum(int(a) == int(b) for a, b in zip(p.argmax(1), y, strict=True)) / len(y)
+        ),
+    ],
 }
 
 MISTAKES = [
@@ -46,11 +137,24 @@ MISTAKES = [
     ("l1-two-views", lambda ids, B: (ids[1:].view(B, -1), ids[:-1].view(B, -1)), "inputs should be"),
     ("l1-two-views", lambda ids, B: (ids[:-1].view(B, -1)[:, :-1], ids[:-1].view(B, -1)[:, 1:]), "in all"),
     ("l1-two-views", lambda ids, B: (ids[:-1].view(-1, B), ids[1:].view(-1, B)), "Is B the number of sequences"),
-    ("l1-two-views", lambda ids, B: (ids[:-1].tolist(), ids[1:].tolist()), "got list"),
+    ("l1-two-views", lambda ids, B: (ids[:-1].tolist(), ids[1:].tolist()), "expected a tensor (2, 3), got (6,)"),
+    (
+        "l1-two-views",
+        lambda ids, B: (ids[:-1].view(B, -1).tolist(), ids[1:].view(B, -1)),
+        "inputs (list) has the right",
+    ),
+    ("l1-two-views", lambda ids, B: (ids[:-1].view(B, -1), ids.roll(-1)[:-1].view(B, -1)), "a view of token_ids"),
     ("l1-two-views", lambda ids, B: ids, "expected two tensors"),
     ("l4-stable-loss", lambda z, y: F.cross_entropy(z, y), "cross_entropy does it all"),
     ("l4-stable-loss", lambda z, y: -masked_mean(z, y, lambda z, y: z.log_softmax(-1)[:, 0]), "log_softmax does it"),
     ("l4-stable-loss", lambda z, y: masked_mean(z, y, through_probabilities), "Did p become 0"),
+    ("l4-stable-loss", lambda z, y: masked_mean(z.double(), y, through_probabilities), "10,000 below the top-1"),
+    ("l4-stable-loss", lambda z, y: F.nll_loss(z.softmax(-1).clamp(min=1e-30).log(), y), "Is p clamped"),
+    ("l4-stable-loss", lambda z, y: F.nll_loss((z.double().softmax(-1) + 1e-300).log(), y), "10,000 below"),
+    ("l4-stable-loss", lambda z, y: F.nll_loss(z - z.amax(-1, keepdim=True), y), "small scores"),
+    ("l4-stable-loss", lambda z, y: masked_mean(z, y) / math.log(2), "how many targets"),
+    ("l4-stable-loss", lambda z, y: masked_mean(z, y, lambda z, y: unshifted(z - z.max(), y)), "exponentials of a row"),
+    ("l4-stable-loss", lambda z, y: masked_mean(z, y, lambda z, y: stable(z.clamp(-80, 80), y)), "scores near 10,000"),
     ("l4-stable-loss", lambda z, y: masked_mean(z, y, unshifted), "subtract from each row first"),
     ("l4-stable-loss", lambda z, y: masked_mean(z, y) * (y != -100).float().mean(), "a masked target"),
     ("l4-stable-loss", lambda z, y: stable(z, y.clamp(min=0)).mean(), "a masked target"),
@@ -58,12 +162,20 @@ MISTAKES = [
     ("l5-text-perplexity", lambda batches: math.exp(sum(b.mean() for b in batches) / len(batches)), "in a short batch"),
     ("l5-text-perplexity", lambda batches: torch.cat(batches).exp().mean(), "exponential come last"),
     ("l5-text-perplexity", lambda batches: torch.cat(batches).mean(), "as perplexity"),
+    ("l5-text-perplexity", lambda batches: 2 ** torch.cat(batches).mean(), "as perplexity"),
+    ("l5-text-perplexity", lambda batches: torch.stack([b.mean() for b in batches]).mean().exp(), "in a short batch"),
+    ("l5-text-perplexity", lambda batches: torch.cat(batches).sum().exp(), "as perplexity"),
     ("l5-bits-per-byte", lambda nats, n, text: nats * n / math.log(2) / len(text), "letters or bytes"),
     ("l5-bits-per-byte", lambda nats, n, text: nats * n / len(text.encode()), "Nats or bits"),
+    ("l5-bits-per-byte", lambda nats, n, text: nats * n * math.log(2) / len(text.encode()), "Nats or bits"),
+    ("l5-bits-per-byte", lambda nats, n, text: nats * n / math.log(10) / len(text.encode()), "Nats or bits"),
     ("l5-bits-per-byte", lambda nats, n, text: nats / math.log(2) / len(text.encode()), "in all"),
     ("l6-overconfidence", lambda p, y: hit_rate(p, y) - p.amax(-1).mean(), "expected +0.4"),
     ("l6-overconfidence", lambda p, y: p.gather(-1, y[:, None]).mean() - hit_rate(p, y), "top-1"),
     ("l6-overconfidence", lambda p, y: p.amax(-1).mean(), "how often"),
+    ("l6-overconfidence", lambda p, y: p.amax(0).mean() - hit_rate(p, y), "top-1"),
+    ("l6-overconfidence", lambda p, y: p.amax(-1).mean() - (p.argmax(-1) == y).sum(), "how often"),
+    ("l6-overconfidence", lambda p, y: 100 * calibration_by_loop(p, y), "expected +0.4"),
     ("l6-overconfidence", lambda p, y: abs(p.amax(-1).mean() - hit_rate(p, y)), "expected -0.4"),
 ]
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import math
+import statistics
+from fractions import Fraction
 
-from helpers.classroom import RIGHT, verdict
+import numpy as np
+import torch
+
 from helpers.gpt import data, loss
 from tests import exercises
 
@@ -50,42 +55,135 @@ def suspect(nats, useful, reported, base_two=2, far=lambda made, reported: abs(m
     return min(made, key=lambda name: far(made[name], reported))
 
 
+def share_by_rows(lengths, T, how):
+    """Rows laid out with 1 where a target is scored."""
+    rows = []
+    for n in lengths:
+        scored = [1] * (min(n, T) if how == "truncate" else n)
+        rows += [scored[i : i + T] + [0] * (T - len(scored[i : i + T])) for i in range(0, len(scored), T)]
+    return torch.tensor(rows).float().mean()
+
+
+def share_in_numpy(lengths, T, how):
+    n = np.array(lengths)
+    if how == "truncate":
+        return np.minimum(n, T).sum() / (T * len(n))
+    return n.sum() / np.ceil(n / T).sum() / T
+
+
+def pack_by_walking(documents, T, end_id):
+    stream, rows = [], []
+    for document in documents:
+        stream.extend(document)
+        stream.append(end_id)
+        while len(stream) > T:
+            rows.append((stream[:T], stream[1 : T + 1]))
+            stream = stream[T:]
+    return rows
+
+
+def pack_in_tensors(documents, T, end_id):
+    stream = torch.cat([torch.tensor([*document, end_id]) for document in documents])
+    n = (len(stream) - 1) // T
+    return list(zip(stream[: n * T].view(n, T), stream[1 : n * T + 1].view(n, T), strict=True))
+
+
+def suspect_by_loss(nats, useful, reported):
+    """What the report took for its loss, in the two bases."""
+    gaps = {
+        "none": abs(math.log(reported) - nats),
+        "padding": abs(math.log(reported) - nats * useful),
+        "power of two": abs(math.log(reported) - nats * math.log(2)),
+        "both": abs(math.log(reported) - nats * useful * math.log(2)),
+    }
+    return sorted(gaps, key=gaps.get)[0]
+
+
+def suspect_by_ratio(nats, useful, reported):
+    names, best = ("none", "padding", "power of two", "both"), None
+    for name, made in zip(names, (math.exp(nats), math.exp(nats * useful), 2**nats, 2 ** (nats * useful)), strict=True):
+        ratio = max(made / reported, reported / made)
+        if best is None or ratio < best[0]:
+            best = (ratio, name)
+    return best[1]
+
+
+def suspect_in_numpy(nats, useful, reported):
+    made = np.array([nats, nats * useful, nats * np.log(2), nats * useful * np.log(2)])
+    return np.array(["none", "padding", "power of two", "both"])[np.abs(made - np.log(reported)).argmin()]
+
+
 RIGHT_ANSWERS = {
-    "p1-bits": lambda p, n, text: loss.bits_per_byte(math.log(p), n, len(text.encode())),
-    "p2-useful-share": share_by_helper,
-    "p2-pack": pack_by_helper,
-    "p3-halves": halves,
-    "p3-suspect": suspect,
+    "p1-bits": [
+        bits,
+        lambda p, n, text: loss.bits_per_byte(math.log(p), n, len(text.encode())),
+        lambda p, n, text: math.log2(p) * n / len(text.encode("utf-8")),
+        lambda p, n, text: math.log(p**n, 2) / len(bytes(text, "utf8")),
+        lambda p, n, text: np.log2(np.float32(p)) * n / sum(len(c.encode()) for c in text),
+        lambda p, n, text: torch.tensor(p).log2() * n / len(list(text.encode())),
+        lambda p, n, text: n * (math.log(p) / math.log(2)) / io.BytesIO().write(text.encode()),
+    ],
+    "p2-useful-share": [
+        share,
+        share_by_helper,
+        share_by_rows,
+        share_in_numpy,
+        lambda n, T, how: sum(min(x, T) for x in n) / (len(n) * T) if how == "truncate" else share(n, T, how),
+        lambda n, T, how: Fraction(share(n, T, how)).limit_denominator(10_000),
+    ],
+    "p2-pack": [pack, pack_by_helper, pack_by_walking, pack_in_tensors],
+    "p3-halves": [
+        halves,
+        lambda p, n: math.prod(x**k for x, k in zip(p, n, strict=True)) ** (1 / sum(n)),
+        lambda p, n: np.exp(np.average(np.log(p), weights=n)),
+        lambda p, n: 2 ** (sum(k * math.log2(x) for x, k in zip(p, n, strict=True)) / sum(n)),
+        lambda p, n: (torch.tensor(p).log() @ torch.tensor(n).float() / sum(n)).exp(),
+        lambda p, n: statistics.geometric_mean(x for x, k in zip(p, n, strict=True) for _ in range(k)),
+        lambda p, n: torch.tensor(p).repeat_interleave(torch.tensor(n)).log().mean().exp(),
+    ],
+    "p3-suspect": [suspect, suspect_by_loss, suspect_by_ratio, suspect_in_numpy],
 }
 
 MISTAKES = [
     ("p1-bits", lambda *a: bits(*a, size=len), "Bytes, not characters"),
+    ("p1-bits", lambda *a: bits(*a, log=math.log10), "How many bits"),
+    ("p1-bits", lambda *a: bits(*a) / 8, "Per byte, not per bit"),
+    ("p1-bits", lambda p, n, text: bits(p, n - 1, text), "How many bits"),
     ("p1-bits", lambda p, n, text: math.log(p) * n / len(text.encode()), "nats per byte"),
     ("p1-bits", lambda p, n, text: math.log2(p) / len(text.encode()), "not of one token"),
     ("p1-bits", lambda p, n, text: p * n / len(text.encode()), "take its logarithm"),
     ("p1-bits", lambda p, n, text: math.log2(p) * len(text.encode()) / n, "divided by the other"),
     ("p2-useful-share", lambda *a: share(*a, end=1), "first id of a document"),
     ("p2-useful-share", lambda *a: 100 * share(*a), "between 0 and 1"),
+    ("p2-useful-share", lambda n, T, how: np.mean([share([x], T, how) for x in n]), "divide once"),
+    ("p2-useful-share", lambda *a: 1 - share(*a), "How many targets"),
+    ("p2-useful-share", lambda n, T, how: share([x - 1 for x in n], T, how), "The end is a target too"),
     ("p2-useful-share", lambda n, T, how: sum(n) / (len(n) * T), "several rows"),
     ("p2-useful-share", lambda *a: share(*a, rows=lambda n, T: n // T + 1), "Round up"),
     ("p2-useful-share", lambda lengths, T, how: share(lengths, T, "pad"), "Does `how` change"),
     ("p2-pack", lambda *a: pack(*a, ends=False), "end included"),
     ("p2-pack", lambda *a: pack(*a, step=1), "next row begins"),
+    ("p2-pack", lambda d, T, end: pack(d, T, end)[:-1], "How many rows"),
+    ("p2-pack", lambda d, T, end: [row for x in d for row in pack([x], T, end)], "How many rows"),
+    ("p2-pack", lambda d, T, end: [(x, y) for x, (_, y) in zip(d, pack(d, T, end), strict=False)], "T inputs"),
+    ("p2-pack", lambda *a: iter(pack(*a)), "(list_iterator)"),
     ("p2-pack", lambda *a: pack(*a, ragged=True), "fills no row"),
     ("p2-pack", lambda *a: pack(*a, shift=0), "shift them by one"),
     ("p2-pack", lambda *a: [x for x, _ in pack(*a)], "(inputs, targets)"),
     ("p3-halves", lambda p, n: sum(p) / len(p), "mean of perplexities"),
+    ("p3-halves", lambda p, n: sum(n) / sum(k / x for x, k in zip(p, n, strict=True)), "Which quantity"),
+    ("p3-halves", lambda p, n: math.exp(math.log2(halves(p, n))), "One base for both"),
+    ("p3-halves", lambda p, n: math.prod(p), "Which quantity"),
     ("p3-halves", lambda p, n: sum(map(math.prod, zip(p, n, strict=True))) / sum(n), "as yours does"),
     ("p3-halves", lambda p, n: halves(p, [1] * len(p)), "part of many tokens"),
     ("p3-halves", lambda p, n: math.log(halves(p, n)), "loss in nats"),
     ("p3-suspect", lambda *a: suspect(*a, base_two=10), "nearest as a ratio"),
     ("p3-suspect", lambda *a: None, "one of 'none'"),
+    ("p3-suspect", lambda *a: suspect(*a, far=lambda made, reported: abs(made - reported)), "expected 'power of two'"),
+    ("p3-suspect", lambda *a: suspect(*a, far=lambda made, reported: abs(made / reported - 1)), "by |ln("),
+    ("p3-suspect", lambda *a: suspect(*a, far=lambda made, reported: made / reported), "nearest as a ratio"),
+    ("p3-suspect", lambda *a: [suspect(*a)], "got ['none'] (list)"),
     ("p3-suspect", lambda n, u, r: suspect(n, 1 - u, r) if u != 0.5 else suspect(n, u, r), "multiplies the nats"),
 ]
 
 test_checks = exercises.test_of(RIGHT_ANSWERS, MISTAKES)
-
-
-def test_the_plain_formulas_pass_too_so_that_their_variants_above_fail_for_their_fault_alone():
-    for name, answer in {"p1-bits": bits, "p2-useful-share": share, "p2-pack": pack}.items():
-        assert verdict(name, answer) == f"{RIGHT}."

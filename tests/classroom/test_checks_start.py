@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-import torch
+import itertools
+import re
+from statistics import mean
+
+import numpy as np
 
 from helpers.gpt import tokenizer
 from tests import exercises
@@ -22,7 +26,38 @@ def returns_the_error(text):
     return price(text) if text.split() else ValueError("no word")
 
 
-RIGHT_ANSWERS = {"s1-tokens-per-word": lambda text: torch.tensor(price(text))}
+def by_hand(text):
+    """Words counted where a space ends and a letter begins."""
+    n_words = sum(a.isspace() and not b.isspace() for a, b in itertools.pairwise(" " + text))
+    if n_words == 0:
+        raise ValueError(f"no word in {text!r}")
+    return n_tokens(text) / n_words
+
+
+def catches_the_division(text):
+    try:
+        return n_tokens(text) / len(text.split())
+    except ZeroDivisionError:
+        raise ValueError("no word") from None
+
+
+def word_by_word(text):
+    """All tokens belong to the text and not to its words: cut into words first, there are others."""
+    return mean(n_tokens(word) for word in text.split()) if text.split() else price(text)
+
+
+RIGHT_ANSWERS = {
+    "s1-tokens-per-word": [
+        price,
+        by_hand,
+        catches_the_division,
+        lambda text: np.divide(n_tokens(text), len(text.split())) if text.strip() else price(text),
+        lambda text: price(text) and n_tokens(text) / len(re.findall(r"[^\s]+", text)),
+        lambda text: (
+            price(text) and tokenizer.gpt2().encode_ordinary(text).__len__() / len(re.split(r"\s+", text.strip()))
+        ),
+    ]
+}
 
 MISTAKES = [
     ("s1-tokens-per-word", lambda text: n_tokens(text) / len(text.split(" ")), "where the air is a line break"),
@@ -31,6 +66,8 @@ MISTAKES = [
     ("s1-tokens-per-word", lambda text: len(text) / len(text.split()), "characters per word"),
     ("s1-tokens-per-word", lambda text: n_tokens(text) / len(text.split()), "before anything is divided by zero"),
     ("s1-tokens-per-word", returns_the_error, "got ValueError('no word'). Raise it (do not return it)"),
+    ("s1-tokens-per-word", word_by_word, "expected 3.1429, got 2.4286"),
+    ("s1-tokens-per-word", lambda text: f"{price(text):.2f}", "expected one number, got '1.00' (str)"),
     ("s1-tokens-per-word", lambda text: price(text) if text.split() else 0.0, "expected a ValueError, got 0.0."),
 ]
 

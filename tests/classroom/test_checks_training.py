@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -84,11 +85,132 @@ def adamw(w, gradients, lr, beta1, beta2, eps, weight_decay, corrected=True, l2=
     return w
 
 
+def with_the_model_twice(model, micro_batches):
+    model.zero_grad(set_to_none=False)
+    n = sum((y != -100).sum() for _, y in micro_batches)
+    for x, y in micro_batches:
+        losses = F.cross_entropy(model(x).view(-1, model(x).size(-1)), y.view(-1), ignore_index=-100, reduction="sum")
+        torch.div(losses, n).backward()
+
+
+def divided_at_the_end(model, micro_batches):
+    """backward() of sums, and the gradient divided once."""
+    n = 0
+    model.zero_grad()
+    for x, y in micro_batches:
+        F.cross_entropy(model(x).transpose(1, 2), y, reduction="sum").backward()
+        n += int(y.ne(-100).sum())
+    with torch.no_grad():
+        for p in model.parameters():
+            p.grad /= n
+
+
+def by_torch_autograd(model, micro_batches):
+    parameters = list(model.parameters())
+    total, n = [torch.zeros_like(p) for p in parameters], sum((y >= 0).sum().item() for _, y in micro_batches)
+    for x, y in micro_batches:
+        log_probs = model(x).log_softmax(-1)
+        summed = -log_probs.gather(-1, y.clamp(min=0)[..., None])[..., 0][y >= 0].sum()
+        total = [t + g for t, g in zip(total, torch.autograd.grad(summed, parameters), strict=True)]
+    for p, g in zip(parameters, total, strict=True):
+        p.grad = g / n
+
+
+def weighted_means(model, micro_batches):
+    """The mean of each micro-batch by its share of the tokens, empty ones left out, the optimizer's zero_grad."""
+    torch.optim.SGD(model.parameters(), lr=0.1).zero_grad()
+    counts = [int((y != -100).sum()) for _, y in micro_batches]
+    for (x, y), n in zip(micro_batches, counts, strict=True):
+        if n:
+            (F.cross_entropy(model(x).flatten(0, 1), y.flatten()) * n / sum(counts)).backward()
+
+
+def rate_by_interpolation(step, peak, floor, n_steps, warmup_steps):
+    if step < warmup_steps:
+        return np.interp(step, [0, warmup_steps - 1], [peak / warmup_steps, peak]) if warmup_steps > 1 else peak
+    angle = np.pi * np.clip((step - warmup_steps) / (n_steps - 1 - warmup_steps), 0, 1)
+    return (peak + floor) / 2 + (peak - floor) / 2 * np.cos(angle)
+
+
+def rate_in_float32(step, peak, floor, n_steps, warmup_steps):
+    peak, floor = np.float32(peak), np.float32(floor)
+    if step < warmup_steps:
+        return peak * np.float32((step + 1) / warmup_steps)
+    done = np.minimum(np.float32(step - warmup_steps) / np.float32(n_steps - warmup_steps - 1), np.float32(1))
+    return floor + np.float32(0.5) * (peak - floor) * (1 + np.cos(np.float32(np.pi) * done))
+
+
+def looks_place_by_place(model, token_ids, vocab_size, same=torch.equal):
+    for t in range(1, token_ids.shape[1]):
+        changed = torch.cat([token_ids[:, :t], (token_ids[:, t:] + 1) % vocab_size], dim=1)
+        if not same(model(changed)[:, :t], model(token_ids)[:, :t]):
+            return True
+    return False
+
+
+def looks_in_numpy(model, token_ids, vocab_size):
+    before, found = model(token_ids).numpy(), np.bool_(False)
+    for t in range(1, token_ids.shape[1]):
+        changed = token_ids.numpy().copy()
+        changed[:, t] = (changed[:, t] + 3) % vocab_size
+        found |= np.any(np.abs(model(torch.from_numpy(changed)).numpy() - before)[:, :t] > 1e-6)
+    return found
+
+
+def looks_with_a_tensor(model, token_ids, vocab_size):
+    T = token_ids.shape[1]
+    moved = [token_ids.index_copy(1, torch.tensor([t]), (token_ids[:, [t]] + 1) % vocab_size) for t in range(T)]
+    gaps = torch.stack([(model(ids) - model(token_ids)).abs().sum((0, 2)) for ids in moved])  # (changed, looked at)
+    return gaps.tril(-1).sum() > 0
+
+
+def running_adamw(w, gradients, lr, beta1, beta2, eps, weight_decay, number=float, root=math.sqrt):
+    w, m, v = number(w), number(0), number(0)
+    for t, g in enumerate(gradients, 1):
+        m, v = beta1 * m + (1 - beta1) * number(g), beta2 * v + (1 - beta2) * number(g) ** 2
+        w = w * (1 - lr * weight_decay) - lr * (m / (1 - beta1**t)) / (root(v / (1 - beta2**t)) + eps)
+    return w
+
+
+def torch_adamw(w, gradients, lr, beta1, beta2, eps, weight_decay):
+    p = torch.nn.Parameter(torch.tensor(float(w)))
+    optimizer = torch.optim.AdamW([p], lr=lr, betas=(beta1, beta2), eps=eps, weight_decay=weight_decay)
+    for g in gradients:
+        p.grad = torch.tensor(float(g))
+        optimizer.step()
+    return p
+
+
 RIGHT_ANSWERS = {
-    "t2-accumulate": accumulate,
-    "t3-cosine-rate": rate,
-    "t5-sees-the-future": looks_ahead,
-    "t3-adamw": adamw,
+    "t2-accumulate": [
+        accumulate,
+        with_the_model_twice,
+        divided_at_the_end,
+        by_torch_autograd,
+        weighted_means,
+    ],
+    "t3-cosine-rate": [
+        rate,
+        rate_by_interpolation,
+        rate_in_float32,
+        lambda *a: torch.tensor(rate(*a)),
+    ],
+    "t5-sees-the-future": [
+        looks_ahead,
+        looks_place_by_place,
+        looks_in_numpy,
+        looks_with_a_tensor,
+        lambda *a: looks_place_by_place(*a, same=lambda a, b: (a - b).abs().max() < 1e-5),
+        lambda *a: np.any([looks_ahead(*a), looks_place_by_place(*a)]),
+    ],
+    "t3-adamw": [
+        adamw,
+        running_adamw,
+        torch_adamw,
+        lambda *a: running_adamw(*a, number=np.float32, root=np.sqrt),
+        lambda *a: running_adamw(*a, number=torch.tensor, root=torch.sqrt),
+        lambda *a: running_adamw(*a, number=np.float64, root=lambda v: v**0.5),
+    ],
 }
 MISTAKES = [
     ("t2-accumulate", lambda m, b: accumulate(m, b, mean_of_means=True), "count the same"),
@@ -98,20 +220,34 @@ MISTAKES = [
     ("t2-accumulate", lambda m, b: accumulate(m, b, step=True), "weights have changed"),
     ("t2-accumulate", lambda m, b: accumulate(m, b[-1:]), "equal size"),
     ("t2-accumulate", lambda m, b: m.zero_grad(), "no gradient at all"),
+    ("t2-accumulate", lambda m, b: [(m.zero_grad(), accumulate(m, [x])) for x in b], "count the same"),
+    ("t2-accumulate", lambda m, b: [accumulate(m, [x], clear=not i) for i, x in enumerate(b)], "times as much"),
     ("t2-accumulate", all_at_once, "at once"),
     ("t2-accumulate", one_backward_at_the_end, "backward() inside the loop"),
     ("t3-cosine-rate", lambda *a: rate(*a, first=0), "update 0 already moves"),
     ("t3-cosine-rate", lambda *a: rate(*a, last=0), "the floor"),
     ("t3-cosine-rate", lambda *a: rate(*a, hold=False), "stays where it was"),
+    ("t3-cosine-rate", lambda step, peak, floor, n, w: rate(step, peak, floor, n, 0), "update 0 already moves"),
+    ("t3-cosine-rate", lambda s, p, f, n, w: rate(s, p, f, n, w) - f * (s < w), "update 0 already moves"),
+    ("t3-cosine-rate", lambda s, p, f, n, w: f + (p - f) * (1 - s / n) if s >= w else p * (s + 1) / w, "the floor"),
+    ("t3-cosine-rate", lambda s, p, f, n, w: rate(s + 1, p, f, n, w), "uses the peak"),
     ("t3-cosine-rate", lambda *a: rate(*a, through=True), "warm-up 0, peak 1, floor 0: your function raised ZeroDiv"),
     ("t3-cosine-rate", lambda step, peak, floor, n, w: rate(step, peak, 0, n, w), "floor 1"),
     ("t5-sees-the-future", first_position_only, "last token"),
     ("t5-sees-the-future", last_token_only, "first position only"),
     ("t5-sees-the-future", lambda *a: True, "expected False"),
+    ("t5-sees-the-future", lambda *a: str(looks_ahead(*a)), "expected True or False, got 'False' (str)"),
+    ("t5-sees-the-future", lambda m, x, V: looks_ahead(m, x.zero_(), V), "Change a copy"),
+    ("t5-sees-the-future", lambda m, x, V: bool((m((x + 1) % V) != m(x)).any()), "after it"),
+    ("t5-sees-the-future", lambda m, x, V: looks_ahead(m, x[:, :2], V), "Which later token"),
     ("t5-sees-the-future", lambda *a: False, "without a mask"),
     ("t3-adamw", lambda *a: adamw(*a, corrected=False), "started at 0"),
     ("t3-adamw", lambda *a: adamw(*a, l2=True), "stays out of the means"),
     ("t3-adamw", lambda *a: adamw(*a, inside=True), "outside the root"),
+    ("t3-adamw", lambda w, g, lr, *rest: adamw(w, g[-1:], lr, *rest), "made anew at each step"),
+    ("t3-adamw", lambda *a: adamw(*a[:-1], 0), "with decay: "),
+    ("t3-adamw", lambda w, g, lr, a, b, *rest: adamw(w, g, lr, b, a, *rest), "made anew at each step"),
+    ("t3-adamw", lambda w, g, lr, b1, b2, e, d: w - (w - adamw(w, g, lr, b1, b2, e, 0)) - d * w, "times the rate"),
     ("t3-adamw", lambda *a: adamw(*a, late=True), "the weight before the step"),
     ("t3-adamw", lambda *a: a[0] / 0, "decay 0.0: your function raised ZeroDivisionError"),
 ]

@@ -78,6 +78,29 @@ def test_scores_in_the_plane_writes_the_dot_products():
     assert {"a: 3", "b: 0", "c: -1", "h"} <= {t.get_text() for t in ax.texts}
 
 
+def test_dollars_are_no_mathematics_and_powers_of_ten_are():
+    """`$$` is a token of GPT-2, and no formula that matplotlib can read."""
+    ax = plots.token_grid(
+        [["$$", "$1 to $2"]],
+        [[1, 2]],
+        rows=["$a$"],
+        columns=["$$", "R$ 1 e R$ 2"],
+        title="$t$",
+        xlabel="$$",
+        shade="$s$",
+    )
+    costs = plots.lines(
+        {"$$": ([1, 1e6], [1e-9, 1]), "b": ([1, 2], [3, 4])}, title="R$ 1 a R$ 2", xlabel="$$", ylabel="$$", logx=True
+    )
+    for drawn in (ax, costs):
+        assert plots.bundle(plots.reference_line(drawn, 1, "$$"), "alt")["text/html"].startswith("<img")
+    ticks = {text.get_text() for text in costs.get_xticklabels() if text.get_parse_math()}
+    assert any("mathdefault" in text for text in ticks)
+    assert not any(
+        text.get_parse_math() for text in [*ax.texts, *ax.get_xticklabels(), *ax.get_yticklabels(), costs.title]
+    )
+
+
 def test_labelled_cloud_names_points():
     ax = plots.labelled_cloud({"g": ([1, 2], [3, 4])}, {"two": (2, 4)}, title="t", xlabel="x", ylabel="y")
     assert ax.texts[0].get_text() == "two" and ax.texts[0].xy == (2, 4)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import html
 import os
 import re
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import mistune
 import pytest
 from PIL import Image
 
@@ -96,6 +98,19 @@ def test_measured_things_stand_where_they_belong(tmp_path, ax):
     assert sorted(os.listdir(path.parent)) == sorted([reports.FILE_NAME, name])
     with Image.open(path.parent / name) as image:
         assert image.format == "PNG" and image.size == (450, 300)
+
+
+def test_what_was_typed_is_shown_as_it_is(tmp_path):
+    """Rendered as nbconvert does, with its mathematics, the page has all characters that were given."""
+    typed = "</s> *b* _i_ <b>x</b> [l](u) `c` $1 to $2, R$ 1 a R$ 2 a|b \\ &lt; ~~s~~ ![i](j) <!-- c --> 1. # h"
+    given = {name: {typed: typed} for name in ("settings", "checks", "samples")}
+    text = written(
+        tmp_path / "a", title=typed, results={typed: RESULT}, records={typed: [Evaluation(0, 0, 9.0, 5)]}, **given
+    )
+    rendered = mistune.create_markdown(plugins=["strikethrough", "table", "math", "url"])(text)
+    shown = html.unescape(re.sub("<[^>]*>", "", rendered))
+    assert shown.count(typed) == 9  # the title, a name and a value twice, a heading, a run, a prompt and its text
+    assert not {"a", "b", "s", "del", "img"} & set(re.findall(r"<(\w+)", rendered))
 
 
 def test_losses_by_hand(tmp_path):

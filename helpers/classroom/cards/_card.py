@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
+from helpers.classroom.pages import escaped
+
 ASSETS = Path(__file__).parent
 PLAIN_STYLE = "background-color: #ffffff; color: #16191d; padding: 14px 20px"
 _COUNTERS: dict[str, count[int]] = defaultdict(lambda: count(1))
@@ -59,9 +61,9 @@ class Card:
             f'<div class="cw" role="region" id="{card_id}" data-config="{_json(self.config)}"'
             f' data-values="{_json(self.values)}" {self.attributes}'
             f' aria-label="{html.escape(self.title)}" style="{PLAIN_STYLE}"><style>{_style(self.kind)}</style>'
-            f'<p class="cw-title"><b>{html.escape(self.title)}</b></p>'
-            f'<p data-key="summary" aria-live="polite">{html.escape(self.sentence)}</p>'
-            f'<p class="cw-still cw-note"><i>{html.escape(self.still)}</i></p>'
+            f'<p class="cw-title"><b>{escaped(self.title)}</b></p>'
+            f'<p data-key="summary" aria-live="polite">{escaped(self.sentence)}</p>'
+            f'<p class="cw-still cw-note"><i>{escaped(self.still)}</i></p>'
             f'<div class="cw-plain">{_table(self.table)}</div><div class="cw-body"></div>'
             f'<script>(() => {{\n"use strict";\n{_script("runtime")}{_script(self.kind)}'
             f'start("{card_id}", compute, view);\n}})();</script>'
@@ -87,7 +89,7 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
     if not rows:
         return ""
     head, *body = (
-        "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row)
+        "".join(f"<{tag}>{escaped(cell)}</{tag}>" for cell in row)
         for row, tag in zip(rows, ["th", *["td"] * len(rows)], strict=False)
     )
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(f'<tr>{row}</tr>' for row in body)}</tbody></table>"

@@ -74,6 +74,7 @@ const start = (id, compute, view, tries = 600) => {
   const root = [...document.querySelectorAll(`[id="${id}"]`)].find((e) => !e.dataset.live);
   if (!root) return tries && setTimeout(start, 100, id, compute, view, tries - 1);
   root.dataset.live = "yes";
+  root.classList.add("tex2jax_ignore", "mathjax_ignore"); // no formula between two R$, of MathJax 2 and 3
   let config = JSON.parse(root.dataset.config);
   root.querySelector(".cw-body").innerHTML = view(id, JSON.parse(root.dataset.values), config);
   const inputs = {}, parts = {}, shown = {};

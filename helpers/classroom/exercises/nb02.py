@@ -71,6 +71,8 @@ def stable_loss(answer: Callable[[Tensor, Tensor], Tensor]) -> None:
                 return "Did p become 0 before you took its log? Take ln p from the scores, without p."
             if not math.isfinite(got):
                 return "Did all exponentials of a row become 0? Of what is the number that you subtract the largest?"
+            if name.startswith("a target"):
+                return "Is p clamped, or is a little added to it? No loss is higher then: take ln p from the scores"
             if got < 0:
                 return "A loss is never below 0: which term or sign is missing?"
             return "What is the largest number that you exponentiate, and how many targets do you divide by?"

@@ -78,6 +78,7 @@ def _check(guess: object, measured: object, unit: str, offered: Sequence[str]) -
         fits = isinstance(guess, str) and (len(guess) == 1 or not letter)
     else:
         kind, fits = f"a number ({unit})" if unit else "a number", a_number
+        kind += ", without quotes and with a point before the decimals," if isinstance(guess, str) else ""
     if not fits:
         raise ValueError(f"my_guess should be {kind} or None, got {guess!r}")
 

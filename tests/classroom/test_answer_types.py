@@ -1,0 +1,81 @@
+"""Of all exercises: many ways of solving them pass, many mistakes do not, and no right answer fails for its type."""
+
+from __future__ import annotations
+
+import importlib
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from helpers.classroom import CHECKS, RIGHT, verdict
+
+MODULES = [
+    importlib.import_module(f"{__package__}.{path.stem}") for path in Path(__file__).parent.glob("test_checks_*.py")
+]
+RIGHT_ANSWERS = {name: answers for module in MODULES for name, answers in module.RIGHT_ANSWERS.items()}
+NO_VALUE = {"t2-accumulate", "c2-atomic-write"}  # these return nothing
+IN_PLACE = {"l1-two-views"}  # another type is a copy, which is this exercise's mistake
+
+
+def each(make):
+    """`make` applied to each number and truth value, in whatever lists and tuples they stand."""
+
+    def dress(value):
+        value = value.detach() if isinstance(value, torch.Tensor) else value
+        value = value.tolist() if hasattr(value, "tolist") else value
+        if isinstance(value, list | tuple | set):
+            return type(value)(map(dress, value))
+        return make(value) if isinstance(value, bool | int | float | Fraction) else value
+
+    return dress
+
+
+def whole(make):
+    """`make` applied to all of it, or to its parts where words are among them or the lengths differ."""
+
+    def dress(value):
+        value = each(lambda x: x)(value)
+        if not isinstance(value, list | tuple | set):
+            return make(value) if isinstance(value, int | float) else value
+        try:
+            if "'" not in repr(value):
+                return make(value)
+        except (TypeError, ValueError):
+            pass
+        return [dress(part) for part in value]
+
+    return dress
+
+
+DRESSES = {
+    "plain": each(lambda x: x),
+    "numpy": whole(np.array),
+    "numpy's scalars": each(lambda x: np.array(x)[()]),
+    "numpy in float32": whole(lambda x: np.array(x, dtype=bool if isinstance(x, bool) else np.float32)),
+    "torch": whole(torch.tensor),
+    "torch in float32": whole(lambda x: torch.tensor(x, dtype=torch.float32)),
+    "torch in float64": whole(lambda x: torch.tensor(x, dtype=torch.float64)),
+    "torch's scalars": each(torch.tensor),
+    "wants a gradient": whole(lambda x: torch.tensor(x, dtype=torch.float64, requires_grad=True)),
+    "fractions": each(lambda x: Fraction(x) if isinstance(x, float) and abs(x) < 1e300 else x),
+    "tuples": whole(lambda x: tuple(x) if isinstance(x, list) else x),
+}
+
+
+def test_there_are_many_ways_right_and_wrong():
+    assert RIGHT_ANSWERS.keys() == CHECKS.keys()
+    n_right, n_wrong = sum(map(len, RIGHT_ANSWERS.values())), sum(len(module.MISTAKES) for module in MODULES)
+    assert n_right >= 200 and n_wrong >= 100, (n_right, n_wrong)
+
+
+@pytest.mark.parametrize("dress", DRESSES)
+def test_no_right_answer_fails_for_its_type(dress):
+    found = {
+        name: verdict(name, lambda *given, answer=answers[0]: DRESSES[dress](answer(*given)))
+        for name, answers in RIGHT_ANSWERS.items()
+        if name not in NO_VALUE | IN_PLACE
+    }
+    assert {name: says for name, says in found.items() if says != f"{RIGHT}."} == {}
