@@ -26,7 +26,7 @@ NOTEBOOK = Path(__file__).resolve().parents[2] / "notebooks" / "08_portuguese.ip
 V = 701
 SMALLER = {  # the cells of the notebook, where they are large: each must be there, exactly once
     "T=512, rows=16, micro=4, hours=4, rate=1e-4, texts=200, judged=40, taught=200": (
-        "T=16, rows=4, micro=2, hours=0.000121, rate=2e-3, texts=2, judged=2, taught=3"
+        "T=16, rows=4, micro=2, hours=0.0000805, rate=2e-3, texts=2, judged=2, taught=3"
     ),
     "held_out=50_000, drawn=250_000": "held_out=17, drawn=60",
     "V, END, TOKENIZER = 50_272, 2,": f"V, END, TOKENIZER = {V}, 2,",
