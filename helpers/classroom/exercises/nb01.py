@@ -1,4 +1,4 @@
-"""The checks of notebook 01: the time a run takes, the greedy loop, scores into probabilities, entropy."""
+"""The checks of notebook 01: the time a run takes, the greedy loop, scores into probabilities, entropy, options."""
 
 from __future__ import annotations
 
@@ -11,7 +11,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from helpers.classroom.exercises.grader import Mistake, apart, ask, expect_number, expect_tensor, locked, register
+from helpers.classroom.exercises.grader import (
+    Mistake,
+    apart,
+    ask,
+    expect_number,
+    expect_tensor,
+    locked,
+    one_number,
+    register,
+)
 
 RELATIVE = 1e-4  # float32 against a float64 oracle
 LARGE = 88.0  # exp of a larger score is more than float32 holds
@@ -143,3 +152,47 @@ def _entropy_by_splitting(probs: list[float]) -> float:
         return 0.0 if rest == 0 else _entropy_by_splitting(probs[1:])
     binary = -first * math.log(first) - (1 - first) * math.log1p(-first)
     return binary + rest * _entropy_by_splitting([p / rest for p in probs[1:]])
+
+
+@register("e5-best-option")
+def best_option(answer: Callable[[Callable[[Tensor], Tensor], Tensor, list[Tensor]], int]) -> None:
+    """A model whose probabilities stand in a table of whole numbers; options are scored token by token, in floats."""
+    model = _TableModel(vocab_size=7, context_length=12)
+    generator = torch.Generator().manual_seed(3)
+    for lengths in [(1, 1, 1), (2, 2), (1, 3, 2), (4, 1, 2, 3), (2, 5, 1), (3, 1), (1, 6, 2, 4), (2, 3, 2, 3)] * 3:
+        question = torch.randint(7, (int(torch.randint(1, 6, (), generator=generator)),), generator=generator)
+        options = [torch.randint(7, (n,), generator=generator) for n in lengths]
+        logs = [model.logs(question.tolist(), option.tolist()) for option in options]
+        means = [sum(each) / len(each) for each in logs]
+        expected = means.index(max(means))
+        case = f"after {question.tolist()}, options {[option.tolist() for option in options]}"
+        got = ask(answer, case, model, question.clone(), [option.clone() for option in options])
+        if int(one_number(got, case)) != expected:
+            sums = [sum(each) for each in logs]
+            thought = "Which logits speak about the first token of an option? Is the question scored too?"
+            if int(one_number(got, case)) == sums.index(max(sums)):
+                thought = "An option with more tokens has more terms, and each is below 0: what do you divide by?"
+            raise Mistake(f"{case}: expected option {expected}, got {got}. {thought}")
+
+
+class _TableModel:
+    """Probabilities of the next token by the sum of the ids so far, modulo V: (1, T) -> logits (1, T, V)."""
+
+    def __init__(self, vocab_size: int, context_length: int) -> None:
+        self.config = SimpleNamespace(vocab_size=vocab_size, context_length=context_length)
+        self.table = [[1 + (3 * i * i + 5 * i * j + j * j) % 23 for j in range(vocab_size)] for i in range(vocab_size)]
+
+    def __call__(self, token_ids: Tensor) -> Tensor:
+        if token_ids.ndim != 2:
+            raise ValueError(f"token_ids must be (B, T), got {tuple(token_ids.shape)}: ids[None] is a batch of one")
+        rows = token_ids.cumsum(1) % self.config.vocab_size
+        return torch.tensor(self.table, dtype=torch.float32).log()[rows]  # not normalised, as logits are
+
+    def logs(self, question: list[int], option: list[int]) -> list[float]:
+        """ln p of each token of the option, given the question and the option's tokens before it."""
+        read, logs = list(question), []
+        for token in option:
+            row = self.table[sum(read) % self.config.vocab_size]
+            logs.append(math.log(row[token] / sum(row)))
+            read.append(token)
+        return logs

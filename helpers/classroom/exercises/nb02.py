@@ -147,3 +147,44 @@ def _decimal_loss(scores: list[list[float]], targets: list[int]) -> float:
             if target != MASKED
         ]
         return float(sum(surprisals) / len(surprisals))
+
+
+@register("l6-best-temperature")
+def best_temperature(answer: Callable[[Tensor, Tensor], float]) -> None:
+    """The slope of the mean loss by 1 / tau is mean(sum of p z - z of the target): bisect for its zero, in floats."""
+    generator = torch.Generator().manual_seed(11)
+    for name, stretched, share_right in [
+        ("an overconfident model", 4.0, 0.5),
+        ("an underconfident model", 0.5, 0.7),
+        ("a very overconfident model", 20.0, 0.4),
+        ("a nearly calibrated model", 2.0, 0.6),
+    ]:
+        logits = stretched * torch.randn(40, 5, generator=generator)
+        top = logits.argmax(-1)
+        comes = torch.rand(40, generator=generator) < share_right
+        targets = torch.where(comes, top, (top + 2) % 5)
+        expected = _temperature_by_slope(logits.tolist(), targets.tolist())
+        case = f"{name}: logits (40, 5) between {logits.min():.1f} and {logits.max():.1f}"
+        got = ask(answer, case, logits.clone(), targets.clone())
+
+        def says(found: float, expected: float = expected) -> str:
+            if math.isclose(found, 1 / expected, rel_tol=0.02):
+                return "Do you divide the scores by it, or multiply them with it?"
+            return "Is the mean loss lower a little to the left, or to the right? Does your search reach so far?"
+
+        expect_number(got, expected, case, says, unit=" as temperature", rel_tol=0.01)
+
+
+def _temperature_by_slope(logits: list[list[float]], targets: list[int]) -> float:
+    def slope(beta: float) -> float:
+        total = 0.0
+        for row, target in zip(logits, targets, strict=True):
+            weights = [math.exp(beta * (z - max(row))) for z in row]
+            total += sum(w * z for w, z in zip(weights, row, strict=True)) / sum(weights) - row[target]
+        return total
+
+    low, high = 1 / 100, 100.0  # of beta = 1 / tau; the slope rises with beta
+    while high / low > 1 + 1e-9:
+        middle = math.sqrt(low * high)
+        low, high = (middle, high) if slope(middle) < 0 else (low, middle)
+    return 1 / low
