@@ -201,3 +201,63 @@ def _with(sees: Tensor, position: int, other: int) -> Tensor:
     changed = sees.clone()
     changed[position, other] = 1.0
     return changed
+
+
+@register("t2-noise-scale")
+def noise_scale(answer: Callable[[list[float], list[float], int, int], float]) -> None:
+    """Norms are made from a gradient and a noise that are known, so that the answer is their ratio."""
+    hints = {
+        "the square of the mean norm": "Is it the mean of the squared norms, or the square of the mean norm?",
+        "G2 over sigma2": "Which of the two is above the fraction's line? The answer is a number of sequences",
+        "the mean square itself": "The mean square of the large batches still contains noise: how much?",
+    }
+    cases = [("1 and 4 sequences", 1, 12, 1, 4), ("2 and 64", 3, 40, 2, 64), ("little noise", 25, 2, 1, 8)]
+    cases += [("large batches that are no multiple of small ones", 2, 30, 4, 10), ("small numbers", 1e-6, 5e-6, 1, 16)]
+    for name, G2, sigma2, small, large in cases:
+        squares = [G2 + sigma2 / small, G2 + sigma2 / large]
+        spreads = (-0.8, 0.8, -0.4, 0.4), (-0.2, 0.2, 0.0)  # of unequal width: the square of the mean is then another
+        lists = [[math.sqrt(x * (1 + d)) for d in some] for x, some in zip(squares, spreads, strict=True)]
+        plain = [(sum(x) / len(x)) ** 2 for x in lists]
+        slip_sigma2 = (plain[0] - plain[1]) / (1 / small - 1 / large)
+        slips = {
+            hints["the square of the mean norm"]: slip_sigma2 / (plain[1] - slip_sigma2 / large),
+            hints["G2 over sigma2"]: G2 / sigma2,
+            hints["the mean square itself"]: sigma2 / squares[1],
+        }
+        case = f"{name}: batches of {small} and of {large}, norms {_short(lists[0])} and {_short(lists[1])}"
+        got = ask(answer, case, *lists, small, large)
+        says = "The mean of the squared norm is |G|² + σ²/B: two batch sizes give two equations"
+        expect_number(got, sigma2 / G2, case, says, slips=slips, unit=" sequences", abs_tol=0)
+    case = "noise that hides the gradient: batches of 1 and of 4, norms [3.0, 3.0] and [1.0, 1.0]"
+    says = "The estimate of |G|² is not above 0: no finite batch size, so math.inf"
+    expect_number(ask(answer, case, [3.0, 3.0], [1.0, 1.0], 1, 4), math.inf, case, says, unit=" sequences")
+
+
+@register("t3-wsd-rates")
+def wsd_rates(answer: Callable[[int, float, float, int, int], list[float]]) -> None:
+    """Each rate from the updates behind it and before it, as fractions."""
+    cases = [(10, 4, 1, 2, 3), (8, 1, 0, 0, 4), (6, 2, 1, 3, 0), (5, 1, 0, 2, 3), (7, 3, 3, 0, 0), (12, 1, 0, 1, 1)]
+    for n_steps, peak, floor, warmup_steps, decay_steps in cases:
+        case = f"{n_steps} updates, peak {peak}, floor {floor}, warm-up {warmup_steps}, decay {decay_steps}"
+        got = ask(answer, case, n_steps, float(peak), float(floor), warmup_steps, decay_steps)
+        got = got.tolist() if hasattr(got, "tolist") else got
+        if not isinstance(got, list | tuple) or len(got) != n_steps:
+            came = f"{len(got)} rates" if isinstance(got, list | tuple) else type(got).__name__
+            raise Mistake(f"{case}: expected a list of {n_steps} rates, got {came}. Does each update have one?")
+        for step, rate in enumerate(got):
+            left = n_steps - 1 - step  # updates after this one
+            says = f"Update {step} is in the stable part, which has the peak"
+            expected = Fraction(peak)
+            if step < warmup_steps:
+                expected = peak * Fraction(step + 1, warmup_steps)
+                says = "In the warm-up, update 0 already moves, and the last one uses the peak"
+            elif left < decay_steps:
+                expected = floor + (peak - floor) * Fraction(left, decay_steps)
+                says = (
+                    "The first update of the decay is already below the peak, and the last one of all is at the floor"
+                )
+            expect_number(rate, float(expected), f"{case}, update {step}", says, digits=".6g")
+
+
+def _short(numbers: list[float]) -> str:
+    return "[" + ", ".join(f"{x:.4g}" for x in numbers) + "]"
