@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -57,12 +58,14 @@ class Plan:
     def identity(self) -> dict[str, Any]:
         """Plain numbers and words, as JSON keeps them, without what may change between two parts of one run."""
         values = json.loads(json.dumps(asdict(self)))
-        return {name: value for name, value in values.items() if name != "gradient_checkpointing"}
+        return {name: value for name, value in values.items() if name not in MAY_CHANGE}
 
 
+MAY_CHANGE = ("gradient_checkpointing", "keep", "save_every")  # and n_steps may grow
 PARTS = {"model": GPTConfig, "train": TrainConfig}
 FIELDS = {f.name: part for part, kind in PARTS.items() for f in fields(kind)}  # name of a field -> part that has it
 FIELDS |= {f.name: "" for f in fields(Plan) if f.name not in PARTS}
+NUMBERS = [f.name for f in fields(TrainConfig) if "float" in f.type]
 DEFAULT_STEPS = 1000
 
 
@@ -86,6 +89,8 @@ def read_plan(source: str, changes: list[str], precision: str) -> Plan:
         if not equals or name not in FIELDS:
             raise ValueError(f"--set takes field=value, a field being one of {', '.join(FIELDS)}; got {change!r}")
         (values[FIELDS[name]] if FIELDS[name] else values)[name] = _value(text)
+    for name in NUMBERS:
+        _require_numbers(name, values["train"].get(name))
     try:
         return Plan(**values | {part: kind(**values[part]) for part, kind in PARTS.items()})
     except TypeError as error:
@@ -93,13 +98,16 @@ def read_plan(source: str, changes: list[str], precision: str) -> Plan:
 
 
 def differences(one: dict[str, Any], other: dict[str, Any], prefix: str = "") -> list[str]:
-    """Lines that name every field in which two plans, as dicts, differ: "model.emb_dim: 160 there, 128 here"."""
+    """Lines that name every field in which two runs' identities differ: "model.emb_dim: 160 there, 128 here".
+
+    A run of more updates is no other one: it goes on where the shorter one ended.
+    """
     found = []
-    for name in sorted(one.keys() | other.keys()):
+    for name in sorted((one.keys() | other.keys()) - {*MAY_CHANGE}):  # a checkpoint may come from an older edition
         a, b = one.get(name), other.get(name)
         if isinstance(a, dict) and isinstance(b, dict):
             found += differences(a, b, f"{prefix}{name}.")
-        elif a != b:
+        elif a != b and not (name == "n_steps" and isinstance(a, int) and b > a):
             found.append(f"{prefix}{name}: {a!r} there, {b!r} here")
     return found
 
@@ -129,12 +137,12 @@ def _is_whole(value: object) -> bool:
 
 def _read_json(path: str) -> dict[str, Any]:
     try:
-        values = json.loads(Path(path).read_text(encoding="utf-8"))
+        values = json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ValueError(
             f"--config: {path!r} is neither a preset ({', '.join(PRESETS)}) nor a file that can be read ({error})"
         ) from error
-    except ValueError as error:  # also where it is no UTF-8
+    except (ValueError, RecursionError) as error:  # also where it is no UTF-8
         raise ValueError(f"--config: {path} is not JSON: {error}") from error
     if not isinstance(values, dict):
         raise ValueError(f"--config: {path} should hold one object, got a {type(values).__name__}")
@@ -146,6 +154,13 @@ def _require_known(values: dict[str, Any], kind: type, what: str) -> None:
     unknown = sorted(set(values) - set(names))
     if unknown:
         raise ValueError(f"{what} has no field {', '.join(unknown)}; it has {', '.join(names)}")
+
+
+def _require_numbers(name: str, value: Any) -> None:
+    for number in value if isinstance(value, list | tuple) else [value]:
+        if number is not None and (isinstance(number, bool) or not isinstance(number, int | float)):
+            point = ": write a decimal point, 0.001" if re.fullmatch(r"\d+,\d+", str(number)) else ""
+            raise ValueError(f"{name} must be a number, got {number!r}{point}")
 
 
 def _value(text: str) -> Any:

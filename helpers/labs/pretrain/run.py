@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -16,8 +18,8 @@ from helpers.gpt import GPT, Evaluation, Record, Trainer, Update, data, gpt2
 from helpers.labs import distributed
 from helpers.labs.distributed import DistributedTrainer, gather, rank, together, world_size
 from helpers.labs.pretrain import ids
-from helpers.labs.pretrain.checkpoints import BEST, FINAL, IDS, LOG, Checkpoints, locked
-from helpers.labs.pretrain.log import Console, Log
+from helpers.labs.pretrain.checkpoints import BEST, CHECKPOINTS, FINAL, IDS, LOG, Checkpoints, locked
+from helpers.labs.pretrain.log import Console, Log, read_lines
 from helpers.labs.pretrain.plan import Plan, forecast, read_plan
 from helpers.labs.pretrain.stop import SIGNALS, listening
 from helpers.storage import checkpoint
@@ -86,7 +88,7 @@ class Run:
             together(lambda: self._load(trainer, found.state))
             self.best_loss = gather(self.best_loss)[0]  # all must agree on what is better
             self.console.say(f"going on from step {trainer.step} ({found.path})")
-        together(lambda: self._open_log(trainer.step))
+        together(lambda: self._open_log(found))
         return trainer
 
     def _trainer(self, model: GPT, batches: data.Batches, validation: Callable) -> Trainer:
@@ -106,11 +108,23 @@ class Run:
     def _find(self) -> checkpoint.Found | None:
         """The newest good checkpoint of all folders; where no precision was asked for, its own is kept."""
         found, chosen = self.checkpoints.newest(), self.plan.train.precision
+        log = self.options.out / LOG
+        if not found and (n_made := sum(line["kind"] == "update" for line in read_lines(log))):
+            raise ValueError(
+                f"{log} knows {n_made} updates, and no checkpoint of them is there: put one back into {CHECKPOINTS}, "
+                f"name its folder by --also, or remove {self.options.out} to begin anew"
+            )
         if found:
             self.plan = read_plan(self.options.config, self.options.set, found.state.config["train"]["precision"])
             if self.plan.train.precision != chosen:
                 saved = self.plan.train.precision
                 self.console.warn(f"the run goes on in {saved}, as it began; this device would take {chosen}")
+            there, here = found.state.config["train"]["n_steps"], self.plan.train.n_steps
+            if there < here:
+                self.console.warn(
+                    f"n_steps was {there} and is {here}: the run is extended, from step {found.state.step} on at the "
+                    f"learning rates of {here} steps. It ends elsewhere than one that had {here} from its beginning"
+                )
         return found
 
     def _identify(self) -> dict:
@@ -125,7 +139,7 @@ class Run:
                 f"vocab_size must be at least {gpt2().n_vocab}, which GPT-2's tokenizer has, "
                 f"got {self.plan.model.vocab_size}"
             )
-        texts = ids.fingerprint([*self.options.text, *self.options.validation])
+        texts = ids.fingerprint(self.options.text, self.options.validation)
         identity = self.plan.identity() | {"texts": texts, "n_validation_files": len(self.options.validation)}
         self.checkpoints.require_ours(identity)
         return identity
@@ -133,8 +147,8 @@ class Run:
     def _write_ids(self) -> None:
         if rank() == 0:
             of_files = self.options.text, self.options.validation
-            if ids.prepare(self.options.out / IDS, *of_files, self.plan.seed, self._identity["texts"]):
-                self.console.warn(f"{self.options.out / IDS} was damaged: its ids were written anew")
+            for remark in ids.prepare(self.options.out / IDS, *of_files, self.plan.seed, self._identity["texts"]):
+                self.console.warn(remark)
 
     def _load(self, trainer: Trainer, state: checkpoint.RunState) -> None:
         """ValueError: the state is of another model."""
@@ -148,15 +162,39 @@ class Run:
                 self.console.warn(f"the random numbers of {names} cannot be repeated here: dropout draws others")
         elif self.plan.model.drop_rate:
             self.console.warn(f"saved by {len(of_ranks)} ranks, now {world_size()}: dropout draws other numbers")
-        self.best_loss = float("inf") if state.extra["best_loss"] is None else state.extra["best_loss"]
-        if self.best_loss < float("inf") and not (self.options.out / BEST).exists():
-            self.console.warn(f"{self.options.out / BEST} is gone: the next evaluation counts as the best so far")
-            self.best_loss = float("inf")
+        before = {"torch": state.versions.get("torch")} | {name: state.extra.get(name) for name in self._surroundings()}
+        now = {"torch": str(torch.__version__)} | self._surroundings()
+        if other := [
+            f"{name} {before[name]}, now {now[name]}" for name in now if before[name] not in (None, now[name])
+        ]:
+            self.console.warn(f"saved with {'; '.join(other)}: the run goes on, and not bit for bit")
+        if rank() == 0 and state.extra["best_loss"] is not None:
+            self.best_loss = self._loss_of_best()
+            self.checkpoints.catch_up(state, self.plan.keep)
         self._tried_step = self._kept_step = state.step
 
-    def _open_log(self, step: int) -> None:
+    def _surroundings(self) -> dict[str, Any]:
+        """What decides the last bits of a sum, beside torch's version."""
+        return {"threads": torch.get_num_threads(), "device": self.device.type}
+
+    def _loss_of_best(self) -> float:
+        """Of the weights that stand there, by which the next ones are judged; infinite where none do."""
+        best = self.options.out / BEST
+        try:
+            loss = checkpoint.load_model(best).extra["loss_nats"]
+            if isinstance(loss, int | float):
+                return loss
+            reason = f"damaged (its loss is {loss!r:.50})"
+        except (KeyError, ValueError) as error:
+            reason = f"damaged ({error})" if os.path.lexists(best) else "gone"
+        self.console.warn(f"{best} is {reason}: the next evaluation counts as the best so far")
+        return float("inf")
+
+    def _open_log(self, found: checkpoint.Found | None) -> None:
         if rank() == 0:
-            self._log = Log(self.options.out / LOG, step, self.console)
+            step, train = found.state.step if found else 0, self.plan.train
+            evaluated = step > 0 and step % (train.eval_every or train.n_steps) != 0 and step < train.n_steps
+            self._log = Log(self.options.out / LOG, step, self.console, evaluated)
 
     def _train(self, trainer: Trainer, asked: list[int]) -> int:
         n_steps = self.plan.train.n_steps
@@ -210,7 +248,7 @@ class Run:
             rng={"ranks": gather(checkpoint.capture_rng(self.device))},
             data={"next_batch": trainer.step, "n_tokens": trainer.n_tokens},
             config=self._identity,
-            extra={"best_loss": self.best_loss if self.best_loss < float("inf") else None},
+            extra={"best_loss": self.best_loss if self.best_loss < float("inf") else None} | self._surroundings(),
         )
         if self._log:
             self._log.sync()
@@ -232,33 +270,35 @@ class Run:
         return gather(name not in self._weights_failed)[0]
 
     def _stopped(self, trainer: Trainer, status: int) -> int:
-        if self._lost(trainer):
-            return FAILED
+        if self._kept_step != trainer.step:
+            return self._lost(trainer, "")
         self.console.say(f"stopped after step {trainer.step}; the same command goes on from there")
         return status
 
     def _finish(self, trainer: Trainer) -> int:
         self._save_weights(trainer, FINAL, {"step": trainer.step, "n_tokens": trainer.n_tokens})
         final, best = self.options.out / FINAL, self.options.out / BEST
-        if self._lost(trainer):
-            return FAILED
+        if self._kept_step != trainer.step:
+            return self._lost(trainer, "" if FINAL in self._weights_failed else f"; {final} has the weights of the end")
+        said = None
         if FINAL in self._weights_failed:
-            self.console.complain(f"pretrain: {final} was not written; the same command writes it from the checkpoint")
-            return FAILED
-        if BEST in self._weights_failed:
-            self.console.complain(f"pretrain: {best} is not of the lowest loss, whose weights were not written")
+            said = f"{final} was not written; the same command writes it from the checkpoint"
+        elif BEST in self._weights_failed:
+            said = f"{best} is not of the lowest loss, whose weights were not written"
+        if said:
+            self.console.complain(f"pretrain: {said}")
             return FAILED
         self.console.say(f"done: {trainer.step:,} updates, best validation loss {self.best_loss:.4f} nats; {final}")
         return 0
 
-    def _lost(self, trainer: Trainer) -> bool:
-        """Whether the last checkpoint is on no disk; says so."""
-        lost = self._kept_step != trainer.step
-        if lost:
-            since = f"all since step {self._kept_step} is lost" if self._kept_step >= 0 else "all is lost"
-            names = ", ".join(map(str, self.checkpoints.folders))
-            self.console.complain(f"pretrain: step {trainer.step} could be saved nowhere ({names}): {since}")
-        return lost
+    def _lost(self, trainer: Trainer, kept: str) -> int:
+        """Say that the last checkpoint is on no disk, and what is left."""
+        since = (
+            f"the run can go on from step {self._kept_step}" if self._kept_step >= 0 else "there is none to go on from"
+        )
+        names = ", ".join(map(str, self.checkpoints.folders))
+        self.console.complain(f"pretrain: step {trainer.step} could be saved nowhere ({names}): {since}{kept}")
+        return FAILED
 
     def _running(self) -> float:
         return time.monotonic() - self._started
