@@ -647,7 +647,10 @@ BAD = [
     (["--set", "learning_rate=fast"], "learning_rate must be a number, got 'fast'"),
     (["--set", "clip_norm=0,5"], "clip_norm must be a number, got '0,5': write a decimal point"),
     (["--set", "betas=[0.9]"], "betas are two numbers"),
-    (["--set", "betas=0.9"], "betas"),
+    (["--set", "betas=0.9"], "betas must be a list of numbers, got 0.9"),
+    (["--set", "n_steps=null"], "n_steps must be a whole number, got None"),
+    (["--set", "context_length=99999999999"], "take a shorter context"),
+    (["--set", "emb_dim=1000000000000"], "a model of these sizes cannot be made here"),
     (["--set", "vocab_size=100"], "vocab_size must be at least 50257"),
     (["--set", "context_length=4000"], "take a shorter context"),
     (["--set", "batch_size=400"], "do not fill a batch"),
@@ -710,16 +713,16 @@ def test_how_a_text_was_saved_makes_no_other_run(text, tmp_path, capsys):
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
     assert run(path, tmp_path / "out") == 0
     assert capsys.readouterr().err == ""  # the same run, the same ids, and it is said once
-    pretrain.ids.prepare(tmp_path, [str(path)], [str(text)], 0, "x")
-    for a, b in zip(pretrain.ids.open_both(tmp_path), pretrain.ids.open_both(tmp_path / "out" / "ids"), strict=True):
-        assert {*a.tolist()} >= {*b.tolist()} and "\ufeff" not in tokenizer.gpt2().decode(a.tolist())
+    pretrain.ids.prepare(tmp_path, [str(path)], [], 0, "x")
+    for name in pretrain.ids.FILES:
+        assert (tmp_path / name).read_bytes() == (tmp_path / "out" / "ids" / name).read_bytes()
 
 
 @pytest.mark.parametrize("n", [0, 3])
 def test_validation_texts_that_are_trained_on_are_said_once(text, tmp_path, capsys, n):
     other = tmp_path / "other.txt"
     parts = text.read_text().split("\f")
-    other.write_text("\ufeff" + "\f".join([*parts[:n], *(part[:-1] for part in parts[n:])]).replace(" ", "  ", 0))
+    other.write_text("\ufeff" + "\f".join([*parts[:n], *(part[:-1] for part in parts[n:])]))
     for _ in range(2):
         assert run(text, tmp_path / "out", "--validation", str(other), "--minutes", "1e-9") == 0
     said = capsys.readouterr().err

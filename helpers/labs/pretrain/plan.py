@@ -47,10 +47,6 @@ class Plan:
             value = getattr(self, name)
             if not _is_whole(value) or value < 1:
                 raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
-        for name in ("n_steps", "warmup_steps", "micro_batch_size", "eval_every"):
-            value = getattr(self.train, name)
-            if value is not None and not _is_whole(value):
-                raise ValueError(f"{name} must be a whole number, got {value!r}")
         for name in ("shift", "gradient_checkpointing"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} must be true or false, got {getattr(self, name)!r}")
@@ -65,7 +61,6 @@ MAY_CHANGE = ("gradient_checkpointing", "keep", "save_every")  # and n_steps may
 PARTS = {"model": GPTConfig, "train": TrainConfig}
 FIELDS = {f.name: part for part, kind in PARTS.items() for f in fields(kind)}  # name of a field -> part that has it
 FIELDS |= {f.name: "" for f in fields(Plan) if f.name not in PARTS}
-NUMBERS = [f.name for f in fields(TrainConfig) if "float" in f.type]
 DEFAULT_STEPS = 1000
 
 
@@ -89,8 +84,7 @@ def read_plan(source: str, changes: list[str], precision: str) -> Plan:
         if not equals or name not in FIELDS:
             raise ValueError(f"--set takes field=value, a field being one of {', '.join(FIELDS)}; got {change!r}")
         (values[FIELDS[name]] if FIELDS[name] else values)[name] = _value(text)
-    for name in NUMBERS:
-        _require_numbers(name, values["train"].get(name))
+    _require_numbers(values["train"])
     try:
         return Plan(**values | {part: kind(**values[part]) for part, kind in PARTS.items()})
     except TypeError as error:
@@ -156,11 +150,19 @@ def _require_known(values: dict[str, Any], kind: type, what: str) -> None:
         raise ValueError(f"{what} has no field {', '.join(unknown)}; it has {', '.join(names)}")
 
 
-def _require_numbers(name: str, value: Any) -> None:
-    for number in value if isinstance(value, list | tuple) else [value]:
-        if number is not None and (isinstance(number, bool) or not isinstance(number, int | float)):
-            point = ": write a decimal point, 0.001" if re.fullmatch(r"\d+,\d+", str(number)) else ""
-            raise ValueError(f"{name} must be a number, got {number!r}{point}")
+def _require_numbers(train: dict[str, Any]) -> None:
+    """ValueError: no number where a training setting is one, which would only be found where it is compared."""
+    for f in fields(TrainConfig):
+        value = train.get(f.name, f.default)
+        if f.type == "str" or (value is None and "None" in f.type):
+            continue
+        whole, several = f.type.startswith("int"), f.type.startswith("tuple")
+        numbers = value if several and isinstance(value, list | tuple) else [value]
+        good = all(_is_whole(n) or (isinstance(n, float) and not whole) for n in numbers)
+        if not good or several != (numbers is value):
+            wanted = "a list of numbers" if several else "a whole number" if whole else "a number"
+            point = ": write a decimal point, 0.001" if re.fullmatch(r"\d+,\d+", str(value)) else ""
+            raise ValueError(f"{f.name} must be {wanted}, got {value!r}{point}")
 
 
 def _value(text: str) -> Any:

@@ -76,12 +76,12 @@ class Run:
         self._identity = together(lambda: self._identify())
         together(self._write_ids)
         training, validation = together(lambda: ids.open_both(self.options.out / IDS))
-        model = GPT(self.plan.model)  # before anything else is drawn: the same weights on every rank
+        T, B = self.plan.model.context_length, self.plan.batch_size
+        batches = together(lambda: data.Batches(training, T, B, seed=self.plan.seed, shift=self.plan.shift))
+        model = together(self._new_model)  # before anything else is drawn: the same weights on every rank
         if found:  # before they are sharded: a checkpoint holds them whole
             together(lambda: checkpoint.restore(model, None, found.state))
         torch.manual_seed(self.plan.seed + rank())  # dropout differs between ranks
-        T, B = self.plan.model.context_length, self.plan.batch_size
-        batches = together(lambda: data.Batches(training, T, B, seed=self.plan.seed, shift=self.plan.shift))
         self.console.say(f"{len(training):,} tokens to train on, {len(validation):,} to judge by")
         trainer = self._trainer(model, batches, lambda: data.scoring_batches(validation, T, B))
         if found:
@@ -90,6 +90,12 @@ class Run:
             self.console.say(f"going on from step {trainer.step} ({found.path})")
         together(lambda: self._open_log(found))
         return trainer
+
+    def _new_model(self) -> GPT:
+        try:
+            return GPT(self.plan.model)
+        except (RuntimeError, MemoryError) as error:
+            raise ValueError(f"a model of these sizes cannot be made here ({str(error).splitlines()[0]})") from error
 
     def _trainer(self, model: GPT, batches: data.Batches, validation: Callable) -> Trainer:
         model.gradient_checkpointing, sharded = self.plan.gradient_checkpointing, self.options.shard
