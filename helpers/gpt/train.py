@@ -265,12 +265,13 @@ class Trainer:
 
     def _own_moments(self, moments: dict[str, Tensor], parameter: Tensor) -> dict[str, Tensor]:
         """Copies of a parameter's moments. ValueError: not AdamW's, which reads beyond smaller ones."""
-        for name, shape in (("step", ()), ("exp_avg", parameter.shape), ("exp_avg_sq", parameter.shape)):
+        shapes = {"step": (), "exp_avg": parameter.shape, "exp_avg_sq": parameter.shape}
+        for name, shape in shapes.items():
             held = moments.get(name)
             if not isinstance(held, Tensor) or held.shape != shape or not held.is_floating_point():
                 got = tuple(held.shape) if isinstance(held, Tensor) else f"{name} = {held}"
                 raise ValueError(f"expected moments of shape {tuple(shape)}, got {got}: of another model")
-        return {name: self._own_part(value, parameter) for name, value in moments.items()}
+        return {name: self._own_part(moments[name], parameter) for name in shapes}
 
 
 def quick_fit(

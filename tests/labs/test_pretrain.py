@@ -697,7 +697,9 @@ def test_bad_texts(tmp_path, capsys, text):
     empty.write_text(" \n\f<|endoftext|> ")
     binary.write_bytes(b"\xff\xfe\x00")
     os.mkfifo(pipe)
-    cases = (empty, "no text in"), (binary, "cannot be read as UTF-8 text"), (pipe, "is a pipe or a device")
+    (wide := tmp_path / "wide.txt").write_text("wide", encoding="utf-16-le")
+    cases = [(empty, "no text in"), (binary, "cannot be read as UTF-8 text"), (pipe, "is a pipe or a device")]
+    cases += [(wide, "cannot be read as UTF-8 text (zero bytes in it: it may be UTF-16)")]
     for path, says in cases:
         assert run(path, tmp_path / "a") == 2 and f"--text: {says}" in capsys.readouterr().err.replace(f"{path} ", "")
         assert run(text, tmp_path / "b", "--validation", str(path)) == 2
@@ -736,9 +738,17 @@ def test_a_million_spaces_are_encoded(tmp_path):
     assert tokenizer.gpt2().decode(pretrain.ids.open_both(tmp_path)[0].tolist()[:-1]) == path.read_text()
 
 
-def test_a_loss_that_is_not_finite_stops_with_the_batch(text, tmp_path, capsys):
-    assert run(text, tmp_path, change=("learning_rate=1e30", "clip_norm=null")) == 1
-    assert "stopped: a loss of" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ([], "stopped: a loss of"),
+        (["n_steps=1"], "stopped: a validation loss of nan after step 1: try a lower"),
+        (["save_every=1"], "stopped: model.safetensors: NaN or infinity in"),
+    ],
+)
+def test_a_loss_that_is_not_finite_stops_with_the_cause(text, tmp_path, capsys, change, says):
+    assert run(text, tmp_path, change=("learning_rate=1e38", "clip_norm=null", *change)) == 1
+    assert says in capsys.readouterr().err
 
 
 def test_ctrl_c_before_training(text, tmp_path, monkeypatch, capsys):

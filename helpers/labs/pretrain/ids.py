@@ -36,6 +36,8 @@ def documents(paths: Sequence[str | Path], option: str = "--text") -> tuple[list
     for path in paths:
         with _opened(path, option) as file:
             text = file.read().replace("\ufeff", "")
+        if "\0" in text:
+            raise ValueError(f"{option}: {path} cannot be read as UTF-8 text (zero bytes in it: it may be UTF-16)")
         n_ends += text.count(tokenizer.END_OF_TEXT)
         found += [part.strip() for part in DOCUMENT_BREAK.split(text) if part.strip()]
     if not found:
@@ -109,6 +111,8 @@ def _write(folder: Path, texts: Sequence[str], validation: Sequence[str], seed: 
         parts = data.split_by_text(training, VALIDATION_SHARE, seed)
     else:
         ids = torch.tensor(_encode(training[0]))
+        if len(ids) < 2:
+            raise ValueError(f"--text: a document of one token holds nothing to judge by, got {training[0]!r}")
         for name, part in zip(FILES, data.cut(ids, VALIDATION_SHARE), strict=True):
             write_ids(folder / name, [part.tolist()], **vocabulary)
         return remarks

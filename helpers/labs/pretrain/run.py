@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
-from typing import Any
 
 import torch
 from tqdm import tqdm
 
 from helpers import runtime
-from helpers.gpt import GPT, Evaluation, Record, Trainer, Update, data, gpt2
+from helpers.gpt import GPT, Evaluation, NonFiniteError, Record, Trainer, Update, data
 from helpers.labs import distributed
 from helpers.labs.distributed import DistributedTrainer, gather, rank, together, world_size
 from helpers.labs.pretrain import ids
 from helpers.labs.pretrain.checkpoints import BEST, CHECKPOINTS, FINAL, IDS, LOG, Checkpoints, locked
 from helpers.labs.pretrain.log import Console, Log, read_lines
+from helpers.labs.pretrain.machine import differences_of_machines, machine, new_model
 from helpers.labs.pretrain.plan import Plan, forecast, read_plan
 from helpers.labs.pretrain.stop import SIGNALS, listening
 from helpers.storage import checkpoint
@@ -65,6 +66,9 @@ class Run:
             asked = stack.enter_context(listening())
             try:
                 return self._train(trainer, asked)
+            except ValueError as error:  # what was given was good: weights, for one, have become no numbers
+                self.console.complain(f"stopped: {error}")
+                return FAILED
             finally:
                 self.console.warn_again()
 
@@ -78,7 +82,8 @@ class Run:
         training, validation = together(lambda: ids.open_both(self.options.out / IDS))
         T, B = self.plan.model.context_length, self.plan.batch_size
         batches = together(lambda: data.Batches(training, T, B, seed=self.plan.seed, shift=self.plan.shift))
-        model = together(self._new_model)  # before anything else is drawn: the same weights on every rank
+        # before anything else is drawn: the same weights on every rank
+        model = together(lambda: new_model(self.plan.model))
         if found:  # before they are sharded: a checkpoint holds them whole
             together(lambda: checkpoint.restore(model, None, found.state))
         torch.manual_seed(self.plan.seed + rank())  # dropout differs between ranks
@@ -90,12 +95,6 @@ class Run:
             self.console.say(f"going on from step {trainer.step} ({found.path})")
         together(lambda: self._open_log(found))
         return trainer
-
-    def _new_model(self) -> GPT:
-        try:
-            return GPT(self.plan.model)
-        except (RuntimeError, MemoryError) as error:
-            raise ValueError(f"a model of these sizes cannot be made here ({str(error).splitlines()[0]})") from error
 
     def _trainer(self, model: GPT, batches: data.Batches, validation: Callable) -> Trainer:
         model.gradient_checkpointing, sharded = self.plan.gradient_checkpointing, self.options.shard
@@ -127,10 +126,9 @@ class Run:
                 self.console.warn(f"the run goes on in {saved}, as it began; this device would take {chosen}")
             there, here = found.state.config["train"]["n_steps"], self.plan.train.n_steps
             if there < here:
-                self.console.warn(
-                    f"n_steps was {there} and is {here}: the run is extended, from step {found.state.step} on at the "
-                    f"learning rates of {here} steps. It ends elsewhere than one that had {here} from its beginning"
-                )
+                self.console.warn(f"n_steps was {there} and is {here}: the run is extended, from step "
+                    f"{found.state.step} on at the learning rates of {here} steps, and is not one of {here} from the "
+                    "beginning")  # fmt: skip
         return found
 
     def _identify(self) -> dict:
@@ -139,11 +137,6 @@ class Run:
             raise ValueError(
                 f"batch_size {self.plan.batch_size} leaves some of {world_size()} ranks without a sequence: "
                 f"take at least {world_size()}"
-            )
-        if self.plan.model.vocab_size < gpt2().n_vocab:
-            raise ValueError(
-                f"vocab_size must be at least {gpt2().n_vocab}, which GPT-2's tokenizer has, "
-                f"got {self.plan.model.vocab_size}"
             )
         texts = ids.fingerprint(self.options.text, self.options.validation)
         identity = self.plan.identity() | {"texts": texts, "n_validation_files": len(self.options.validation)}
@@ -168,20 +161,13 @@ class Run:
                 self.console.warn(f"the random numbers of {names} cannot be repeated here: dropout draws others")
         elif self.plan.model.drop_rate:
             self.console.warn(f"saved by {len(of_ranks)} ranks, now {world_size()}: dropout draws other numbers")
-        before = {"torch": state.versions.get("torch")} | {name: state.extra.get(name) for name in self._surroundings()}
-        now = {"torch": str(torch.__version__)} | self._surroundings()
-        if other := [
-            f"{name} {before[name]}, now {now[name]}" for name in now if before[name] not in (None, now[name])
-        ]:
+        if other := differences_of_machines(state, self.device):
             self.console.warn(f"saved with {'; '.join(other)}: the run goes on, and not bit for bit")
-        if rank() == 0 and state.extra["best_loss"] is not None:
-            self.best_loss = self._loss_of_best()
+        if rank() == 0:
+            if state.extra["best_loss"] is not None:
+                self.best_loss = self._loss_of_best()
             self.checkpoints.catch_up(state, self.plan.keep)
         self._tried_step = self._kept_step = state.step
-
-    def _surroundings(self) -> dict[str, Any]:
-        """What decides the last bits of a sum, beside torch's version."""
-        return {"threads": torch.get_num_threads(), "device": self.device.type}
 
     def _loss_of_best(self) -> float:
         """Of the weights that stand there, by which the next ones are judged; infinite where none do."""
@@ -234,6 +220,9 @@ class Run:
         return next((status for status, count in zip(statuses, found, strict=True) if count), None)
 
     def _judge(self, trainer: Trainer, record: Evaluation, tokens_before: int, seconds_before: float) -> None:
+        if not math.isfinite(record.loss_nats):
+            cause = "try a lower learning rate, a longer warm-up, or float32"
+            raise NonFiniteError(f"a validation loss of {record.loss_nats} after step {record.step}: {cause}")
         tokens, seconds = record.n_tokens - tokens_before, self._running() - seconds_before
         speed = f" · {tokens / seconds:,.0f} tokens/s" if tokens else ""
         self.console.say(
@@ -254,14 +243,13 @@ class Run:
             rng={"ranks": gather(checkpoint.capture_rng(self.device))},
             data={"next_batch": trainer.step, "n_tokens": trainer.n_tokens},
             config=self._identity,
-            extra={"best_loss": self.best_loss if self.best_loss < float("inf") else None} | self._surroundings(),
+            extra={"best_loss": self.best_loss if self.best_loss < float("inf") else None} | machine(self.device),
         )
         if self._log:
             self._log.sync()
-        if rank() or self.checkpoints.save(run_state, self.plan.keep):
+        if together(lambda: rank() > 0 or self.checkpoints.save(run_state, self.plan.keep)):  # nobody runs ahead
             self._kept_step = trainer.step
         self._tried_step = trainer.step
-        gather(None)  # nobody runs ahead of the writing
 
     def _save_weights(self, trainer: Trainer, name: str, said: dict) -> bool:
         """Whether they are on the disk; all ranks get rank 0's answer."""
@@ -277,34 +265,33 @@ class Run:
 
     def _stopped(self, trainer: Trainer, status: int) -> int:
         if self._kept_step != trainer.step:
-            return self._lost(trainer, "")
+            return self._failed(self._lost(trainer))
         self.console.say(f"stopped after step {trainer.step}; the same command goes on from there")
         return status
 
     def _finish(self, trainer: Trainer) -> int:
         self._save_weights(trainer, FINAL, {"step": trainer.step, "n_tokens": trainer.n_tokens})
-        final, best = self.options.out / FINAL, self.options.out / BEST
+        final, best, failed = self.options.out / FINAL, self.options.out / BEST, self._weights_failed
         if self._kept_step != trainer.step:
-            return self._lost(trainer, "" if FINAL in self._weights_failed else f"; {final} has the weights of the end")
-        said = None
-        if FINAL in self._weights_failed:
-            said = f"{final} was not written; the same command writes it from the checkpoint"
-        elif BEST in self._weights_failed:
-            said = f"{best} is not of the lowest loss, whose weights were not written"
-        if said:
-            self.console.complain(f"pretrain: {said}")
-            return FAILED
+            return self._failed(
+                self._lost(trainer) + ("" if FINAL in failed else f"; {final} has the weights of the end")
+            )
+        if FINAL in failed:
+            return self._failed(f"{final} was not written; the same command writes it from the checkpoint")
+        if BEST in failed:
+            return self._failed(f"{best} is not of the lowest loss, whose weights were not written")
         self.console.say(f"done: {trainer.step:,} updates, best validation loss {self.best_loss:.4f} nats; {final}")
         return 0
 
-    def _lost(self, trainer: Trainer, kept: str) -> int:
-        """Say that the last checkpoint is on no disk, and what is left."""
-        since = (
-            f"the run can go on from step {self._kept_step}" if self._kept_step >= 0 else "there is none to go on from"
-        )
-        names = ", ".join(map(str, self.checkpoints.folders))
-        self.console.complain(f"pretrain: step {trainer.step} could be saved nowhere ({names}): {since}{kept}")
+    def _failed(self, reason: str) -> int:
+        self.console.complain(f"pretrain: {reason}")
         return FAILED
+
+    def _lost(self, trainer: Trainer) -> str:
+        """That the last checkpoint is on no disk, and what is left."""
+        since = f"the run can go on from step {self._kept_step}" if self._kept_step >= 0 else "there is no other one"
+        names = ", ".join(map(str, self.checkpoints.folders))
+        return f"step {trainer.step} could be saved nowhere ({names}): {since}"
 
     def _running(self) -> float:
         return time.monotonic() - self._started
