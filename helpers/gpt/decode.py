@@ -144,6 +144,8 @@ def _as_rows(prompts: Prompts, device: torch.device) -> list[Tensor]:
 def _check(rows: list[Tensor], n_new: int, end_id: int | None, vocab_size: int) -> None:
     if not isinstance(n_new, int) or n_new < 0:
         raise ValueError(f"expected n_new >= 0, got {n_new!r}")
+    if rows and all(row.ndim == 0 for row in rows):
+        raise ValueError(f"expected (B, T) or a list of rows, got one row of {len(rows)} ids: [ids], or ids[None]")
     if not rows or any(row.ndim != 1 or not len(row) or row.is_floating_point() for row in rows):
         raise ValueError(
             "expected prompts (B, T) or a list of rows, each with at least one token, "

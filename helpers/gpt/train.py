@@ -216,10 +216,13 @@ class Trainer:
         if (state["scaler"] is not None) != self.scaler.is_enabled():
             other = "without a gradient scaler" if state["scaler"] is None else "in float16, with a gradient scaler"
             raise ValueError(f"the state is of a run {other}, this one is in {self.config.precision}: go on as it was")
-        saved, parameters = state["optimizer"]["state"], [p for g in self.optimizer.param_groups for p in g["params"]]
-        if saved and len(saved) != len(parameters):
-            raise ValueError(f"expected moments of {len(parameters)} parameters, got {len(saved)}: of another model")
-        moments = {i: {k: self._own_part(v, parameters[i]) for k, v in saved[i].items()} for i in saved}
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        saved = (state["optimizer"] or {}).get("state")
+        if saved is None or (saved and saved.keys() != {*range(len(parameters))}):
+            raise ValueError(
+                f"expected moments of {len(parameters)} parameters, got {len(saved or ())}: of another model"
+            )
+        moments = {i: self._own_moments(saved[i], parameter) for i, parameter in enumerate(parameters) if saved}
         own = self.optimizer.state_dict()
         self.optimizer.load_state_dict({"state": moments, "param_groups": own["param_groups"]})
         if state["scaler"] is not None:
@@ -243,12 +246,18 @@ class Trainer:
         return evaluate(self.model, batches, self.config.precision)
 
     def _own_part(self, moment: Tensor, parameter: Tensor) -> Tensor:
-        """A copy of a moment, which has the parameter's shape, or of a single number."""
-        if moment.ndim and moment.shape != parameter.shape:  # fused AdamW would read beyond it
-            raise ValueError(
-                f"expected moments of shape {tuple(parameter.shape)}, got {tuple(moment.shape)}: of another model"
-            )
+        """A copy of a moment, or of a single number."""
         return moment.clone()
+
+    def _own_moments(self, moments: dict[str, Tensor], parameter: Tensor) -> dict[str, Tensor]:
+        """Copies of a parameter's moments. ValueError: not AdamW's, which reads beyond smaller ones."""
+        shapes = {"step": (), "exp_avg": parameter.shape, "exp_avg_sq": parameter.shape}
+        for name, shape in shapes.items():
+            held = moments.get(name)
+            if not isinstance(held, Tensor) or held.shape != shape or not held.is_floating_point():
+                got = tuple(held.shape) if isinstance(held, Tensor) else f"{name} = {held}"
+                raise ValueError(f"expected moments of shape {tuple(shape)}, got {got}: of another model")
+        return {name: self._own_part(moments[name], parameter) for name in shapes}
 
 
 def quick_fit(

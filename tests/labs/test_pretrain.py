@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import random
@@ -132,13 +133,76 @@ def test_the_best_weights_are_remembered(text, tmp_path):
     assert checkpoint.load_model(tmp_path / "best").extra["step"] == 0
 
 
-def test_best_weights_that_are_gone_are_found_anew(text, tmp_path, capsys):
+@pytest.mark.parametrize("finished", [False, True])
+@pytest.mark.parametrize(
+    ("lose", "says"),
+    [
+        (shutil.rmtree, "best is gone: the next evaluation counts"),
+        (lambda best: cut(best / "model.safetensors"), "best is damaged (model.safetensors is not the file that was"),
+        (lambda best: checkpoint.save_model(best, {"w": torch.ones(1)}, {}), "best is damaged ('loss_nats')"),
+    ],
+)
+def test_best_weights_that_are_gone_or_damaged_are_found_anew(text, tmp_path, capsys, lose, says, finished):
     change = ("learning_rate=3.0",)  # nothing that comes will beat what was lost
-    killed(6, text, tmp_path, change=change)
-    shutil.rmtree(tmp_path / "best")
+    run(text, tmp_path, change=change) if finished else killed(6, text, tmp_path, change=change)
+    lose(tmp_path / "best")
     assert run(text, tmp_path, change=change) == 0
-    assert "best is gone: the next evaluation counts" in capsys.readouterr().err
+    assert says in capsys.readouterr().err
     assert checkpoint.load_model(tmp_path / "best").extra["step"] > 0
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def test_checkpoints_that_are_lost_are_no_beginning(text, whole, tmp_path, capsys):
+    out = tmp_path / "out"
+    shutil.copytree(whole, out)
+    shutil.rmtree(out / "checkpoints")
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    assert run(text, out) == 2
+    assert "log.jsonl knows 8 updates, and no checkpoint of them is there" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "says"),
+    [
+        ("rng", {}, "rng.ranks is missing"),
+        ("rng", {"ranks": [{}]}, "capture_rng gives"),
+        ("rng", {"ranks": 5}, "rng.ranks is 5"),
+        ("data", {}, "data.n_tokens is missing"),
+        ("data", {"n_tokens": -1}, "data.n_tokens is -1"),
+        ("extra", {}, "extra.best_loss is missing"),
+        ("extra", {"best_loss": "low"}, "extra.best_loss is 'low'"),
+        ("config", {"train": 5}, "config.train.precision is missing"),
+        ("optimizer", None, "optimizer is missing"),
+    ],
+)
+def test_a_signed_state_that_no_run_can_go_on_from(text, whole, tmp_path, capsys, part, value, says):
+    out = tmp_path / "out"
+    shutil.copytree(whole, out)
+    for path in (out / "checkpoints").iterdir():
+        forge(path, lambda document: document | {part: value})
+    assert run(text, out) == 2 and says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", ["NaN", "1e999"])
+def test_a_best_loss_that_is_no_number(text, whole, tmp_path, capsys, number):
+    shutil.copytree(whole, tmp_path / "out")
+    for path in (tmp_path / "out" / "checkpoints").iterdir():
+        forge(path, lambda document: document | {"extra": {"best_loss": 12345}}, ("12345", number))
+    assert run(text, tmp_path / "out") == 2 and "state.json is not the JSON that was written" in capsys.readouterr().err
+
+
+def forge(path: Path, change, exchange: tuple[str, str] = ("", "")) -> None:
+    """Whoever signs anew can write what he likes."""
+    state = path / "state.json"
+    state.write_text(json.dumps(change(json.loads(state.read_text()))).replace(*exchange))
+    files = sorted(file for file in path.iterdir() if file.name != "SHA256SUMS")
+    (path / "SHA256SUMS").write_text(
+        "".join(f"{hashlib.sha256(f.read_bytes()).hexdigest()}  {f.name}\n" for f in files)
+    )
 
 
 @pytest.mark.parametrize("failing", [6, 8])
@@ -157,7 +221,7 @@ def test_best_weights_that_could_not_be_written_are_no_best(text, tmp_path, monk
     if failing == 8:  # no later one takes its place
         assert status == 1 and "best is not of the lowest loss" in capsys.readouterr().err
         assert checkpoint.load_model(tmp_path / "best").extra["step"] == 6
-        assert checkpoint.find(tmp_path / "checkpoints").state.extra == {"best_loss": losses[6]}
+        assert checkpoint.find(tmp_path / "checkpoints").state.extra["best_loss"] == losses[6]
         status = run(text, tmp_path)
     assert status == 0 and checkpoint.load_model(tmp_path / "best").extra["loss_nats"] == losses[8]
 
@@ -265,6 +329,37 @@ def test_another_plan_or_text_in_the_same_folder_is_refused(text, whole, tmp_pat
     assert run(text, out) == 0 and same_end(out, whole)  # ids of the refused runs are not taken for this one's
 
 
+def test_a_run_is_extended_and_keeps_what_it_was_told_anew(text, whole, tmp_path, capsys):
+    out = tmp_path / "out"
+    shutil.copytree(whole, out)
+    assert run(text, out, change=("n_steps=12", "keep=1", "save_every=5")) == 0
+    done = capsys.readouterr()
+    assert "n_steps was 8 and is 12: the run is extended" in done.err and "going on from step 8" in done.out
+    assert steps_in(out / "checkpoints") == [12]
+    records = pretrain.read_log(out / "log.jsonl")
+    assert [r.step for r in records if isinstance(r, Update)] == [*range(12)]
+    assert [r.step for r in records if isinstance(r, Evaluation)] == [0, 3, 6, 8, 9, 12]
+    assert run(text, out) == 2 and "train.n_steps: 12 there, 8 here" in capsys.readouterr().err
+    assert run(text, out, change=("n_steps=12",)) == 0 and "extended" not in capsys.readouterr().err
+
+
+def test_other_surroundings_are_said(text, whole, tmp_path, capsys):
+    out = tmp_path / "out"
+    shutil.copytree(whole, out)
+    try:
+        assert run(text, out, "--threads", "3") == 0
+    finally:
+        runtime.start()
+    assert (
+        f"saved with threads {torch.get_num_threads()}, now 3: the run goes on, and not bit" in capsys.readouterr().err
+    )
+    versions = {"torch": "2.0.1"}
+    for path in (out / "checkpoints").iterdir():
+        forge(path, lambda document: document | {"versions": versions})
+    assert run(text, out) == 0
+    assert f"saved with torch 2.0.1, now {torch.__version__}: the run goes on" in capsys.readouterr().err
+
+
 def damage(checkpoint_folder: Path) -> None:
     path = checkpoint_folder / "model.safetensors"
     values = bytearray(path.read_bytes())
@@ -336,12 +431,34 @@ def test_a_folder_on_a_drive_that_has_gone_is_no_beginning(text, tmp_path, capsy
     assert not drive.exists()
 
 
-def test_two_runs_cannot_share_a_second_folder(text, whole, tmp_path, capsys):
-    results, also = [], tmp_path / "also"
-    after = at_record(1, lambda: results.append(run(text, tmp_path / "b", "--also", str(also), change=("seed=1",))))
-    assert run(text, tmp_path / "a", "--also", str(also), after=after) == 0
-    assert results == [2] and f"--also: another run is writing to {also}" in capsys.readouterr().err
-    assert same_end(tmp_path / "a", whole)
+def test_a_folder_that_is_behind_is_caught_up(text, whole, tmp_path, capsys):
+    also, out = tmp_path / "drive", tmp_path / "out"
+    killed(4, text, out, "--also", str(also))
+    shutil.rmtree(also / "step-00000002")
+    assert run(text, out) == 0  # the drive is away
+    assert steps_in(also) == [0] and run(text, out, "--also", str(also)) == 0
+    assert steps_in(also) == [0, 8] and same_end(out, whole)
+    shutil.rmtree(out / "checkpoints")
+    assert run(text, out, "--also", str(also)) == 0 and steps_in(out / "checkpoints") == [8]
+
+
+@pytest.mark.parametrize("place", ["", "checkpoints", "a/b", "link"])
+def test_a_second_folder_in_the_first_is_none(text, tmp_path, capsys, place):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "link").symlink_to(tmp_path / "out")
+    assert run(text, tmp_path / "out", "--also", str(tmp_path / "out" / place)) == 2
+    assert "is inside --out" in capsys.readouterr().err
+
+
+def test_files_of_others_stop_nothing(text, whole, tmp_path):
+    def litter(_) -> None:
+        for folder in (tmp_path / "best", *(tmp_path / "checkpoints").glob("step-*")):
+            (folder / ".DS_Store").touch()
+        (tmp_path / "best" / "notes.txt").write_text("mine")
+
+    assert run(text, tmp_path, after=litter) == 0
+    assert same_end(tmp_path, whole) and steps_in(tmp_path / "checkpoints") == [6, 8]
+    assert (tmp_path / "best" / "notes.txt").read_text() == "mine"
 
 
 def test_a_second_folder_with_another_run_is_refused(text, whole, tmp_path, capsys):
@@ -353,17 +470,23 @@ def test_a_second_folder_with_another_run_is_refused(text, whole, tmp_path, caps
     assert steps_in(also) == [0]
 
 
-def test_a_drive_that_brings_another_run_is_left_alone(text, whole, tmp_path, capsys):
+@pytest.mark.parametrize("there", [False, True])
+def test_a_drive_that_brings_another_run_is_left_alone(text, whole, tmp_path, capsys, there):
     drive, out = tmp_path / "drive", tmp_path / "out"
     assert run(text, tmp_path / "other", "--also", str(tmp_path / "run"), "--minutes", "1e-9", change=("seed=1",)) == 0
+    if there:
+        drive.mkdir()
 
     def mount():
-        drive.mkdir()
+        if there:
+            shutil.rmtree(drive / "run")
+        drive.mkdir(exist_ok=True)
         (tmp_path / "run").rename(drive / "run")
 
-    after = at_record(2, mount)
+    after = at_record(1, mount)
     assert run(text, out, "--also", str(drive / "run"), after=after) == 0
-    assert f"The run goes on without {drive / 'run'}" in capsys.readouterr().err
+    says = "holds checkpoints of another run (seed: 1 there" if there else f"goes on without {drive / 'run'}"
+    assert says in capsys.readouterr().err
     assert steps_in(drive / "run") == [0] and same_end(out, whole)
 
 
@@ -388,6 +511,21 @@ def test_saved_nowhere_is_a_failure(text, tmp_path, capsys, stopped):
     assert run(text, tmp_path / "out", after=after) == 1
     step = 4 if stopped else 8
     assert f"pretrain: step {step} could be saved nowhere" in capsys.readouterr().err
+
+
+def test_a_full_disk_leaves_what_is_said(text, tmp_path, monkeypatch, capsys):
+    save = checkpoint.save
+
+    def full(folder, state, keep):
+        if state.step > 4:
+            raise checkpoint.StorageError("disk full")
+        save(folder, state, keep=keep)
+
+    monkeypatch.setattr(checkpoint, "save", full)
+    assert run(text, tmp_path) == 1
+    said = f"the run can go on from step 4; {tmp_path / 'model'} has the weights of the end"
+    assert said in capsys.readouterr().err
+    assert checkpoint.load_model(tmp_path / "model").extra["step"] == 8 and steps_in(tmp_path / "checkpoints") == [2, 4]
 
 
 def test_a_log_that_cannot_be_written_for_a_while_is_whole_in_the_end(text, whole, tmp_path, capsys):
@@ -439,22 +577,28 @@ def test_save_trouble_after_the_checkpoint_is_safe(text, tmp_path, monkeypatch, 
     assert "step 8 was saved, but with trouble" in capsys.readouterr().err
 
 
-def test_two_runs_in_one_folder_are_refused(text, whole, tmp_path, capsys):
-    results = []
-    after = at_record(3, lambda: results.append(run(text, tmp_path)))
-    assert run(text, tmp_path, after=after) == 0
-    assert results == [2] and "another run is writing to" in capsys.readouterr().err
-    assert same_end(tmp_path, whole)
+@pytest.mark.parametrize("option", ["--out", "--also"])
+def test_two_runs_in_one_folder_are_refused(text, whole, tmp_path, capsys, option):
+    results, out, also = [], tmp_path / "a", tmp_path / "also"
+    other = out if option == "--out" else tmp_path / "b"
+    after = at_record(1, lambda: results.append(run(text, other, "--also", str(also), change=("seed=1",))))
+    assert run(text, out, "--also", str(also), after=after) == 0
+    assert results == [2] and f"{option}: another run is writing to" in capsys.readouterr().err
+    assert same_end(out, whole)
 
 
 def test_the_log_keeps_what_was_before_the_checkpoint(tmp_path):
     path = tmp_path / "log.jsonl"
-    lines = [{"kind": "update", "step": i, "seconds": float(i)} for i in range(5)]
-    torn = "\n".join(map(json.dumps, lines)) + '\n{"kind": "upd'
+    lines = [{"kind": "evaluation", "step": i, "n_tokens": 1, "loss_nats": 2, "n_scored": 3} for i in range(5)]
+    lines = [line | {"seconds": 0.5} for line in lines]
+    no_records = ["5", "[]", "{}", '{"kind": []}', '{"kind": "update"}', json.dumps(lines[0]).replace("2", "NaN")]
+    no_records += [json.dumps(lines[0] | wrong) for wrong in ({"step": "1"}, {"seconds": None}, {"more": 1})]
+    torn = "\n".join([*no_records, *map(json.dumps, lines)]) + '\n{"kind": "upd'
     for tail in (torn.encode(), torn.encode() + b"\x00\xff\x00"):
         path.write_bytes(tail)
         assert pretrain.log.rewind(path, 3) == lines[:3]
         assert path.read_text() == "".join(json.dumps(line) + "\n" for line in lines[:3])
+    assert pretrain.log.rewind(path, 2, evaluated=True) == lines[:3]
     assert pretrain.log.rewind(path, 0) == [] and path.read_bytes() == b""
     assert pretrain.log.rewind(tmp_path / "new.jsonl", 7) == []
 
@@ -472,17 +616,6 @@ def test_damaged_ids_are_written_anew(text, whole, tmp_path, name, place, capsys
     path.unlink()
     (path.parent / "made_from.json").write_text("[]")
     assert run(text, tmp_path / "out") == 0 and path.exists()
-
-
-def test_a_drive_that_brings_another_runs_checkpoints_is_left_alone(text, whole, tmp_path, capsys):
-    also = tmp_path / "also"
-
-    def mount(record):
-        if not steps_in(also):
-            shutil.copytree(whole / "checkpoints" / "step-00000008", also / "step-00000008")
-
-    run(text, tmp_path / "out", "--also", str(also), change=("seed=5",), after=mount)
-    assert steps_in(also) == [8] and "holds checkpoints of another run" in capsys.readouterr().err
 
 
 def test_a_log_that_was_deleted_is_begun_again_with_a_warning(text, tmp_path, capsys):
@@ -511,7 +644,13 @@ BAD = [
     (["--set", "shift=7"], "shift must be true or false"),
     (["--set", "gradient_checkpointing=1"], "gradient_checkpointing must be true or false, got 1"),
     (["--set", "seed=-1"], "seed must be a whole number"),
-    (["--set", "learning_rate=fast"], "the plan does not fit"),
+    (["--set", "learning_rate=fast"], "learning_rate must be a number, got 'fast'"),
+    (["--set", "clip_norm=0,5"], "clip_norm must be a number, got '0,5': write a decimal point"),
+    (["--set", "betas=[0.9]"], "betas are two numbers"),
+    (["--set", "betas=0.9"], "betas must be a list of numbers, got 0.9"),
+    (["--set", "n_steps=null"], "n_steps must be a whole number, got None"),
+    (["--set", "context_length=99999999999"], "take a shorter context"),
+    (["--set", "emb_dim=1000000000000"], "a model of these sizes cannot be made here"),
     (["--set", "vocab_size=100"], "vocab_size must be at least 50257"),
     (["--set", "context_length=4000"], "take a shorter context"),
     (["--set", "batch_size=400"], "do not fill a batch"),
@@ -554,18 +693,62 @@ def test_a_rank_that_cannot_join_says_why(text, tmp_path, monkeypatch, capsys):
 
 
 def test_bad_texts(tmp_path, capsys, text):
-    empty, binary = tmp_path / "empty.txt", tmp_path / "binary.txt"
-    empty.write_text(" \n\f ")
+    empty, binary, pipe = tmp_path / "empty.txt", tmp_path / "binary.txt", tmp_path / "pipe"
+    empty.write_text(" \n\f<|endoftext|> ")
     binary.write_bytes(b"\xff\xfe\x00")
-    for path, says in ((empty, "no text in"), (binary, "cannot be read as UTF-8 text")):
+    os.mkfifo(pipe)
+    (wide := tmp_path / "wide.txt").write_text("wide", encoding="utf-16-le")
+    cases = [(empty, "no text in"), (binary, "cannot be read as UTF-8 text"), (pipe, "is a pipe or a device")]
+    cases += [(wide, "cannot be read as UTF-8 text (zero bytes in it: it may be UTF-16)")]
+    for path, says in cases:
         assert run(path, tmp_path / "a") == 2 and f"--text: {says}" in capsys.readouterr().err.replace(f"{path} ", "")
         assert run(text, tmp_path / "b", "--validation", str(path)) == 2
         assert f"--validation: {says}" in capsys.readouterr().err.replace(f"{path} ", "")
 
 
-def test_a_loss_that_is_not_finite_stops_with_the_batch(text, tmp_path, capsys):
-    assert run(text, tmp_path, change=("learning_rate=1e30", "clip_norm=null")) == 1
-    assert "stopped: a loss of" in capsys.readouterr().err
+def test_how_a_text_was_saved_makes_no_other_run(text, tmp_path, capsys):
+    """Windows' mark at its start, its ends of lines, and GPT-2's token between documents."""
+    path = tmp_path / "text.txt"
+    path.write_text(text.read_text().replace(" on", " on\n").replace("\f", "<|endoftext|>"))
+    assert run(path, tmp_path / "out", "--minutes", "1e-9") == 0
+    assert "<|endoftext|> stands 5 times in the texts: each ends a document" in capsys.readouterr().err
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    assert run(path, tmp_path / "out") == 0
+    assert capsys.readouterr().err == ""  # the same run, the same ids, and it is said once
+    pretrain.ids.prepare(tmp_path, [str(path)], [], 0, "x")
+    for name in pretrain.ids.FILES:
+        assert (tmp_path / name).read_bytes() == (tmp_path / "out" / "ids" / name).read_bytes()
+
+
+@pytest.mark.parametrize("n", [0, 3])
+def test_validation_texts_that_are_trained_on_are_said_once(text, tmp_path, capsys, n):
+    other = tmp_path / "other.txt"
+    parts = text.read_text().split("\f")
+    other.write_text("\ufeff" + "\f".join([*parts[:n], *(part[:-1] for part in parts[n:])]))
+    for _ in range(2):
+        assert run(text, tmp_path / "out", "--validation", str(other), "--minutes", "1e-9") == 0
+    said = capsys.readouterr().err
+    assert said.count("3 of 6 validation documents (50% of the characters) are in the training text too") == (n == 3)
+
+
+def test_a_million_spaces_are_encoded(tmp_path):
+    path = tmp_path / "spaces.txt"
+    path.write_text("a" + " " * 10**6 + "b" + "\n" * 10**6 + "c")
+    pretrain.ids.prepare(tmp_path, [str(path)], [str(path)], 0, "x")
+    assert tokenizer.gpt2().decode(pretrain.ids.open_both(tmp_path)[0].tolist()[:-1]) == path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ([], "stopped: a loss of"),
+        (["n_steps=1"], "stopped: a validation loss of nan after step 1: try a lower"),
+        (["save_every=1"], "stopped: model.safetensors: NaN or infinity in"),
+    ],
+)
+def test_a_loss_that_is_not_finite_stops_with_the_cause(text, tmp_path, capsys, change, says):
+    assert run(text, tmp_path, change=("learning_rate=1e38", "clip_norm=null", *change)) == 1
+    assert says in capsys.readouterr().err
 
 
 def test_ctrl_c_before_training(text, tmp_path, monkeypatch, capsys):
@@ -579,7 +762,7 @@ def test_ctrl_c_before_training(text, tmp_path, monkeypatch, capsys):
 def test_a_plan_from_a_file_and_changes(tmp_path):
     path = tmp_path / "plan.json"
     plan = pretrain.Plan(GPTConfig(emb_dim=24, n_heads=3), TrainConfig(7, betas=(0.5, 0.6)), batch_size=11, seed=2)
-    path.write_text(json.dumps(asdict(plan)))
+    path.write_text("\ufeff" + json.dumps(asdict(plan)), encoding="utf-8")  # as Windows' editor saves it
     assert pretrain.plan.read_plan(str(path), [], "float16") == plan
     changes = ["ff_dim=5", "clip_norm=None", "shift=False", "eval_every=3", "gradient_checkpointing=true"]
     changed = pretrain.plan.read_plan(str(path), changes, "float16")

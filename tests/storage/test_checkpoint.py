@@ -307,6 +307,9 @@ def test_a_published_model_is_neither_damaged_nor_overwritten(tmp_path):
     with pytest.raises(checkpoint.Foreign, match="something else"):
         checkpoint.save_model(path, {}, {})
     assert weights.load(path)
+    ours = checkpoint.save_model(tmp_path / "ours", {}, {})
+    with pytest.raises(ValueError, match=r"is a pretraining-a-gpt/model: `checkpoint.load_model` reads it"):
+        weights.load(ours)
 
 
 def names(folder: Path) -> list[str]:

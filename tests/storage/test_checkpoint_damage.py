@@ -212,9 +212,8 @@ def test_a_signed_forgery_of_the_json_is_refused_or_harmless(victim, data):
 
 
 @pytest.mark.parametrize("name", TENSOR_FILES)
-def test_a_long_header_is_refused_by_its_size(victim, name, monkeypatch):
+def test_a_long_header_is_refused_by_its_size(victim, name):
     """Of 95 MB of "[]," reading takes 3 GiB."""
-    monkeypatch.setattr(safetensors.torch, "load_file", None)
     header = b"[]," * 10**6
     said = victim.refuses({name: len(header).to_bytes(8, "little") + header}, sign=True, kind=checkpoint.Damaged)
     assert "a header of 3,000,000 bytes, expected 2,097,152 at most" in said

@@ -17,7 +17,25 @@ except ImportError:  # Windows: nothing guards there
     fcntl = None
 
 CHECKPOINTS, IDS, LOG, BEST, FINAL, LOCK = "checkpoints", "ids", "log.jsonl", "best", "model", ".lock"
-NEEDS = ("config.train", "data.n_tokens", "rng.ranks", "extra.best_loss")  # of a checkpoint to go on from
+
+
+def _require_usable(state: checkpoint.RunState) -> None:
+    """ValueError: the run cannot go on from there, because of a field that it names."""
+    number = int | float
+    for name, kind in (
+        ("config.train.precision", str), ("config.train.n_steps", int), ("data.n_tokens", int), ("rng.ranks", list),
+        ("extra.best_loss", number | None),
+    ):  # fmt: skip
+        part, *keys = name.split(".")
+        value = getattr(state, part)
+        for key in keys:
+            if not isinstance(value, dict) or key not in value:
+                raise ValueError(f"{name} is missing")
+            value = value[key]
+        if not isinstance(value, kind) or isinstance(value, bool) or (isinstance(value, number) and value < 0):
+            raise ValueError(f"{name} is {value!r:.50}")
+    if state.optimizer is None:
+        raise ValueError("optimizer is missing")
 
 
 @contextmanager
@@ -26,8 +44,12 @@ def locked(out: Path, also: Path | None = None) -> Iterator[None]:
 
     Their parents are not made: a drive that has gone must not come back as a folder.
 
-    ValueError: `out` cannot be made or written, or another run is using one of them.
+    ValueError: `out` cannot be made or written, another run is using one of them, or `also` is `out` or inside it.
     """
+    if also and out.resolve() in (also.resolve(), *also.resolve().parents):
+        raise ValueError(
+            f"--also: {also} is inside --out {out}, which has its checkpoints already: choose a folder on another drive"
+        )
     with ExitStack() as files:
         try:
             out.mkdir(exist_ok=True)
@@ -68,7 +90,7 @@ class Checkpoints:
     def __init__(self, out: Path, also: Path | None, console: Console) -> None:
         self.folders = [out / CHECKPOINTS, *([also] if also else [])]
         self.console = console
-        self._configs: dict[Path, dict[str, Any]] = {}  # of the newest good checkpoint of each folder that has one
+        self._newest: dict[Path, tuple[int, dict[str, Any]]] = {}  # step and config of each folder's newest good one
 
     def newest(self) -> checkpoint.Found | None:
         """The newest good checkpoint of all folders; None where none was ever made, as far as can be seen.
@@ -80,7 +102,7 @@ class Checkpoints:
         newest, n_refused = None, 0
         for folder in tuple(self.folders):
             try:
-                found = checkpoint.find(folder, needs=NEEDS)
+                found = checkpoint.find(folder, check=_require_usable)
             except StorageError as error:
                 self.folders.remove(folder)
                 self.console.warn(f"{error}. The run goes on without {folder}, which may hold its checkpoints: if so, "
@@ -90,7 +112,7 @@ class Checkpoints:
                 self.console.warn(f"{path} is passed over: {reason}")
             n_refused += len(found.refused)
             if found.state:
-                self._configs[folder] = found.state.config
+                self._newest[folder] = found.state.step, found.state.config
             if found.state and (newest is None or found.state.step > newest.state.step):
                 newest = found
         if not self.folders:
@@ -104,34 +126,41 @@ class Checkpoints:
 
     def require_ours(self, config: dict[str, Any]) -> None:
         """ValueError: the newest checkpoint of a folder is of another run than `config`, and would be pushed out."""
-        for folder, there in self._configs.items():
+        for folder, (_, there) in self._newest.items():
             if other := differences(there, config):
                 raise ValueError(
                     f"{folder} is of another run; what differs: {'; '.join(other)}. "
                     "Choose another folder, or that run's settings and texts"
                 )
 
+    def catch_up(self, newest: checkpoint.RunState, keep: int) -> None:
+        """Save the newest one to the folders that are behind: a drive that was away for a while, a new disk."""
+        for folder in self.folders:
+            if folder not in self._newest or self._newest[folder][0] < newest.step:
+                self._save_to(folder, newest, keep)
+
     def save(self, state: checkpoint.RunState, keep: int) -> bool:
         """Save to every folder; whether at least one has it now."""
-        kept = False
-        for folder in self.folders:
-            try:
-                self._look_first(folder, state.config)
-                checkpoint.save(folder, state, keep=keep)
-                kept = True
-            except StorageError as error:
-                here = False
-                with suppress(checkpoint.CheckpointError):  # the error may be about older ones
-                    checkpoint.verify(folder / f"step-{state.step:08d}")
-                    here = kept = True
-                what = "was saved, but with trouble" if here else f"was not saved to {folder}"
-                self.console.warn(f"step {state.step} {what}: {error}. Training goes on", str(folder))
-        return kept
+        return any([self._save_to(folder, state, keep) for folder in self.folders])
 
-    def _look_first(self, folder: Path, config: dict[str, Any]) -> None:
+    def _save_to(self, folder: Path, state: checkpoint.RunState, keep: int) -> bool:
+        try:
+            self._look_first(folder, state)
+            checkpoint.save(folder, state, keep=keep)
+            return True
+        except checkpoint.CheckpointError as error:
+            here = False
+            with suppress(checkpoint.CheckpointError):  # the error may be about older ones
+                checkpoint.verify(folder / f"step-{state.step:08d}")
+                here = True
+            what = "was saved, but with trouble" if here else f"was not saved to {folder}"
+            self.console.warn(f"step {state.step} {what}: {error}. Training goes on", str(folder))
+            return here
+
+    def _look_first(self, folder: Path, state: checkpoint.RunState) -> None:
         """StorageError: since the run began, a drive has brought checkpoints of another run, which would be pruned."""
-        if folder not in self._configs:
+        if folder not in self._newest:
             found = checkpoint.find(folder)
-            if found.state and (other := differences(found.state.config, config)):
+            if found.state and (other := differences(found.state.config, state.config)):
                 raise StorageError(f"{folder} holds checkpoints of another run ({'; '.join(other)})")
-            self._configs[folder] = config
+            self._newest[folder] = state.step, state.config

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
+import stat
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import torch
@@ -14,82 +18,120 @@ import torch
 from helpers.gpt import data, tokenizer
 from helpers.storage import open_ids, write_aside, write_ids
 
-DOCUMENT_BREAK = "\f"  # form feed: between the documents of a text file
+DOCUMENT_BREAK = re.compile(rf"\f|{re.escape(tokenizer.END_OF_TEXT)}")
+SPACES = re.compile(r"(\s{10000})")  # of a longer run tiktoken makes an error that no `except Exception` catches
 VALIDATION_SHARE = 0.1
 FILES = ("train.npy", "validation.npy")
-MADE_FROM = "made_from.json"  # beside the ids, written last: what they were made from, and their fingerprints
+MADE_FROM = "made_from.json"  # beside the ids, written last: what they were made from, and their sums
 IN_MEMORY_BYTES = 1 << 28
 
 
-def documents(paths: Sequence[str | Path], option: str = "--text") -> Iterator[str]:
-    """The documents of text files, in order: what stands between form feeds, without the white space around it.
+def documents(paths: Sequence[str | Path], option: str = "--text") -> tuple[list[str], int]:
+    """(the documents of text files, in order; how many end-of-text tokens are written out in them).
 
-    ValueError: a file that cannot be read as UTF-8 text.
+    A document stands between form feeds or end-of-text tokens; the white space around it goes, and so does the mark
+    that Windows puts at a file's start. ValueError: a file that cannot be read as UTF-8 text, or no text in them.
     """
+    found, n_ends = [], 0
     for path in paths:
-        try:
-            text = Path(path).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ValueError(f"{option}: {path} cannot be read as UTF-8 text ({error})") from error
-        yield from (part.strip() for part in text.split(DOCUMENT_BREAK) if part.strip())
+        with _opened(path, option) as file:
+            text = file.read().replace("\ufeff", "")
+        if "\0" in text:
+            raise ValueError(f"{option}: {path} cannot be read as UTF-8 text (zero bytes in it: it may be UTF-16)")
+        n_ends += text.count(tokenizer.END_OF_TEXT)
+        found += [part.strip() for part in DOCUMENT_BREAK.split(text) if part.strip()]
+    if not found:
+        raise ValueError(f"{option}: no text in {', '.join(map(str, paths))}")
+    return found, n_ends
 
 
-def prepare(folder: Path, texts: Sequence[str], validation: Sequence[str], seed: int, fingerprint: str) -> bool:
+@contextmanager
+def _opened(path: str | Path, option: str) -> Iterator[TextIO]:
+    """A text file, its ends of lines as Unix has them. ValueError: one that cannot be read, also inside the block."""
+    try:
+        mode = os.stat(path).st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            raise ValueError(
+                f"{option}: {path} is a pipe or a device, which can be read once, and a run that goes on reads its "
+                "texts again: write it to a file first"
+            )
+        with open(path, encoding="utf-8-sig") as file:
+            yield file
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{option}: {path} cannot be read as UTF-8 text ({error})") from error
+
+
+def prepare(folder: Path, texts: Sequence[str], validation: Sequence[str], seed: int, fingerprint: str) -> list[str]:
     """Write folder/train.npy and folder/validation.npy, ids of GPT-2's vocabulary, unless they are there and whole.
 
     validation   files to judge by; none: a share of the documents is held out, or the end of a single one
     fingerprint  of all files
-    return       whether they were there and damaged
+    return       what the reader of the run should know of the texts; nothing where ids were there
 
     ValueError: no text in the files, or the folder cannot be written.
     """
-    mark = folder / MADE_FROM
+    mark, remarks = folder / MADE_FROM, []
     made_from = {"texts": fingerprint, "n_validation_files": len(validation), "seed": seed}
-    damaged = False
     try:
         with suppress(FileNotFoundError, ValueError):  # nothing written yet, or damaged
             there = json.loads(mark.read_bytes())
             if there == made_from | {"files": _sums(folder)}:
-                return False
-            damaged = isinstance(there, dict) and there == made_from | {"files": there.get("files")}
+                return []
+            if isinstance(there, dict) and there == made_from | {"files": there.get("files")}:
+                remarks.append(f"{folder} was damaged: its ids were written anew")
         folder.mkdir(exist_ok=True)
         mark.unlink(missing_ok=True)
-        _write(folder, texts, validation, seed)
+        remarks += _write(folder, texts, validation, seed)
         with write_aside(mark) as file:
             file.write(json.dumps(made_from | {"files": _sums(folder)}).encode() + b"\n")
     except OSError as error:
         raise ValueError(f"--out: {folder} cannot be written ({error}): choose another folder") from error
-    return damaged
+    return remarks
 
 
 def _sums(folder: Path) -> dict[str, str | None]:
-    """The fingerprint of each file of ids, None where it is missing."""
-    paths = {name: folder / name for name in FILES}
-    return {name: fingerprint([path]) if path.exists() else None for name, path in paths.items()}
+    """The sha256 of each file of ids, None where it is missing."""
+    sums = {}
+    for name in FILES:
+        sums[name] = None
+        if (folder / name).is_file():
+            with open(folder / name, "rb") as file:
+                sums[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return sums
 
 
-def _write(folder: Path, texts: Sequence[str], validation: Sequence[str], seed: int) -> None:
+def _write(folder: Path, texts: Sequence[str], validation: Sequence[str], seed: int) -> list[str]:
     encoding = tokenizer.gpt2()
     vocabulary = {"vocab_size": encoding.n_vocab, "end_of_text": encoding.eot_token}
-    training = _some(texts, "--text")
+    training, n_ends = documents(texts)
+    remarks = [f"{tokenizer.END_OF_TEXT} stands {n_ends} times in the texts: each ends a document"] if n_ends else []
     if validation:
-        parts = training, _some(validation, "--validation")
+        parts = training, documents(validation, "--validation")[0]
     elif len(set(training)) > 1:
         parts = data.split_by_text(training, VALIDATION_SHARE, seed)
     else:
-        ids = torch.tensor(encoding.encode_ordinary(training[0]))
+        ids = torch.tensor(_encode(training[0]))
+        if len(ids) < 2:
+            raise ValueError(f"--text: a document of one token holds nothing to judge by, got {training[0]!r}")
         for name, part in zip(FILES, data.cut(ids, VALIDATION_SHARE), strict=True):
             write_ids(folder / name, [part.tolist()], **vocabulary)
-        return
+        return remarks
     for name, part in zip(FILES, parts, strict=True):
-        write_ids(folder / name, map(encoding.encode_ordinary, part), **vocabulary)
+        write_ids(folder / name, map(_encode, part), **vocabulary)
+    return remarks + _seen(*parts)
 
 
-def _some(paths: Sequence[str], option: str) -> list[str]:
-    found = list(documents(paths, option))
-    if not found:
-        raise ValueError(f"{option}: no text in {', '.join(map(str, paths))}")
-    return found
+def _encode(document: str) -> list[int]:
+    return [i for part in SPACES.split(document) for i in tokenizer.gpt2().encode_ordinary(part)]
+
+
+def _seen(training: Sequence[str], validation: Sequence[str]) -> list[str]:
+    """A remark where documents to judge by are in the training text too."""
+    known = set(training)
+    seen = [document for document in validation if document in known]
+    share = sum(map(len, seen)) / sum(map(len, validation))
+    what = f"{len(seen)} of {len(validation)} validation documents ({share:.0%} of the characters)"
+    return [f"{what} are in the training text too: the loss on them is not that of a new text"] if seen else []
 
 
 def open_both(folder: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -106,13 +148,17 @@ def open_both(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     return training, validation
 
 
-def fingerprint(paths: Sequence[str | Path]) -> str:
-    """One sha256 over the bytes of all files, in order. ValueError: one that cannot be read."""
-    digest = hashlib.sha256()
-    for path in paths:
-        try:
-            with open(path, "rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-        except OSError as error:
-            raise ValueError(f"{path} cannot be read ({error.strerror}): is the name right?") from error
-    return digest.hexdigest()
+def fingerprint(texts: Sequence[str | Path], validation: Sequence[str | Path]) -> str:
+    """One sha256 over all files, in order; a mark at a file's start and the kind of its ends of lines do not count.
+
+    ValueError: a file that cannot be read as UTF-8 text.
+    """
+    whole = hashlib.sha256()
+    for option, paths in (("--text", texts), ("--validation", validation)):
+        for path in paths:
+            one = hashlib.sha256()
+            with _opened(path, option) as file:
+                for line in file:
+                    one.update(line.encode())
+            whole.update(one.digest())
+    return whole.hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from collections.abc import Iterator
@@ -56,15 +57,16 @@ class Console:
 class Log:
     """Appends to log.jsonl. Lines that cannot be written, because a drive has gone, are kept until it is back.
 
-    step  the checkpoint that the run goes on from; what stands in the file of a later time is dropped
+    step       the checkpoint that the run goes on from; what stands in the file of a later time is dropped
+    evaluated  the evaluation of that step will not be repeated: it stays
 
     ValueError: the file cannot be written now.
     """
 
-    def __init__(self, path: Path, step: int, console: Console) -> None:
+    def __init__(self, path: Path, step: int, console: Console, evaluated: bool = False) -> None:
         self.path, self.console = path, console
         try:
-            kept = rewind(path, step)
+            kept = rewind(path, step, evaluated)
             self._size = path.stat().st_size
         except OSError as error:
             raise ValueError(f"--out: {path} cannot be written ({error}): choose another folder") from error
@@ -100,30 +102,35 @@ class Log:
             os.fsync(file.fileno())
 
 
-def rewind(path: Path, step: int) -> list[dict[str, Any]]:
+def rewind(path: Path, step: int, evaluated: bool = False) -> list[dict[str, Any]]:
     """Drop what the run did after the checkpoint of `step`, and return the lines that stay; 0 empties the log."""
-    kept = [line for line in read_lines(path) if line["step"] < step]
+    kept = [
+        line
+        for line in read_lines(path)
+        if line["step"] < step or (evaluated and line["step"] == step and line["kind"] == "evaluation")
+    ]
     with write_aside(path) as file:
         file.writelines(json.dumps(line).encode() + b"\n" for line in kept)
     return kept
 
 
 def read_lines(path: str | Path) -> Iterator[dict[str, Any]]:
-    """The lines of a log; one that was cut off by a kill ends it."""
-    if not Path(path).exists():
+    """The lines of a log; one that is no record, cut off by a kill for one, is left out."""
+    if not Path(path).is_file():
         return
     with open(path, encoding="utf-8", errors="replace") as file:
-        for line in file:
-            try:
-                yield json.loads(line)
-            except json.JSONDecodeError:
-                return
+        for text in file:
+            with suppress(ValueError, TypeError, KeyError, AttributeError, RecursionError):
+                line = json.loads(text)
+                record = _record(line)
+                if type(record.step) is int and math.isfinite(record.step + record.loss_nats + line["seconds"]):
+                    yield line
 
 
 def read_log(path: str | Path) -> list[Record]:
     """The records of a run's log, as the loop yielded them."""
-    records = []
-    for line in read_lines(path):
-        kind, _ = KINDS[line.pop("kind")], line.pop("seconds", None)
-        records.append(kind(**line))
-    return records
+    return [_record(line) for line in read_lines(path)]
+
+
+def _record(line: dict[str, Any]) -> Record:
+    return KINDS[line["kind"]](**{name: value for name, value in line.items() if name not in ("kind", "seconds")})

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -46,10 +47,6 @@ class Plan:
             value = getattr(self, name)
             if not _is_whole(value) or value < 1:
                 raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
-        for name in ("n_steps", "warmup_steps", "micro_batch_size", "eval_every"):
-            value = getattr(self.train, name)
-            if value is not None and not _is_whole(value):
-                raise ValueError(f"{name} must be a whole number, got {value!r}")
         for name in ("shift", "gradient_checkpointing"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} must be true or false, got {getattr(self, name)!r}")
@@ -57,9 +54,10 @@ class Plan:
     def identity(self) -> dict[str, Any]:
         """Plain numbers and words, as JSON keeps them, without what may change between two parts of one run."""
         values = json.loads(json.dumps(asdict(self)))
-        return {name: value for name, value in values.items() if name != "gradient_checkpointing"}
+        return {name: value for name, value in values.items() if name not in MAY_CHANGE}
 
 
+MAY_CHANGE = ("gradient_checkpointing", "keep", "save_every")  # and n_steps may grow
 PARTS = {"model": GPTConfig, "train": TrainConfig}
 FIELDS = {f.name: part for part, kind in PARTS.items() for f in fields(kind)}  # name of a field -> part that has it
 FIELDS |= {f.name: "" for f in fields(Plan) if f.name not in PARTS}
@@ -86,6 +84,7 @@ def read_plan(source: str, changes: list[str], precision: str) -> Plan:
         if not equals or name not in FIELDS:
             raise ValueError(f"--set takes field=value, a field being one of {', '.join(FIELDS)}; got {change!r}")
         (values[FIELDS[name]] if FIELDS[name] else values)[name] = _value(text)
+    _require_numbers(values["train"])
     try:
         return Plan(**values | {part: kind(**values[part]) for part, kind in PARTS.items()})
     except TypeError as error:
@@ -93,13 +92,16 @@ def read_plan(source: str, changes: list[str], precision: str) -> Plan:
 
 
 def differences(one: dict[str, Any], other: dict[str, Any], prefix: str = "") -> list[str]:
-    """Lines that name every field in which two plans, as dicts, differ: "model.emb_dim: 160 there, 128 here"."""
+    """Lines that name every field in which two runs' identities differ: "model.emb_dim: 160 there, 128 here".
+
+    A run of more updates is no other one: it goes on where the shorter one ended.
+    """
     found = []
-    for name in sorted(one.keys() | other.keys()):
+    for name in sorted((one.keys() | other.keys()) - {*MAY_CHANGE}):  # a checkpoint may come from an older edition
         a, b = one.get(name), other.get(name)
         if isinstance(a, dict) and isinstance(b, dict):
             found += differences(a, b, f"{prefix}{name}.")
-        elif a != b:
+        elif a != b and not (name == "n_steps" and isinstance(a, int) and b > a):
             found.append(f"{prefix}{name}: {a!r} there, {b!r} here")
     return found
 
@@ -129,12 +131,12 @@ def _is_whole(value: object) -> bool:
 
 def _read_json(path: str) -> dict[str, Any]:
     try:
-        values = json.loads(Path(path).read_text(encoding="utf-8"))
+        values = json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ValueError(
             f"--config: {path!r} is neither a preset ({', '.join(PRESETS)}) nor a file that can be read ({error})"
         ) from error
-    except ValueError as error:  # also where it is no UTF-8
+    except (ValueError, RecursionError) as error:  # also where it is no UTF-8
         raise ValueError(f"--config: {path} is not JSON: {error}") from error
     if not isinstance(values, dict):
         raise ValueError(f"--config: {path} should hold one object, got a {type(values).__name__}")
@@ -146,6 +148,21 @@ def _require_known(values: dict[str, Any], kind: type, what: str) -> None:
     unknown = sorted(set(values) - set(names))
     if unknown:
         raise ValueError(f"{what} has no field {', '.join(unknown)}; it has {', '.join(names)}")
+
+
+def _require_numbers(train: dict[str, Any]) -> None:
+    """ValueError: no number where a training setting is one, which would only be found where it is compared."""
+    for f in fields(TrainConfig):
+        value = train.get(f.name, f.default)
+        if f.type == "str" or (value is None and "None" in f.type):
+            continue
+        whole, several = f.type.startswith("int"), f.type.startswith("tuple")
+        numbers = value if several and isinstance(value, list | tuple) else [value]
+        good = all(_is_whole(n) or (isinstance(n, float) and not whole) for n in numbers)
+        if not good or several != (numbers is value):
+            wanted = "a list of numbers" if several else "a whole number" if whole else "a number"
+            point = ": write a decimal point, 0.001" if re.fullmatch(r"\d+,\d+", str(value)) else ""
+            raise ValueError(f"{f.name} must be {wanted}, got {value!r}{point}")
 
 
 def _value(text: str) -> Any:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import math
+import os
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -12,12 +14,13 @@ import torch
 from tqdm import tqdm
 
 from helpers import runtime
-from helpers.gpt import GPT, Evaluation, Record, Trainer, Update, data, gpt2
+from helpers.gpt import GPT, Evaluation, NonFiniteError, Record, Trainer, Update, data
 from helpers.labs import distributed
 from helpers.labs.distributed import DistributedTrainer, gather, rank, together, world_size
 from helpers.labs.pretrain import ids
-from helpers.labs.pretrain.checkpoints import BEST, FINAL, IDS, LOG, Checkpoints, locked
-from helpers.labs.pretrain.log import Console, Log
+from helpers.labs.pretrain.checkpoints import BEST, CHECKPOINTS, FINAL, IDS, LOG, Checkpoints, locked
+from helpers.labs.pretrain.log import Console, Log, read_lines
+from helpers.labs.pretrain.machine import differences_of_machines, machine, new_model
 from helpers.labs.pretrain.plan import Plan, forecast, read_plan
 from helpers.labs.pretrain.stop import SIGNALS, listening
 from helpers.storage import checkpoint
@@ -63,6 +66,9 @@ class Run:
             asked = stack.enter_context(listening())
             try:
                 return self._train(trainer, asked)
+            except ValueError as error:  # what was given was good: weights, for one, have become no numbers
+                self.console.complain(f"stopped: {error}")
+                return FAILED
             finally:
                 self.console.warn_again()
 
@@ -74,19 +80,20 @@ class Run:
         self._identity = together(lambda: self._identify())
         together(self._write_ids)
         training, validation = together(lambda: ids.open_both(self.options.out / IDS))
-        model = GPT(self.plan.model)  # before anything else is drawn: the same weights on every rank
+        T, B = self.plan.model.context_length, self.plan.batch_size
+        batches = together(lambda: data.Batches(training, T, B, seed=self.plan.seed, shift=self.plan.shift))
+        # before anything else is drawn: the same weights on every rank
+        model = together(lambda: new_model(self.plan.model))
         if found:  # before they are sharded: a checkpoint holds them whole
             together(lambda: checkpoint.restore(model, None, found.state))
         torch.manual_seed(self.plan.seed + rank())  # dropout differs between ranks
-        T, B = self.plan.model.context_length, self.plan.batch_size
-        batches = together(lambda: data.Batches(training, T, B, seed=self.plan.seed, shift=self.plan.shift))
         self.console.say(f"{len(training):,} tokens to train on, {len(validation):,} to judge by")
         trainer = self._trainer(model, batches, lambda: data.scoring_batches(validation, T, B))
         if found:
             together(lambda: self._load(trainer, found.state))
             self.best_loss = gather(self.best_loss)[0]  # all must agree on what is better
             self.console.say(f"going on from step {trainer.step} ({found.path})")
-        together(lambda: self._open_log(trainer.step))
+        together(lambda: self._open_log(found))
         return trainer
 
     def _trainer(self, model: GPT, batches: data.Batches, validation: Callable) -> Trainer:
@@ -106,11 +113,22 @@ class Run:
     def _find(self) -> checkpoint.Found | None:
         """The newest good checkpoint of all folders; where no precision was asked for, its own is kept."""
         found, chosen = self.checkpoints.newest(), self.plan.train.precision
+        log = self.options.out / LOG
+        if not found and (n_made := sum(line["kind"] == "update" for line in read_lines(log))):
+            raise ValueError(
+                f"{log} knows {n_made} updates, and no checkpoint of them is there: put one back into {CHECKPOINTS}, "
+                f"name its folder by --also, or remove {self.options.out} to begin anew"
+            )
         if found:
             self.plan = read_plan(self.options.config, self.options.set, found.state.config["train"]["precision"])
             if self.plan.train.precision != chosen:
                 saved = self.plan.train.precision
                 self.console.warn(f"the run goes on in {saved}, as it began; this device would take {chosen}")
+            there, here = found.state.config["train"]["n_steps"], self.plan.train.n_steps
+            if there < here:
+                self.console.warn(f"n_steps was {there} and is {here}: the run is extended, from step "
+                    f"{found.state.step} on at the learning rates of {here} steps, and is not one of {here} from the "
+                    "beginning")  # fmt: skip
         return found
 
     def _identify(self) -> dict:
@@ -120,12 +138,7 @@ class Run:
                 f"batch_size {self.plan.batch_size} leaves some of {world_size()} ranks without a sequence: "
                 f"take at least {world_size()}"
             )
-        if self.plan.model.vocab_size < gpt2().n_vocab:
-            raise ValueError(
-                f"vocab_size must be at least {gpt2().n_vocab}, which GPT-2's tokenizer has, "
-                f"got {self.plan.model.vocab_size}"
-            )
-        texts = ids.fingerprint([*self.options.text, *self.options.validation])
+        texts = ids.fingerprint(self.options.text, self.options.validation)
         identity = self.plan.identity() | {"texts": texts, "n_validation_files": len(self.options.validation)}
         self.checkpoints.require_ours(identity)
         return identity
@@ -133,8 +146,8 @@ class Run:
     def _write_ids(self) -> None:
         if rank() == 0:
             of_files = self.options.text, self.options.validation
-            if ids.prepare(self.options.out / IDS, *of_files, self.plan.seed, self._identity["texts"]):
-                self.console.warn(f"{self.options.out / IDS} was damaged: its ids were written anew")
+            for remark in ids.prepare(self.options.out / IDS, *of_files, self.plan.seed, self._identity["texts"]):
+                self.console.warn(remark)
 
     def _load(self, trainer: Trainer, state: checkpoint.RunState) -> None:
         """ValueError: the state is of another model."""
@@ -148,15 +161,32 @@ class Run:
                 self.console.warn(f"the random numbers of {names} cannot be repeated here: dropout draws others")
         elif self.plan.model.drop_rate:
             self.console.warn(f"saved by {len(of_ranks)} ranks, now {world_size()}: dropout draws other numbers")
-        self.best_loss = float("inf") if state.extra["best_loss"] is None else state.extra["best_loss"]
-        if self.best_loss < float("inf") and not (self.options.out / BEST).exists():
-            self.console.warn(f"{self.options.out / BEST} is gone: the next evaluation counts as the best so far")
-            self.best_loss = float("inf")
+        if other := differences_of_machines(state, self.device):
+            self.console.warn(f"saved with {'; '.join(other)}: the run goes on, and not bit for bit")
+        if rank() == 0:
+            if state.extra["best_loss"] is not None:
+                self.best_loss = self._loss_of_best()
+            self.checkpoints.catch_up(state, self.plan.keep)
         self._tried_step = self._kept_step = state.step
 
-    def _open_log(self, step: int) -> None:
+    def _loss_of_best(self) -> float:
+        """Of the weights that stand there, by which the next ones are judged; infinite where none do."""
+        best = self.options.out / BEST
+        try:
+            loss = checkpoint.load_model(best).extra["loss_nats"]
+            if isinstance(loss, int | float):
+                return loss
+            reason = f"damaged (its loss is {loss!r:.50})"
+        except (KeyError, ValueError) as error:
+            reason = f"damaged ({error})" if os.path.lexists(best) else "gone"
+        self.console.warn(f"{best} is {reason}: the next evaluation counts as the best so far")
+        return float("inf")
+
+    def _open_log(self, found: checkpoint.Found | None) -> None:
         if rank() == 0:
-            self._log = Log(self.options.out / LOG, step, self.console)
+            step, train = found.state.step if found else 0, self.plan.train
+            evaluated = step > 0 and step % (train.eval_every or train.n_steps) != 0 and step < train.n_steps
+            self._log = Log(self.options.out / LOG, step, self.console, evaluated)
 
     def _train(self, trainer: Trainer, asked: list[int]) -> int:
         n_steps = self.plan.train.n_steps
@@ -190,6 +220,9 @@ class Run:
         return next((status for status, count in zip(statuses, found, strict=True) if count), None)
 
     def _judge(self, trainer: Trainer, record: Evaluation, tokens_before: int, seconds_before: float) -> None:
+        if not math.isfinite(record.loss_nats):
+            cause = "try a lower learning rate, a longer warm-up, or float32"
+            raise NonFiniteError(f"a validation loss of {record.loss_nats} after step {record.step}: {cause}")
         tokens, seconds = record.n_tokens - tokens_before, self._running() - seconds_before
         speed = f" · {tokens / seconds:,.0f} tokens/s" if tokens else ""
         self.console.say(
@@ -210,14 +243,13 @@ class Run:
             rng={"ranks": gather(checkpoint.capture_rng(self.device))},
             data={"next_batch": trainer.step, "n_tokens": trainer.n_tokens},
             config=self._identity,
-            extra={"best_loss": self.best_loss if self.best_loss < float("inf") else None},
+            extra={"best_loss": self.best_loss if self.best_loss < float("inf") else None} | machine(self.device),
         )
         if self._log:
             self._log.sync()
-        if rank() or self.checkpoints.save(run_state, self.plan.keep):
+        if together(lambda: rank() > 0 or self.checkpoints.save(run_state, self.plan.keep)):  # nobody runs ahead
             self._kept_step = trainer.step
         self._tried_step = trainer.step
-        gather(None)  # nobody runs ahead of the writing
 
     def _save_weights(self, trainer: Trainer, name: str, said: dict) -> bool:
         """Whether they are on the disk; all ranks get rank 0's answer."""
@@ -232,33 +264,34 @@ class Run:
         return gather(name not in self._weights_failed)[0]
 
     def _stopped(self, trainer: Trainer, status: int) -> int:
-        if self._lost(trainer):
-            return FAILED
+        if self._kept_step != trainer.step:
+            return self._failed(self._lost(trainer))
         self.console.say(f"stopped after step {trainer.step}; the same command goes on from there")
         return status
 
     def _finish(self, trainer: Trainer) -> int:
         self._save_weights(trainer, FINAL, {"step": trainer.step, "n_tokens": trainer.n_tokens})
-        final, best = self.options.out / FINAL, self.options.out / BEST
-        if self._lost(trainer):
-            return FAILED
-        if FINAL in self._weights_failed:
-            self.console.complain(f"pretrain: {final} was not written; the same command writes it from the checkpoint")
-            return FAILED
-        if BEST in self._weights_failed:
-            self.console.complain(f"pretrain: {best} is not of the lowest loss, whose weights were not written")
-            return FAILED
+        final, best, failed = self.options.out / FINAL, self.options.out / BEST, self._weights_failed
+        if self._kept_step != trainer.step:
+            return self._failed(
+                self._lost(trainer) + ("" if FINAL in failed else f"; {final} has the weights of the end")
+            )
+        if FINAL in failed:
+            return self._failed(f"{final} was not written; the same command writes it from the checkpoint")
+        if BEST in failed:
+            return self._failed(f"{best} is not of the lowest loss, whose weights were not written")
         self.console.say(f"done: {trainer.step:,} updates, best validation loss {self.best_loss:.4f} nats; {final}")
         return 0
 
-    def _lost(self, trainer: Trainer) -> bool:
-        """Whether the last checkpoint is on no disk; says so."""
-        lost = self._kept_step != trainer.step
-        if lost:
-            since = f"all since step {self._kept_step} is lost" if self._kept_step >= 0 else "all is lost"
-            names = ", ".join(map(str, self.checkpoints.folders))
-            self.console.complain(f"pretrain: step {trainer.step} could be saved nowhere ({names}): {since}")
-        return lost
+    def _failed(self, reason: str) -> int:
+        self.console.complain(f"pretrain: {reason}")
+        return FAILED
+
+    def _lost(self, trainer: Trainer) -> str:
+        """That the last checkpoint is on no disk, and what is left."""
+        since = f"the run can go on from step {self._kept_step}" if self._kept_step >= 0 else "there is no other one"
+        names = ", ".join(map(str, self.checkpoints.folders))
+        return f"step {trainer.step} could be saved nowhere ({names}): {since}"
 
     def _running(self) -> float:
         return time.monotonic() - self._started

@@ -7,6 +7,7 @@ A checkpoint is a folder, `step-00001200/`, with four files that other tools rea
     SHA256SUMS             the other three, as `sha256sum -c SHA256SUMS` reads them; written last
 """
 
+from helpers.storage.checkpoint.folder import current_versions
 from helpers.storage.checkpoint.model import SavedModel, load_model, save_model
 from helpers.storage.checkpoint.restore import restore
 from helpers.storage.checkpoint.rng import capture_rng, restore_rng
@@ -23,6 +24,7 @@ __all__ = [
     "SavedModel",
     "StorageError",
     "capture_rng",
+    "current_versions",
     "find",
     "load",
     "load_model",

@@ -96,13 +96,18 @@ def _fill(model: GPT, plan: dict, stored: dict[str, _Stored]) -> None:
 def _read_config(folder: Path) -> tuple[str, GPTConfig]:
     path = folder / CONFIG
     if not path.is_file():
-        raise FileNotFoundError(f"no {CONFIG} in {folder}: expected a folder as published, with its weights beside it")
+        found = ", ".join(sorted(p.name for p in folder.iterdir())) if folder.is_dir() else "no folder"
+        raise FileNotFoundError(
+            f"no {CONFIG} in {folder}: expected a folder as published, with its weights, got {found}"
+        )
     try:
         theirs = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON: {error}") from error
     if not isinstance(theirs, dict):
         raise ValueError(f"{path}: expected a JSON object, got {type(theirs).__name__}")
+    if "model_type" not in theirs and "format" in theirs:
+        raise ValueError(f"{folder} is a {theirs['format']}: `checkpoint.load_model` reads it")
     return theirs.get("model_type"), to_config(theirs)
 
 
@@ -221,9 +226,20 @@ def _require_only_tensors(path: Path) -> None:
         pickled = next((entry for entry in entries if entry.filename.endswith("/data.pkl")), None)
         if pickled is None or any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
             raise ValueError("no data.pkl in it, or compressed")
+        if broken := archive.testzip():
+            raise ValueError(f"{broken} in it does not fit its checksum")
         if pickled.file_size > MAX_HEADER_BYTES:
             raise ValueError(f"a table of {pickled.file_size:,} bytes, expected {MAX_HEADER_BYTES:,} at most")
+        last, tuples = "", set()
         for operation, argument, _ in pickletools.genops(archive.read(pickled)):
-            unknown = operation.name == "GLOBAL" and not TENSOR_PARTS.fullmatch(argument)
-            if unknown or operation.name in ("STACK_GLOBAL", "INST", "OBJ", "DUP"):
-                raise ValueError(f"it calls for {argument or operation.name}")
+            name = operation.name
+            unknown = name == "GLOBAL" and not TENSOR_PARTS.fullmatch(argument)
+            repeated = (
+                name.endswith("GET") and argument in tuples
+            )  # in itself many times over it takes for ever to hash
+            if unknown or repeated or name in ("STACK_GLOBAL", "INST", "OBJ", "DUP", "MEMOIZE"):
+                raise ValueError(f"it calls for {argument if unknown else name}")
+            if not name.endswith("PUT"):
+                last = name
+            elif last.startswith("TUPLE"):
+                tuples.add(argument)
