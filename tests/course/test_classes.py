@@ -43,6 +43,12 @@ def sections(path: Path) -> list[tuple[str, str | None, int, list]]:
     return found[:end]
 
 
+def before_the_first_section(path: Path) -> set[str]:
+    cells = nbformat.read(path, as_version=4).cells
+    first = next(i for i, cell in enumerate(cells) if re.search(r"^## ", cell.source, re.MULTILINE))
+    return {cell["id"] for cell in cells[:first]}
+
+
 def classes(path: Path) -> dict[str, list]:
     by_class = defaultdict(list)
     for section in sections(path):
@@ -85,13 +91,14 @@ def test_the_card_says_how_long_it_takes(path):
 @pytest.mark.parametrize("path", PATHS[1:], ids=[p.stem for p in PATHS[1:]])
 def test_plans_lead_to_cells_of_their_class(path):
     notes = (ROOT / "lecture_notes" / f"{path.stem}.md").read_text(encoding="utf-8")
-    plans = re.findall(r"^## Plan(?:: class ([12]))?$\n(.*?)(?=^## )", notes, re.MULTILINE | re.DOTALL)
+    plans = re.findall(r"^## Plan(?:: class ([12])|: 100 minutes)?$\n(.*?)(?=^## )", notes, re.MULTILINE | re.DOTALL)
     assert [number for number, _ in plans] == (["1", "2"] if path.stem[:2] in TWO_CLASSES else [""])
     for number, plan in plans:
         rows = re.findall(r"^\| (\d+) \| (.*) \|$", plan, re.MULTILINE)
         assert rows[-1][0] == str(QUESTIONS) and rows[-1][1].startswith("questions")
         assert sum(int(minutes) for minutes, _ in rows[:-1]) <= CONTENT
         ids = {cell["id"] for *_, cells in classes(path)[f"Class {number}".strip()] for cell in cells}
+        ids |= before_the_first_section(path)
         own = [cell for stem, cell in LINK.findall(plan) if stem == path.stem]
         assert len(own) >= 6 and set(own) <= ids, set(own) - ids
 
