@@ -17,25 +17,20 @@ except ImportError:  # Windows: nothing guards there
     fcntl = None
 
 CHECKPOINTS, IDS, LOG, BEST, FINAL, LOCK = "checkpoints", "ids", "log.jsonl", "best", "model", ".lock"
+NEEDED = {
+    "config.train.precision": str, "config.train.n_steps": int, "data.n_tokens": int, "rng.ranks": list,
+    "extra.best_loss": int | float | None, "optimizer": dict,
+}  # fmt: skip
 
 
 def _require_usable(state: checkpoint.RunState) -> None:
     """ValueError: the run cannot go on from there, because of a field that it names."""
-    number = int | float
-    for name, kind in (
-        ("config.train.precision", str), ("config.train.n_steps", int), ("data.n_tokens", int), ("rng.ranks", list),
-        ("extra.best_loss", number | None),
-    ):  # fmt: skip
-        part, *keys = name.split(".")
-        value = getattr(state, part)
-        for key in keys:
-            if not isinstance(value, dict) or key not in value:
-                raise ValueError(f"{name} is missing")
-            value = value[key]
-        if not isinstance(value, kind) or isinstance(value, bool) or (isinstance(value, number) and value < 0):
-            raise ValueError(f"{name} is {value!r:.50}")
-    if state.optimizer is None:
-        raise ValueError("optimizer is missing")
+    for name, kind in NEEDED.items():
+        value: Any = vars(state)
+        for key in name.split("."):
+            value = value.get(key, ...) if isinstance(value, dict) else ...
+        if not isinstance(value, kind) or isinstance(value, bool) or (isinstance(value, int | float) and value < 0):
+            raise ValueError(f"{name} is {'missing' if value is ... else repr(value):.50}")
 
 
 @contextmanager
