@@ -450,6 +450,20 @@ def test_a_second_folder_in_the_first_is_none(text, tmp_path, capsys, place):
     assert "is inside --out" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", [".lock", "log.jsonl", "ids/train.npy", "ids/made_from.json", "best/SHA256SUMS"])
+def test_links_and_pipes_in_a_folder_from_elsewhere(text, whole, tmp_path, name):
+    """None is written through, none is waited for."""
+    (theirs := tmp_path / "theirs").write_text("mine")
+    for make in (lambda path: path.symlink_to(theirs), lambda path: path.symlink_to(tmp_path / "new"), os.mkfifo):
+        shutil.copytree(whole, tmp_path / "out", dirs_exist_ok=True)
+        (tmp_path / "out" / name).unlink()
+        make(tmp_path / "out" / name)
+        status = run(text, tmp_path / "out")
+        assert status == (2 if name == ".lock" else 0) and theirs.read_text() == "mine"
+        shutil.rmtree(tmp_path / "out")
+    assert not (tmp_path / "new").exists()
+
+
 def test_files_of_others_stop_nothing(text, whole, tmp_path):
     def litter(_) -> None:
         for folder in (tmp_path / "best", *(tmp_path / "checkpoints").glob("step-*")):
