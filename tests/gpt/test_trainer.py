@@ -288,21 +288,29 @@ def test_the_scaler_is_saved_and_a_state_of_another_precision_refused():
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "forge", "says"),
     [
-        ({"emb_dim": 14}, r"expected moments of shape \(17, 12\), got \(17, 14\)"),
-        ({"emb_dim": 10}, r"expected moments of shape \(17, 12\), got \(17, 10\)"),
-        ({"n_layers": 2}, r"expected moments of 16 parameters, got 28"),
+        ({"emb_dim": 14}, None, r"expected moments of shape \(17, 12\), got \(17, 14\)"),
+        ({"emb_dim": 10}, None, r"expected moments of shape \(17, 12\), got \(17, 10\)"),
+        ({"n_layers": 2}, None, r"expected moments of 16 parameters, got 28"),
+        ({}, lambda moments: moments[3].pop("exp_avg_sq"), r"got exp_avg_sq = None"),
+        ({}, lambda moments: moments[3].update(step=2), r"expected moments of shape \(\), got step = 2"),
+        ({}, lambda moments: moments[0].update(exp_avg=torch.tensor(1.0)), r"shape \(17, 12\), got \(\)"),
+        ({}, lambda moments: moments.update({99: moments.pop(0)}), r"expected moments of 16 parameters, got 16"),
     ],
 )
-def test_the_state_of_another_model_is_refused(change, says):
+def test_the_state_of_another_model_is_refused(change, forge, says):
     """A smaller one would end the process, a larger one pass for this model's."""
     other = trainer(TrainConfig(2), **change)
     list(other.run(1))
     run = trainer(TrainConfig(2))
-    before = weights(run.model)
+    before, state = weights(run.model), other.state()
+    if forge:
+        forge(state["optimizer"]["state"])
     with pytest.raises(ValueError, match=says):
-        run.load_state(other.state())
+        run.load_state(state)
+    with pytest.raises(ValueError, match="expected moments of 16 parameters, got 0"):
+        run.load_state(state | {"optimizer": None})
     list(run)
     assert not torch.equal(weights(run.model), before) and run.step == 2
 

@@ -12,7 +12,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from helpers.classroom.exercises.grader import Mistake, ask, expect_number, expect_tensor, locked, register, utf8_length
+from helpers.classroom.exercises.grader import (
+    Mistake,
+    ask,
+    expect_number,
+    expect_tensor,
+    locked,
+    register,
+    typed,
+    utf8_length,
+)
 
 MASKED = -100
 SPACING = 2e-3  # float32 numbers near 10,000 lie 0.001 apart
@@ -31,11 +40,13 @@ def two_views(answer: Callable[[Tensor, int], tuple[Tensor, Tensor]]) -> None:
         token_ids = torch.arange(B * T + 1) * 11 + 7  # the id tells its position, and is none
         case = f"{B * T + 1} ids, B = {B}"
         got = ask(answer, case, token_ids, B)
-        parts = list(got) if hasattr(got, "__len__") else [got]
+        parts = list(got) if isinstance(got, tuple | list) or getattr(got, "ndim", 0) else [got]
         if len(parts) != 2:
             raise Mistake(f"{case}: expected two tensors (inputs, targets), got {len(parts)} of them")
         for name, part, ahead in (("inputs", parts[0], 0), ("targets", parts[1], 1)):
-            enough = math.prod(getattr(part, "shape", ())) == B * T
+            if not hasattr(part, "shape"):
+                raise Mistake(f"{case}: {name}: expected a tensor {(B, T)}, got {typed(part)}")
+            enough = math.prod(part.shape) == B * T
             thought = "Is B the number of sequences?" if enough else "How many ids should it have in all?"
             found = expect_tensor(part, (B, T), f"{case}: {name}", thought).long().tolist()
             expected = [[int(token_ids[b * T + t + ahead]) for t in range(T)] for b in range(B)]
@@ -46,8 +57,8 @@ def two_views(answer: Callable[[Tensor, int], tuple[Tensor, Tensor]]) -> None:
                 )
             if not np.shares_memory(np.asarray(part), token_ids.numpy()):
                 raise Mistake(
-                    f"{case}: {name} ({type(part).__name__}) has the right ids in memory of its own; expected a view "
-                    "of token_ids. Which of your calls makes a copy?"
+                    f"{case}: {name} has the right ids in memory of its own; expected a view of token_ids. "
+                    "Which of your calls makes a copy?"
                 )
 
 

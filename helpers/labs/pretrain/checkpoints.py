@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -17,25 +18,20 @@ except ImportError:  # Windows: nothing guards there
     fcntl = None
 
 CHECKPOINTS, IDS, LOG, BEST, FINAL, LOCK = "checkpoints", "ids", "log.jsonl", "best", "model", ".lock"
+NEEDED = {
+    "config.train.precision": str, "config.train.n_steps": int, "data.n_tokens": int, "rng.ranks": list,
+    "extra.best_loss": int | float | None, "optimizer": dict,
+}  # fmt: skip
 
 
 def _require_usable(state: checkpoint.RunState) -> None:
     """ValueError: the run cannot go on from there, because of a field that it names."""
-    number = int | float
-    for name, kind in (
-        ("config.train.precision", str), ("config.train.n_steps", int), ("data.n_tokens", int), ("rng.ranks", list),
-        ("extra.best_loss", number | None),
-    ):  # fmt: skip
-        part, *keys = name.split(".")
-        value = getattr(state, part)
-        for key in keys:
-            if not isinstance(value, dict) or key not in value:
-                raise ValueError(f"{name} is missing")
-            value = value[key]
-        if not isinstance(value, kind) or isinstance(value, bool) or (isinstance(value, number) and value < 0):
-            raise ValueError(f"{name} is {value!r:.50}")
-    if state.optimizer is None:
-        raise ValueError("optimizer is missing")
+    for name, kind in NEEDED.items():
+        value: Any = vars(state)
+        for key in name.split("."):
+            value = value.get(key, ...) if isinstance(value, dict) else ...
+        if not isinstance(value, kind) or isinstance(value, bool) or (isinstance(value, int | float) and value < 0):
+            raise ValueError(f"{name} is {'missing' if value is ... else repr(value):.50}")
 
 
 @contextmanager
@@ -53,19 +49,28 @@ def locked(out: Path, also: Path | None = None) -> Iterator[None]:
     with ExitStack() as files:
         try:
             out.mkdir(exist_ok=True)
-            _hold(files.enter_context(open(out / LOCK, "a+")), "--out", out)
+            _hold(files.enter_context(_open_lock(out)), "--out", out)
         except OSError as error:
             parent = out.absolute().parent
             if not parent.exists():
                 raise ValueError(
                     f"--out: {out} cannot be made, {parent} is not there: mount the drive, or make that folder first"
                 ) from error
-            raise ValueError(f"--out: {out} cannot be written ({error.strerror}): choose another folder") from error
+            raise ValueError(
+                f"--out: {out} cannot be written ({error.strerror or error}): choose another folder"
+            ) from error
         if also:
             with suppress(OSError):  # warned of where checkpoints are looked for and saved
                 also.mkdir(exist_ok=True)
-                _hold(files.enter_context(open(also / LOCK, "a+")), "--also", also)
+                _hold(files.enter_context(_open_lock(also)), "--also", also)
         yield
+
+
+def _open_lock(folder: Path) -> IO:
+    """Not through a link, which a folder from elsewhere may hold, and which would make a file there."""
+    return open(
+        folder / LOCK, "a+", opener=lambda path, flags: os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o644)
+    )
 
 
 def _hold(file: IO, option: str, folder: Path) -> None:

@@ -73,8 +73,8 @@ def prepare(folder: Path, texts: Sequence[str], validation: Sequence[str], seed:
     mark, remarks = folder / MADE_FROM, []
     made_from = {"texts": fingerprint, "n_validation_files": len(validation), "seed": seed}
     try:
-        with suppress(FileNotFoundError, ValueError):  # nothing written yet, or damaged
-            there = json.loads(mark.read_bytes())
+        with suppress(ValueError):  # damaged
+            there = json.loads(mark.read_bytes()) if mark.is_file() else None
             if there == made_from | {"files": _sums(folder)}:
                 return []
             if isinstance(there, dict) and there == made_from | {"files": there.get("files")}:

@@ -49,13 +49,7 @@ class Kind:
 
 
 def write(path: Path, kind: Kind, raw: bytes, tensors: dict[str, dict[str, Tensor]]) -> None:
-    """Write the folder aside, then rename; what stood at `path` stays until the new one does.
-
-    raw      content of the JSON file, from `to_json`
-    tensors  for each tensor file, as `stored_once` gives them
-
-    StorageError: as `folder_aside`.
-    """
+    """Write the folder as `folder_aside` does: its JSON file, from `to_json`, and tensors, from `stored_once`."""
     with folder_aside(path) as aside:
         for name in kind.tensor_files:
             safetensors.torch.save_file(tensors[name], aside / name)
@@ -159,8 +153,7 @@ def require_replaceable(path: Path, kind: Kind) -> None:
 def recover(parent: Path, pattern: str, check: Callable[[Path], object]) -> None:
     """After a kill: remove what was being written, and put back what was moved aside for a successor that never came.
 
-    pattern  of the folders' names, as for `glob`
-    check    raises CheckpointError where a folder is not good; what was moved aside for it then stays
+    pattern is that of the folders' names; where `check` raises CheckpointError, what was moved aside stays.
     """
     for unfinished in sorted(parent.glob(f".{pattern}{UNFINISHED}")):
         remove_folder(unfinished)

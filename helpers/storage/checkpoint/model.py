@@ -34,14 +34,13 @@ def save_model(
     extra: dict | None = None,
     dtype: torch.dtype | None = None,
 ) -> Path:
-    """Write weights with the care of a checkpoint: whole or not at all, with sums; shared matrices once.
+    """Write weights with the care of a checkpoint: whole or not at all, with sums; returns the folder.
 
     folder       of the model, replaced if it is one; or the path of model.safetensors in it. The parent must exist
     model_state  `model.state_dict()`
     config       JSON dict that builds the model
     extra        JSON dict: data, tokens seen, validation loss
-    dtype        torch.dtype in which floating-point tensors are stored, such as torch.bfloat16; None: their own
-    return       the folder
+    dtype        in which floating-point tensors are stored, such as torch.bfloat16; None: their own
 
     ValueError: a value that cannot be stored, NaN or infinity, also where a number is too large for `dtype`; a dtype
     that is not of floating point. Foreign: something else than a model stands there; nothing has been written.
@@ -62,13 +61,10 @@ def save_model(
 
 
 def load_model(folder: str | Path, device: str | torch.device = "cpu") -> SavedModel:
-    """Weights that `save_model` wrote, every byte verified, in the precision they are stored in.
+    """Weights that `save_model` wrote, every byte verified, on `device`, in the precision they are stored in.
 
-    folder   of the model, or the path of model.safetensors in it
-    device   where the tensors go
-    return   SavedModel; `restore(model, None, saved, same_dtype=False)` puts it into a model
-
-    Damaged, Foreign, Future, StorageError: as `load`.
+    `restore(model, None, saved, same_dtype=False)` puts them into a model. The folder may be given as the path of
+    model.safetensors in it. Damaged, Foreign, Future, StorageError: as `load`.
     """
     path = _folder(folder)
     try:

@@ -19,9 +19,7 @@ def restore(
 ) -> None:
     """Load weights and optimizer state once every name, shape and dtype has been compared; `state` stays as it is.
 
-    model       built as the one that was saved
-    optimizer   built as the one that was saved; None: weights only
-    state       what `load` or `load_model` gave
+    optimizer   as the one that was saved; None: weights only
     same_dtype  False: weights stored in another precision are cast to the model's
 
     ValueError: what is missing, what is left over, what has another shape or dtype, with expected and got; model and

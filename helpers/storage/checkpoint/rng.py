@@ -12,10 +12,9 @@ WORDS = 624  # of 32 bits in the state of a Mersenne Twister, the generator of P
 
 
 def capture_rng(device: str | torch.device | None = None) -> dict:
-    """Where every generator stands now.
+    """Where every generator stands now, as JSON: the CPU's three always, those of GPUs under "cuda", by index.
 
     device   None: every CUDA device that this process can see; "cuda:1": that one; "cpu": none
-    return   JSON dict; the CPU's three generators always, those of GPUs under "cuda", by index
 
     Source: Matsumoto & Nishimura 1998 (Mersenne Twister), for the 624 words.
     """
@@ -32,7 +31,6 @@ def capture_rng(device: str | torch.device | None = None) -> dict:
 def restore_rng(rng: dict, device: str | torch.device | None = None) -> tuple[str, ...]:
     """Put every generator back where `capture_rng` found it; all are looked at before any is touched.
 
-    rng      what `capture_rng` gave
     device   None: each CUDA device gets the state of its index; "cuda:1": that one does, or, where a single state of
              another index was saved, gets that one; "cpu": none does
     return   devices whose draws cannot be repeated, such as ("cuda:1",): no state of theirs, or they are not here

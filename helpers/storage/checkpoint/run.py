@@ -66,10 +66,7 @@ Check = Callable[[RunState], object]
 
 @dataclass(frozen=True)
 class Found:
-    """The newest good checkpoint, and why newer ones were refused.
-
-    Nothing found and something refused is not a fresh start: say so rather than train from the beginning.
-    """
+    """The newest good checkpoint, and why newer ones were refused: nothing found but refusals is no fresh start."""
 
     path: Path | None
     state: RunState | None
@@ -77,15 +74,13 @@ class Found:
 
 
 def save(folder: str | Path, state: RunState, *, keep: int = 2) -> Path:
-    """Write `state` as folder/step-########, whole or not at all, then remove older checkpoints.
+    """Write `state` as folder/step-########, whole or not at all, then remove older checkpoints; returns its path.
 
     folder   the run's folder; it is created, its parent is not: a drive that has gone must not come back as a folder
-    state    of the run between two steps
     keep     how many good checkpoints stay, this one included; at least 1. Each of the others is verified first
-    return   path of the new checkpoint
 
-    A checkpoint of the same step is moved aside, replaced, and only then deleted; `find` knows both names. A file that
-    is not ours is never deleted, nor the older checkpoint that it lies in; what file managers leave is none.
+    A checkpoint of the same step stays until its successor is whole. A file that is not ours is never deleted, nor the
+    older checkpoint that it lies in; what file managers leave is none.
 
     ValueError: a value in `state` that cannot be stored, a tensor with NaN or infinity, or keep < 1. Foreign: something
     else stands under the name. StorageError: the folder cannot be written. Good earlier checkpoints are as they were.
@@ -154,10 +149,9 @@ def _joined_optimizer(plain: dict | None, moments: dict[str, Tensor]) -> dict | 
 def load(path: str | Path, device: str | torch.device = "cpu", *, check: Check = bool) -> RunState:
     """One checkpoint, every byte of it verified.
 
-    path     of a folder `step-########`
     device   where the model's tensors go; the optimizer's stay on the CPU, since `load_state_dict` moves them
     check    raises ValueError where the state lacks what the run cannot go on without
-    return   RunState; a tensor that stood under two names is one tensor under two names again
+    return   a tensor that stood under two names is one tensor under two names again
 
     Damaged, Foreign, Future, StorageError: see those; nothing from the files is ever executed. Damaged also where a
     weight or a moment is NaN or infinite, since no run can go on from there.
@@ -186,13 +180,10 @@ def _decode(document: dict, tensors: dict[str, dict[str, Tensor]], device: str |
 
 
 def find(folder: str | Path, device: str | torch.device = "cpu", *, check: Check = bool) -> Found:
-    """The newest checkpoint of a run that is good, loaded.
+    """The newest checkpoint of a run that is good, loaded; `device` and `check` as for `load`.
 
-    folder          of the run; one that does not exist yet holds nothing, as long as its parent exists
-    device, check   as for `load`
-    return          Found; what killed writes left is not looked at
-
-    StorageError: the folder cannot be listed, or its parent has gone.
+    A folder that does not exist yet holds nothing, as long as its parent exists. What killed writes left is not looked
+    at. StorageError: the folder cannot be listed, or its parent has gone.
     """
     folder = Path(folder)
     with storage("looking for checkpoints", folder):

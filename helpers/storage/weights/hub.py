@@ -37,10 +37,9 @@ def fetch(
     cache     folder of the downloads; None: $COURSE_CACHE, or ~/.cache/pretraining-a-gpt
     endpoint  address of the hub; None: huggingface_hub's own, or $HF_ENDPOINT
 
-    `huggingface_hub.snapshot_download` does the work: a connection that breaks is taken up again where it stopped, to
-    the last 10 MB, a few times; another call keeps the files that are whole. Then `check_sums` compares each file with
-    what the hub states. Weights are taken as safetensors where there are any, else as pytorch_model.bin; tokenizer
-    files come along. Without a network, what was fetched before is returned.
+    `huggingface_hub.snapshot_download` does the work: a connection that breaks is taken up again where it stopped, and
+    another call keeps the files that are whole. Then `check_sums` compares each file with what the hub states.
+    Safetensors go before pytorch_model.bin. Without a network, what was fetched before is returned.
 
     ImportError: huggingface_hub is not installed. ValueError: no such repository, revision or weights there, or a file
     whose sum is not the hub's. ConnectionError: the hub cannot be reached and nothing was fetched before, or a
