@@ -34,7 +34,7 @@ def sections(path: Path) -> list[tuple[str, str | None, int, list]]:
         if cell.cell_type == "markdown":
             lines = [line for line in cell.source.splitlines() if line.strip()]
             for line, after in zip(lines, [*lines[1:], ""], strict=True):
-                if re.match(r"###? ", line):
+                if re.match(r"###? (?!Exercise \d)", line):
                     mark = MARK.fullmatch(after.strip())
                     found.append((line, mark and mark[1], int(mark[3] or 0) if mark else 0, []))
         if found:
