@@ -17,11 +17,11 @@ GROUND = {"runtime", "lab"}
 AIMS = {
     "helpers/gpt": (1_700, 1_950),
     "helpers/storage": (1_000, 1_640),
-    "helpers/labs": (3_600, 3_960),
+    "helpers/labs": (3_600, 3_940),
     "helpers/classroom": (4_200, 4_200),
-    "helpers": (10_700, 11_620),
+    "helpers": (10_700, 11_600),
     "tests": (11_500, 12_410),
-    "tools": (1_700, 2_280),
+    "tools": (1_700, 2_270),
 }
 MAX_LINES = 300
 
