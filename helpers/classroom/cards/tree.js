@@ -50,10 +50,9 @@ const topOne = (c) => {
   return node ? `the top-1 token is ${node[1][0]} with ${percent(exp(topLogProb(node)))}` : "the model has to be asked";
 };
 const summary = (c) => {
-  const said = `After “${end(c.prompt, 40)}”`, n = c.path.length;
+  const said = `After “${end(c.prompt, 30)}”`, n = c.path.length;
   if (!n) return `${said} ${topOne(c)}. Draw it, or choose a branch.`;
-  return `${said} came ${n} token${n > 1 ? "s" : ""}, “${end(joined(c.path.map((step) => step[1])), 40)}”: `
-    + `probability ${number(lnOf(c.path))}. Next, ${topOne(c)}.`;
+  return `${said} came ${n} token${n > 1 ? "s" : ""} with probability ${number(lnOf(c.path))}. Next, ${topOne(c)}.`;
 };
 const versus = (c) => {
   const n = c.path.length;
@@ -68,10 +67,10 @@ const note = (c) => {
   const beyond = c.n_prompt + c.path.length - c.context;
   const cut = `The model reads only the last ${fixed(c.context, 0)} tokens, so the first ${fixed(beyond, 0)} are not seen. `;
   return (beyond > 0 ? cut : "")
-    + "Branches: at this temperature and top-k. Table: the model’s own.";
+    + "Branches: as it is drawn. Table: as the model says.";
 };
 const line = (name, logs, text) => ({
-  [`${name}_path`]: logs.length ? `“${end(text, 40)}”` : "–",
+  [`${name}_path`]: logs.length ? `“${end(text, 30)}”` : "–",
   [`${name}_p`]: logs.length ? number(total(logs)) : "–",
   [`${name}_ln`]: logs.length ? signed(total(logs)) : "–",
   [`${name}_mean`]: logs.length ? signed(total(logs) / logs.length) : "–",
@@ -106,11 +105,11 @@ const compute = (values, c) => {
   const kText = k === 1 ? "the top-1 token" : k ? `the ${k} highest` : "all tokens";
   const hidden = max(0, n - COLUMNS + 1), back = min(values.back, hidden), greedy = c.greedy.slice(0, n);
   const state = {
-    "summary": summary(c), "prompt": end(c.prompt), "text": end(joined(c.path.map((step) => step[1]))),
+    "summary": summary(c), "prompt": end(c.prompt), "text": end(joined(c.path.map((step) => step[1])), 70),
     "temperature_text": shown, "temperature_in@aria-valuetext": `temperature ${shown}`,
     "top_k_text": kText, "top_k_in@aria-valuetext": kText,
     "back_row@hidden": hidden ? null : "", "back_in@max": `${hidden}`,
-    "back_text": back ? `${back} steps` : "the newest", "back_in@aria-valuetext": `${back} steps back`,
+    "back_text": back ? `${back} steps` : "newest", "back_in@aria-valuetext": `${back} steps back`,
     "notice": c.notice || note(c), "error": c.error || "", "error@hidden": c.error ? null : "",
     ...line("own", c.path.map((step) => step[2]), joined(c.path.map((step) => step[1]))),
     ...line("greedy", greedy.map((step) => step[1]), joined(greedy.map((step) => step[0]))),
