@@ -19,8 +19,8 @@ AIMS = {
     "helpers/storage": (1_000, 1_640),
     "helpers/labs": (3_600, 4_220),
     "helpers/classroom": (4_200, 4_200),
-    "helpers": (10_700, 12_050),
-    "tests": (11_500, 13_100),
+    "helpers": (10_700, 12_110),
+    "tests": (11_500, 13_130),
     "tools": (1_700, 2_220),
 }
 MAX_LINES = 300
