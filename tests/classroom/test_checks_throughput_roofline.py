@@ -14,10 +14,9 @@ def rows_for_peak(n_in, n_out, n_bytes, peak, bandwidth, flops=2, sides=lambda i
 
 
 MISTAKES = [
-    ("x1-roofline", lambda *a: rows_for_peak(*a, whole=float), "round up"),
-    ("x1-roofline", lambda *a: rows_for_peak(*a, flops=1), "two FLOPs"),
+    ("x1-roofline", lambda *a: rows_for_peak(*a, whole=int), "round up"),
+    ("x1-roofline", lambda *a: rows_for_peak(*a, flops=1), "FLOPs / bytes"),
     ("x1-roofline", lambda *a: rows_for_peak(*a, sides=lambda i, o: 0), "Input and output do"),
-    ("x1-roofline", lambda i, o, b, p, w: rows_for_peak(i, o, 1, p, w), "n_bytes bytes"),
     ("x1-roofline", lambda *a: rows_for_peak(*a) or 1, "At no number of rows"),
 ]
 test_roofline = exercises.test_of({"x1-roofline": rows_for_peak}, MISTAKES)

@@ -176,20 +176,11 @@ def _about_packed(got: list[tuple[list[int], list[int]]], T: int, end_id: int) -
 @register("p2-labels")
 def labels_for_a_library(answer: Callable[[list[list[int]], int], tuple[list[list[int]], int]]) -> None:
     """Rows are made from documents, so that it is known which of their ends are padding."""
-    cases = [  # documents of each row, T, end_id; what is longer than T is cut
-        ([[[5, 6, 7]]], 6, 0),
-        ([[[5, 6, 7]], [[8]]], 5, 9),
-        ([[[5, 6, 7, 8]], [[1, 2, 3, 4, 5, 6]]], 5, 0),
-        ([[[5], [6, 7]], [[8, 9], [4]]], 7, 1),
-        ([[[3], [4]]], 4, 2),
-    ]
-    for documents, T, end_id in cases:
-        rows, labels = [], []
-        for row in documents:
-            ids = [i for document in row for i in (*document, end_id)][:T]
-            rows.append([*ids, *[end_id] * (T - len(ids))])
-            labels.append([*ids, *[IGNORED_TARGET] * (T - len(ids))])
-        n_scored = sum(T - 1 - row.count(IGNORED_TARGET) for row in labels)
+    whole = [[[5, 6, 7]], [[8]]], [[[5, 6, 7, 8]], [[1, 2, 3, 4, 5, 6]]], [[[5], [6, 7]], [[8, 9], [4]]]
+    for documents, T, end_id in zip(whole, (5, 5, 7), (9, 0, 1), strict=True):
+        streams = [[i for document in row for i in (*document, end_id)][:T] for row in documents]
+        rows, labels = ([[*ids, *[filler] * (T - len(ids))] for ids in streams] for filler in (end_id, IGNORED_TARGET))
+        n_scored = sum(len(ids) - 1 for ids in streams)
         case = f"rows {rows}, end_id={end_id}"
         got = ask(answer, case, [list(row) for row in rows], end_id)
         if not isinstance(got, tuple | list) or len(got) != 2:
@@ -197,12 +188,7 @@ def labels_for_a_library(answer: Callable[[list[list[int]], int], tuple[list[lis
         found = got[0].tolist() if hasattr(got[0], "tolist") else [list(row) for row in got[0]]
         if found != labels:
             raise Mistake(f"{case}: expected the labels {labels}, got {found}. {_about_labels(found, rows, end_id)}")
-        slips = {
-            "The model shifts: the first label of a row is no target": sum(
-                T - row.count(IGNORED_TARGET) for row in labels
-            ),
-            "Padding is not scored": len(rows) * (T - 1),
-        }
+        slips = {"The model shifts: the first label of a row is no target": sum(map(len, streams))}
         says = "Which positions have a label that is scored, once the model has shifted them by one?"
         expect_number(got[1], n_scored, case, says, slips=slips, unit=" scored positions", digits="g")
 
@@ -213,6 +199,6 @@ def _about_labels(found: list[list[int]], rows: list[list[int]], end_id: int) ->
         return f"Padding must not be scored: {IGNORED_TARGET} there"
     if found == [[IGNORED_TARGET if i == end_id else i for i in row] for row in rows]:
         return "Now no end is a target, and the model never learns to stop: which end of a row is a real one?"
-    if found and rows and [row[:-1] for row in found] == [row[1:] for row in rows]:
+    if [row[:-1] for row in found] == [row[1:] for row in rows]:
         return "Do not shift: the library's model does that"
     return f"The ids stay where they are, and what follows the last document's end is {IGNORED_TARGET}"

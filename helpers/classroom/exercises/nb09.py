@@ -163,49 +163,26 @@ def _rounds(world_size: int) -> int:
 @register("x1-roofline")
 def rows_for_peak(answer: Callable[[int, int, int, float, float], int]) -> None:
     """The rows are tried: doubled until the chip is busy, then the interval is halved."""
-    cases = [
-        (768, 3072, 2, 65e12, 320e9),
-        (768, 3072, 2, 312e12, 1555e9),
-        (1600, 6400, 4, 8e12, 320e9),
-        (1, 1, 1, 1.0, 4.0),
-        (64, 64, 2, 65e12, 320e9),
-        (100, 300, 2, 100.0, 4.0),
-    ]
+    chips = [(2, 65e12, 320e9), (2, 312e12, 1555e9), (4, 8e12, 320e9)]
+    cases = [(n, 4 * n, *chip) for n in (64, 768, 1600) for chip in chips] + [(1, 1, 1, 1.0, 4.0)]
     for n_in, n_out, n_bytes, peak, bandwidth in cases:
-        expected = _first_busy(lambda r, c=(n_in, n_out, n_bytes, peak, bandwidth): _is_busy(r, *c))
-        case = f"a matrix ({n_in}, {n_out}), {n_bytes} bytes a number, peak {peak:g}, bandwidth {bandwidth:g}"
+
+        def paid(rows: int, sizes: tuple = (n_in, n_out, n_bytes, peak, bandwidth)) -> bool:
+            a, b, size, flops_per_s, bytes_per_s = sizes
+            n_bytes_moved = size * (rows * a + a * b + rows * b)
+            return Fraction(2 * rows * a * b) / Fraction(flops_per_s) >= Fraction(n_bytes_moved) / Fraction(bytes_per_s)
+
+        high = next((2**k for k in range(60) if paid(2**k)), 0)
+        low = high // 2
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if paid(middle) else (middle, high)
         needed = n_bytes * peak / bandwidth
         slips = {
-            "Rows are whole: round up": _balance(n_in, n_out, needed),
             "Which bytes grow with the rows? Input and output do": math.ceil(needed / 2),
-            "A multiply and an add are two FLOPs": math.ceil(_balance(n_in, n_out, 2 * needed)),
-            "Each number has n_bytes bytes": math.ceil(_balance(n_in, n_out, peak / bandwidth)),
+            "Rows are whole: round up, so that the peak is reached": high - 1,
         }
-        slips = {thought: slip for thought, slip in slips.items() if slip != expected}
+        case = f"a matrix ({n_in}, {n_out}), {n_bytes} bytes a number, peak {peak:g}, bandwidth {bandwidth:g}"
         says = "When do FLOPs / bytes reach peak / bandwidth? At no number of rows (0) if a row brings too many bytes"
         got = ask(answer, case, n_in, n_out, n_bytes, peak, bandwidth)
-        expect_number(got, expected, case, says, slips=slips, unit=" rows", digits="g")
-
-
-def _is_busy(rows: int, n_in: int, n_out: int, n_bytes: int, peak: float, bandwidth: float) -> bool:
-    """Whether the matmul takes as long by its FLOPs as by its bytes, or longer."""
-    numbers = rows * n_in + n_in * n_out + rows * n_out
-    return Fraction(2 * rows * n_in * n_out) * Fraction(bandwidth) >= Fraction(n_bytes * numbers) * Fraction(peak)
-
-
-def _first_busy(is_busy: Callable[[int], bool], limit: int = 2**60) -> int:
-    high = 1
-    while not is_busy(high):
-        high *= 2
-        if high > limit:
-            return 0
-    low = high // 2
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if is_busy(middle) else (middle, high)
-    return high
-
-
-def _balance(n_in: int, n_out: int, needed: float) -> float:
-    per_row = 2 * n_in * n_out - needed * (n_in + n_out)
-    return needed * n_in * n_out / per_row if per_row > 0 else 0
+        expect_number(got, high, case, says, slips=slips, unit=" rows", digits="g")
