@@ -238,7 +238,7 @@ def test_a_run_keeps_its_precision_on_another_card(text, tmp_path, monkeypatch, 
     assert "train.precision: 'float16' there, 'bfloat16' here" in capsys.readouterr().err
 
 
-def test_float16_goes_on_with_its_scaler(text, tmp_path):
+def test_float16_goes_on_with_its_scaler(text, tmp_path, capsys):
     change = ("precision=float16", "n_steps=5")
     assert run(text, tmp_path / "a", change=change) == 0
     killed(6, text, tmp_path / "b", change=change)
@@ -248,6 +248,9 @@ def test_float16_goes_on_with_its_scaler(text, tmp_path):
     assert same_end(tmp_path / "b", tmp_path / "a")
     ends = [checkpoint.find(tmp_path / name / "checkpoints").state for name in "ab"]
     assert ends[0].scaler == ends[1].scaler and ends[0].scaler["_growth_tracker"] == 5
+    for path in (tmp_path / "b" / "checkpoints").iterdir():
+        forge(path, lambda document: document | {"scaler": {"scale": 2.0}})
+    assert run(text, tmp_path / "b", change=change) == 2 and "its scaler's state" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
