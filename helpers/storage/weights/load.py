@@ -137,7 +137,7 @@ def _account_for_all(config: GPTConfig, shapes: dict, plan: dict, stored: dict[s
         names, transposed = plan[ours]
         piece = (whole[0] // len(names), *whole[1:])
         expected = piece[::-1] if transposed else piece
-        for name in stored.keys() & set(names):
+        for name in (name for name in names if name in stored):
             shape, dtype = stored[name].shape, stored[name].dtype
             misshapen += [f"{name} is {shape}, expected {expected}"] if shape != expected else []
             no_floats += [f"{name} is {dtype}"] if dtype not in FLOATS.values() else []
