@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import random
 import subprocess
 import sys
@@ -294,6 +295,10 @@ def test_damaged_files_say_so_and_run_nothing(tmp_path, monkeypatch):
     outside.write_bytes(whole)
     (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": {"a": "../x.safetensors"}}')
     with pytest.raises(FileNotFoundError, match=r"\.\./x"):
+        weights.load(tmp_path)
+    (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": {}}')
+    os.mkfifo(tmp_path / "model.safetensors")  # nobody waits for it
+    with pytest.raises(ValueError, match="the file has 0 tensors"):
         weights.load(tmp_path)
     (tmp_path / "config.json").write_text("[]")
     with pytest.raises(ValueError, match="JSON"):
