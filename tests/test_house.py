@@ -16,11 +16,11 @@ GROUND = {"runtime", "lab"}
 # lines of Python: what we aim at, and what is there at most until we get there
 AIMS = {
     "helpers/gpt": (1_700, 2_120),
-    "helpers/storage": (1_000, 1_640),
-    "helpers/labs": (3_600, 4_220),
+    "helpers/storage": (1_000, 1_745),
+    "helpers/labs": (3_600, 4_385),
     "helpers/classroom": (4_200, 4_200),
-    "helpers": (10_700, 12_050),
-    "tests": (11_500, 13_100),
+    "helpers": (10_700, 12_330),
+    "tests": (11_500, 13_370),
     "tools": (1_700, 2_220),
 }
 MAX_LINES = 300

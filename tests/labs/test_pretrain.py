@@ -664,6 +664,7 @@ BAD = [
     (["--set", "context_length=4000"], "take a shorter context"),
     (["--set", "batch_size=400"], "do not fill a batch"),
     (["--config", "gpt-9"], "neither a preset (course-small"),
+    (["--config", "/dev/null"], "nor a file that can be read (no plain file"),
     (["--threads", "0"], "--threads must be at least 1, got 0"),
     (["--device", "abacus"], "--device abacus: not to be had here"),
     (["--text", "/nowhere/text.txt"], "/nowhere/text.txt cannot be read"),
