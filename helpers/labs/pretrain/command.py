@@ -55,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
         "torchrun --nproc_per_node 2 -m helpers.labs.pretrain ...",
     )
     add = p.add_argument
-    add("--text", nargs="+", required=True, metavar="FILE", help="UTF-8; form feeds between documents")
+    add("--text", nargs="+", required=True, metavar="FILE", help="UTF-8, form feeds or <|endoftext|> between documents")
     add("--validation", nargs="+", default=[], metavar="FILE", help="else a tenth of the texts is held out")
     add("--config", default="course-small", help="a model preset, or a JSON file with a whole plan")
     add("--set", nargs="+", default=[], metavar="FIELD=VALUE", help="e.g. n_steps=500 emb_dim=160")

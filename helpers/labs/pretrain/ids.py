@@ -91,12 +91,10 @@ def prepare(folder: Path, texts: Sequence[str], validation: Sequence[str], seed:
 
 def _sums(folder: Path) -> dict[str, str | None]:
     """The sha256 of each file of ids, None where it is missing."""
-    sums = {}
-    for name in FILES:
-        sums[name] = None
-        if (folder / name).is_file():
-            with open(folder / name, "rb") as file:
-                sums[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    sums: dict[str, str | None] = dict.fromkeys(FILES)
+    for name in (name for name in FILES if (folder / name).is_file()):
+        with open(folder / name, "rb") as file:
+            sums[name] = hashlib.file_digest(file, "sha256").hexdigest()
     return sums
 
 
@@ -104,9 +102,11 @@ def _write(folder: Path, texts: Sequence[str], validation: Sequence[str], seed: 
     encoding = tokenizer.gpt2()
     vocabulary = {"vocab_size": encoding.n_vocab, "end_of_text": encoding.eot_token}
     training, n_ends = documents(texts)
-    remarks = [f"{tokenizer.END_OF_TEXT} stands {n_ends} times in the texts: each ends a document"] if n_ends else []
+    judged, n_more = documents(validation, "--validation") if validation else ([], 0)
+    ends = f"{tokenizer.END_OF_TEXT} stands {n_ends + n_more} times in the texts: each ends a document"
+    remarks = [ends] if n_ends + n_more else []
     if validation:
-        parts = training, documents(validation, "--validation")[0]
+        parts = training, judged
     elif len(set(training)) > 1:
         parts = data.split_by_text(training, VALIDATION_SHARE, seed)
     else:

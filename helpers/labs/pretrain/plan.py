@@ -131,6 +131,8 @@ def _is_whole(value: object) -> bool:
 
 def _read_json(path: str) -> dict[str, Any]:
     try:
+        if not Path(path).is_file():  # a pipe could be read once only
+            raise OSError("no plain file of that name")
         values = json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ValueError(

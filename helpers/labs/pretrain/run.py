@@ -152,7 +152,10 @@ class Run:
     def _load(self, trainer: Trainer, state: checkpoint.RunState) -> None:
         """ValueError: the state is of another model."""
         at = {"step": state.step, "n_tokens": state.data["n_tokens"]}
-        trainer.load_state({**at, "optimizer": state.optimizer, "scaler": state.scaler})
+        try:
+            trainer.load_state({**at, "optimizer": state.optimizer, "scaler": state.scaler})
+        except (KeyError, TypeError, RuntimeError) as error:  # the scaler's
+            raise ValueError(f"the run cannot go on with its scaler's state: {error!r}") from error
         of_ranks = state.rng["ranks"]
         if len(of_ranks) == world_size():
             left_out = checkpoint.restore_rng(of_ranks[rank()], self.device)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import platform
 import re
@@ -269,13 +270,19 @@ def _from_json(path: Path, digest: str) -> dict:
     try:
         if len(raw) > MAX_JSON_BYTES:
             raise ValueError(f"expected at most {MAX_JSON_BYTES:,} bytes")
-        document = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique)
-        json.dumps(document, allow_nan=False)  # it reads NaN and 1e999 without a word
+        hooks = dict(parse_float=_finite, parse_constant=_finite, object_pairs_hook=_unique)
+        document = json.loads(raw.decode("utf-8"), **hooks)
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
         raise Damaged(f"{path.name} is not the JSON that was written: {error}") from error
     if not isinstance(document, dict):
         raise Damaged(f"{path.name}: expected a JSON object, got {type(document).__name__}")
     return document
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(value := float(text)):
+        raise ValueError(f"{text} is not JSON compliant, or too large")
+    return value
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict:

@@ -57,8 +57,8 @@ def load(
     config = replace(config, drop_rate=drop_rate)
     with ExitStack() as stack:
         paths = weight_files(folder)
-        stored = _bin(paths[0]) if paths[0].name == BIN else _safe(paths, stack)
-        if config.n_layers > len(stored):
+        stored = _bin(paths[0]) if paths == [folder / BIN] else _safe(paths, stack)
+        if 4 * config.n_layers > len(stored):  # a block has more
             raise ValueError(f"config.json says {config.n_layers} blocks, the file has {len(stored)} tensors")
         prefixes, embedding = PREFIXES[model_type], EMBEDDING[model_type]
         prefix = next((p for p in prefixes if p + embedding in stored), prefixes[0])
@@ -97,9 +97,7 @@ def _read_config(folder: Path) -> tuple[str, GPTConfig]:
     path = folder / CONFIG
     if not path.is_file():
         found = ", ".join(sorted(p.name for p in folder.iterdir())) if folder.is_dir() else "no folder"
-        raise FileNotFoundError(
-            f"no {CONFIG} in {folder}: expected a folder as published, with its weights, got {found}"
-        )
+        raise FileNotFoundError(f"no {CONFIG} in {folder}: expected a folder as published, got {found}")
     try:
         theirs = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
@@ -137,7 +135,7 @@ def _account_for_all(config: GPTConfig, shapes: dict, plan: dict, stored: dict[s
         names, transposed = plan[ours]
         piece = (whole[0] // len(names), *whole[1:])
         expected = piece[::-1] if transposed else piece
-        for name in stored.keys() & set(names):
+        for name in (name for name in names if name in stored):
             shape, dtype = stored[name].shape, stored[name].dtype
             misshapen += [f"{name} is {shape}, expected {expected}"] if shape != expected else []
             no_floats += [f"{name} is {dtype}"] if dtype not in FLOATS.values() else []
@@ -165,7 +163,7 @@ def weight_files(folder: Path) -> list[Path]:
     FileNotFoundError: no weights there, or a shard is missing. ValueError: an index that is none.
     """
     for name in (SAFE, SAFE_INDEX, BIN):
-        if (folder / name).exists():
+        if (folder / name).is_file():
             return _shards(folder) if name == SAFE_INDEX else [folder / name]
     found = ", ".join(sorted(p.name for p in folder.iterdir())) or "nothing"
     raise FileNotFoundError(f"{folder} has neither {SAFE}, nor {SAFE_INDEX}, nor {BIN}; it has {found}")
@@ -181,9 +179,8 @@ def _safe(paths: list[Path], stack: ExitStack) -> dict[str, _Stored]:
             raise ValueError(f"{path.name} is damaged or no safetensors file: {error}; fetch it again") from error
         for name in sorted(file.keys()):
             view = file.get_slice(name)
-            stored[name] = _Stored(
-                tuple(view.get_shape()), FLOATS.get(view.get_dtype(), view.get_dtype()), partial(file.get_tensor, name)
-            )
+            dtype = FLOATS.get(view.get_dtype(), view.get_dtype())
+            stored[name] = _Stored(tuple(view.get_shape()), dtype, partial(file.get_tensor, name))
     return stored
 
 
@@ -194,7 +191,7 @@ def _shards(folder: Path) -> list[Path]:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{SAFE_INDEX} is no index of shards: {error!r}") from error
     for shard in shards:
-        if Path(str(shard)).name != shard or not (folder / shard).exists():
+        if Path(str(shard)).name != shard or not (folder / shard).is_file():
             raise FileNotFoundError(f"{SAFE_INDEX} names {shard!r}, which is not in {folder}")
     return [folder / shard for shard in shards]
 
@@ -234,9 +231,7 @@ def _require_only_tensors(path: Path) -> None:
         for operation, argument, _ in pickletools.genops(archive.read(pickled)):
             name = operation.name
             unknown = name == "GLOBAL" and not TENSOR_PARTS.fullmatch(argument)
-            repeated = (
-                name.endswith("GET") and argument in tuples
-            )  # in itself many times over it takes for ever to hash
+            repeated = name.endswith("GET") and argument in tuples  # in itself many times it is never hashed to its end
             if unknown or repeated or name in ("STACK_GLOBAL", "INST", "OBJ", "DUP", "MEMOIZE"):
                 raise ValueError(f"it calls for {argument if unknown else name}")
             if not name.endswith("PUT"):
