@@ -45,8 +45,6 @@ class Rows:
         """Scored targets over all N * T positions, in (0, 1]."""
         return self.n_targets / self.targets.numel()
 
-    useful_share = non_padding_fraction  # its name in notebook 08 until that follows
-
     def batches(self, batch_size: int, *, seed: int | None = None) -> list[Batch]:
         """The rows in batches, for a Trainer or `evaluate`: every row once, the last batch has the rest.
 

@@ -43,7 +43,7 @@ def bits(answer: Callable[[float, int, str], float]) -> None:
 
 
 @register("p2-useful-share")
-def useful_share(answer: Callable[[Sequence[int], int, str], float]) -> None:
+def non_padding_fraction(answer: Callable[[Sequence[int], int, str], float]) -> None:
     """Every position of every row is laid out and looked at."""
     for lengths, T in [([4], 4), ([3], 8), ([1, 9], 4), ([8, 8, 8], 8), ([5, 2, 17], 6), ([100, 1], 7)]:
         for how in ("truncate", "pad"):
