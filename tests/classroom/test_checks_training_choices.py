@@ -12,7 +12,8 @@ from tests import exercises
 def by_a_line(small_norms, large_norms, small, large):
     """The mean square is a straight line over 1 / B: its intercept is |G|², its slope the noise."""
     squares = [torch.tensor(norms, dtype=torch.float64).square().mean() for norms in (small_norms, large_norms)]
-    line = torch.linalg.solve(torch.tensor([[1, 1 / small], [1, 1 / large]], dtype=torch.float64), torch.stack(squares))
+    slopes = torch.tensor([[1, 1 / small], [1, 1 / large]], dtype=torch.float64)
+    line = torch.linalg.solve(slopes, torch.stack(squares))
     return line[1] / line[0] if line[0] > 0 else math.inf
 
 
