@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import io
+import pickle
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
+from multiprocessing.pool import ThreadPool
+from types import SimpleNamespace
+
+import torch
 
 from tests import exercises
 
@@ -42,7 +48,63 @@ def loses_errors(state, write):
     return thread
 
 
-RIGHT_ANSWERS = {"c2-background": saved}
+def copied_by_identity(state):
+    copies = {}
+    for tensor in state.values():
+        copies.setdefault(id(tensor), tensor.detach().clone())
+    return {name: copies[id(tensor)] for name, tensor in state.items()}
+
+
+def copied_as_a_file(state):
+    torch.save(state, file := io.BytesIO())
+    file.seek(0)
+    return torch.load(file)
+
+
+class Kept(threading.Thread):
+    """A thread whose result or error is kept."""
+
+    def run(self):
+        self.kept = self.error = None
+        try:
+            self.kept = self._target(*self._args)
+        except Exception as error:
+            self.error = error
+
+    def result(self):
+        self.join()
+        if self.error is not None:
+            raise self.error
+        return self.kept
+
+
+def in_a_thread(state, write):
+    thread = Kept(target=write, args=(copied_by_identity(state),))
+    thread.start()
+    return thread
+
+
+def of_a_pool(state, write):
+    pool = ThreadPool(1)
+    asked = pool.apply_async(write, [copied_as_a_file(state)])
+    pool.close()  # no further work comes; what runs goes on
+    return SimpleNamespace(result=asked.get)
+
+
+def into_a_future(state, write):
+    future, held = Future(), pickle.loads(pickle.dumps(state))
+
+    def run():
+        try:
+            future.set_result(write(held))
+        except OSError as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future
+
+
+RIGHT_ANSWERS = {"c2-background": [saved, in_a_thread, of_a_pool, into_a_future]}
 
 MISTAKES = [
     ("c2-background", lambda *a: saved(*a, taken=dict), "Whose tensors"),

@@ -8,6 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from helpers.classroom import verdict
 from tests import exercises
@@ -86,6 +87,70 @@ def entropy_by_loop(p):
     return total
 
 
+def option_scores(model, question, options, *, skip=0, of=torch.mean):
+    found = []
+    for option in options:
+        text = torch.cat([question, option])
+        logs = model(text[None, :-1])[0].log_softmax(-1).gather(-1, text[1:, None])[:, 0]
+        found.append(of(logs[len(question) - 1 + skip :]))
+    return torch.stack(found)
+
+
+def best_of_whole_texts(model, question, options):
+    texts = [torch.cat([question, option]) for option in options]
+    logs = [model(t[None, :-1])[0].log_softmax(-1).gather(-1, t[1:, None]) for t in texts]
+    return torch.stack([each.mean() for each in logs]).argmax()
+
+
+def best_without_question(model, question, options):
+    return option_scores(model, question[:1] * 0, options).argmax()
+
+
+def best_shifted(model, question, options):
+    found = []
+    for option in options:
+        logs = model(torch.cat([question, option])[None])[0, len(question) :].log_softmax(-1)
+        found.append(logs.gather(-1, option[:, None]).mean())
+    return torch.stack(found).argmax()
+
+
+def best_by_loop(model, question, options):
+    best, highest = None, -math.inf
+    for i, option in enumerate(options):
+        read, total = question.tolist(), 0.0
+        for token in option.tolist():
+            total += model(torch.tensor([read]))[0, -1].log_softmax(-1)[token].item()
+            read.append(token)
+        if total / len(option) > highest:
+            best, highest = i, total / len(option)
+    return best
+
+
+def best_in_one_batch(model, question, options):
+    """Rows filled up on the right: what is behind a token has no influence on its row."""
+    texts = torch.nn.utils.rnn.pad_sequence([torch.cat([question, o]) for o in options], batch_first=True)
+    lengths = torch.tensor([len(o) for o in options])
+    logs = model(texts)[:, :-1].log_softmax(-1).gather(-1, texts[:, 1:, None])[..., 0][:, len(question) - 1 :]
+    kept = torch.arange(logs.shape[1]) < lengths[:, None]
+    return ((logs * kept).sum(1) / lengths).argmax()
+
+
+def best_in_numpy(model, question, options):
+    means = []
+    for option in options:
+        z = model(torch.cat([question, option])[None])[0].double().numpy()[len(question) - 1 : -1]
+        logs = z - np.log(np.exp(z).sum(-1, keepdims=True))
+        means.append(logs[np.arange(len(option)), option.numpy()].mean())
+    return np.argmax(means)
+
+
+def lowest_cross_entropy(model, question, options):
+    def nats(option):
+        return F.cross_entropy(model(torch.cat([question, option])[None])[0, len(question) - 1 : -1], option)
+
+    return min(range(len(options)), key=lambda i: nats(options[i]))
+
+
 RIGHT_ANSWERS = {
     "e1-months": [
         months,
@@ -123,6 +188,13 @@ RIGHT_ANSWERS = {
         lambda p: -np.sum(p.numpy() * np.log(p.numpy(), where=p.numpy() > 0, out=np.zeros(len(p)))),
         lambda p: math.log(2) * -(p[p > 0] * p[p > 0].log2()).sum(),
         lambda p: (p * -(p + 1e-12).log()).sum(),
+    ],
+    "e5-best-option": [
+        lambda *a: option_scores(*a).argmax().item(),
+        best_by_loop,
+        best_in_one_batch,
+        best_in_numpy,
+        lowest_cross_entropy,
     ],
 }
 
@@ -162,6 +234,13 @@ MISTAKES = [
     ("e4-entropy", lambda p: entropy(p) / math.log(10), "summed over the tokens"),
     ("e4-entropy", lambda p: torch.special.entr(p), "expected one number, got tensor([0.3466, 0.3466]) (Tensor)"),
     ("e4-entropy", lambda p: -entropy(p), "-p ln p"),
+    ("e5-best-option", lambda *a: option_scores(*a, of=torch.sum).argmax(), "what do you divide by"),
+    ("e5-best-option", best_of_whole_texts, "Is the question scored too"),
+    ("e5-best-option", best_without_question, "first token of an option"),
+    ("e5-best-option", best_shifted, "first token of an option"),
+    ("e5-best-option", lambda *a: option_scores(*a).argmin(), "expected option"),
+    ("e5-best-option", lambda *a: option_scores(*a), "one number"),
+    ("e5-best-option", lambda *a: best_in_numpy(*a) + 0.5, "got 1.5"),
 ]
 
 test_checks = exercises.test_of(RIGHT_ANSWERS, MISTAKES)

@@ -77,6 +77,60 @@ def calibration_by_loop(p, y):
     return sum(gaps) / len(gaps)
 
 
+def best_temperature_of(temperatures, of=lambda z, y: F.cross_entropy(z, y).item()):
+    return lambda z, y: min(temperatures, key=lambda tau: of(z / tau, y))
+
+
+def calibration_gap(z, y):
+    confidence, top = z.softmax(-1).max(-1)
+    return abs(confidence.mean() - (top == y).float().mean()).item()
+
+
+def temperature_by_gradient(z, y):
+    log_beta = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    optimiser = torch.optim.LBFGS([log_beta], lr=0.5, max_iter=200, line_search_fn="strong_wolfe")
+
+    def closure():
+        optimiser.zero_grad()
+        nats = F.cross_entropy(log_beta.exp() * z.double(), y)
+        nats.backward()
+        return nats
+
+    optimiser.step(closure)
+    return torch.exp(-log_beta.detach())
+
+
+FINE = [0.02 * 1.005**i for i in range(1700)]  # 0.02 to about 96
+
+
+def temperature_by_thirds(z, y):
+    def nats(log_tau):
+        return F.cross_entropy(z / math.exp(log_tau), y).item()
+
+    low, high = math.log(0.01), math.log(100)
+    while high - low > 1e-3:
+        left, right = low + (high - low) / 3, high - (high - low) / 3
+        low, high = (low, right) if nats(left) < nats(right) else (left, high)
+    return math.exp((low + high) / 2)
+
+
+def temperature_in_one_tensor(z, y):
+    taus = torch.logspace(-1, math.log10(20), 1200)  # 0.1 to 20, as the exercise promises
+    logs = (z / taus[:, None, None]).log_softmax(-1)
+    return taus[logs[:, torch.arange(len(y)), y].mean(1).argmax()]
+
+
+def temperature_in_numpy(z, y):
+    """Newton's steps for 1 / tau: the slope of the mean loss, and the variance of the scores, which is its slope."""
+    z, y, beta = z.double().numpy(), y.numpy(), 0.01
+    for _ in range(100):
+        p = np.exp(beta * (z - z.max(1, keepdims=True)))
+        p /= p.sum(1, keepdims=True)
+        mean = (p * z).sum(1)
+        beta -= np.mean(mean - z[np.arange(len(y)), y]) / np.mean((p * z**2).sum(1) - mean**2)
+    return 1 / beta
+
+
 RIGHT_ANSWERS = {
     "l1-two-views": [
         lambda ids, B: (ids[:-1].reshape(B, -1), ids[1:].unflatten(0, (B, -1))),
@@ -129,6 +183,13 @@ RIGHT_ANSWERS = {
             p.max(1)[0].sum() / len(p) - sum(int(a) == int(b) for a, b in zip(p.argmax(1), y, strict=True)) / len(y)
         ),
     ],
+    "l6-best-temperature": [
+        temperature_by_gradient,
+        temperature_by_thirds,
+        temperature_in_one_tensor,
+        temperature_in_numpy,
+        best_temperature_of(FINE),
+    ],
 }
 
 MISTAKES = [
@@ -174,6 +235,11 @@ MISTAKES = [
     ("l6-overconfidence", lambda p, y: p.amax(-1).mean() - (p.argmax(-1) == y).sum(), "how often"),
     ("l6-overconfidence", lambda p, y: 100 * calibration_by_loop(p, y), "expected +0.4"),
     ("l6-overconfidence", lambda p, y: abs(p.amax(-1).mean() - hit_rate(p, y)), "expected -0.4"),
+    ("l6-best-temperature", lambda z, y: 1 / temperature_by_gradient(z, y), "divide the scores by it"),
+    ("l6-best-temperature", best_temperature_of([0.1 * i for i in range(1, 30)]), "reach so far"),
+    ("l6-best-temperature", best_temperature_of([0.5 * i for i in range(1, 60)]), "to the left, or to the right"),
+    ("l6-best-temperature", best_temperature_of(FINE, calibration_gap), "to the left, or to the right"),
+    ("l6-best-temperature", lambda z, y: math.nan, "expected"),
 ]
 
 test_checks = exercises.test_of(RIGHT_ANSWERS, MISTAKES)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import math
+import re
 import statistics
 from fractions import Fraction
+from itertools import takewhile
 
 import numpy as np
 import torch
@@ -113,6 +115,59 @@ def suspect_in_numpy(nats, useful, reported):
     return np.array(["none", "padding", "power of two", "both"])[np.abs(made - np.log(reported)).argmin()]
 
 
+def labels_of(rows, end_id, padding_from=1, mask=-100):
+    """Padding is what the run of ends at the row's end has beyond its first `padding_from`."""
+    labels = []
+    for row in rows:
+        run = len(list(takewhile(lambda i: i == end_id, reversed(row))))
+        n_padding = max(run - padding_from, 0)
+        labels.append(row[: len(row) - n_padding] + [mask] * n_padding)
+    return labels
+
+
+def scored(labels, first=1):
+    return sum(label != -100 for row in labels for label in row[first:])
+
+
+def labels_and_scored(rows, end_id):
+    return labels_of(rows, end_id), scored(labels_of(rows, end_id))
+
+
+def labels_by_loop(rows, end_id):
+    labels = [list(row) for row in rows]
+    for row in labels:
+        at = len(row) - 1
+        while at > 0 and row[at] == row[at - 1] == end_id:
+            row[at] = -100
+            at -= 1
+    return labels, sum(label != -100 for row in labels for label in row[1:])
+
+
+def labels_in_tensors(rows, end_id):
+    """Padding: an end, with an end before it and no other id from it on."""
+    ids = torch.tensor(rows)
+    is_end = ids == end_id
+    only_ends = is_end.flip(1).long().cumprod(1).flip(1).bool()
+    labels = ids.clone()
+    labels[:, 1:][only_ends[:, 1:] & is_end[:, :-1]] = -100
+    return labels, (labels[:, 1:] != -100).sum()
+
+
+def labels_in_numpy(rows, end_id):
+    ids = np.array(rows)
+    last = ids.shape[1] - 1 - np.argmax(ids[:, ::-1] != end_id, axis=1)  # the last id of a document
+    labels = np.where(np.arange(ids.shape[1]) > last[:, None] + 1, -100, ids)
+    return labels, np.count_nonzero(labels[:, 1:] + 100)
+
+
+def labels_of_text(rows, end_id):
+    """A row as text, in which a pattern finds the ends after the first of the last run."""
+    texts = ["".join(map(chr, row)) for row in rows]
+    lengths = [len(re.sub(f"({re.escape(chr(end_id))})+$", r"\1", text, flags=re.DOTALL)) for text in texts]
+    labels = [(*row[:n], *[-100] * (len(row) - n)) for row, n in zip(rows, lengths, strict=True)]
+    return [labels, sum(n - 1 for n in lengths)]
+
+
 RIGHT_ANSWERS = {
     "p1-bits": [
         bits,
@@ -142,6 +197,7 @@ RIGHT_ANSWERS = {
         lambda p, n: torch.tensor(p).repeat_interleave(torch.tensor(n)).log().mean().exp(),
     ],
     "p3-suspect": [suspect, suspect_by_loss, suspect_by_ratio, suspect_in_numpy],
+    "p2-labels": [labels_and_scored, labels_by_loop, labels_in_tensors, labels_in_numpy, labels_of_text],
 }
 
 MISTAKES = [
@@ -184,6 +240,13 @@ MISTAKES = [
     ("p3-suspect", lambda *a: suspect(*a, far=lambda made, reported: made / reported), "nearest as a ratio"),
     ("p3-suspect", lambda *a: [suspect(*a)], "got ['none'] (list)"),
     ("p3-suspect", lambda n, u, r: suspect(n, 1 - u, r) if u != 0.5 else suspect(n, u, r), "multiplies the nats"),
+    ("p2-labels", lambda rows, end: (rows, scored(rows)), "Padding must not be scored"),
+    ("p2-labels", lambda rows, end: ([[-100 if i == end else i for i in r] for r in rows], 0), "never learns to stop"),
+    ("p2-labels", lambda rows, end: (labels_of(rows, end), scored(labels_of(rows, end), 0)), "first label of a row"),
+    ("p2-labels", lambda rows, end: ([[*r[1:], -100] for r in rows], scored(rows)), "Do not shift"),
+    ("p2-labels", lambda rows, end: (labels_of(rows, end, mask=-1), 0), "follows the last document's end"),
+    ("p2-labels", lambda rows, end: labels_of(rows, end)[0][:1], "expected 2 things"),
+    ("p2-labels", lambda rows, end: (scored(rows), scored(rows)), "a list of labels for each row"),
 ]
 
 test_checks = exercises.test_of(RIGHT_ANSWERS, MISTAKES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 
 import numpy as np
@@ -84,6 +85,38 @@ def ring_by_rounds(n_bytes, k, speed, latency):
     return seconds
 
 
+def rows_for_peak(n_in, n_out, n_bytes, peak, bandwidth, flops=2, sides=lambda i, o: i + o, whole=math.ceil):
+    ridge = peak / bandwidth
+    left = flops * n_in * n_out / n_bytes - ridge * sides(n_in, n_out)  # what a row pays beyond its own bytes
+    return whole(ridge * n_in * n_out / left) if left > 0 else 0
+
+
+def rows_by_doubling(n_in, n_out, n_bytes, peak, bandwidth):
+    def busy(rows):
+        moved = n_bytes * (rows * n_in + n_in * n_out + rows * n_out)
+        return 2 * rows * n_in * n_out * bandwidth >= peak * moved
+
+    if not busy(2**50):
+        return 0
+    low, high = 0, 2**50
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if busy(middle) else (middle, high)
+    return high
+
+
+def rows_in_numpy(n_in, n_out, n_bytes, peak, bandwidth):
+    rows = np.arange(1, 100_000)
+    seconds = n_bytes * (rows * (n_in + n_out) + n_in * n_out) / bandwidth
+    busy = 2 * rows * n_in * n_out / peak >= seconds
+    return rows[busy].min(initial=100_000) * busy.any()
+
+
+def rows_in_fractions(n_in, n_out, n_bytes, peak, bandwidth):
+    saved = 2 * Fraction(bandwidth) / Fraction(peak) / n_bytes - Fraction(1, n_in) - Fraction(1, n_out)
+    return math.ceil(1 / saved) if saved > 0 else 0
+
+
 RIGHT_ANSWERS = {
     "x1-flops": [
         flops,
@@ -124,6 +157,13 @@ RIGHT_ANSWERS = {
             np.float32(2 * (k - 1)) * (np.float32(latency) + np.float32(n / k) / np.float32(speed))
         ),
         lambda n, k, speed, latency: torch.full((2 * (k - 1),), latency + n / k / speed).sum(),
+    ],
+    "x1-roofline": [
+        rows_for_peak,
+        rows_by_doubling,
+        rows_in_numpy,
+        rows_in_fractions,
+        lambda *a: torch.tensor(rows_for_peak(*a)),
     ],
 }
 
@@ -168,6 +208,10 @@ MISTAKES = [
     ("x4-ring", lambda *a: ring(*a, piece=lambda n, k: n), "not the whole gradient"),
     ("x4-ring", lambda n, k, speed, latency: ring(n, k, speed, 0) + latency, "a message of its own"),
     ("x4-ring", lambda n, k, speed, latency: ring(n, k, speed, 0), "latency of each round"),
+    ("x1-roofline", lambda *a: rows_for_peak(*a, whole=int), "round up"),
+    ("x1-roofline", lambda *a: rows_for_peak(*a, flops=1), "FLOPs / bytes"),
+    ("x1-roofline", lambda *a: rows_for_peak(*a, sides=lambda i, o: 0), "Input and output do"),
+    ("x1-roofline", lambda *a: rows_for_peak(*a) or 1, "At no number of rows"),
 ]
 
 test_checks = exercises.test_of(RIGHT_ANSWERS, MISTAKES)

@@ -166,13 +166,13 @@ def best_option(answer: Callable[[Callable[[Tensor], Tensor], Tensor, list[Tenso
         means = [sum(each) / len(each) for each in logs]
         expected = means.index(max(means))
         case = f"after {question.tolist()}, options {[option.tolist() for option in options]}"
-        got = ask(answer, case, model, question.clone(), [option.clone() for option in options])
-        if int(one_number(got, case)) != expected:
+        got = one_number(ask(answer, case, model, question.clone(), [option.clone() for option in options]), case)
+        if got != expected:
             sums = [sum(each) for each in logs]
             thought = "Which logits speak about the first token of an option? Is the question scored too?"
-            if int(one_number(got, case)) == sums.index(max(sums)):
+            if got == sums.index(max(sums)):
                 thought = "An option with more tokens has more terms, and each is below 0: what do you divide by?"
-            raise Mistake(f"{case}: expected option {expected}, got {got}. {thought}")
+            raise Mistake(f"{case}: expected option {expected}, got {got:g}. {thought}")
 
 
 class _TableModel:

@@ -167,7 +167,7 @@ def best_temperature(answer: Callable[[Tensor, Tensor], float]) -> None:
     for name, stretched, share_right in [
         ("an overconfident model", 4.0, 0.5),
         ("an underconfident model", 0.5, 0.7),
-        ("a very overconfident model", 20.0, 0.4),
+        ("a very overconfident model", 7.0, 0.4),
         ("a nearly calibrated model", 2.0, 0.6),
     ]:
         logits = stretched * torch.randn(40, 5, generator=generator)

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from helpers.classroom.exercises.grader import Mistake, ask, expect_number, plain, register, typed
+from helpers.classroom.exercises.grader import Mistake, ask, expect_items, expect_number, plain, register, typed
 
 MASKED = -100
 Pair = tuple[Tensor, Tensor]
@@ -217,10 +217,10 @@ def noise_scale(answer: Callable[[list[float], list[float], int, int], float]) -
         squares = [G2 + sigma2 / small, G2 + sigma2 / large]
         spreads = (-0.8, 0.8, -0.4, 0.4), (-0.2, 0.2, 0.0)  # of unequal width: the square of the mean is then another
         lists = [[math.sqrt(x * (1 + d)) for d in some] for x, some in zip(squares, spreads, strict=True)]
-        plain = [(sum(x) / len(x)) ** 2 for x in lists]
-        slip_sigma2 = (plain[0] - plain[1]) / (1 / small - 1 / large)
+        of_means = [(sum(x) / len(x)) ** 2 for x in lists]
+        slip_sigma2 = (of_means[0] - of_means[1]) / (1 / small - 1 / large)
         slips = {
-            hints["the square of the mean norm"]: slip_sigma2 / (plain[1] - slip_sigma2 / large),
+            hints["the square of the mean norm"]: slip_sigma2 / (of_means[1] - slip_sigma2 / large),
             hints["G2 over sigma2"]: G2 / sigma2,
             hints["the mean square itself"]: sigma2 / squares[1],
         }
@@ -240,11 +240,7 @@ def wsd_rates(answer: Callable[[int, float, float, int, int], list[float]]) -> N
     for n_steps, peak, floor, warmup_steps, decay_steps in cases:
         case = f"{n_steps} updates, peak {peak}, floor {floor}, warm-up {warmup_steps}, decay {decay_steps}"
         got = ask(answer, case, n_steps, float(peak), float(floor), warmup_steps, decay_steps)
-        got = got.tolist() if hasattr(got, "tolist") else got
-        if not isinstance(got, list | tuple) or len(got) != n_steps:
-            came = f"{len(got)} rates" if isinstance(got, list | tuple) else type(got).__name__
-            raise Mistake(f"{case}: expected a list of {n_steps} rates, got {came}. Does each update have one?")
-        for step, rate in enumerate(got):
+        for step, rate in enumerate(expect_items(got, n_steps, case, "rates", "Does each update have one?")):
             left = n_steps - 1 - step  # updates after this one
             says = f"Update {step} is in the stable part, which has the peak"
             expected = Fraction(peak)
@@ -256,7 +252,7 @@ def wsd_rates(answer: Callable[[int, float, float, int, int], list[float]]) -> N
                 says = (
                     "The first update of the decay is already below the peak, and the last one of all is at the floor"
                 )
-            expect_number(rate, float(expected), f"{case}, update {step}", says, digits=".6g")
+            expect_number(rate, float(expected), f"{case}, update {step}", says, digits=".6g", abs_tol=1e-6)
 
 
 def _short(numbers: list[float]) -> str:

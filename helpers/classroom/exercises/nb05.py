@@ -18,6 +18,7 @@ from helpers.classroom.exercises.grader import (
     expect_items,
     expect_tensor,
     expect_value_error,
+    one_number,
     plain,
     register,
     typed,
@@ -206,11 +207,12 @@ def keep_or_reject(answer: Callable[[list[float], list[float], int], tuple[float
 def _kept_and_instead(answer: Callable, p: list[float], q: list[float], guess: int) -> tuple[float, list[float]]:
     case = f"p = {p}, q = {q}, guess {guess}"
     got = ask(answer, case, list(p), list(q), guess)
-    if not isinstance(got, tuple | list) or len(got) != 2 or not hasattr(got[1], "__len__"):
-        raise Mistake(f"{case}: expected (probability of keeping, list of {len(p)} probabilities), got {got!r}")
-    keep, instead = float(got[0]), [float(x) for x in got[1]]
-    if not 0 <= keep <= 1:
+    pair = f"things (probability of keeping, list of {len(p)} probabilities)"
+    expect_items(got, 2, case, pair)
+    keep = one_number(got[0], f"{case}, keep")
+    instead = expect_tensor(got[1], (len(p),), f"{case}, instead", "Each token needs its probability").tolist()
+    if not -CLOSE <= keep <= 1 + CLOSE:
         raise Mistake(f"{case}: expected a probability of keeping in [0, 1], got {keep:.4f}. Where q is below p?")
-    if len(instead) != len(p) or min(instead) < 0 or not abs(sum(instead) - 1) < CLOSE:
+    if min(instead) < -CLOSE or not abs(sum(instead) - 1) < CLOSE:
         raise Mistake(f"{case}: expected {len(p)} probabilities that sum to 1 as replacement, got {instead}")
     return keep, instead

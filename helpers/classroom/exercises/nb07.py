@@ -6,7 +6,7 @@ import json
 import math
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -153,8 +153,8 @@ def load_in_pieces(answer: Callable[[Path], dict[str, Tensor]]) -> None:
     with tempfile.TemporaryDirectory() as place:
         whole = _written(Path(place) / "whole", tensors, old)
         got = ask(answer, "three tensors in two files", whole)
-        if not isinstance(got, dict) or sorted(got) != sorted(tensors):
-            came = sorted(got) if isinstance(got, dict) else type(got).__name__
+        if not isinstance(got, Mapping) or sorted(got) != sorted(tensors):
+            came = sorted(got) if isinstance(got, Mapping) else typed(got)
             raise Mistake(f"three tensors in two files: expected a dictionary of {sorted(tensors)}, got {came}")
         for name, wanted in tensors.items():
             came = expect_tensor(got[name], tuple(wanted.shape), name, "Which file does the index name for it?")

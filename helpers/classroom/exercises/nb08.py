@@ -8,7 +8,16 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from itertools import pairwise
 
-from helpers.classroom.exercises.grader import Mistake, ask, expect_number, plain, register, typed, utf8_length
+from helpers.classroom.exercises.grader import (
+    Mistake,
+    ask,
+    expect_items,
+    expect_number,
+    plain,
+    register,
+    typed,
+    utf8_length,
+)
 from helpers.gpt import IGNORED_TARGET
 
 REPORTED = {  # what a report states, for a loss in nats and a non-padding fraction
@@ -183,9 +192,9 @@ def labels_for_a_library(answer: Callable[[list[list[int]], int], tuple[list[lis
         n_scored = sum(len(ids) - 1 for ids in streams)
         case = f"rows {rows}, end_id={end_id}"
         got = ask(answer, case, [list(row) for row in rows], end_id)
-        if not isinstance(got, tuple | list) or len(got) != 2:
-            raise Mistake(f"{case}: expected two things, the labels and the number of scored positions, got {got!r}")
-        found = got[0].tolist() if hasattr(got[0], "tolist") else [list(row) for row in got[0]]
+        found, _ = expect_items(got, 2, case, "things, the labels and the number of scored positions")
+        if not isinstance(found, list) or not all(isinstance(row, list) for row in found):
+            raise Mistake(f"{case}: expected a list of labels for each row, got {typed(found)}")
         if found != labels:
             raise Mistake(f"{case}: expected the labels {labels}, got {found}. {_about_labels(found, rows, end_id)}")
         slips = {"The model shifts: the first label of a row is no target": sum(map(len, streams))}
