@@ -28,7 +28,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 
 # An environment that was cut short or moved, or whose Python is gone, is made anew
 ifneq ($(wildcard $(STAMP)),)
-ifneq ($(shell test ! -e $(VENV)/.unfinished && $(BIN)/python -c "import pip; print(1)" 2>/dev/null),1)
+ifneq ($(shell $(BIN)/python -E tools/install.py --whole $(VENV) 2>/dev/null && echo 1),1)
 .PHONY: $(STAMP)
 endif
 endif
@@ -37,7 +37,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
 lab: $(STAMP) ## install what is missing and open the notebooks in JupyterLab
-	@test -w "$$HOME" || { echo "$$HOME, where Jupyter keeps its settings, cannot be written: HOME=/some/folder make lab"; exit 1; }
+	@test -w "$$HOME" || { echo "HOME=$$HOME, where Jupyter keeps its settings, cannot be written: HOME=/some/folder make lab"; exit 1; }
 	-@$(BIN)/python tools/notebooks.py trust
 	$(BIN)/python -m jupyterlab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks $(AS_ROOT) $(LAB_ARGS)
 
@@ -110,7 +110,7 @@ hooks: $(STAMP) ## check style at every commit (pre-commit)
 	$(BIN)/pre-commit install
 
 clean: ## remove the environment and everything that was built
-	rm -rf $(VENV) notebooks/.ipynb_checkpoints build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV)/pyvenv.cfg $(VENV) notebooks/.ipynb_checkpoints build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): requirements.txt pyproject.toml helpers/lab.py

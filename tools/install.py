@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,23 +23,29 @@ ROOT = Path(__file__).resolve().parents[1]
 MARK = ".unfinished"
 NEEDED = [ROOT / name for name in ("requirements.txt", "pyproject.toml", "helpers/lab.py")]
 NO_NETWORK = ("NewConnectionError", "NameResolutionError", "ConnectTimeoutError", "ProxyError", "is unreachable")
+NO_NETWORK += ("connection broken", "Read timed out", "IncompleteRead")
 ADVICE = {
     errno.ENOSPC: "there is no room left: the environment takes about 2 GB, with CUDA 7 GB",
     errno.EACCES: "nothing can be written there: copy the course elsewhere, or say make lab VENV=/where/you/may/write",
 }
+ADVICE[errno.EDQUOT] = ADVICE[errno.ENOSPC]
 ADVICE[errno.EROFS] = ADVICE[errno.EPERM] = ADVICE[errno.EACCES]
 
 
 class Failed(Exception):
     """What the person at the keyboard reads, one line."""
 
+    output = ""
+
 
 def main(arguments: list[str]) -> int:
+    if arguments[0] == "--whole":
+        return not is_whole(Path(arguments[1]))
     venv, stamp, *pip_arguments = arguments
     try:
         with one_at_a_time(Path(f"{venv}.lock")):
             if not is_current(Path(venv), Path(stamp)):
-                install(Path(venv).absolute(), Path(stamp), pip_arguments)
+                install(Path(venv).resolve(), Path(stamp), pip_arguments)
     except Failed as failure:
         print(failure, file=sys.stderr)
         return 1
@@ -54,7 +61,9 @@ def main(arguments: list[str]) -> int:
 @contextmanager
 def one_at_a_time(path: Path) -> Iterator[None]:
     """Hold the lock file at `path`; say so where another holds it, and wait."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w") as lock:
+        os.set_inheritable(lock.fileno(), True)  # a pip that outlives a killed make still holds it
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -65,51 +74,83 @@ def one_at_a_time(path: Path) -> Iterator[None]:
 
 def is_current(venv: Path, stamp: Path) -> bool:
     """Whether the environment is whole, runs, and is younger than what it is made from."""
-    if not stamp.exists() or (venv / MARK).exists() or not runs(venv):
+    if not stamp.exists() or (venv / MARK).exists() or not runs(venv, "--whole", str(venv)):
         return False
     return all(stamp.stat().st_mtime >= path.stat().st_mtime for path in NEEDED)
 
 
-def runs(venv: Path) -> bool:
-    """Whether its Python starts and has pip; not so where it was moved, cut short, or its Python is gone."""
+def runs(venv: Path, *question: str) -> bool:
+    """Whether its Python starts, is an environment of its own, new enough, and has pip."""
+    asks = "import sys, pip; sys.exit(sys.prefix == sys.base_prefix or sys.version_info < (3, 11))"
+    asked = [__file__, *question] if question else ["-c", asks]
     try:
-        return subprocess.run([venv / "bin/python", "-c", "import pip"], capture_output=True).returncode == 0
+        return subprocess.run([venv / "bin/python", "-E", *asked], capture_output=True).returncode == 0
     except OSError:
         return False
 
 
+def is_whole(venv: Path) -> bool:
+    """Whether every package that requirements.txt pins is there; asked of the environment's own Python."""
+    if (venv / MARK).exists() or not runs(venv):
+        return False
+    there = (path.name.split("-")[0] for path in venv.glob("lib/python*/site-packages/*.dist-info"))
+    pinned = re.findall(r"^([\w.-]+)==[^;]*$", NEEDED[0].read_text(encoding="utf-8"), re.MULTILINE)
+    return set(map(_normal, pinned)) <= set(map(_normal, there))
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "_", name).lower()
+
+
 def install(venv: Path, stamp: Path, pip_arguments: list[str]) -> None:
     """Build at `venv` what requirements.txt pins, this course on its path, and JupyterLab's settings."""
-    if (venv / MARK).exists() or not runs(venv):
-        shutil.rmtree(venv, ignore_errors=True)
+    newest = max(path.stat().st_mtime_ns for path in NEEDED)
+    if venv.exists() and not venv.is_dir():
+        raise Failed(f"{venv} is a file where the environment belongs: move it away, then run this again")
+    anew = (venv / MARK).exists() or not runs(venv)
     venv.mkdir(parents=True, exist_ok=True)
     (venv / MARK).touch()
-    if not runs(venv):
-        step([sys.executable, "-m", "venv", str(venv)], "venv")
+    if anew:
+        for path in venv.iterdir():  # the mark stays: a removal that is cut short must not look whole
+            if path.name != MARK:
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        step([sys._base_executable, "-m", "venv", "--without-pip", str(venv)], "venv")
+        step([str(venv / "bin/python"), "-E", "-m", "ensurepip", "--upgrade", "--default-pip"], "ensurepip")
     python = str(venv / "bin/python")
-    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--retries", "1"]
-    step([*pip, *pip_arguments, "-r", str(ROOT / "requirements.txt")], "pip")
+    pip = [python, "-E", "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--retries", "1"]
+    try:
+        step([*pip, *pip_arguments, "-r", str(ROOT / "requirements.txt")], "pip")
+    except Failed as failure:
+        if "Installing collected packages" not in failure.output:
+            (venv / MARK).unlink()  # pip changed nothing: what worked goes on working
+        raise
     where = "import sysconfig; print(sysconfig.get_path('purelib'))"
     packages = subprocess.check_output([python, "-c", where], text=True).strip()
-    Path(packages, "course.pth").write_text(f"{ROOT}\n", encoding="utf-8")
+    inside = Path(packages).is_relative_to(ROOT)  # then a relative path: it survives a move, and is plain ASCII
+    way = os.path.relpath(ROOT, packages) if inside else ROOT
+    Path(packages, "course.pth").write_text(f"{way}\n", encoding="utf-8")
     step([python, "-m", "helpers.lab"], "JupyterLab's settings")
     (venv / MARK).unlink()
+    if not is_whole(venv):
+        raise Failed("pip put packages elsewhere: `pip config list` and PIP_TARGET, PIP_PREFIX, PIP_ROOT say where")
     stamp.touch()
+    os.utime(stamp, ns=(newest, newest))  # as old as what it was made from, whatever the clock says
 
 
 def step(command: list[str], name: str) -> None:
     """Run one command; Failed with the reason and the way out where it does not end well."""
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, errors="replace", close_fds=False)
     if done.returncode == 0:
         return
     said = (done.stderr or done.stdout).strip()
     if any(sign in said for sign in NO_NETWORK):
-        raise Failed(
-            "the first installation needs a network, and no package index answered: connect, then run it again"
-        )
-    if os.strerror(errno.ENOSPC) in said:
-        raise Failed(f"{name}: {ADVICE[errno.ENOSPC]}")
-    raise Failed(f"{name} ended with {done.returncode}: {said.splitlines()[-1] if said else 'no word'}")
+        failure = Failed("installing needs a network, and no package index answered: connect, then run it again")
+    elif any(os.strerror(number) in said for number in (errno.ENOSPC, errno.EDQUOT)):
+        failure = Failed(f"{name}: {ADVICE[errno.ENOSPC]}")
+    else:
+        failure = Failed(f"{name} ended with {done.returncode}: {said.splitlines()[-1] if said else 'no word'}")
+    failure.output = done.stdout
+    raise failure
 
 
 if __name__ == "__main__":

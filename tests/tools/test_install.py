@@ -56,6 +56,19 @@ def test_it_installs_once_mends_what_is_cut_short_and_follows_what_is_newer(cour
     assert run().returncode == 0 and is_whole(course) and not (course / ".venv/half").exists()
     (course / ".venv/bin/python").unlink()
     assert run().returncode == 0 and is_whole(course)
+    (course / ".venv/pyvenv.cfg").unlink()  # its python is then the machine's, into which nothing may go
+    assert not install.runs(course / ".venv")
+    assert run().returncode == 0 and is_whole(course) and install.runs(course / ".venv")
+
+
+def test_an_update_that_fails_leaves_what_works_and_a_lost_package_is_noticed(course):
+    assert run().returncode == 0
+    (course / ".venv/kept").touch()
+    (course / "requirements.txt").write_text("no-such-package==1.0\n")
+    assert [run("--no-index").returncode for _ in range(2)] == [1, 1]
+    assert is_whole(course) and (course / ".venv/kept").exists()
+    os.utime(course / ".venv/.installed")  # a stamp alone is no proof
+    assert run("--no-index").returncode == 1
 
 
 def test_a_second_call_waits_and_says_so(course):
