@@ -660,7 +660,7 @@ def test_one_document_is_cut(tmp_path):
 BAD = [
     (["--set", "n_step=5"], "field=value"),
     (["--set", "n_steps"], "field=value"),
-    (["--set", "n_steps=2.5"], "n_steps must be a whole number of at least 1, got 2.5"),
+    (["--set", "n_steps=2.5"], "n_steps must be a whole number, got 2.5"),
     (["--set", "n_steps=0"], "n_steps must be a whole number of at least 1"),
     (["--set", "batch_size=0"], "batch_size must be a whole number of at least 1, got 0"),
     (["--set", "save_every=x"], "save_every must be a whole number of at least 1, got 'x'"),

@@ -55,7 +55,7 @@ def test_failures_are_recorded_and_tried_again_and_what_is_there_is_skipped(tmp_
 @pytest.mark.parametrize("program", ["true", "echo"])  # prints nothing; prints what is no JSON
 def test_a_part_that_reports_nothing(tmp_path, monkeypatch, program):
     monkeypatch.setattr(gpu.sys, "executable", program)
-    assert gpu.in_a_process("resume", 9, True, tmp_path) == {"ok": False, "reason": "no report", "seconds": 0}
+    assert gpu.in_a_process("resume", 60, True, tmp_path).items() >= {"ok": False, "reason": "no report"}.items()
 
 
 @pytest.mark.parametrize("small", [False, True])
