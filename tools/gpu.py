@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -107,7 +108,8 @@ def training(device: str, small: bool, records: Path) -> dict:
 
 def memory(device: str, small: bool, records: Path) -> dict:
     """Peak memory of training beside what `budget.memory` predicts."""
-    path, words = records / f"memory_{device}.json", ["1M, all logits"] if small else ["124M", "51M, checkpointing"]
+    path = records / f"memory_{device}.json"
+    words = ["1M, all logits"] if small else ["124M, bfloat16", "51M, checkpointing"]  # each in one setting's name
     bench.main(["--only", "memory", "--device", device, "--output", str(path), "--settings", *words])
     ratios = {row["name"]: row["ratio"] for row in json.loads(path.read_text(encoding="utf-8"))["rows"]}
     return {"ok": True, "predicted_over_measured": ratios}
@@ -179,6 +181,14 @@ def work(name: str, small: bool, out: Path) -> dict:
         return {"ok": False, "reason": f"{type(error).__name__}: {error}"[: speed.harness.MAX_REASON]}
 
 
+def reported(said: list[str]) -> dict:
+    """The record in a part's last line."""
+    with suppress(IndexError, ValueError):
+        if isinstance(found := json.loads(said[-1]), dict):
+            return found
+    return {"reason": "no report"}
+
+
 def in_a_process(name: str, seconds: float, small: bool, out: Path) -> dict:
     """The record of a part; after so many seconds it is stopped, with all processes that it has started."""
     command = [sys.executable, "-m", "tools.gpu", "--part", name, "--out", str(out), *["--rehearse"] * small]
@@ -186,7 +196,7 @@ def in_a_process(name: str, seconds: float, small: bool, out: Path) -> dict:
     child, started = subprocess.Popen(command, cwd=ROOT, **pipes), time.monotonic()
     try:
         said = child.communicate(timeout=seconds)[0].splitlines()
-        found = json.loads(said[-1]) if child.returncode == 0 else {"reason": f"exit code {child.returncode}"}
+        found = {"reason": f"exit code {child.returncode}"} if child.returncode else reported(said)
     except subprocess.TimeoutExpired:
         found = {"reason": f"stopped after {seconds} s"}
     finally:

@@ -63,6 +63,13 @@ def read_r_strings(base: Path, name: str) -> str:
 
     ValueError: a file is missing or laid out differently, or the variable is not there or no vector of strings.
     """
+    try:
+        return _read_r_strings(base, name)
+    except (zlib.error, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{base}.rdx and .rdb are damaged, or laid out differently: {error!r}") from error
+
+
+def _read_r_strings(base: Path, name: str) -> str:
     index = _RData(_inflate(_bytes(base.with_suffix(".rdx")))).item()
     if name not in index["variables"]:
         raise ValueError(f"{base}.rdx: expected a variable {name!r}, got {', '.join(index['variables'])}")

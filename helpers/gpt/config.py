@@ -54,6 +54,8 @@ class GPTConfig:
             raise ValueError(f"norm_eps must be a finite number above 0, got {self.norm_eps!r}")
         if self.activation not in ACTIVATIONS:
             raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {self.activation!r}")
+        store_plain(self, int, *sizes, "ff_dim", "position_offset")
+        store_plain(self, float, "drop_rate", "norm_eps")
 
     @property
     def head_dim(self) -> int:
@@ -71,6 +73,19 @@ def require_whole(*, at_least: int = 1, **numbers: object) -> None:
     for name, value in numbers.items():
         if not isinstance(value, Integral) or isinstance(value, bool) or value < at_least:
             raise ValueError(f"{name} must be a whole number of at least {at_least}, got {value!r}")
+
+
+def store_plain(config: object, kind: type, *names: str) -> None:
+    """Make the numbers of a frozen config Python's own, which JSON knows, where they are numpy's; None stays.
+
+    ValueError: a whole number that no float holds.
+    """
+    for name in names:
+        if (value := getattr(config, name)) is not None:
+            try:
+                object.__setattr__(config, name, kind(value))
+            except OverflowError:
+                raise ValueError(f"{name} is too large a number: take one below 1e308") from None
 
 
 def is_number(value: object) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from helpers.gpt.config import require_whole
+from helpers.gpt.config import require_whole, store_plain
 from helpers.gpt.loss import perplexity
 from helpers.gpt.schedule import Schedule
 
@@ -42,6 +42,9 @@ class TrainConfig:
             raise ValueError(f"clip_norm must be above 0 or None, got {self.clip_norm}")
         if self.precision not in PRECISIONS:
             raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}")
+        store_plain(self, int, "n_steps", "warmup_steps", "micro_batch_size", "eval_every")
+        store_plain(self, float, "learning_rate", "min_lr_ratio", "weight_decay", "clip_norm")
+        object.__setattr__(self, "betas", tuple(map(float, self.betas)))
 
     @property
     def schedule(self) -> Schedule:

@@ -34,6 +34,7 @@ from helpers.classroom import CHECKS, NOT_ATTEMPTED, RIGHT, WRONG, Mistake, chec
         ("a", "B", "measured: B nats · you said a: not this time"),
         ("yes", True, "you said yes: right"),
         ("Não", True, "you said no: not this time"),
+        (2, float("inf"), "measured: inf nats, which is not finite: no prediction"),
     ],
 )
 def test_reveal(capsys, guess, measured, says):
@@ -84,6 +85,8 @@ def test_ranges_have_letters(capsys, guess, says):
     for edge, letter in ((0.9, "a"), (1, "b"), (10, "c"), (99, "c")):
         reveal(None, edge, bounds=(1, 10))
         assert capsys.readouterr().out.endswith(f"which is {letter}\n")
+    reveal("c", float("nan"), bounds=(1, 10))
+    assert "nan, which is not finite: no prediction" in capsys.readouterr().out
     with pytest.raises(ValueError, match="one of 'a', 'b', 'c', or None, got 'd'"):
         reveal("d", 4.0, bounds=(1, 10))
 

@@ -48,6 +48,17 @@ def loses_errors(state, write):
     return thread
 
 
+def never_resolved(state, write):
+    future, held = Future(), copied_by_identity(state)
+
+    def run():
+        with contextlib.suppress(OSError):
+            future.set_result(write(held))
+
+    threading.Thread(target=run, daemon=True).start()
+    return future
+
+
 def copied_by_identity(state):
     copies = {}
     for tensor in state.values():
@@ -111,6 +122,7 @@ MISTAKES = [
     ("c2-background", lambda *a: saved(*a, taken=lambda s: {k: v.clone() for k, v in s.items()}), "twice the bytes"),
     ("c2-background", in_the_foreground, "Start a thread"),
     ("c2-background", loses_errors, "a thread's errors"),
+    ("c2-background", never_resolved, "never returned: where do a thread's errors go?"),
     ("c2-background", lambda *a: saved(*a) and "started", "a method result()"),
 ]
 

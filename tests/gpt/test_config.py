@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
+import numpy as np
 import pytest
 
-from helpers.gpt import GPTConfig, preset
+from helpers.gpt import GPTConfig, TrainConfig, preset
 
 
 @pytest.mark.parametrize(
@@ -21,6 +23,7 @@ from helpers.gpt import GPTConfig, preset
         ({"drop_rate": float("nan")}, "drop_rate"),
         ({"norm_eps": 0.0}, "norm_eps"),
         ({"norm_eps": float("inf")}, "norm_eps"),
+        ({"norm_eps": 10**400}, "norm_eps"),
         ({"drop_rate": "0.1"}, "drop_rate"),
         ({"tied_head": "no"}, "tied_head"),
         ({"qkv_bias": 2}, "qkv_bias"),
@@ -32,6 +35,14 @@ from helpers.gpt import GPTConfig, preset
 def test_refuses(changes, named):
     with pytest.raises(ValueError, match=named):
         GPTConfig(**changes)
+
+
+def test_numbers_of_numpy_are_stored_as_pythons_own():
+    n, x = np.int64(8), np.float32(0.5)
+    model = GPTConfig(n, n, n, n, n, ff_dim=n, position_offset=n, drop_rate=x, norm_eps=x)
+    train = TrainConfig(n, x, n, x, x, (x, x), x, micro_batch_size=n, eval_every=n)
+    for config in (model, train):
+        assert type(config)(**json.loads(json.dumps(dataclasses.asdict(config)))) == config
 
 
 def test_is_frozen():

@@ -197,13 +197,14 @@ def forge(path: Path, part: str, value: str) -> None:
     (path / "SHA256SUMS").write_text("".join(sums))
 
 
+@pytest.mark.parametrize("error", [checkpoint.StorageError, ValueError])
 @pytest.mark.parametrize("failing", [6, 8])
-def test_best_weights_that_could_not_be_written_are_no_best(text, tmp_path, monkeypatch, capsys, failing):
+def test_best_weights_that_could_not_be_written_are_no_best(text, tmp_path, monkeypatch, capsys, failing, error):
     save, full = checkpoint.save_model, [True]
 
     def fail_once(folder, model, config, said):
         if folder.name == "best" and said["step"] == failing and full:
-            raise checkpoint.StorageError(f"disk {full.pop() and 'full'}")
+            raise error(f"disk {full.pop() and 'full'}")
         save(folder, model, config, said)
 
     monkeypatch.setattr(checkpoint, "save_model", fail_once)
@@ -458,6 +459,19 @@ def test_links_and_pipes_in_a_folder_from_elsewhere(text, whole, tmp_path, name)
     assert not (tmp_path / "new").exists()
 
 
+def test_a_link_where_the_second_folders_lock_should_be(text, tmp_path, capsys):
+    (also := tmp_path / "also").mkdir()
+    (also / ".lock").symlink_to(tmp_path / "new")
+    assert run(text, tmp_path / "out", "--also", str(also)) == 2
+    assert f"--also: {also / '.lock'} is a link" in capsys.readouterr().err and not (tmp_path / "new").exists()
+
+
+def test_a_log_that_cannot_be_read(text, tmp_path, monkeypatch, capsys):
+    (tmp_path / "log.jsonl").touch()
+    monkeypatch.setattr(pretrain.log, "read_lines", lambda path: [][: os.stat("/nowhere").st_size])
+    assert run(text, tmp_path) == 2 and "log.jsonl cannot be read" in capsys.readouterr().err
+
+
 def test_files_of_others_stop_nothing(text, whole, tmp_path):
     def litter(_) -> None:
         for folder in (*tmp_path.glob("best"), *(tmp_path / "checkpoints").glob("step-*")):
@@ -601,7 +615,7 @@ def test_the_log_keeps_what_was_before_the_checkpoint(tmp_path):
     lines = [{"kind": "evaluation", "step": i, "n_tokens": 1, "loss_nats": 2, "n_scored": 3} for i in range(5)]
     lines = [line | {"seconds": 0.5} for line in lines]
     no_records = ["5", "[]", "{}", '{"kind": []}', '{"kind": "update"}', json.dumps(lines[0]).replace("2", "NaN")]
-    no_records += [json.dumps(lines[0] | wrong) for wrong in ({"step": "1"}, {"seconds": None}, {"more": 1})]
+    no_records += [json.dumps(lines[0] | wrong) for wrong in ({"step": "1"}, {"seconds": None}, {"step": 10**400})]
     torn = "\n".join([*no_records, *map(json.dumps, lines)]) + '\n{"kind": "upd'
     for tail in (torn.encode(), torn.encode() + b"\x00\xff\x00"):
         path.write_bytes(tail)
@@ -646,7 +660,7 @@ def test_one_document_is_cut(tmp_path):
 BAD = [
     (["--set", "n_step=5"], "field=value"),
     (["--set", "n_steps"], "field=value"),
-    (["--set", "n_steps=2.5"], "n_steps must be a whole number of at least 1, got 2.5"),
+    (["--set", "n_steps=2.5"], "n_steps must be a whole number, got 2.5"),
     (["--set", "n_steps=0"], "n_steps must be a whole number of at least 1"),
     (["--set", "batch_size=0"], "batch_size must be a whole number of at least 1, got 0"),
     (["--set", "save_every=x"], "save_every must be a whole number of at least 1, got 'x'"),
@@ -655,6 +669,7 @@ BAD = [
     (["--set", "seed=-1"], "seed must be a whole number"),
     (["--set", "learning_rate=fast"], "learning_rate must be a number, got 'fast'"),
     (["--set", "clip_norm=0,5"], "clip_norm must be a number, got '0,5': write a decimal point"),
+    (["--set", f"weight_decay=1{'0' * 400}"], "weight_decay must be below 1e308, got one of 401 digits"),
     (["--set", "betas=[0.9]"], "betas are two numbers"),
     (["--set", "betas=0.9"], "betas must be a list of numbers, got 0.9"),
     (["--set", "n_steps=null"], "n_steps must be a whole number, got None"),
@@ -706,6 +721,11 @@ def test_bad_texts(tmp_path, capsys, text):
         assert run(path, tmp_path / "a") == 2 and f"--text: {says}" in capsys.readouterr().err.replace(f"{path} ", "")
         assert run(text, tmp_path / "b", "--validation", str(path)) == 2
         assert f"--validation: {says}" in capsys.readouterr().err.replace(f"{path} ", "")
+
+
+def test_only_the_mark_at_the_start_of_a_file_goes(tmp_path):
+    (tmp_path / "text.txt").write_text("\ufeffone\ufefftwo", encoding="utf-8")
+    assert pretrain.ids.documents([tmp_path / "text.txt"]) == (["one\ufefftwo"], 0)
 
 
 def test_how_a_text_was_saved_makes_no_other_run(text, tmp_path, capsys):

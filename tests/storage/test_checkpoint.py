@@ -236,7 +236,19 @@ def test_keeps_the_last_good_ones(tmp_path):
     checkpoint.save(tmp_path, tiny(7), keep=2)
     assert names(tmp_path) == ["step-00000005", "step-00000006", "step-00000007"], "a damaged one does not count"
     checkpoint.save(tmp_path, tiny(4), keep=1)
-    assert "step-00000004" in names(tmp_path), "the one just written stays, whatever its step"
+    assert names(tmp_path) == [f"step-0000000{step}" for step in (4, 5, 6, 7)], "later ones neither count nor go"
+
+
+def test_a_full_disk_leaves_what_the_run_goes_on_from(tmp_path, monkeypatch):
+    for step in (11, 12, 14, 20):  # it has passed over 14 and 20, which are whole, and goes on from 12
+        checkpoint.save(tmp_path, tiny(step), keep=4)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(checkpoint.StorageError):
+            checkpoint.save(tmp_path, tiny(14), keep=1)
+    assert names(tmp_path) == ["step-00000012", "step-00000014", "step-00000020"]
+    checkpoint.save(tmp_path, tiny(15), keep=2)
+    assert names(tmp_path) == ["step-00000014", "step-00000015", "step-00000020"]
 
 
 def test_deletes_nothing_that_it_did_not_write(tmp_path):
@@ -307,6 +319,12 @@ def test_a_published_model_is_neither_damaged_nor_overwritten(tmp_path):
     with pytest.raises(checkpoint.Foreign, match="something else"):
         checkpoint.save_model(path, {}, {})
     assert weights.load(path)
+    (theirs := tmp_path / "theirs").mkdir()
+    (theirs / "SHA256SUMS").write_text(f"{'0' * 64}  data.csv\n")
+    with pytest.raises(checkpoint.Foreign, match="something else"):
+        checkpoint.save_model(theirs, {}, {})
+    (theirs / "SHA256SUMS").write_text(f"{'0' * 64}  config.json\n")  # ours, its config.json lost
+    assert checkpoint.load_model(checkpoint.save_model(theirs, {}, {}))
     ours = checkpoint.save_model(tmp_path / "ours", {}, {})
     with pytest.raises(ValueError, match=r"is a pretraining-a-gpt/model: `checkpoint.load_model` reads it"):
         weights.load(ours)

@@ -103,6 +103,10 @@ def test_r_errors(tmp_path):
     ]:
         with pytest.raises(ValueError, match=message):
             read_r_strings(base, name)
+    for index in (b"", zlib.compress(HEADER + strings("no", "list")), zlib.compress(HEADER + named_list(True))):
+        base.with_suffix(".rdx").write_bytes(index)
+        with pytest.raises(ValueError, match="damaged, or laid out differently"):
+            read_r_strings(base, "a")
     for index in (b"A\n" + HEADER[2:], b"X\n" + struct.pack(">iii", 4, 0, 0)):
         base.with_suffix(".rdx").write_bytes(zlib.compress(index))
         with pytest.raises(ValueError, match="XDR serialisation, version 2 or 3"):

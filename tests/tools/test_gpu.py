@@ -52,6 +52,21 @@ def test_failures_are_recorded_and_tried_again_and_what_is_there_is_skipped(tmp_
         gpu.main(command)
 
 
+@pytest.mark.parametrize("program", ["true", "echo"])  # prints nothing; prints what is no JSON
+def test_a_part_that_reports_nothing(tmp_path, monkeypatch, program):
+    monkeypatch.setattr(gpu.sys, "executable", program)
+    assert gpu.in_a_process("resume", 60, True, tmp_path).items() >= {"ok": False, "reason": "no report"}.items()
+
+
+@pytest.mark.parametrize("small", [False, True])
+def test_each_word_of_the_memory_part_is_in_one_settings_name(tmp_path, monkeypatch, small):
+    words, names = [], [setting.name for setting in gpu.bench.memory_part.SETTINGS]
+    monkeypatch.setattr(gpu.bench, "main", lambda given: words.extend(given[given.index("--settings") + 1 :]))
+    (tmp_path / "memory_cpu.json").write_text('{"rows": []}')
+    gpu.memory("cpu", small, tmp_path)
+    assert words and all(sum(word in name for name in names) == 1 for word in words)
+
+
 def test_all_parts_take_eight_minutes_at_most_and_need_a_gpu(monkeypatch, capsys):
     assert sum(seconds for _, seconds in gpu.PARTS.values()) <= 8 * 60
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)

@@ -7,6 +7,7 @@ import os
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -255,15 +256,13 @@ def save_in_background(answer: Callable[[dict[str, torch.Tensor], Callable], Any
 
     saving = ask(answer, "a writer that takes long", state, write)
     if any(waited):
-        raise Mistake(
-            "a writer that takes long: your function returned only when the writing had ended. Start a thread"
-        )
+        raise Mistake("a writer that takes long: your function returned only at its end. Start a thread")
     if not hasattr(saving, "result"):
         raise Mistake(f"expected an object with a method result(), got {type(saving).__name__}")
     for tensor in (tied, state["norm"]):
         tensor.add_(100)
     let_go.set()
-    got = saving.result()
+    got = _result_of(saving)
     if got != wanted:
         raise Mistake(
             f"the tensors were changed in place after your call: expected their sums {wanted} from before, result() "
@@ -274,13 +273,28 @@ def save_in_background(answer: Callable[[dict[str, torch.Tensor], Callable], Any
     _require_the_error(answer)
 
 
+def _result_of(saving: Any) -> Any:
+    """What result() gives or raises, waited for in a thread, because it may never return."""
+    given = Future()
+
+    def ask_for_it() -> None:
+        try:
+            given.set_result(saving.result())
+        except BaseException as error:  # raised below
+            given.set_exception(error)
+
+    threading.Thread(target=ask_for_it, daemon=True).start()
+    if not wait([given], 5 * PATIENCE_S).done:
+        raise Mistake("result() never returned: where do a thread's errors go?")
+    return given.result()
+
+
 def _require_the_error(answer: Callable) -> None:
     def write(held: dict[str, torch.Tensor]) -> None:
         raise OSError("No space left on device")
 
     try:
-        came = repr(ask(answer, "a full disk", {"norm": torch.ones(2)}, write).result())
+        came = repr(_result_of(ask(answer, "a full disk", {"norm": torch.ones(2)}, write)))
     except OSError:
         return
-    thought = "Where do a thread's errors go?"
-    raise Mistake(f"a full disk: expected the OSError of `write` from result(), got {came}. {thought}")
+    raise Mistake(f"a full disk: expected write's OSError from result(), got {came}. Where do a thread's errors go?")

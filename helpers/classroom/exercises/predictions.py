@@ -43,6 +43,9 @@ def reveal(
     _check(guess, measured, unit, choices if bounds else one_of)
     unit = f" {unit}" if unit else ""
     line = f"measured: {readable(measured)}{unit}"
+    if isinstance(measured, float) and not math.isfinite(measured):
+        print(f"{line}, which is not finite: no prediction is compared with it")
+        return
     if bounds:
         line += f", which is {choices[bisect_right(bounds, measured)]}"
         measured = choices[bisect_right(bounds, measured)] if isinstance(guess, str) else measured

@@ -40,7 +40,8 @@ def locked(out: Path, also: Path | None = None) -> Iterator[None]:
 
     Their parents are not made: a drive that has gone must not come back as a folder.
 
-    ValueError: `out` cannot be made or written, another run is using one of them, or `also` is `out` or inside it.
+    ValueError: `out` cannot be made or written, another run is using one of them, or `also` is `out` or inside it,
+    or holds something else where its lock should be.
     """
     if also and out.resolve() in (also.resolve(), *also.resolve().parents):
         raise ValueError(
@@ -60,9 +61,15 @@ def locked(out: Path, also: Path | None = None) -> Iterator[None]:
                 f"--out: {out} cannot be written ({error.strerror or error}): choose another folder"
             ) from error
         if also:
-            with suppress(OSError):  # warned of where checkpoints are looked for and saved
+            try:
                 also.mkdir(exist_ok=True)
                 _hold(files.enter_context(_open_lock(also)), "--also", also)
+            except OSError as error:  # of other trouble it is warned where checkpoints are looked for and saved
+                if os.path.lexists(also / LOCK) and os.access(also, os.W_OK):
+                    raise ValueError(
+                        f"--also: {also / LOCK} is a link, or no file that this run may write "
+                        f"({error.strerror or error}): remove it, or choose another folder"
+                    ) from error
         yield
 
 

@@ -35,7 +35,7 @@ def documents(paths: Sequence[str | Path], option: str = "--text") -> tuple[list
     found, n_ends = [], 0
     for path in paths:
         with _opened(path, option) as file:
-            text = file.read().replace("\ufeff", "")
+            text = file.read()
         if "\0" in text:
             raise ValueError(f"{option}: {path} cannot be read as UTF-8 text (zero bytes in it: it may be UTF-16)")
         n_ends += text.count(tokenizer.END_OF_TEXT)

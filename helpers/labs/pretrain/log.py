@@ -120,11 +120,19 @@ def read_lines(path: str | Path) -> Iterator[dict[str, Any]]:
         return
     with open(path, encoding="utf-8", errors="replace") as file:
         for text in file:
-            with suppress(ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            with suppress(ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
                 line = json.loads(text)
                 record = _record(line)
                 if type(record.step) is int and math.isfinite(record.step + record.loss_nats + line["seconds"]):
                     yield line
+
+
+def count_updates(path: Path) -> int:
+    """How many updates a log knows. ValueError: it cannot be read."""
+    try:
+        return sum(line["kind"] == "update" for line in read_lines(path))
+    except OSError as error:
+        raise ValueError(f"--out: {path} cannot be read ({error}): choose another folder") from error
 
 
 def read_log(path: str | Path) -> list[Record]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import sys
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -165,6 +166,8 @@ def _require_numbers(train: dict[str, Any]) -> None:
             wanted = "a list of numbers" if several else "a whole number" if whole else "a number"
             point = ": write a decimal point, 0.001" if re.fullmatch(r"\d+,\d+", str(value)) else ""
             raise ValueError(f"{f.name} must be {wanted}, got {value!r}{point}")
+        if any(abs(n) > sys.float_info.max for n in numbers if isinstance(n, int)):
+            raise ValueError(f"{f.name} must be below 1e308, got one of {max(len(str(n)) for n in numbers)} digits")
 
 
 def _value(text: str) -> Any:

@@ -19,7 +19,7 @@ from helpers.labs import distributed
 from helpers.labs.distributed import DistributedTrainer, gather, rank, together, world_size
 from helpers.labs.pretrain import ids
 from helpers.labs.pretrain.checkpoints import BEST, CHECKPOINTS, FINAL, IDS, LOG, Checkpoints, locked
-from helpers.labs.pretrain.log import Console, Log, read_lines
+from helpers.labs.pretrain.log import Console, Log, count_updates
 from helpers.labs.pretrain.machine import differences_of_machines, machine, new_model
 from helpers.labs.pretrain.plan import Plan, forecast, read_plan
 from helpers.labs.pretrain.stop import SIGNALS, listening
@@ -114,7 +114,7 @@ class Run:
         """The newest good checkpoint of all folders; where no precision was asked for, its own is kept."""
         found, chosen = self.checkpoints.newest(), self.plan.train.precision
         log = self.options.out / LOG
-        if not found and (n_made := sum(line["kind"] == "update" for line in read_lines(log))):
+        if not found and (n_made := count_updates(log)):
             raise ValueError(
                 f"{log} knows {n_made} updates, and no checkpoint of them is there: put one back into {CHECKPOINTS}, "
                 f"name its folder by --also, or remove {self.options.out} to begin anew"
@@ -261,7 +261,7 @@ class Run:
         try:
             if rank() == 0:
                 checkpoint.save_model(self.options.out / name, weights, asdict(self.plan.model), said)
-        except checkpoint.CheckpointError as error:
+        except ValueError as error:  # whatever it is, the other ranks wait for the answer
             self._weights_failed.add(name)
             self.console.warn(f"the weights were not written: {error}", name)
         return gather(name not in self._weights_failed)[0]

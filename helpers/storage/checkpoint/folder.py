@@ -129,7 +129,7 @@ def require_finite(file: str, tensors: dict[str, Tensor]) -> None:
     for name, tensor in tensors.items():
         wide = tensor.float() if tensor.element_size() == 1 else tensor  # torch asks no float8
         if tensor.is_floating_point() and not wide.isfinite().all():
-            raise ValueError(f"{file}: NaN or infinity in {name} ({tensor.dtype}): no run can go on from there")
+            raise ValueError(f"{file}: NaN or infinity in {name} ({tensor.dtype}): nothing can be computed from it")
 
 
 def holds_only_ours(folder: Path, kind: Kind) -> bool:
@@ -146,9 +146,17 @@ def require_replaceable(path: Path, kind: Kind) -> None:
     theirs = path.is_symlink() or not path.is_dir()
     if not theirs:
         said, names = _peek(path / kind.json_name), {*os.listdir(path)}
-        theirs = said.get("format") != kind.format if said else SUMS not in names and names & {*kind.files}
+        theirs = said.get("format") != kind.format if said else names & {*kind.files, SUMS} and not _signed(path, kind)
     if theirs:
         raise Foreign(f"{path} holds something else than a {kind.format}: choose a folder of its own, or move it away")
+
+
+def _signed(path: Path, kind: Kind) -> bool:
+    """Whether the sums of a folder, whose JSON file says nothing, name that file as ours do."""
+    with suppress(CheckpointError):  # there are none
+        sums = _read(path / SUMS, at_most=MAX_SUMS_BYTES).decode("ascii", errors="replace")
+        return any(name == kind.json_name for _, name in _LINE.findall(sums))
+    return False
 
 
 def recover(parent: Path, pattern: str, check: Callable[[Path], object]) -> None:

@@ -77,7 +77,8 @@ def save(folder: str | Path, state: RunState, *, keep: int = 2) -> Path:
     """Write `state` as folder/step-########, whole or not at all, then remove older checkpoints; returns its path.
 
     folder   the run's folder; it is created, its parent is not: a drive that has gone must not come back as a folder
-    keep     how many good checkpoints stay, this one included; at least 1. Each of the others is verified first
+    keep     how many good checkpoints stay, this one included; at least 1. Each of the others is verified first; those
+             of later steps, which a run may have passed over, neither count nor go
 
     A checkpoint of the same step stays until its successor is whole. A file that is not ours is never deleted, nor the
     older checkpoint that it lies in; what file managers leave is none.
@@ -97,10 +98,10 @@ def save(folder: str | Path, state: RunState, *, keep: int = 2) -> Path:
         folders.recover(folder, _ANY_STEP, verify)
         folders.require_replaceable(final, RUN)
         if len(_newest_first(folder)) > keep:  # fewer than before: the disk may be full
-            _prune(folder, None, keep)
+            _prune(folder, state.step, keep)
     folders.write(final, RUN, raw, tensors)
     with storage(f"{final.name} is safe, but removing older checkpoints", folder):
-        _prune(folder, final, keep)
+        _prune(folder, state.step, keep - 1)
     return final
 
 
@@ -217,11 +218,11 @@ def _newest_first(folder: Path) -> list[Path]:
     return sorted(steps, key=lambda path: (-steps[path], path.name.startswith(".")))
 
 
-def _prune(folder: Path, newest: Path | None, keep: int) -> None:
-    """Remove all but `keep` good checkpoints, `newest`, just written, being one of them."""
-    n_good = int(newest is not None)
+def _prune(folder: Path, step: int, keep: int) -> None:
+    """Remove all but `keep` good checkpoints of those before `step`."""
+    n_good = 0
     for path in _newest_first(folder):
-        if path == newest:
+        if _step_in(path) >= step:
             continue
         with suppress(CheckpointError):  # what is not good does not count, and what is not ours stays
             if n_good < keep:
