@@ -1,0 +1,56 @@
+"""The course in Brazilian Portuguese, made from the English edition and the catalogues in i18n/pt_BR.
+
+    python -m tools.translate update [NAME ...]   catalogues in step with the English: new texts in, gone ones out
+    python -m tools.translate todo NAME           what is not translated, or was reworded, as JSON
+    python -m tools.translate put NAME FILE       {identity: translation} from a JSON file into the catalogue
+    python -m tools.translate check [NAME ...]    what is wrong with translations
+
+NAME is the path of a notebook or page without its suffix, its beginning, README, or helpers; none means all.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from tools.translate import catalogue
+from tools.translate.checks import faults
+
+
+def main(arguments: list[str]) -> int:
+    command, *rest = arguments or ["help"]
+    if command == "todo":
+        print(catalogue.todo(catalogue.find(rest[0])))
+    elif command == "put":
+        name = catalogue.find(rest[0])
+        print(f"{name}: {catalogue.put(name, json.loads(Path(rest[1]).read_text(encoding='utf-8')))} translations")
+        return report([name], lenient=True)
+    elif command == "update":
+        for name in chosen(rest):
+            print(f"{name}: {', '.join(f'{n} {what}' for what, n in catalogue.update(name).items())}")
+    elif command == "check":
+        return report(chosen(rest))
+    else:
+        print(__doc__)
+        return 2
+    return 0
+
+
+def chosen(beginnings: list[str]) -> list[str]:
+    return [catalogue.find(beginning) for beginning in beginnings] or catalogue.names()
+
+
+def report(names: list[str], lenient: bool = False) -> int:
+    """Print what is wrong; 1 if anything is. Lenient: what is not translated yet is only counted."""
+    found = False
+    for name in names:
+        open_entries = [entry for entry in catalogue.load(name) if catalogue.is_open(entry)]
+        problems = list(faults(name))
+        found = found or bool(problems or (open_entries and not lenient))
+        print("\n".join(problems + [f"{name}: {len(open_entries)} entries to do, {len(problems)} faults"]))
+    return int(found)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,164 @@
+"""Catalogues: what of each source is said, kept in step with it, filled and read. One `.po` a file of the course."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import nbformat
+import polib
+
+from tools.translate import messages, prose
+from tools.translate.literals import literals
+
+ROOT = Path(__file__).resolve().parents[2]
+LANGUAGE = "pt_BR"
+FOLDER = ROOT / "i18n" / LANGUAGE
+STAMPED = ("badge", "setup")  # cells that `make stamp` writes
+EVERYWHERE = "*"  # the context of a word that the program may read too: one entry for the notebook
+ALIKE = 0.6  # from here on a text is taken for a reworded one, whose translation is worth mending
+KEEP = "KEEP"  # as a translation: English stays, and somebody has decided so
+
+
+class Entry(NamedTuple):
+    """A text to translate: where it stands (a cell's id), what it is ("prose", "text", "word", ...), and itself."""
+
+    context: str | None
+    kind: str
+    text: str
+
+
+def names() -> list[str]:
+    """Everything that is translated, by the path of its source without the suffix."""
+    files = [*sorted(ROOT.glob("notebooks/*.ipynb")), *sorted(ROOT.glob("lecture_notes/*.md")), ROOT / "README.md"]
+    return [str(file.relative_to(ROOT).with_suffix("")) for file in files] + ["helpers"]
+
+
+def find(beginning: str) -> str:
+    """The one name that begins so, also without its folder: "02" is notebooks/02_…"""
+    if beginning in names():
+        return beginning
+    found = [n for n in names() if n.startswith(beginning)] or [n for n in names() if n.split("/")[-1].startswith(beginning)]
+    if not found:
+        raise ValueError(f"nothing to translate is called {beginning!r}; there are {', '.join(names())}")
+    return found[0]
+
+
+def source(name: str) -> Path:
+    """The English file of a notebook or page."""
+    return ROOT / f"{name}.{'ipynb' if name.startswith('notebooks/') else 'md'}"
+
+
+def po_file(name: str) -> Path:
+    return FOLDER / f"{name}.po"
+
+
+def entries(name: str) -> list[Entry]:
+    """What of a source is translated, in order, each once."""
+    if name == "helpers":
+        found = [Entry(None, "message", text) for text in messages.messages()]
+    elif source(name).suffix == ".md":
+        found = [Entry(None, "prose", text) for text in prose.entries(source(name).read_text(encoding="utf-8"))]
+    else:
+        found = [entry for cell in nbformat.read(source(name), 4).cells for entry in cell_entries(cell)]
+    return list({(entry.context, entry.text): entry for entry in found}.values())
+
+
+def cell_entries(cell: nbformat.NotebookNode) -> list[Entry]:
+    if cell["id"] in STAMPED:
+        return []
+    if cell.cell_type == "markdown":
+        return [Entry(cell["id"], "prose", text) for text in prose.entries(cell.source)]
+    return [
+        Entry(EVERYWHERE if literal.kind == "word" else cell["id"], literal.kind, literal.text)
+        for literal in literals(cell.source)
+        if literal.has_words
+    ]
+
+
+def load(name: str) -> polib.POFile:
+    """A source's catalogue; an empty one if it has none yet."""
+    return polib.pofile(str(po_file(name)), wrapwidth=0) if po_file(name).exists() else polib.POFile(wrapwidth=0)
+
+
+def update(name: str) -> Counter:
+    """Bring a catalogue in step with its source: new texts in, gone ones out, reworded ones fuzzy with what they were."""
+    old = {(entry.msgctxt, entry.msgid): entry for entry in load(name)}
+    current = {(entry.context, entry.text): entry for entry in entries(name)}
+    gone = [entry for key, entry in old.items() if key not in current and entry.msgstr]
+    count: Counter = Counter(gone=sum(key not in current for key in old))
+    catalogue = polib.POFile(wrapwidth=0)
+    catalogue.metadata = {"Language": LANGUAGE, "Content-Type": "text/plain; charset=UTF-8", "Content-Transfer-Encoding": "8bit"}
+    for key, wanted in current.items():
+        count["kept" if key in old else "new"] += 1
+        entry = old.get(key) or _new_entry(wanted, gone)
+        entry.comment = wanted.kind
+        count["to do"] += is_open(entry)
+        catalogue.append(entry)
+    po_file(name).parent.mkdir(parents=True, exist_ok=True)
+    catalogue.save(str(po_file(name)))
+    return count
+
+
+def _new_entry(wanted: Entry, gone: list[polib.POEntry]) -> polib.POEntry:
+    """An entry without translation, or with that of a text that has moved here or was reworded."""
+    entry = polib.POEntry(msgctxt=wanted.context, msgid=wanted.text)
+    moved = next((other for other in gone if other.msgid == wanted.text), None)
+    if moved is not None:
+        entry.msgstr, entry.flags, entry.tcomment = moved.msgstr, moved.flags, moved.tcomment
+        return entry
+    near = [(difflib.SequenceMatcher(None, other.msgid, wanted.text).ratio(), other.msgid, other) for other in gone
+            if other.msgctxt == wanted.context and other.comment == wanted.kind]  # fmt: skip
+    likeness, _, best = max(near, default=(0, "", None), key=lambda found: found[:2])
+    if likeness >= ALIKE:
+        entry.msgstr, entry.previous_msgid, entry.flags = best.msgstr, best.msgid, ["fuzzy"]
+    return entry
+
+
+def is_open(entry: polib.POEntry) -> bool:
+    """Whether somebody still has to translate it or to look at it again."""
+    return not entry.msgstr or entry.fuzzy
+
+
+def identity(entry: polib.POEntry) -> str:
+    """A short name of an entry that stays as long as its English does."""
+    return hashlib.sha256(f"{entry.msgctxt}\0{entry.msgid}".encode()).hexdigest()[:8]
+
+
+def todo(name: str) -> str:
+    """What is still open, as JSON: an entry's identity, then where it stands, what it is, its English."""
+    shown = {}
+    for entry in filter(is_open, load(name)):
+        shown[identity(entry)] = {"where": entry.msgctxt, "kind": entry.comment, "english": entry.msgid}
+        if entry.fuzzy:
+            shown[identity(entry)] |= {"english before": entry.previous_msgid, "translation before": entry.msgstr}
+    return json.dumps(shown, ensure_ascii=False, indent=1)
+
+
+def put(name: str, translations: dict[str, str]) -> int:
+    """Write translations, by the identity of their entry, into the catalogue; returns how many.
+
+    "KEEP" leaves the English. ValueError: an identity that the catalogue does not have.
+    """
+    catalogue = load(name)
+    known = {identity(entry): entry for entry in catalogue}
+    unknown = sorted(set(translations) - set(known))
+    if unknown:
+        raise ValueError(f"{name} has no entry {', '.join(unknown)}: `update`, then `todo` lists what it has")
+    for key, text in translations.items():
+        entry = known[key]
+        entry.msgstr, entry.tcomment = (entry.msgid, "keep") if text == KEEP else (text, "")
+        entry.flags, entry.previous_msgid = [flag for flag in entry.flags if flag != "fuzzy"], None
+    catalogue.save(str(po_file(name)))
+    return len(translations)
+
+
+def speaker(name: str) -> Callable[[str | None, str], str]:
+    """(context, English) -> the translation; English where none is or where it is fuzzy."""
+    said = {(entry.msgctxt, entry.msgid): entry.msgstr for entry in load(name) if not is_open(entry)}
+    return lambda context, text: said.get((context, text), text)

@@ -1,0 +1,98 @@
+"""What is wrong with a translation, said so that a translator can mend it."""
+
+from __future__ import annotations
+
+import ast
+import csv
+import re
+from collections import Counter
+from collections.abc import Iterator
+from functools import cache
+from typing import NamedTuple
+
+import polib
+
+from tools.translate import prose
+from tools.translate.catalogue import EVERYWHERE, FOLDER, is_open, load
+from tools.translate.quoting import in_quotes
+
+ENGLISH = re.compile(r"\b(the|of|and|is|are|which|with|that|from|this|not|each|was|were|to|have|has|you|your)\b", re.I)
+SAID_BY_OTHERS = re.compile(r"`[^`]*`|\$[^$]*\$|\*[^*]+\*|\"[^\"]*\"|“[^”]*”|\{[^{}]*\}|\]\([^)]*\)|<[^>]*>")
+
+
+class Term(NamedTuple):
+    """A row of the glossary: if `english` occurs, one of `accepted` must; and none of `forbidden` may."""
+
+    english: str
+    portuguese: str
+    accepted: str
+    forbidden: str
+
+
+@cache
+def glossary() -> tuple[Term, ...]:
+    with open(FOLDER / "glossary.csv", encoding="utf-8", newline="") as file:
+        return tuple(Term(**row) for row in csv.DictReader(file))
+
+
+def faults(name: str) -> Iterator[str]:
+    """Everything that is wrong with the translations of a catalogue; what is not translated is not looked at."""
+    done = [entry for entry in load(name) if not is_open(entry)]
+    for entry in done:
+        for fault in entry_faults(entry):
+            yield f"{name}, {entry.msgctxt or 'text'}: {fault}\n    {entry.msgid}\n    {entry.msgstr}"
+    words = [entry for entry in load(name) if entry.msgctxt == EVERYWHERE]
+    meanings = Counter(entry.msgstr or entry.msgid for entry in words)
+    for text in (text for text, times in meanings.items() if times > 1):
+        yield f"{name}: two words of the program become one, {text!r}: give them different translations"
+
+
+def entry_faults(entry: polib.POEntry) -> Iterator[str]:
+    english, other = entry.msgid, entry.msgstr
+    if entry.comment == "prose":
+        yield from prose.faults(english, other)
+    elif entry.comment == "comment":
+        if not other.startswith("#") or "\n" in other:
+            yield "a comment begins with # and is one line"
+    elif entry.comment == "f-string":
+        yield from _placeholder_faults(english, other)
+    elif entry.comment == "message" and Counter(re.findall(r"\{.*?\}", english)) != Counter(re.findall(r"\{.*?\}", other)):
+        yield "other placeholders than the English"
+    if english[:1].isspace() != other[:1].isspace() or english[-1:].isspace() != other[-1:].isspace():
+        yield "a space or line break at the beginning or end is lost or new"
+    if entry.tcomment != "keep" and entry.comment != "word":
+        yield from _language_faults(english, other)
+
+
+def _language_faults(english: str, other: str) -> Iterator[str]:
+    left = ENGLISH.findall(SAID_BY_OTHERS.sub(" ", other))
+    if left:
+        yield f'English is left ({", ".join(left[:4])}); what must stay has the translation "KEEP"'
+    for term in glossary():
+        if term.accepted and re.search(rf"\b(?:{term.english})\b", SAID_BY_OTHERS.sub(" ", english), re.I):
+            if not re.search(term.accepted, other, re.I):
+                yield f"{term.english} is {term.portuguese} in this course (glossary.csv)"
+        if term.forbidden and re.search(rf"\b(?:{term.forbidden})\b", SAID_BY_OTHERS.sub(" ", other), re.I):
+            yield f"not {term.forbidden}, but {term.portuguese} (glossary.csv)"
+
+
+def _placeholder_faults(english: str, other: str) -> Iterator[str]:
+    try:
+        here, there = placeholders(english), placeholders(other)
+    except (SyntaxError, ValueError) as error:
+        yield f"not an f-string: {error}"
+        return
+    if here != there:
+        yield "other placeholders than the English: their code and format stay, only strings inside may be translated"
+
+
+def placeholders(text: str) -> Counter:
+    """The placeholders of an f-string, strings inside them left out: their order is free, what they compute is not."""
+    found = []
+    for part in ast.parse(in_quotes(text, "f"), mode="eval").body.values:
+        if isinstance(part, ast.FormattedValue):
+            for node in ast.walk(part.value):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    node.value = ""
+            found.append(ast.dump(part))
+    return Counter(found)

@@ -1,0 +1,101 @@
+"""Markdown as entries: a line is one (a paragraph, a list's item, a table's row, a heading), a fenced program is one."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+from tools.translate.literals import WORDS, without_magics
+
+FENCE = "```"
+MATH = re.compile(r"\$\$.*?\$\$|\$[^$]+\$", re.S)
+CODE = re.compile(r"(?<!`)`[^`]+`(?!`)")
+LINK = re.compile(r"\]\(([^)]*)\)")
+TAG = re.compile(r"</?[a-z]+[^>]*>|<!--.*?-->")
+IN_WORDS = re.compile(r"\\text(?:bf|it)?\{([^}]*)\}")  # of a formula; what else it holds is not language
+ALT = re.compile(r'\balt="([^"]*)"')
+
+
+def entries(source: str) -> Iterator[str]:
+    """What of a Markdown text has words, in order."""
+    for piece in pieces(source):
+        if has_words(piece):
+            yield piece
+
+
+def translated(source: str, say: Callable[[str], str]) -> str:
+    """The text with each entry said by `say`."""
+    return "\n".join(say(piece) if has_words(piece) else piece for piece in pieces(source))
+
+
+def pieces(source: str) -> Iterator[str]:
+    """The lines of a text; a fenced program is one piece, its fences included."""
+    fenced: list[str] = []
+    for line in source.split("\n"):
+        if line.startswith(FENCE) or fenced:
+            fenced.append(line)
+            if line.startswith(FENCE) and len(fenced) > 1:
+                yield "\n".join(fenced)
+                fenced = []
+        else:
+            yield line
+    if fenced:
+        raise ValueError(f"a fence is not closed: {fenced[0]}")
+
+
+def has_words(piece: str) -> bool:
+    """Whether anything in it is language: of a program its comments and docstrings."""
+    if piece.startswith(FENCE):
+        return bool(WORDS.search(" ".join(_said_in(piece))))
+    shown = " ".join([*IN_WORDS.findall(piece), *ALT.findall(piece), TAG.sub(" ", CODE.sub(" ", MATH.sub(" ", piece)))])
+    return bool(WORDS.search(LINK.sub("]", shown)))
+
+
+def faults(english: str, other: str) -> Iterator[str]:
+    """What of an entry must be the same in both languages, and is not."""
+    if english.startswith(FENCE):
+        if _bare_program(english) != _bare_program(other):
+            yield "the program differs: only comments and docstrings are translated"
+        return
+    if "\n" in other:
+        yield "a line has become several"
+    for what, parts in PARTS.items():
+        here, there = parts(english), parts(other)
+        if here != there:
+            lost, new = here - there, there - here
+            yield f"{what}: missing {list(lost)}, not in the English {list(new)}"
+
+
+def _formulas(text: str) -> Counter:
+    return Counter(IN_WORDS.sub("", formula) for formula in MATH.findall(text))
+
+
+PARTS: dict[str, Callable[[str], Counter]] = {
+    "formulas": _formulas,
+    "inline code": lambda text: Counter(CODE.findall(MATH.sub("", text))),
+    "links": lambda text: Counter(LINK.findall(text)),
+    "tags": lambda text: Counter(ALT.sub("alt", tag) for tag in TAG.findall(MATH.sub("", CODE.sub("", text)))),
+    "cells of the row": lambda text: Counter("|" * MATH.sub("", text).count("|") if text.startswith("|") else ""),
+    "beginning of the line": lambda text: Counter(re.findall(r"^(?:#+ |- |\d+\. |> |\| | {4})", text)),
+}
+
+
+def _said_in(fenced: str) -> list[str]:
+    program = _program(fenced)
+    docs = [ast.get_docstring(n) or "" for n in ast.walk(ast.parse(program)) if isinstance(n, ast.FunctionDef)]
+    return docs + re.findall(r"#.*", program)
+
+
+def _bare_program(fenced: str) -> str:
+    tree = ast.parse(_program(fenced))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node) is not None:
+            node.body[0] = ast.Pass()
+    return fenced.split("\n")[0] + ast.dump(tree)
+
+
+def _program(fenced: str) -> str:
+    first, *lines, _ = fenced.split("\n")
+    return without_magics("\n".join(lines)) if first == "```python" else ""
