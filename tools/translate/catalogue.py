@@ -43,7 +43,9 @@ def find(beginning: str) -> str:
     """The one name that begins so, also without its folder: "02" is notebooks/02_…"""
     if beginning in names():
         return beginning
-    found = [n for n in names() if n.startswith(beginning)] or [n for n in names() if n.split("/")[-1].startswith(beginning)]
+    found = [n for n in names() if n.startswith(beginning)] or [
+        n for n in names() if n.split("/")[-1].startswith(beginning)
+    ]
     if not found:
         raise ValueError(f"nothing to translate is called {beginning!r}; there are {', '.join(names())}")
     return found[0]
@@ -93,7 +95,11 @@ def update(name: str) -> Counter:
     gone = [entry for key, entry in old.items() if key not in current and entry.msgstr]
     count: Counter = Counter(gone=sum(key not in current for key in old))
     catalogue = polib.POFile(wrapwidth=0)
-    catalogue.metadata = {"Language": LANGUAGE, "Content-Type": "text/plain; charset=UTF-8", "Content-Transfer-Encoding": "8bit"}
+    catalogue.metadata = {
+        "Language": LANGUAGE,
+        "Content-Type": "text/plain; charset=UTF-8",
+        "Content-Transfer-Encoding": "8bit",
+    }
     for key, wanted in current.items():
         count["kept" if key in old else "new"] += 1
         entry = old.get(key) or _new_entry(wanted, gone)
@@ -131,9 +137,12 @@ def identity(entry: polib.POEntry) -> str:
 
 
 def todo(name: str) -> str:
-    """What is still open, as JSON: an entry's identity, then where it stands, what it is, its English."""
-    shown = {}
+    """What is still open, each text once, as JSON: an entry's identity, then where it stands, what it is, its English."""
+    shown, seen = {}, set()
     for entry in filter(is_open, load(name)):
+        if (entry.comment, entry.msgid) in seen:
+            continue
+        seen.add((entry.comment, entry.msgid))
         shown[identity(entry)] = {"where": entry.msgctxt, "kind": entry.comment, "english": entry.msgid}
         if entry.fuzzy:
             shown[identity(entry)] |= {"english before": entry.previous_msgid, "translation before": entry.msgstr}
@@ -141,21 +150,26 @@ def todo(name: str) -> str:
 
 
 def put(name: str, translations: dict[str, str]) -> int:
-    """Write translations, by the identity of their entry, into the catalogue; returns how many.
+    """Write translations, by the identity of their entry, into the catalogue; returns how many entries got one.
 
-    "KEEP" leaves the English. ValueError: an identity that the catalogue does not have.
+    Open entries with the same text get the same one. "KEEP" leaves the English.
+    ValueError: an identity that the catalogue does not have.
     """
     catalogue = load(name)
     known = {identity(entry): entry for entry in catalogue}
     unknown = sorted(set(translations) - set(known))
     if unknown:
         raise ValueError(f"{name} has no entry {', '.join(unknown)}: `update`, then `todo` lists what it has")
+    n_written = 0
     for key, text in translations.items():
-        entry = known[key]
-        entry.msgstr, entry.tcomment = (entry.msgid, "keep") if text == KEEP else (text, "")
-        entry.flags, entry.previous_msgid = [flag for flag in entry.flags if flag != "fuzzy"], None
+        first = known[key]
+        alike = [e for e in catalogue if is_open(e) and (e.comment, e.msgid) == (first.comment, first.msgid)]
+        for entry in {id(e): e for e in [first, *alike]}.values():
+            entry.msgstr, entry.tcomment = (entry.msgid, "keep") if text == KEEP else (text, "")
+            entry.flags, entry.previous_msgid = [flag for flag in entry.flags if flag != "fuzzy"], None
+            n_written += 1
     catalogue.save(str(po_file(name)))
-    return len(translations)
+    return n_written
 
 
 def speaker(name: str) -> Callable[[str | None, str], str]:

@@ -17,22 +17,41 @@ from tools.translate.catalogue import EVERYWHERE, FOLDER, is_open, load
 from tools.translate.quoting import in_quotes
 
 ENGLISH = re.compile(r"\b(the|of|and|is|are|which|with|that|from|this|not|each|was|were|to|have|has|you|your)\b", re.I)
-SAID_BY_OTHERS = re.compile(r"`[^`]*`|\$[^$]*\$|\*[^*]+\*|\"[^\"]*\"|“[^”]*”|\{[^{}]*\}|\]\([^)]*\)|<[^>]*>")
+SAID_BY_OTHERS = re.compile(
+    r"`[^`]*`|\$[^$]*\$|(?<!\*)\*(?!\*)[^*]+\*|\"[^\"]*\"|“[^”]*”|\{[^{}]*\}|\]\([^)]*\)|<[^>]*>"
+)
 
 
 class Term(NamedTuple):
-    """A row of the glossary: if `english` occurs, one of `accepted` must; and none of `forbidden` may."""
+    """A row of the glossary; `english`, `accepted` and `forbidden` are patterns, any of them may be empty.
+
+    Where the English occurs, one of `accepted` must and none of `forbidden` may; without English, it never may.
+    """
 
     english: str
     portuguese: str
     accepted: str
     forbidden: str
 
+    def faults(self, english: str, other: str) -> Iterator[str]:
+        if self.english and not occurs(self.english, SAID_BY_OTHERS.sub(" ", english)):
+            return
+        if self.accepted and not re.search(self.accepted, other, re.I):
+            yield f"{self.english} is {self.portuguese} in this course (glossary.csv)"
+        if self.forbidden and occurs(self.forbidden, SAID_BY_OTHERS.sub(" ", other)):
+            yield f"say {self.portuguese}, not {self.forbidden} (glossary.csv)"
+
+
+def occurs(pattern: str, text: str) -> bool:
+    """Whether it stands in the text as whole words."""
+    return bool(re.search(rf"(?<!\w)(?:{pattern})(?!\w)", text, re.I))
+
 
 @cache
 def glossary() -> tuple[Term, ...]:
     with open(FOLDER / "glossary.csv", encoding="utf-8", newline="") as file:
-        return tuple(Term(**row) for row in csv.DictReader(file))
+        rows = (Term(**row) for row in csv.DictReader(file))
+        return tuple(term for term in rows if term.accepted or term.forbidden)
 
 
 def faults(name: str) -> Iterator[str]:
@@ -56,7 +75,9 @@ def entry_faults(entry: polib.POEntry) -> Iterator[str]:
             yield "a comment begins with # and is one line"
     elif entry.comment == "f-string":
         yield from _placeholder_faults(english, other)
-    elif entry.comment == "message" and Counter(re.findall(r"\{.*?\}", english)) != Counter(re.findall(r"\{.*?\}", other)):
+    elif entry.comment == "message" and Counter(re.findall(r"\{.*?\}", english)) != Counter(
+        re.findall(r"\{.*?\}", other)
+    ):
         yield "other placeholders than the English"
     if english[:1].isspace() != other[:1].isspace() or english[-1:].isspace() != other[-1:].isspace():
         yield "a space or line break at the beginning or end is lost or new"
@@ -69,11 +90,7 @@ def _language_faults(english: str, other: str) -> Iterator[str]:
     if left:
         yield f'English is left ({", ".join(left[:4])}); what must stay has the translation "KEEP"'
     for term in glossary():
-        if term.accepted and re.search(rf"\b(?:{term.english})\b", SAID_BY_OTHERS.sub(" ", english), re.I):
-            if not re.search(term.accepted, other, re.I):
-                yield f"{term.english} is {term.portuguese} in this course (glossary.csv)"
-        if term.forbidden and re.search(rf"\b(?:{term.forbidden})\b", SAID_BY_OTHERS.sub(" ", other), re.I):
-            yield f"not {term.forbidden}, but {term.portuguese} (glossary.csv)"
+        yield from term.faults(english, other)
 
 
 def _placeholder_faults(english: str, other: str) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-QUOTES = ('"', "'", '"""', "\'\'\'")
+QUOTES = ('"', "'", '"""', "'''")
 
 
 def in_quotes(text: str, prefix: str = "") -> str:
