@@ -14,6 +14,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 import torch
 
+from helpers.language import ENGLISH, choose, t
+
 MIN_BF16_CAPABILITY = (8, 0)  # Ampere; `torch.cuda.is_bf16_supported()` also says yes on a T4, which only emulates it
 MAX_SEED = 2**32 - 1  # numpy's limit
 THREADS_VARIABLE = "COURSE_THREADS"
@@ -40,23 +42,26 @@ class Lab:
     threads: int
 
     def __str__(self) -> str:
-        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else f"{self.threads} threads"
+        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else t("{n} threads", n=self.threads)
         precision = str(self.precision).removeprefix("torch.")
         python = ".".join(map(str, sys.version_info[:3]))
         versions = f"torch {torch.__version__} · Python {python}"
-        return f"{self.device.type} ({name}) · {precision} · model {self.model} · {versions}"
+        return f"{self.device.type} ({name}) · {precision} · {t('model')} {self.model} · {versions}"
 
 
-def start(seed: int = 0) -> Lab:
+def start(seed: int = 0, language: str = ENGLISH) -> Lab:
     """Seed everything, choose device, precision and threads, and report them.
 
-    seed    whole number in [0, 2**32)
-    return  a Lab; printing it gives one line
+    seed      whole number in [0, 2**32)
+    language  in which the course speaks to the reader from now on: "en" or "pt_BR"
+    return    a Lab; printing it gives one line
 
-    ValueError: a seed outside the range, or COURSE_THREADS set to something that is no positive whole number.
+    ValueError: a seed outside the range, a language that the course does not have, or COURSE_THREADS set to something
+    that is no positive whole number.
     """
     if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed <= MAX_SEED:
         raise ValueError(f"seed must be a whole number in [0, {MAX_SEED}], got {seed!r}")
+    choose(language)
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)

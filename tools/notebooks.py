@@ -19,6 +19,7 @@ import time
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlparse
 
 import nbformat
@@ -36,10 +37,38 @@ BADGE_ID = "badge"
 SETUP_ID = "setup"
 README_START, README_END = "<!-- colab table: written by `make stamp` -->", "<!-- end of colab table -->"
 
-BADGE = (
+COLAB = "https://colab.research.google.com/github/"
+
+
+class Edition(NamedTuple):
+    """What `stamp` writes in one language, into files below `folder`."""
+
+    folder: str
+    badge: str
+    other: str  # the link to the other edition
+    start: str  # arguments of the first cell's `runtime.start`
+    nothing_found: str
+
+
+ENGLISH = Edition(
+    "",
     "[Open in Colab]({colab}) · [lecture notes](../lecture_notes/{stem}.md), "
-    "also [online]({blob}/lecture_notes/{stem}.md) · prose CC BY 4.0, code MIT"
+    "also [online]({blob}/lecture_notes/{stem}.md) · prose CC BY 4.0, code MIT",
+    "em português",
+    "seed=0",
+    "The course's `helpers` is not here, or a helpers.py of your own hides it: rename that.\\nOn Colab upload \"\n"
+    '             "pretraining-a-gpt.zip (`make colab`)\\nor mount its Drive; else `make lab`.\\nThen again.',
 )
+PORTUGUESE = Edition(
+    "pt-BR/",
+    "[Abrir no Colab]({colab}) · [notas de aula](../lecture_notes/{stem}.md), "
+    "também [on-line]({blob}/pt-BR/lecture_notes/{stem}.md) · texto CC BY 4.0, código MIT",
+    "in English",
+    'seed=0, language="pt_BR"',
+    'O pacote `helpers` do curso não está aqui, ou um helpers.py seu o esconde: renomeie-o.\\nNo Colab, envie "\n'
+    '             "pretraining-a-gpt.zip (`make colab`)\\nou monte o Drive; senão, `make lab`.\\nDepois, de novo.',
+)
+LANGUAGE_LINK = re.compile(r"^\*\[(?:em português|in English)\]\([^)]*\)\*\n\n", re.MULTILINE)
 NO_ADDRESS = "-address-not-set-"  # no account can bear a name that begins with a hyphen
 # The course may lie here, above (a laptop), below (an unpacked zip), on a mounted Drive, or be installed
 SETUP = """\
@@ -51,12 +80,11 @@ if not os.path.isdir("pretraining-a-gpt"):
 {download}found = [os.path.abspath(p) for d in near for p in glob.glob(d + "helpers/runtime.py")]
 sys.path[:0] = [os.path.dirname(os.path.dirname(p)) for p in found[:1]]
 if not found and getattr(find.find_spec("helpers"), "submodule_search_locations", None) is None:
-    sys.exit("The course's `helpers` is not here, or a helpers.py of your own hides it: rename that.\\nOn Colab upload "
-             "pretraining-a-gpt.zip (`make colab`)\\nor mount its Drive; else `make lab`.\\nThen again.")  # fmt: skip
+    sys.exit("{nothing_found}")  # fmt: skip
 
 from helpers import runtime
 
-print(lab := runtime.start(seed=0))"""
+print(lab := runtime.start({start}))"""
 DOWNLOAD = """\
 if not find.find_spec("helpers") and not any(glob.glob(d + "helpers/runtime.py") for d in near):
     os.system("git clone -q --depth 1 {address} pretraining-a-gpt")
@@ -78,15 +106,42 @@ def main(arguments: list[str] | None = None) -> int:
     if options.command == "run":
         return run(options.files or every_notebook())
     if options.command == "stamp":
-        changes = [rewrite(path, stamp, options.check) for path in every_notebook()] + [stamp_readme(options.check)]
+        changes = [rewrite(path, stamp, options.check) for path in every_notebook()]
+        changes += [stamp_page(path, options.check) for path in every_page()]
     else:
         changes = [rewrite(path, tidy, options.check) for path in options.files or every_notebook()]
     return int(options.check and any(changes))
 
 
 def every_notebook() -> list[Path]:
-    """The notebooks of the course, in order."""
-    return sorted(NOTEBOOKS.glob("*.ipynb"))
+    """The notebooks of the course in order, the English edition first."""
+    return sorted(NOTEBOOKS.glob("*.ipynb")) + sorted((ROOT / PORTUGUESE.folder / "notebooks").glob("*.ipynb"))
+
+
+def every_page() -> list[Path]:
+    """README and lecture notes of both editions."""
+    editions = (ROOT, ROOT / PORTUGUESE.folder)
+    return [*ROOT.glob("README*.md"), *(page for e in editions for page in sorted((e / "lecture_notes").glob("*.md")))]
+
+
+def edition(path: Path) -> Edition:
+    """The edition that a file of the course belongs to."""
+    return PORTUGUESE if "pt-BR" in str(path.relative_to(ROOT)) else ENGLISH
+
+
+def twin(path: Path) -> Path:
+    """The same file in the other edition."""
+    if path.parent == ROOT:
+        return ROOT / ("README.pt-BR.md" if edition(path) is ENGLISH else "README.md")
+    if edition(path) is ENGLISH:
+        return ROOT / PORTUGUESE.folder / path.relative_to(ROOT)
+    return ROOT / path.relative_to(ROOT / PORTUGUESE.folder)
+
+
+def language_link(path: Path) -> str:
+    """A link to the same file in the other edition, or nothing where there is none."""
+    link = os.path.relpath(twin(path), path.parent)
+    return f"[{edition(path).other}]({link})" if twin(path).exists() else ""
 
 
 def repository() -> str:
@@ -101,7 +156,7 @@ def repository() -> str:
 def colab_address(path: Path) -> str:
     """Where Colab opens the notebook."""
     owner_and_name = urlparse(repository()).path.strip("/")
-    return f"https://colab.research.google.com/github/{owner_and_name}/blob/main/notebooks/{path.name}"
+    return f"{COLAB}{owner_and_name}/blob/main/{path.relative_to(ROOT).as_posix()}"
 
 
 def stamp(notebook: nbformat.NotebookNode, path: Path) -> None:
@@ -111,9 +166,11 @@ def stamp(notebook: nbformat.NotebookNode, path: Path) -> None:
         if wanted not in cells:
             raise ValueError(f"{path.name} needs a cell with the id {wanted!r}; it has {', '.join(cells)}")
     blob = f"{repository()}/blob/main"
-    cells[BADGE_ID].source = BADGE.format(colab=colab_address(path), blob=blob, stem=path.stem)
+    said, link = edition(path), language_link(path)
+    badge = said.badge.format(colab=colab_address(path), blob=blob, stem=path.stem)
+    cells[BADGE_ID].source = badge + (f" · {link}" if link else "")
     download = "" if NO_ADDRESS in repository() else DOWNLOAD.format(address=repository())
-    cells[SETUP_ID].source = SETUP.format(download=download)
+    cells[SETUP_ID].source = SETUP.format(download=download, start=said.start, nothing_found=said.nothing_found)
     cells[SETUP_ID].metadata["tags"] = ["nbval-ignore-output"]
 
 
@@ -148,15 +205,24 @@ def rewrite(path: Path, change: Change, only_check: bool) -> bool:
     return _rewritten(path, nbformat.writes(notebook) + "\n", only_check)
 
 
-def stamp_readme(only_check: bool) -> bool:
-    """Write the table of Colab links between its two marks in README.md; return whether it differed."""
-    readme = ROOT / "README.md"
-    head, _, rest = readme.read_text(encoding="utf-8").partition(README_START)
+def stamped_page(text: str, path: Path) -> str:
+    """A page with the link to the other edition below its title and, if it is a README, the table of Colab links."""
+    title, _, rest = LANGUAGE_LINK.sub("", text).partition("\n\n")
+    link = language_link(path)
+    text = f"{title}\n\n" + (f"*{link}*\n\n" if link else "") + rest
+    if not path.name.startswith("README"):
+        return text
+    head, _, rest = text.partition(README_START)
     _, mark, tail = rest.partition(README_END)
     if not mark:
-        raise ValueError(f"README.md needs the marks {README_START!r} and {README_END!r}")
-    rows = [f"- [{path.stem}]({colab_address(path)})" for path in every_notebook()]
-    return _rewritten(readme, head + README_START + "\n" + "\n".join(rows) + "\n" + README_END + tail, only_check)
+        raise ValueError(f"{path.name} needs the marks {README_START!r} and {README_END!r}")
+    rows = [f"- [{p.stem}]({colab_address(p)})" for p in every_notebook() if edition(p) is edition(path)]
+    return head + README_START + "\n" + "\n".join(rows) + "\n" + README_END + tail
+
+
+def stamp_page(path: Path, only_check: bool) -> bool:
+    """Stamp a page; return whether it differed."""
+    return _rewritten(path, stamped_page(path.read_text(encoding="utf-8"), path), only_check)
 
 
 def _rewritten(path: Path, after: str, only_check: bool) -> bool:
@@ -171,8 +237,9 @@ def _rewritten(path: Path, after: str, only_check: bool) -> bool:
 def as_committed() -> list[Path]:
     """The course's notebooks that are as git has them: scripts in the outputs of any other may be anybody's."""
     git = ["git", "-C", str(ROOT)]
-    known = subprocess.run([*git, "ls-files", "notebooks"], capture_output=True, text=True).stdout.split()
-    changed = subprocess.run([*git, "diff", "--name-only", "HEAD", "--", "notebooks"], capture_output=True, text=True)
+    where = ["--", "notebooks", "pt-BR"]
+    known = subprocess.run([*git, "ls-files", *where], capture_output=True, text=True).stdout.split()
+    changed = subprocess.run([*git, "diff", "--name-only", "HEAD", *where], capture_output=True, text=True)
     return [ROOT / name for name in known if name.endswith(".ipynb") and name not in changed.stdout.split()]
 
 

@@ -1,1 +1,1 @@
-"""A second language of the course: catalogues out of the English edition, an edition out of catalogues, and the gate."""
+"""The course in a second language: catalogues out of the English edition, an edition out of them, and the gate."""

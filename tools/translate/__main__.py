@@ -4,7 +4,10 @@
     python -m tools.translate todo NAME           what is not translated, or was reworded, as JSON
     python -m tools.translate put NAME FILE       {identity: translation} from a JSON file into the catalogue
     python -m tools.translate check [NAME ...]    what is wrong with translations
+    python -m tools.translate build [NAME ...]    the edition's files; what has other code than before is executed
+    python -m tools.translate gate                whether catalogues, edition and English are in step: `make lint`
 
+`make translate` is update and build.
 NAME is the path of a notebook or page without its suffix, its beginning, README, or helpers; none means all.
 """
 
@@ -14,8 +17,10 @@ import json
 import sys
 from pathlib import Path
 
-from tools.translate import catalogue
+from tools import notebooks
+from tools.translate import catalogue, edition, messages
 from tools.translate.checks import faults
+from tools.translate.gate import gate
 
 
 def main(arguments: list[str]) -> int:
@@ -29,6 +34,12 @@ def main(arguments: list[str]) -> int:
     elif command == "update":
         for name in chosen(rest):
             print(f"{name}: {', '.join(f'{n} {what}' for what, n in catalogue.update(name).items())}")
+    elif command == "build":
+        return build(rest)
+    elif command == "gate":
+        problems = list(gate())
+        print("\n".join(problems) or "both editions are in step")
+        return int(bool(problems))
     elif command == "check":
         return report(chosen(rest))
     else:
@@ -41,6 +52,13 @@ def chosen(beginnings: list[str]) -> list[str]:
     return [catalogue.find(beginning) for beginning in beginnings] or catalogue.names()
 
 
+def build(beginnings: list[str]) -> int:
+    """Make the edition, and execute what is new in it."""
+    messages.store(catalogue.speaker("helpers"))
+    changed = list(edition.install([name for name in chosen(beginnings) if name in edition.finished()]))
+    return notebooks.main(["stamp"]) or notebooks.run(changed)
+
+
 def report(names: list[str], lenient: bool = False) -> int:
     """Print what is wrong; 1 if anything is. Lenient: what is not translated yet is only counted."""
     found = False
@@ -48,7 +66,7 @@ def report(names: list[str], lenient: bool = False) -> int:
         open_entries = [entry for entry in catalogue.load(name) if catalogue.is_open(entry)]
         problems = list(faults(name))
         found = found or bool(problems or (open_entries and not lenient))
-        print("\n".join(problems + [f"{name}: {len(open_entries)} entries to do, {len(problems)} faults"]))
+        print("\n".join([*problems, f"{name}: {len(open_entries)} entries to do, {len(problems)} faults"]))
     return int(found)
 
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import nbformat
 import polib
 
+from tools.notebooks import COLAB, LANGUAGE_LINK
 from tools.translate import messages, prose
 from tools.translate.literals import literals
 
@@ -37,6 +38,11 @@ def names() -> list[str]:
     """Everything that is translated, by the path of its source without the suffix."""
     files = [*sorted(ROOT.glob("notebooks/*.ipynb")), *sorted(ROOT.glob("lecture_notes/*.md")), ROOT / "README.md"]
     return [str(file.relative_to(ROOT).with_suffix("")) for file in files] + ["helpers"]
+
+
+def unfinished() -> list[str]:
+    """What the other edition does not have yet; its catalogue may have gaps. An empty list when all is done."""
+    return (FOLDER / "unfinished.txt").read_text(encoding="utf-8").split()
 
 
 def find(beginning: str) -> str:
@@ -65,7 +71,8 @@ def entries(name: str) -> list[Entry]:
     if name == "helpers":
         found = [Entry(None, "message", text) for text in messages.messages()]
     elif source(name).suffix == ".md":
-        found = [Entry(None, "prose", text) for text in prose.entries(source(name).read_text(encoding="utf-8"))]
+        text = LANGUAGE_LINK.sub("", source(name).read_text(encoding="utf-8"))
+        found = [Entry(None, "prose", piece) for piece in prose.entries(text) if COLAB not in piece]
     else:
         found = [entry for cell in nbformat.read(source(name), 4).cells for entry in cell_entries(cell)]
     return list({(entry.context, entry.text): entry for entry in found}.values())
@@ -89,7 +96,7 @@ def load(name: str) -> polib.POFile:
 
 
 def update(name: str) -> Counter:
-    """Bring a catalogue in step with its source: new texts in, gone ones out, reworded ones fuzzy with what they were."""
+    """Bring a catalogue in step with its source: new texts in, gone ones out, reworded ones fuzzy."""
     old = {(entry.msgctxt, entry.msgid): entry for entry in load(name)}
     current = {(entry.context, entry.text): entry for entry in entries(name)}
     gone = [entry for key, entry in old.items() if key not in current and entry.msgstr]
@@ -137,7 +144,7 @@ def identity(entry: polib.POEntry) -> str:
 
 
 def todo(name: str) -> str:
-    """What is still open, each text once, as JSON: an entry's identity, then where it stands, what it is, its English."""
+    """What is still open, each text once, as JSON: an entry's identity, where it stands, what it is, its English."""
     shown, seen = {}, set()
     for entry in filter(is_open, load(name)):
         if (entry.comment, entry.msgid) in seen:

@@ -95,7 +95,7 @@ def _language_faults(english: str, other: str) -> Iterator[str]:
 
 def _placeholder_faults(english: str, other: str) -> Iterator[str]:
     try:
-        here, there = placeholders(english), placeholders(other)
+        here, there = (placeholders(ast.parse(in_quotes(text, "f"), mode="eval").body) for text in (english, other))
     except (SyntaxError, ValueError) as error:
         yield f"not an f-string: {error}"
         return
@@ -103,13 +103,13 @@ def _placeholder_faults(english: str, other: str) -> Iterator[str]:
         yield "other placeholders than the English: their code and format stay, only strings inside may be translated"
 
 
-def placeholders(text: str) -> Counter:
+def placeholders(node: ast.JoinedStr) -> Counter:
     """The placeholders of an f-string, strings inside them left out: their order is free, what they compute is not."""
     found = []
-    for part in ast.parse(in_quotes(text, "f"), mode="eval").body.values:
+    for part in node.values:
         if isinstance(part, ast.FormattedValue):
-            for node in ast.walk(part.value):
-                if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                    node.value = ""
+            for inner in ast.walk(part.value):
+                if isinstance(inner, ast.Constant) and isinstance(inner.value, str):
+                    inner.value = ""
             found.append(ast.dump(part))
     return Counter(found)

@@ -38,8 +38,23 @@ READ_PLACES = {f"{callee}:{parameter}" for callee, names in READ.items() for par
 THROUGH = {"IfExp.body", "IfExp.orelse", "BinOp.left", "BinOp.right", "List.elts", "Tuple.elts", "Starred.value"}
 THROUGH |= {"ListComp.elt", "GeneratorExp.elt"}
 # ... and where only the program does
-CODE = set("loc ha va xycoords textcoords encoding color linestyle layout device xscale yscale fmt edgecolor".split())
-CODE |= set("preset check Path open listing rmtree load_file save_file safe_open set_xscale set_yscale hasattr".split())
+CODE = {
+    "loc",
+    "ha",
+    "va",
+    "xycoords",
+    "textcoords",
+    "color",
+    "edgecolor",
+    "linestyle",
+    "fmt",
+    "layout",
+    "xscale",
+    "yscale",
+}
+CODE |= {"preset", "check", "device", "encoding", "Path", "open", "listing", "rmtree", "load_file", "save_file"}
+CODE |= {"safe_open", "set_xscale", "set_yscale", "hasattr"}
+BRACKETS = {"List.elts", "Dict.keys", "Dict.values", "Set.elts"}
 ENGLISH = ("Raise.", "Assert.msg")  # what an exception says is searched for on the web
 
 
@@ -49,6 +64,7 @@ class Literal:
 
     kind   "text" where only people read, "word" where the program may read too, "f-string", "docstring", "comment"
     fixed  what of it is language: of an f-string not the placeholders' code
+    bracketed  whether it stands in brackets, where a long string may be cut
     """
 
     kind: str
@@ -56,6 +72,7 @@ class Literal:
     start: int
     end: int
     fixed: str
+    bracketed: bool = False
 
     @property
     def has_words(self) -> bool:
@@ -75,11 +92,12 @@ def literals(source: str) -> list[Literal]:
             continue
         start = position(node.lineno, len(_line(source, node.lineno)[: node.col_offset].decode()))
         end = position(node.end_lineno, len(_line(source, node.end_lineno)[: node.end_col_offset].decode()))
+        bracketed = any(":" in place or place in BRACKETS for place in chain)
         if isinstance(node, ast.JoinedStr):
-            found.append(Literal("f-string", template(node), start, end, _fixed(node)))
+            found.append(Literal("f-string", template(node), start, end, _fixed(node), bracketed))
         else:
             kind = "docstring" if id(node) in docstrings else "text" if _is_read(chain) else "word"
-            found.append(Literal(kind, node.value, start, end, node.value))
+            found.append(Literal(kind, node.value, start, end, node.value, bracketed))
     return sorted(found, key=lambda literal: literal.start)
 
 

@@ -1,4 +1,4 @@
-"""Markdown as entries: a line is one (a paragraph, a list's item, a table's row, a heading), a fenced program is one."""
+"""Markdown as entries: a line is one (a paragraph, an item, a table's row, a heading), a fenced program is one."""
 
 from __future__ import annotations
 

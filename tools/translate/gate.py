@@ -1,0 +1,83 @@
+"""The gate of `make lint`: catalogues in step and complete, the program the same, what is committed what is built."""
+
+from __future__ import annotations
+
+import ast
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+
+from tools.translate import catalogue, edition, messages
+from tools.translate.catalogue import ROOT, STAMPED
+from tools.translate.checks import faults, placeholders
+from tools.translate.literals import without_magics
+
+WAY_OUT = "run `make translate`"
+
+
+def gate() -> Iterator[str]:
+    """Everything that keeps the two editions from being one course, each with what to do about it."""
+    for name in catalogue.names():
+        yield from out_of_step(name)
+        yield from faults(name)
+        if name not in catalogue.unfinished():
+            yield from gaps(name)
+    if messages.table(catalogue.speaker("helpers")) != messages.stored():
+        yield f"{messages.FILE.relative_to(ROOT)} is not what i18n/pt_BR/helpers.po says: {WAY_OUT}"
+    with tempfile.TemporaryDirectory() as folder:
+        edition.build(Path(folder), edition.finished())
+        for name in edition.finished():
+            yield from not_as_built(name, Path(folder))
+
+
+def out_of_step(name: str) -> Iterator[str]:
+    """English that its catalogue does not have, and the other way round."""
+    known = {(entry.msgctxt, entry.msgid) for entry in catalogue.load(name)}
+    current = {(entry.context, entry.text) for entry in catalogue.entries(name)}
+    for context, text in sorted(current - known, key=str):
+        yield f"{name}, {context or 'text'}: new or reworded English, {WAY_OUT}, then translate {text[:70]!r}"
+    for context, text in sorted(known - current, key=str):
+        yield f"{name}, {context or 'text'}: no longer in the English, {WAY_OUT}: {text[:70]!r}"
+
+
+def gaps(name: str) -> Iterator[str]:
+    for entry in filter(catalogue.is_open, catalogue.load(name)):
+        what, text = "reworded" if entry.fuzzy else "not translated", entry.msgid[:60]
+        yield f"{name}, {entry.msgctxt or 'text'}: {what}: `python -m tools.translate todo {name}`: {text!r}"
+
+
+def not_as_built(name: str, folder: Path) -> Iterator[str]:
+    """A committed file that is not what its English and its catalogue make, or that computes something else."""
+    new, committed = folder / edition.counterpart(name), ROOT / edition.counterpart(name)
+    if not committed.exists():
+        yield f"{edition.counterpart(name)} is missing: {WAY_OUT}"
+    elif new.suffix == ".md":
+        if new.read_text(encoding="utf-8") != committed.read_text(encoding="utf-8"):
+            yield f"{edition.counterpart(name)} is not what its English and its catalogue make: {WAY_OUT}"
+    else:
+        english, built, stored = (nbformat.read(path, 4) for path in (catalogue.source(name), new, committed))
+        if [essence(cell) for cell in built.cells] != [essence(cell) for cell in stored.cells]:
+            changed = [a["id"] for a, b in zip(built.cells, stored.cells, strict=False) if essence(a) != essence(b)]
+            yield f"{edition.counterpart(name)} is not what its English and its catalogue make ({changed}): {WAY_OUT}"
+        for a, b in zip(english.cells, built.cells, strict=True):
+            if a.cell_type == "code" and a["id"] not in STAMPED and program(a.source) != program(b.source):
+                yield f"{name}, {a['id']}: the translation changes the program: mend the entries of this cell"
+
+
+def essence(cell: nbformat.NotebookNode) -> tuple:
+    return cell["id"], cell.cell_type, cell.source, dict(cell.metadata)
+
+
+def program(source: str) -> str:
+    """What a cell computes, its texts left out: strings blanked, of f-strings the placeholders in any order."""
+    return ast.dump(_Blank().visit(ast.parse(without_magics(source))))
+
+
+class _Blank(ast.NodeTransformer):
+    def visit_Constant(self, node: ast.Constant) -> ast.Constant:
+        return ast.Constant("") if isinstance(node.value, str) else node
+
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.Constant:
+        return ast.Constant(str(sorted(placeholders(node).elements())))

@@ -1,0 +1,87 @@
+"""English that leaks into the other edition: mark each translated word, run, and look for words without a mark.
+
+    python -m tools.translate.pseudo [NAME ...]     notebooks; into build/pseudo, minutes
+
+What a catalogue keeps stays as it is; what stops or changes the program then should be kept too.
+"""
+
+from __future__ import annotations
+
+import ast
+import html
+import json
+import re
+import sys
+from pathlib import Path
+
+import nbformat
+
+from tools import notebooks
+from tools.translate import catalogue, edition, messages
+from tools.translate.literals import template
+from tools.translate.quoting import in_quotes
+
+FOLDER = catalogue.ROOT / "build" / "pseudo"
+MARK = "¬"
+WORD = re.compile(r"[^\W\d_]{3,}")
+UNMARKED = re.compile(rf"(?<![\w{MARK}.])[^\W\d_]{{3,}}(?![\w{MARK}])")
+
+
+def marked(text: str) -> str:
+    """Every word with a mark behind it; placeholders `{name}` as they are."""
+    return "".join(p if p.startswith("{") else WORD.sub(r"\g<0>" + MARK, p) for p in re.split(r"(\{[^{}]*\})", text))
+
+
+def marked_f_string(text: str) -> str:
+    tree = ast.parse(in_quotes(text, "f"), mode="eval").body
+    for part in tree.values:
+        if isinstance(part, ast.Constant):
+            part.value = WORD.sub(r"\g<0>" + MARK, part.value)
+    return template(tree)
+
+
+def speaker(name: str) -> edition.Say:
+    """What is decided to stay stays; everything else in a program or its output is marked."""
+    said = {}
+    for entry in catalogue.load(name):
+        kept = entry.comment in ("prose", "comment", "docstring") or entry.tcomment == "keep"
+        mark = marked_f_string if entry.comment == "f-string" else marked
+        said[entry.msgctxt, entry.msgid] = entry.msgid if kept else mark(entry.msgid)
+    return lambda context, text: said.get((context, text), text)
+
+
+def leaks(notebook: nbformat.NotebookNode) -> list[str]:
+    """Words in outputs that no catalogue has said, with the cell's id."""
+    found = []
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if output.output_type == "error":
+                continue
+            shown = output.get("text") or output.data.get("text/html") or output.data.get("text/plain", "")
+            shown = re.sub(r"<(script|style)\b.*?</\1>|data-config=\"[^\"]*\"", " ", shown, flags=re.S)
+            alts = " ".join(re.findall(r'(?:alt|aria-label|title)="([^"]*)"', shown))
+            words = UNMARKED.findall(html.unescape(re.sub(r"<[^>]*>", " ", shown)) + " " + alts)
+            if words and cell["id"] != "setup":
+                found.append(f"{cell['id']}: {' '.join(dict.fromkeys(words))[:300]}")
+    return found
+
+
+def main(beginnings: list[str]) -> int:
+    names = [catalogue.find(beginning) for beginning in beginnings]
+    names = names or [name for name in catalogue.names() if name.startswith("notebooks/")]
+    edition.build(FOLDER, names, speaker)
+    said = messages.FILE.read_bytes() if messages.FILE.exists() else None
+    try:
+        messages.FILE.parent.mkdir(exist_ok=True)
+        messages.FILE.write_text(json.dumps({m: marked(m) for m in messages.messages()}), encoding="utf-8")
+        failed = notebooks.run([FOLDER / edition.counterpart(name) for name in names])
+    finally:
+        messages.FILE.unlink() if said is None else messages.FILE.write_bytes(said)
+    for name in names:
+        for leak in leaks(nbformat.read(FOLDER / edition.counterpart(name), 4)):
+            print(f"{Path(name).name[:2]} {leak}")
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
