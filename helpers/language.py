@@ -17,6 +17,7 @@ LOCALE = Path(__file__).parent / "assets" / "locale"
 ENGLISH = "en"
 PLACEHOLDER = re.compile(r"(\{[^{}]*\})")
 QUOTES = "'\"“‘"  # what begins so is a reader's or a model's own text
+_chosen = [ENGLISH]
 _messages: dict[str, str] = {}
 _templates: list[
     tuple[re.Pattern[str], str]
@@ -32,10 +33,16 @@ def choose(language: str) -> None:
     if language not in files:
         raise ValueError(f"no language {language!r}; there are {', '.join(files)}")
     file = files[language]
+    _chosen[:] = [language]
     _messages.clear()
     _messages.update(json.loads(file.read_text(encoding="utf-8")) if file else {})
     longest_first = sorted(_messages, key=lambda message: len(PLACEHOLDER.sub("", message)), reverse=True)
     _templates[:] = [(_pattern(message), message) for message in longest_first]
+
+
+def chosen() -> str:
+    """The language that is spoken now."""
+    return _chosen[0]
 
 
 def t(message: str, **values: object) -> str:
@@ -50,9 +57,9 @@ def spoken(sentence: str) -> str:
     "case 2: expected 3, got 4" is found by "{case}: expected {wanted}, got {came}". Where only the beginning is known
     it is said, and then the rest. What stands in quotes is left alone. classroom/cards/runtime.js has the same rule.
     """
-    begin = re.match(rf"[^\w{QUOTES}]*", sentence)[0]
-    rest = sentence[len(begin) :]
-    for pattern, message in _templates if not rest.startswith(tuple(QUOTES)) else ():
+    at = next((i for i, character in enumerate(sentence) if character.isalpha() or character in QUOTES), len(sentence))
+    begin, rest = sentence[:at], sentence[at:]
+    for pattern, message in _templates if rest[:1].isalpha() else ():
         found = pattern.fullmatch(sentence) or (pattern.match(rest) if "{" not in message else None)
         if found:
             names = PLACEHOLDER.findall(message)

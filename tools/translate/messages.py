@@ -29,7 +29,8 @@ def messages() -> list[str]:
             found += _sentences(tree)
     for file in sorted(HELPERS.rglob("*.js")):
         found += sentences(file.read_text(encoding="utf-8"))
-    return list(dict.fromkeys(found))
+    headings = json.loads((HELPERS / "assets" / "weekly_report.json").read_text(encoding="utf-8"))
+    return list(dict.fromkeys(found + [heading["asks"] for heading in headings]))
 
 
 def table(say: Callable[[None, str], str]) -> dict[str, str]:

@@ -20,6 +20,7 @@ from helpers.language import said_in, spoken
 
 ASSETS = Path(__file__).parent
 PLAIN_STYLE = "background-color: #ffffff; color: #16191d; padding: 14px 20px"
+SAID_TO_READERS = {"error", "note", "notice", "made"}  # of a config
 _COUNTERS: dict[str, count[int]] = defaultdict(lambda: count(1))
 _NOT_NEEDED = re.compile(r"^\s*//.*\n|\s+//\s.*$|^ +", re.MULTILINE)
 
@@ -59,8 +60,8 @@ class Card:
     def markup(self, card_id: str) -> str:
         """The card as HTML under the given id."""
         return (
-            f'<div class="cw" role="region" id="{card_id}" data-config="{_json(self.config)}"'
-            f' data-values="{_json(self.values)}" {self.attributes}'
+            f'<div class="cw" role="region" id="{card_id}" data-config="{attribute(self.config)}"'
+            f' data-values="{attribute(self.values)}" {self.attributes}'
             f' aria-label="{html.escape(spoken(self.title))}" style="{PLAIN_STYLE}"><style>{_style(self.kind)}</style>'
             f'<p class="cw-title"><b>{escaped(spoken(self.title))}</b></p>'
             f'<p data-key="summary" aria-live="polite">{escaped(spoken(self.sentence))}</p>'
@@ -98,5 +99,7 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(f'<tr>{row}</tr>' for row in body)}</tbody></table>"
 
 
-def _json(numbers: object) -> str:
-    return html.escape(json.dumps(numbers, ensure_ascii=False, separators=(",", ":")))
+def attribute(numbers: dict[str, object]) -> str:
+    """JSON for an attribute of HTML, what it says to the reader in the chosen language."""
+    said = {key: spoken(text) for key, text in numbers.items() if key in SAID_TO_READERS and text}
+    return html.escape(json.dumps(numbers | said, ensure_ascii=False, separators=(",", ":")))

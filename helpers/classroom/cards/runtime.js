@@ -10,8 +10,8 @@ const TEMPLATES = SAID.map(([message, said]) => {
   return { said, names, whole: new RegExp(`^${pattern}$`, "su"), begin: names.length ? null : new RegExp(`^${pattern}(?!\\p{L})`, "su") };
 });
 const spoken = (sentence) => {
-  const begin = sentence.match(/^[^\p{L}\p{N}'"“‘]*/u)[0], rest = sentence.slice(begin.length);
-  if (/^['"“‘]/.test(rest)) return sentence; // a reader's or a model's own text
+  const begin = sentence.match(/^[^\p{L}'"“‘]*/u)[0], rest = sentence.slice(begin.length);
+  if (!/^\p{L}/u.test(rest)) return sentence; // no word, or in quotes a reader's or a model's own text
   for (const { said, names, whole, begin: beginning } of TEMPLATES) {
     const all = sentence.match(whole), part = !all && beginning && rest.match(beginning);
     if (part) return begin + said + spoken(rest.slice(part[0].length));
