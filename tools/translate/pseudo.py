@@ -16,6 +16,7 @@ import sys
 
 import nbformat
 
+from helpers.language import LOCALE
 from tools import notebooks
 from tools.translate import catalogue, edition, messages
 from tools.translate.literals import template
@@ -72,13 +73,14 @@ def main(beginnings: list[str]) -> int:
     edition.build(FOLDER, names, speaker)
     os.environ["COURSE_QUIET"] = "1"
     os.environ["PYTHONPATH"] = str(catalogue.ROOT)  # where the first cell does not find the course above
-    said = messages.FILE.read_bytes() if messages.FILE.exists() else None
+    file = LOCALE / "pseudo.json"
+    file.write_text(json.dumps({m: marked(m) for m in messages.messages()}), encoding="utf-8")
     try:
-        messages.FILE.parent.mkdir(exist_ok=True)
-        messages.FILE.write_text(json.dumps({m: marked(m) for m in messages.messages()}), encoding="utf-8")
         for name in names:
             path = FOLDER / edition.counterpart(name)
             notebook = nbformat.read(path, 4)
+            setup = next(cell for cell in notebook.cells if cell["id"] == "setup")
+            setup.source = setup.source.replace("pt_BR", "pseudo")
             client = notebooks.client(notebook, path)
             client.allow_errors = True
             client.execute()
@@ -86,7 +88,7 @@ def main(beginnings: list[str]) -> int:
             for finding in [*failures(notebook), *leaks(notebook)]:
                 print(f"{path.name[:2]} {finding}", flush=True)
     finally:
-        messages.FILE.unlink() if said is None else messages.FILE.write_bytes(said)
+        file.unlink()
     return 0
 
 
