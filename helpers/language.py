@@ -59,8 +59,8 @@ def spoken(sentence: str) -> str:
     """
     at = next((i for i, character in enumerate(sentence) if character.isalpha() or character in QUOTES), len(sentence))
     begin, rest = sentence[:at], sentence[at:]
-    for pattern, message in _templates if rest[:1].isalpha() else ():
-        found = pattern.fullmatch(sentence) or (pattern.match(rest) if "{" not in message else None)
+    for pattern, message in _templates:
+        found = pattern.fullmatch(sentence) or ("{" not in message and rest[:1].isalpha() and pattern.match(rest))
         if found:
             names = PLACEHOLDER.findall(message)
             said = _messages[message]

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 WORDS = re.compile(r"[^\W\d_]{2,}")
 NAME = re.compile(r"(?:fixed|readable\w+|amount|percent|money|number)?\(?\s*([a-zA-Z_]\w*)[^a-zA-Z]*$")
 CODE = re.compile(
-    r"[=#@<>]|^\W*$|^[a-z.\[]+[-_:\[]|\}_|^\.|^(?:true|false|hidden|summary|click|button|keydown|string|input)$|^[a-z]+\d|\w\(|^\w+[A-Z]\w*$"
+    r"[#@<>]|\w=[\w\"{]|^\W*$|^(?:cw|bc|mc|tr|gr|aria|data|tex2jax|text)-|^[a-z]+\d|^[.\[]|^\w+[A-Z]\w*$|^[\w-]+:\S"
+    r"|(?:translate|rotate|var)\(|, \[|^\w+_\w+$| data-"
+    r"|^(?:true|false|hidden|summary|click|button|keydown|string|input|middle)$"
 )
 KEY = re.compile(r"^\w*\{\w+\}$|\}_|^\{\w+\}\w+$")  # such as size{i}, {name}_text
 QUOTES = "\"'`"
@@ -27,7 +29,7 @@ def sentences(script: str) -> Iterator[str]:
             pieces = [piece.strip() for piece in pieces]
         for piece in pieces:
             fixed = re.sub(r"\{[^{}]*\}", " ", piece).strip()
-            if WORDS.search(fixed) and not CODE.search(fixed) and not KEY.search(piece):
+            if WORDS.search(fixed) and not CODE.search(piece) and not KEY.search(piece):
                 yield piece
 
 

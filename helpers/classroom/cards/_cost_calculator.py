@@ -84,10 +84,10 @@ def _sentence(start: dict, currency: str) -> str:
     tokens, rate, money = start["tokens"], start["rate"], start["money"]
     taken = budget.cost(tokens, rate, start["price"], start["watts"])
     time, available = (budget.readable_time(h * budget.SECONDS_PER_HOUR) for h in (taken.hours, start["hours"]))
-    return (
-        f"{budget.readable_count(tokens)} tokens at {budget.readable_count(rate)} tokens/s take {time} and "
-        f"{price(taken.money)}. Available: {available}{'' if money is None else f' and {price(money)}'}."
-    )
+    n, speed, cost = budget.readable_count(tokens), budget.readable_count(rate), price(taken.money)
+    if money is None:
+        return f"{n} tokens at {speed} tokens/s take {time} and {cost}. Available: {available}."
+    return f"{n} tokens at {speed} tokens/s take {time} and {cost}. Available: {available} and {price(money)}."
 
 
 def _named(speeds: Mapping[str, float]) -> dict[str, float]:

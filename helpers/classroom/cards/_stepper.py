@@ -28,11 +28,12 @@ class LossStepper(KernelCard):
     def card(self) -> Card:
         loss, sentences = self.config["cross_entropy"], self.config["sentences"]
         rows = [row for sentence in sentences for row in sentence["rows"]]
-        texts = " and ".join(f"“{sentence['text']}”" for sentence in sentences)
+        first, second = (sentence["text"] for sentence in sentences)
         return Card(
             kind="stepper",
             title="From logits to the loss in six steps",
-            sentence=f"{texts}: loss {loss:.2f} nats over {len(rows)} targets, perplexity {perplexity(loss):,.0f}.",
+            sentence=f"“{first}” and “{second}”: loss {loss:.2f} nats over {len(rows)} targets, perplexity "
+            f"{perplexity(loss):,.0f}.",
             values={"step": 1},
             config=self.config,
             table=[

@@ -44,7 +44,7 @@ const advice = (run, now, money) => {
     `or reach ${amount(speed)} tokens/s, ${amount(speed / run.rate)} times this speed`];
   if (late && !dear) ways.push(`or save, and go on over ${amount(now.sessions)} sessions`);
   if (dear && !late) ways.push(`or pay at most ${money(run.money / hours)} an hour`);
-  return `✗ Change one: ${ways.join(", ")}.`;
+  return `✗ Change one: ${ways.map(spoken).join(", ")}.`;
 };
 const needed = (run, now, money) => { // the table: what each number has to be, when it alone is changed
   const { late, dear } = now, free = run.money === null;

@@ -3,7 +3,7 @@ const MOST_WEIGHT = 20, AXIS_NATS = 6; // holds the largest finite surprisal: a 
 const SQUARE = 34, GAP = 6; // px of the dice that are filled up to the perplexity
 const AT_ONCE = 100, MOST_ROLLS = 2000, POINTS = 200; // rolls of a click, of all clicks; points of the curve at most
 const PLOT = { left: 34, top: 8, width: 380, height: 92, label: 106 };
-const PRESETS = { fair: [10, 10], loaded: [20, 2], certain: [20, 0] }; // weight of face 1, and of every other face
+const PRESETS = { "fair": [10, 10], "loaded": [20, 2], "certain": [20, 0] }; // weight of face 1, and of every other face
 const faceNumbers = (n) => Array.from({ length: n }, (_, i) => i + 1);
 const weightsOf = ([first, rest], n) => Object.fromEntries(faceNumbers(n).map((k) => [`w${k}`, k === 1 ? first : rest]));
 

@@ -129,7 +129,7 @@ const runAt = (values, config) => {
   for (const name in SWITCHES) run[name] = values[name] % 2;
   return run;
 };
-const plural = (n, what) => `${fixed(n, 0)} ${what}${n > 1 ? "s" : ""}`;
+const sequences = (n) => `${fixed(n, 0)} ${n > 1 ? "sequences" : "sequence"}`;
 const bars = (now, room) => {
   const { phases, slack, phase, peak } = now, scale = Math.max(room, peak), state = {};
   PHASES.forEach((_, i) => {
@@ -147,7 +147,7 @@ const changes = (run, room, peak) => {
   const state = {};
   CHANGES.forEach(([, , change], k) => {
     const changed = change(run, room), after = memory(changed).peak, helps = after < peak;
-    const fewer = changed.B < run.B ? `, ${plural(changed.B, "sequence")}` : "";
+    const fewer = changed.B < run.B ? `, ${sequences(changed.B)}` : "";
     state[`change${k}@class`] = helps ? null : "mc-none";
     state[`alone${k}`] = helps ? readableBytes(after) : "–";
     state[`then${k}`] = helps ? (after <= room ? "✓ fits" : "✗ not enough") + fewer : "no effect";
@@ -158,7 +158,7 @@ const compute = (values, config) => {
   const run = runAt(values, config), stops = stopsOf(config), name = stops.model[values.model];
   const [gpu, room] = Object.entries(config.rooms)[values.room], now = memory(run), { phase, peak } = now;
   const ok = peak <= room, there = readableBytes(room), at = 100 * room / Math.max(room, peak), left = `left:${fixed(at, 2)}%`;
-  const batch = plural(run.B, "sequence"), tokens = `${fixed(run.T, 0)} tokens`, shortened = run.T < stops.tokens[values.tokens];
+  const batch = sequences(run.B), tokens = `${fixed(run.T, 0)} tokens`, shortened = run.T < stops.tokens[values.tokens];
   const texts = { batch, tokens: tokens + (shortened ? ", its longest" : ""), kept: run.kept ? `${fixed(run.kept, 0)} tokens` : "none kept" };
   const state = {
     "summary": `${name}, ${batch} of ${tokens}: ${ok ? "fits" : "does not fit"}, ${readableBytes(peak)} of ${there} (${gpu}). `

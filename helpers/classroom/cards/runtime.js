@@ -11,7 +11,6 @@ const TEMPLATES = SAID.map(([message, said]) => {
 });
 const spoken = (sentence) => {
   const begin = sentence.match(/^[^\p{L}'"“‘]*/u)[0], rest = sentence.slice(begin.length);
-  if (!/^\p{L}/u.test(rest)) return sentence; // no word, or in quotes a reader's or a model's own text
   for (const { said, names, whole, begin: beginning } of TEMPLATES) {
     const all = sentence.match(whole), part = !all && beginning && rest.match(beginning);
     if (part) return begin + said + spoken(rest.slice(part[0].length));

@@ -50,9 +50,9 @@ const topOne = (c) => {
   return node ? `the top-1 token is ${node[1][0]} with ${percent(exp(topLogProb(node)))}` : "the model has to be asked";
 };
 const summary = (c) => {
-  const said = `After “${end(c.prompt, 30)}”`, n = c.path.length;
-  if (!n) return `${said} ${topOne(c)}. Draw it, or choose a branch.`;
-  return `${said} came ${n} token${n > 1 ? "s" : ""} with probability ${number(lnOf(c.path))}. Next, ${topOne(c)}.`;
+  const prompt = end(c.prompt, 30), n = c.path.length;
+  if (!n) return `After “${prompt}” ${topOne(c)}. Draw it, or choose a branch.`;
+  return `After “${prompt}” came ${n} token${n > 1 ? "s" : ""} with probability ${number(lnOf(c.path))}. Next, ${topOne(c)}.`;
 };
 const versus = (c) => {
   const n = c.path.length;

@@ -1,0 +1,79 @@
+"""A card speaks the chosen language wherever it says anything: no English word is left in what its script writes."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+
+import pytest
+import torch
+from py_mini_racer import MiniRacer
+
+from helpers import language
+from helpers.classroom import cards
+from tests.cards import by_last_token, first_positions
+from tools.translate import messages
+from tools.translate.pseudo import UNMARKED, marked
+
+SCORES = torch.linspace(3, -3, 60)
+NAMES = [f"'{chr(97 + i % 26)}{i}'" for i in range(60)]
+CARDS = {
+    "cost": lambda: cards.cost(),
+    "die": lambda: cards.perplexity_die(),
+    "predictors": lambda: cards.unsure_or_wrong(),
+    "calculator": lambda: cards.cost_calculator(3e9, 15_000, 5.0, money_available=100.0, watts=70.0),
+    "memory": lambda: cards.memory_calculator("opt-125m"),
+    "sampling": lambda: cards.sampling(SCORES, NAMES, prompt="It was"),
+    "grid": lambda: cards.training_grid(),
+    "stepper": lambda: cards.loss_stepper(by_last_token).card(),
+    "tree": lambda: cards.sampling_tree(by_last_token).card(),
+}
+NAMES_OF_THINGS = {  # that no language changes
+    *"GPU KiB MiB GiB TiB kWh nats exp cross entropy AdamW SGD sgd adamw float bfloat gpt opt course small top min".split(),
+    *"Colab Raschka GPT NVIDIA Intel AMD Xeon EPYC Processor captain".split(),
+}
+
+
+@pytest.fixture
+def marking(tmp_path, monkeypatch):
+    """A language in which every word of every message has a mark behind it."""
+    said = {message: marked(message) for message in messages.messages()}
+    (tmp_path / "marks.json").write_text(json.dumps(said), encoding="utf-8")
+    monkeypatch.setattr(language, "LOCALE", tmp_path)
+    language.choose("marks")
+    yield
+    language.choose(language.ENGLISH)
+
+
+def page(card: cards.Card) -> MiniRacer:
+    """The scripts as the card carries them, without the call that looks for a document."""
+    script = re.search(r'<script>\(\(\) => \{\n"use strict";\n(.*)start\(', card.markup("x-1"), re.S)[1]
+    v8 = MiniRacer()
+    v8.eval(script)
+    return v8
+
+
+def left_in(text: str) -> list[str]:
+    quoted = re.sub(r"“[^”]*”|'[^']*'", " ", html.unescape(text))
+    return [word for word in UNMARKED.findall(quoted) if word not in NAMES_OF_THINGS]
+
+
+@pytest.mark.parametrize("kind", CARDS)
+def test_no_english_is_left_on_a_card(kind, marking):
+    card = CARDS[kind]()
+    v8 = page(card)
+    config = json.loads(html.unescape(re.search(r'data-config="([^"]*)"', card.markup("x-1"))[1]))
+    values = json.loads(html.unescape(re.search(r'data-values="([^"]*)"', card.markup("x-1"))[1]))
+
+    def said(text: str) -> str:
+        return v8.eval(f"spoken({json.dumps(text)})")
+
+    body = v8.eval(f"view('x-1', {json.dumps(values)}, {json.dumps(config)})")
+    shown = re.split(r"<[^>]*>", body) + re.findall(r'(?:aria-label|title)="([^"]*)"', body)
+    state = json.loads(v8.eval(f"JSON.stringify(compute({json.dumps(first_positions(card))}, {json.dumps(config)}))"))
+    shown += [text for key, text in state.items() if text and ("@" not in key or key.endswith(("label", "valuetext")))]
+    found = {text: words for text in map(html.unescape, shown) if (words := left_in(said(text)))}
+    assert found == {}
+    still = re.sub(r"<(style|script)>.*?</\1>|data-\w+=\"[^\"]*\"", " ", card.markup("x-1"), flags=re.S)
+    assert left_in(re.sub(r"<[^>]*>", " ", still)) == []
