@@ -17,7 +17,7 @@ FILE = LOCALE / "pt_BR.json"
 SPOKEN = ("classroom/exercises", "classroom/cards")  # what these show goes through `spoken`: nothing is marked there
 NAMES = {"COLUMNS", "NOT_STATED", "_NAMES", "MEANS", "PADDINGS", "SAME"}  # constants that are said by t(variable)
 SILENT = re.compile(r"\w*Error:|register:|getattr:|hasattr:|Subscript.slice|Card:kind|Card:attributes|arguments|encod")
-CODE = re.compile(r"<|^\S*[_=/.]\w\S*$|^\w+-\w+$|^[\w-]+:\S|^\w+\(\S*$|SAID")  # markup, names, files
+CODE = re.compile(r"<|^\S*[_=/.]\w\S*$|^\w+-\w+$|^[\w-]+:\S|^\w+\(\S*$|SAID|data-feed")  # markup, names, files
 
 
 def messages() -> list[str]:
