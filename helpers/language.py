@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 LOCALE = Path(__file__).parent / "assets" / "locale"
@@ -60,14 +61,19 @@ def spoken(sentence: str) -> str:
     at = next((i for i, character in enumerate(sentence) if character.isalpha() or character in QUOTES), len(sentence))
     begin, rest = sentence[:at], sentence[at:]
     for pattern, message in _templates:
-        found = pattern.fullmatch(sentence) or ("{" not in message and rest[:1].isalpha() and pattern.match(rest))
-        if found:
-            names = PLACEHOLDER.findall(message)
-            said = _messages[message]
-            for name, value in zip(names, found.groups(), strict=True):
-                said = said.replace(name, spoken(value))
-            return said if found.string is sentence else begin + said + spoken(rest[found.end() :])
+        for before, text in ("", sentence), (begin, rest):
+            if found := pattern.fullmatch(text):
+                return before + _filled(message, found.groups())
+        if "{" not in message and rest[:1].isalpha() and (found := pattern.match(rest)):
+            return begin + _messages[message] + spoken(rest[found.end() :])
     return sentence
+
+
+def _filled(message: str, values: Sequence[str]) -> str:
+    said = _messages[message]
+    for name, value in zip(PLACEHOLDER.findall(message), values, strict=True):
+        said = said.replace(name, spoken(value))
+    return said
 
 
 def _pattern(message: str) -> re.Pattern[str]:

@@ -89,7 +89,8 @@ def literals(source: str) -> list[Literal]:
     docstrings = {id(node) for node in _docstrings(tree)}
     for node, chain in strings(tree, ()):
         reader = next((place for place in chain if place not in THROUGH), "")
-        if any(place.startswith(ENGLISH) for place in chain) or CODE & set(reader.split(":")):
+        of_the_program = CODE & {*reader.split(":"), getattr(node, "value", None)}
+        if of_the_program or any(place.startswith(ENGLISH) for place in chain):
             continue
         start = position(node.lineno, len(_line(source, node.lineno)[: node.col_offset].decode()))
         end = position(node.end_lineno, len(_line(source, node.end_lineno)[: node.end_col_offset].decode()))

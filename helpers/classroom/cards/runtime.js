@@ -12,9 +12,12 @@ const TEMPLATES = SAID.map(([message, said]) => {
 const spoken = (sentence) => {
   const begin = sentence.match(/^[^\p{L}'"“‘]*/u)[0], rest = sentence.slice(begin.length);
   for (const { said, names, whole, begin: beginning } of TEMPLATES) {
-    const all = sentence.match(whole), part = !all && beginning && rest.match(beginning);
+    for (const [before, text] of [["", sentence], [begin, rest]]) {
+      const all = text.match(whole);
+      if (all) return before + said.replace(/\{[^{}]*\}/g, (name) => spoken(all[names.indexOf(name) + 1] ?? ""));
+    }
+    const part = beginning && rest.match(beginning);
     if (part) return begin + said + spoken(rest.slice(part[0].length));
-    if (all) return said.replace(/\{[^{}]*\}/g, (name) => spoken(all[names.indexOf(name) + 1] ?? ""));
   }
   return sentence;
 };

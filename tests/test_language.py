@@ -1,0 +1,96 @@
+"""A message is said in the chosen language; a finished sentence is found by its template, and quotes are left alone."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from py_mini_racer import MiniRacer
+
+from helpers import language, runtime
+from helpers.classroom import Mistake, check, register, reveal
+from tests.classroom.scripts import FOLDER
+
+SAID = {
+    "{case}: expected {wanted}, got {came}. {thought}": "{case}: veio {came} em vez de {wanted}. {thought}",
+    "case {n}": "caso {n}",
+    "Which step comes first?": "Qual passo vem primeiro?",
+    "not yet": "ainda não",
+    "{n} token{'s' * (n > 1)}": "{n} token{'s' * (n > 1)}",
+    "hours": "horas",
+    "mean": "média",
+    "measured: {readable(measured)}{unit}": "medido: {readable(measured)}{unit}",
+    " · you said {readable(guess)}{told}: {_distance(guess, measured)}": (
+        " · você disse {readable(guess)}{told}: {_distance(guess, measured)}"
+    ),
+    "not this time. Why?": "não desta vez. Por quê?",
+}
+
+
+@pytest.fixture
+def portuguese(tmp_path, monkeypatch):
+    (tmp_path / "pt_BR.json").write_text(json.dumps(SAID), encoding="utf-8")
+    monkeypatch.setattr(language, "LOCALE", tmp_path)
+    runtime.start(language="pt_BR")
+    yield
+    language.choose(language.ENGLISH)
+
+
+SENTENCES = {
+    "case 2: expected 3 hours, got 4. Which step comes first?": (
+        "caso 2: veio 4 em vez de 3 horas. Qual passo vem primeiro?"
+    ),
+    "not yet. case 1: expected 1, got 2. Which step comes first?": (
+        "ainda não. caso 1: veio 2 em vez de 1. Qual passo vem primeiro?"
+    ),
+    "not yet: 2.0 hours": "ainda não: 2.0 horas",
+    "3 tokens": "3 tokens",
+    "' mean'": "' mean'",
+    "“mean hours”": "“mean hours”",
+    "meaning": "meaning",
+    "": "",
+    "12.5 %": "12.5 %",
+}
+
+
+@pytest.mark.parametrize(("english", "said"), SENTENCES.items())
+def test_a_finished_sentence_is_found_by_its_template(english, said, portuguese):
+    assert language.spoken(english) == said
+
+
+def test_the_page_has_the_same_rule(portuguese):
+    script = (FOLDER / "runtime.js").read_text(encoding="utf-8")
+    everything = "\n".join(SAID)
+    assert len(language.said_in(everything)) == len(SAID)
+    v8 = MiniRacer()
+    v8.eval(script.replace("const SAID = [];", f"const SAID = {json.dumps(language.said_in(everything))};"))
+    assert {english: v8.eval(f"spoken({json.dumps(english)})") for english in SENTENCES} == SENTENCES
+
+
+def test_english_is_left_as_it_is():
+    assert [language.spoken(english) for english in SENTENCES] == list(SENTENCES)
+    assert language.t("{n:,} tokens", n=1000) == "1,000 tokens"
+
+
+def test_a_page_gets_what_its_script_can_say(portuguese):
+    assert language.said_in("const unit = 'hours'; const what = `me` + \"an\";") == [
+        ("hours", "horas"),
+        ("mean", "média"),
+    ]
+
+
+def test_check_and_reveal_speak_it(capsys, portuguese):
+    @register("language-example")
+    def wrong(answer):
+        raise Mistake("case 1: expected 2, got 3. Which step comes first?")
+
+    check("language-example", lambda: 3)
+    reveal("mean", "hours")
+    said = capsys.readouterr().out
+    assert said.startswith("language-example: ainda não. caso 1: veio 3 em vez de 2. Qual passo vem primeiro?")
+    assert "medido: horas · você disse média: não desta vez. Por quê?" in said
+
+
+def test_an_unknown_language_is_refused():
+    with pytest.raises(ValueError, match="no language 'xx'; there are en, "):
+        runtime.start(language="xx")

@@ -1,0 +1,230 @@
+"""The gate between the two editions: a small course in step passes, each planted fault is named with its way out."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from tools import notebooks
+from tools.translate import catalogue, edition, gate, messages, scripts
+from tools.translate.checks import entry_faults
+from tools.translate.literals import literals
+
+ROOT = Path(__file__).resolve().parents[2]
+NAME = "notebooks/00_example"
+SOLUTION = "```python\ndef stub(text):\n    return 1  # the loss\n```"
+CELLS = [
+    new_markdown_cell(
+        "# An example\n\n**Idea.** The loss is $L = -\\ln p$, see `loss` and [04](04_next.ipynb).\n\n"
+        "| what | $p$ |\n|---|---|\n| target | $1/2$ |",
+        id="card",
+    ),
+    new_markdown_cell("", id="badge"),
+    new_code_cell("", id="setup"),
+    new_code_cell(
+        'losses = {"new text": 3.0, "text it learnt": 1.0}  # in nats\n'
+        "print(f\"new text: {losses['new text']:.2f} nats, {len(losses)} numbers\")\n"
+        'ax.set(title="The loss is lower", label=["new text"][0])\n'
+        'raise ValueError("expected a text")',
+        id="run",
+        metadata={"tags": ["raises-exception"]},
+    ),
+    new_code_cell('def stub(text):\n    """The loss of `text`."""\n    raise NotImplementedError', id="stub"),
+    new_markdown_cell(
+        f"<details><summary>Solution</summary>\n\n{SOLUTION}\n\n</details>",
+        id="help",
+    ),
+]
+SAID = {
+    "# An example": "# Um exemplo",
+    "**Idea.** The loss is $L = -\\ln p$, see `loss` and [04](04_next.ipynb).": (
+        "**Ideia.** Veja `loss` e [04](04_next.ipynb): a perda é $L = -\\ln p$."
+    ),
+    "| what | $p$ |": "| o quê | $p$ |",
+    "| target | $1/2$ |": "| alvo | $1/2$ |",
+    "new text": "texto novo",
+    "text it learnt": "texto aprendido",
+    "# in nats": "# em nats",
+    "new text: {losses['new text']:.2f} nats, {len(losses)} numbers": (
+        "{len(losses)} números; texto novo: {losses['new text']:.2f} nats"
+    ),
+    "The loss is lower": "A perda é menor",
+    "The loss of `text`.": "A perda de `text`.",
+    "<details><summary>Solution</summary>": "<details><summary>Solução</summary>",
+    SOLUTION: SOLUTION.replace("the loss", "a perda"),
+}
+
+
+@pytest.fixture
+def course(tmp_path, monkeypatch):
+    """A course of one notebook and its catalogue, built."""
+    for module in (catalogue, edition, gate, notebooks):
+        monkeypatch.setattr(module, "ROOT", tmp_path)
+    monkeypatch.setattr(notebooks, "NOTEBOOKS", tmp_path / "notebooks")
+    monkeypatch.setattr(catalogue, "FOLDER", tmp_path / "i18n")
+    monkeypatch.setattr(catalogue, "names", lambda: [NAME])
+    monkeypatch.setattr(messages, "stored", lambda: messages.table(catalogue.speaker("helpers")))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    for folder in ("notebooks", "i18n"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "i18n" / "unfinished.txt").write_text("")
+    nbformat.write(new_notebook(cells=CELLS), catalogue.source(NAME))
+    assert catalogue.update(NAME)["to do"] == len(SAID)
+    catalogue.put(NAME, {catalogue.identity(entry): SAID[entry.msgid] for entry in catalogue.load(NAME)})
+    assert len(list(edition.install([NAME]))) == 1, "a new notebook has to be executed"
+    notebooks.main(["stamp"])
+    return tmp_path
+
+
+def english(change: Callable[[str], str], cell_id: str) -> None:
+    """Change a cell of the English notebook."""
+    rewrite(catalogue.source(NAME), change, cell_id)
+
+
+def rewrite(path: Path, change: Callable[[str], str], cell_id: str) -> None:
+    notebook = nbformat.read(path, 4)
+    cell = next(cell for cell in notebook.cells if cell["id"] == cell_id)
+    cell.source = change(cell.source)
+    nbformat.write(notebook, path)
+
+
+def translated(course: Path) -> dict[str, str]:
+    return {cell["id"]: cell.source for cell in nbformat.read(course / edition.counterpart(NAME), 4).cells}
+
+
+def test_a_course_in_step_passes_and_says_the_same(course):
+    assert list(gate.gate()) == []
+    said = translated(course)
+    assert said["card"].startswith("# Um exemplo\n\n**Ideia.** Veja `loss` e [04](")
+    assert "{losses['texto novo']:.2f}" in said["run"], "a key inside a placeholder follows its word"
+    assert 'raise ValueError("expected a text")' in said["run"], "what an exception says stays English"
+    assert 'language="pt_BR"' in said["setup"]
+    assert "[in English](../../notebooks/00_example.ipynb)" in said["badge"]
+    assert (
+        "[em português](../pt-BR/notebooks/00_example.ipynb)"
+        in dict((cell["id"], cell.source) for cell in nbformat.read(catalogue.source(NAME), 4).cells)["badge"]
+    )
+
+
+FAULTS = {
+    "an English paragraph": (lambda: english(lambda s: s.replace("The loss", "Our loss"), "card"), "make translate"),
+    "an English label": (lambda: english(lambda s: s.replace("is lower", "falls"), "run"), "make translate"),
+    "a line of the program": (lambda: english(lambda s: s.replace("3.0", "4.0"), "run"), "make translate"),
+    "a number in the other edition": (
+        lambda: rewrite(notebooks.ROOT / edition.counterpart(NAME), lambda s: s.replace("3.0", "4.0"), "run"),
+        "is not what its English and its catalogue make (['run'])",
+    ),
+    "a gap": (lambda: forget("The loss is lower"), "not translated"),
+}
+
+
+@pytest.mark.parametrize(("plant", "says"), FAULTS.values(), ids=FAULTS)
+def test_a_planted_change_is_caught_with_its_way_out(course, plant, says):
+    plant()
+    assert any(says in problem for problem in gate.gate())
+
+
+def forget(text: str) -> None:
+    po = catalogue.load(NAME)
+    next(entry for entry in po if entry.msgid == text).msgstr = ""
+    po.save(str(catalogue.po_file(NAME)))
+
+
+def test_a_reworded_text_keeps_its_translation_to_be_looked_at(course):
+    english(lambda s: s.replace("The loss is lower", "The loss is much lower"), "run")
+    assert catalogue.update(NAME)["to do"] == 1
+    (entry,) = filter(catalogue.is_open, catalogue.load(NAME))
+    assert entry.fuzzy and entry.msgstr == "A perda é menor" and entry.previous_msgid == "The loss is lower"
+    assert any("reworded" in problem for problem in gate.gate())
+    catalogue.put(NAME, {catalogue.identity(entry): "A perda é muito menor"})
+    list(edition.install([NAME]))
+    assert list(gate.gate()) == []
+
+
+def test_a_translation_that_changes_the_program_is_named(course):
+    po = catalogue.load(NAME)
+    next(entry for entry in po if entry.msgid == "# in nats").msgstr = "# em nats\nlosses.clear()"
+    po.save(str(catalogue.po_file(NAME)))
+    list(edition.install([NAME]))
+    assert any("changes the program" in problem for problem in gate.gate())
+
+
+WRONG = {
+    "formula": ("prose", "The sum $x + 1$", "A soma $x + 2$", "formulas"),
+    "inline code": ("prose", "Call `fit`", "Chame `ajuste`", "inline code"),
+    "link": ("prose", "See [04](04.ipynb)", "Veja [04](05.ipynb)", "links"),
+    "tag": ("prose", "<summary>Hint</summary>", "Dica", "tags"),
+    "row of a table": ("prose", "| a | b |", "| a |", "cells of the row"),
+    "heading": ("prose", "## Goal", "### Objetivo", "beginning of the line"),
+    "two lines": ("prose", "Both", "Os\ndois", "several"),
+    "program of a solution": ("prose", "```python\nx = 1  # one\n```", "```python\nx = 2  # um\n```", "program"),
+    "placeholder": ("f-string", "{n} tokens", "tokens", "placeholders"),
+    "format": ("f-string", "{n:.2f} nats", "{n:.3f} nats", "placeholders"),
+    "value": ("f-string", "{a} of {b}", "{b} de {b}", "placeholders"),
+    "message": ("message", "{n} tokens", "{m} tokens", "placeholders"),
+    "comment": ("comment", "# why", "por quê", "comment"),
+    "space": ("text", " bits", "bits", "space"),
+    "English left": ("text", "the mean", "the mean", "English is left"),
+    "term": ("prose", "The learning rate rises", "A taxa de aprendizagem sobe", "glossary"),
+    "false friend": ("prose", "Then resume it", "Depois resuma-o", "glossary"),
+}
+
+
+@pytest.mark.parametrize(("kind", "text", "said", "says"), WRONG.values(), ids=WRONG)
+def test_a_fault_in_a_translation_is_named(kind, text, said, says):
+    def faults(msgstr: str, **fields: str) -> list[str]:
+        entry = catalogue.polib.POEntry(msgid=text, msgstr=msgstr, **fields)
+        entry.comment = kind
+        return list(entry_faults(entry))
+
+    assert any(says in fault for fault in faults(said))
+    assert faults(text, tcomment="keep") == [], "English that somebody has decided to keep"
+
+
+def test_two_words_of_the_program_may_not_become_one(course):
+    entries = {entry.msgid: catalogue.identity(entry) for entry in catalogue.load(NAME)}
+    catalogue.put(NAME, {entries["text it learnt"]: "texto novo"})
+    assert any("two words of the program become one" in problem for problem in gate.gate())
+
+
+def test_put_takes_only_what_the_catalogue_has(course):
+    with pytest.raises(ValueError, match="no entry 12345678"):
+        catalogue.put(NAME, {"12345678": "x"})
+
+
+def test_where_a_string_stands_decides_what_it_is():
+    source = "\n".join(
+        [
+            'pages.table([["read", name] for name in ("key", "b")], columns=["what", "n"])',
+            'ax.annotate("here", (0, 0), xycoords="axes fraction", **{"ha": "right" if x else "left"})',
+            'if name == "compared": raise ValueError("English")',
+            'assert x, "English"',
+            "%xmode Minimal",
+            'print(f"{x} words", "more")  # said  # noqa: E501',
+        ]
+    )
+    found = {literal.text: literal.kind for literal in literals(source) if literal.has_words}
+    assert found == {
+        "read": "text",
+        "what": "text",
+        "key": "word",
+        "here": "text",
+        "compared": "word",
+        "{x} words": "f-string",
+        "more": "text",
+        "# said  # noqa: E501": "comment",
+    }
+
+
+def test_sentences_of_a_script():
+    script = """
+    const a = `${fixed(n, 0)} of ${V} tokens, ` + "and more"; // a comment isn't read
+    const html = `<p class="cw-x" aria-label="the ${x} numbers">${n > 1 ? "rows" : "row"} <b>left</b></p>`;
+    const css = `width:${w}%`, key = `${name}_text`, pattern = /"quoted"/;
+    """
+    assert list(scripts.sentences(script)) == ["{n} of {V} tokens, and more", "the {x} numbers", "left", "rows", "row"]
