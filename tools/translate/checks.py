@@ -17,6 +17,7 @@ from tools.translate.catalogue import EVERYWHERE, FOLDER, is_open, load
 from tools.translate.quoting import in_quotes
 
 ENGLISH = re.compile(r"\b(the|of|and|is|are|which|with|that|from|this|not|each|was|were|to|have|has|you|your)\b", re.I)
+NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 SAID_BY_OTHERS = re.compile(
     r"`[^`]*`|\$[^$]*\$|(?<!\*)\*(?!\*)[^*]+\*|\"[^\"]*\"|“[^”]*”|\{[^{}]*\}|\]\([^)]*\)|<[^>]*>"
 )
@@ -81,6 +82,8 @@ def entry_faults(entry: polib.POEntry) -> Iterator[str]:
         yield "other placeholders than the English"
     if english[:1].isspace() != other[:1].isspace() or english[-1:].isspace() != other[-1:].isspace():
         yield "a space or line break at the beginning or end is lost or new"
+    if Counter(NUMBER.findall(english)) != Counter(NUMBER.findall(other)):
+        yield "other numbers than the English"
     if entry.tcomment != "keep" and entry.comment != "word":
         yield from _language_faults(english, other)
 
