@@ -1,7 +1,10 @@
 """The language in which `helpers` speaks to the reader: English stands in the code, others in assets/locale.
 
-Only what a notebook shows is translated. What a command prints, a log holds or an exception says stays English: notebooks
-read logs, people search the web for errors, and a subprocess does not inherit the language.
+Only what a notebook shows is translated. What a command prints, a log holds or an exception says stays English:
+notebooks read logs, people search the web for errors, and a subprocess does not inherit the language.
+
+`t` says a message that is marked in the code. `spoken` says a finished sentence, found by its template: so the checks
+and cards, which put sentences together from many, mark nothing and read like a book.
 """
 
 from __future__ import annotations
@@ -12,11 +15,17 @@ from pathlib import Path
 
 LOCALE = Path(__file__).parent / "assets" / "locale"
 ENGLISH = "en"
+PLACEHOLDER = re.compile(r"(\{[^{}]*\})")
+QUOTES = "'\"“‘"  # what begins so is a reader's or a model's own text
+_chosen = [ENGLISH]
 _messages: dict[str, str] = {}
+_templates: list[
+    tuple[re.Pattern[str], str]
+] = []  # what an English sentence looks like, and its message, longest first
 
 
 def choose(language: str) -> None:
-    """Speak `language` from now on: "en", or one with a catalogue in assets/locale. Notebooks do so in their first cell.
+    """Speak `language` from now on: "en", or one with a catalogue in assets/locale. A notebook's first cell does so.
 
     ValueError: a language that the course does not have.
     """
@@ -24,8 +33,16 @@ def choose(language: str) -> None:
     if language not in files:
         raise ValueError(f"no language {language!r}; there are {', '.join(files)}")
     file = files[language]
+    _chosen[:] = [language]
     _messages.clear()
     _messages.update(json.loads(file.read_text(encoding="utf-8")) if file else {})
+    longest_first = sorted(_messages, key=lambda message: len(PLACEHOLDER.sub("", message)), reverse=True)
+    _templates[:] = [(_pattern(message), message) for message in longest_first]
+
+
+def chosen() -> str:
+    """The language that is spoken now."""
+    return _chosen[0]
 
 
 def t(message: str, **values: object) -> str:
@@ -34,7 +51,35 @@ def t(message: str, **values: object) -> str:
     return said.format(**values) if values else said
 
 
-def labels(script: str) -> dict[str, str]:
-    """What of a script's t("…") is said otherwise in the chosen language."""
-    quoted = re.findall(r'\bt\(\s*("(?:[^"\\]|\\.)*")', script)
-    return {m: _messages[m] for m in map(json.loads, quoted) if m in _messages}
+def spoken(sentence: str) -> str:
+    """A finished English sentence in the chosen language, what stood in its placeholders too; unknown ones as they are.
+
+    "case 2: expected 3, got 4" is found by "{case}: expected {wanted}, got {came}". Where only the beginning is known
+    it is said, and then the rest. What stands in quotes is left alone. classroom/cards/runtime.js has the same rule.
+    """
+    at = next((i for i, character in enumerate(sentence) if character.isalpha() or character in QUOTES), len(sentence))
+    begin, rest = sentence[:at], sentence[at:]
+    for pattern, message in _templates if rest[:1].isalpha() else ():
+        found = pattern.fullmatch(sentence) or (pattern.match(rest) if "{" not in message else None)
+        if found:
+            names = PLACEHOLDER.findall(message)
+            said = _messages[message]
+            for name, value in zip(names, found.groups(), strict=True):
+                said = said.replace(name, spoken(value))
+            return said if found.string is sentence else begin + said + spoken(rest[found.end() :])
+    return sentence
+
+
+def _pattern(message: str) -> re.Pattern[str]:
+    parts = ("(.*?)" if part.startswith("{") else re.escape(part) for part in PLACEHOLDER.split(message))
+    return re.compile("".join(parts) + r"(?!\w)", re.DOTALL)
+
+
+def said_in(script: str) -> list[tuple[str, str]]:
+    """(message, translation) of all whose words occur in a script, longest first: what a page needs to speak itself."""
+    script = re.sub(r"[\"'`]\s*\+\s*[\"'`]", "", script)  # a sentence over two lines is one
+    return [
+        (message, _messages[message])
+        for _, message in _templates
+        if all(part in script for part in PLACEHOLDER.split(message)[::2])
+    ]

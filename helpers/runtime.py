@@ -42,7 +42,9 @@ class Lab:
     threads: int
 
     def __str__(self) -> str:
-        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else t("{n} threads", n=self.threads)
+        name = (
+            torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else t("{n} threads", n=self.threads)
+        )
         precision = str(self.precision).removeprefix("torch.")
         python = ".".join(map(str, sys.version_info[:3]))
         versions = f"torch {torch.__version__} · Python {python}"

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
 
+from helpers.language import t
+
 FONT = "font-family: system-ui, 'Segoe UI', Roboto, Arial, sans-serif; font-size: 16px;"
 CARD = f"{FONT} background-color: #ffffff; color: #16191d; padding: 10px 14px; max-width: 1000px;"
 SHADE = (0, 114, 178)  # Okabe and Ito's blue, as in the figures
@@ -62,14 +64,16 @@ def text_heatmap(
     if vmin is not None and vmax is not None and not vmin < vmax:
         raise ValueError(f"vmin must be below vmax, got {vmin} and {vmax}")
     low, high = min(known) if vmin is None else vmin, max(known) if vmax is None else vmax
-    body = "".join(_token(t, v, low, high, label, unit) for t, v in zip(tokens, values, strict=True))
+    body = "".join(_token(token, v, low, high, label, unit) for token, v in zip(tokens, values, strict=True))
     steps = [low + (high - low) * i / 4 for i in range(5)]
     legend = " ".join(f'<span style="{_shade(v, low, high)}; padding: 1px 8px">{v:.1f}</span>' for v in steps)
+    said = t("{label} in {unit}", label=label, unit=unit)
     markup = (
-        f'<div style="{CARD}"><div style="{FONT}">{escaped(label)} in {escaped(unit)}: {legend}</div>'
+        f'<div style="{CARD}"><div style="{FONT}">{escaped(said)}: {legend}</div>'
         f'<div style="{FONT} line-height: 2.3; margin-top: 8px">{body}</div></div>'
     )
-    return Html(markup, f"{len(tokens)} tokens shaded by {label}, {min(known):.1f} to {max(known):.1f} {unit}")
+    what = {"n": len(tokens), "label": label, "low": min(known), "high": max(known), "unit": unit}
+    return Html(markup, t("{n} tokens shaded by {label}, {low:.1f} to {high:.1f} {unit}", **what))
 
 
 def _token(token: str, value: float | None, low: float, high: float, label: str, unit: str) -> str:
@@ -131,7 +135,7 @@ def readable(value: object, zeros: bool = False) -> str:
     zeros  whether zeros at the end of a float stay, as a column of a table wants them
     """
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return t("yes") if value else t("no")
     if not isinstance(value, Real):
         return str(value)
     if isinstance(value, Integral):

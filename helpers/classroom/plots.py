@@ -1,7 +1,4 @@
-"""Figures in the house style: each function takes plain data and an optional `ax`, and returns the `Axes`.
-
-`show` is the one way in which a figure reaches the page: with its alternative text.
-"""
+"""Figures in the house style: plain data and an optional `ax` in, the `Axes` out; `show` alone puts one on the page."""
 
 from __future__ import annotations
 
@@ -18,6 +15,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from helpers.classroom._literal import literal
+from helpers.language import t
 
 # Okabe & Ito 2008: told apart with every common colour-vision deficiency
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -75,7 +73,7 @@ def bundle(drawn: Axes | Figure, alt: str) -> dict[str, str]:
     source = base64.b64encode(png.getvalue()).decode()
     named = f'<img alt="{html.escape(alt)}" width="{width}" style="max-width: 100%"'
     plt.close(figure)
-    return {"text/html": f'{named} src="data:image/png;base64,{source}">', "text/plain": f"figure: {alt}"}
+    return {"text/html": f'{named} src="data:image/png;base64,{source}">', "text/plain": t("figure: {alt}", alt=alt)}
 
 
 def new_axes(ax: Axes | None = None, title: str = "", xlabel: str = "", ylabel: str = "") -> Axes:
@@ -183,7 +181,7 @@ def reliability(groups: dict[str, tuple[Any, Any, Any]], *, title: str, ax: Axes
     """
     if not 1 <= len(groups) <= len(MARKERS):
         raise ValueError(f"expected 1 to {len(MARKERS)} named groups, got {len(groups)}")
-    ax = new_axes(ax, title, "confidence: probability of the top-1 token", "accuracy: how often it came")
+    ax = new_axes(ax, title, t("confidence: probability of the top-1 token"), t("accuracy: how often it came"))
     ax.plot([0, 1], [0, 1], **REFERENCE)
     for i, (name, (confidence, accuracy, n)) in enumerate(groups.items()):
         sizes = 40 + 260 * np.asarray(n, dtype=float) / np.sum(np.asarray(n, dtype=float))
@@ -250,7 +248,7 @@ def scores_in_the_plane(hidden: Any, tokens: Any, labels: Sequence[str], *, titl
             f"expected hidden (2,) not zero and tokens ({len(labels)}, 2), got {h.shape} and {points.shape}"
         )
     ax = plt.figure(figsize=(6, 5.4)).add_subplot() if ax is None else ax
-    new_axes(ax, title, "first coordinate", "second coordinate")
+    new_axes(ax, title, t("first coordinate"), t("second coordinate"))
     unit, across = h / np.linalg.norm(h), np.array([-h[1], h[0]]) / np.linalg.norm(h)
     for i, (point, label) in enumerate(zip(points, labels, strict=True)):
         projection = unit * (point @ unit)

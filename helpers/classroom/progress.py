@@ -11,6 +11,7 @@ from tqdm.auto import tqdm
 
 from helpers.classroom import plots
 from helpers.gpt import Evaluation, Record, Update, curves
+from helpers.language import t
 
 QUIET_VARIABLE = "COURSE_QUIET"
 REDRAW_SECONDS = 1.0  # a figure takes about a tenth of that to draw
@@ -34,10 +35,10 @@ def bar(records: Iterable[Record], n_steps: int, done: int = 0) -> Iterator[Reco
 
     n_steps  updates in the whole run; done  how many of them were made before
     """
-    with tqdm(total=n_steps, initial=done, unit="step", disable=not watched(), dynamic_ncols=True) as progress:
+    with tqdm(total=n_steps, initial=done, unit=t("step"), disable=not watched(), dynamic_ncols=True) as progress:
         losses: dict[str, str] = {}
         for record in records:
-            losses["loss" if isinstance(record, Update) else "validation"] = f"{record.loss_nats:.3f}"
+            losses[t("loss") if isinstance(record, Update) else t("validation")] = f"{record.loss_nats:.3f}"
             progress.set_postfix(losses, refresh=False)
             progress.update(isinstance(record, Update))
             yield record
@@ -70,9 +71,9 @@ def loss_figure(records: Iterable[Record], title: str, references: dict[str, flo
     ValueError: no record.
     """
     training, validation = curves(records)
-    series = {"training, this batch": training, "validation": validation}
+    series = {t("training, this batch"): training, t("validation"): validation}
     known = {name: curve for name, curve in series.items() if curve.steps}
-    ax = plots.lines(known, title=title, xlabel="updates made", ylabel="loss in nats per token")
+    ax = plots.lines(known, title=title, xlabel=t("updates made"), ylabel=t("loss in nats per token"))
     for name, value in (references or {}).items():
         plots.reference_line(ax, value, name)
     return ax
@@ -83,8 +84,9 @@ def _redraw(canvas, records: list[Record], references: dict[str, float]):
 
     last = next((r for r in reversed(records) if isinstance(r, Evaluation)), records[-1])
     made = records[-1].step + isinstance(records[-1], Update)  # an update's number says how many came before it
-    ax = loss_figure(records, f"After {made} updates", references)
-    content = plots.bundle(ax, f"loss curves so far, the last one {last.loss_nats:.3f} nats per token")
+    ax = loss_figure(records, t("After {n} updates", n=made), references)
+    said = t("loss curves so far, the last one {loss:.3f} nats per token", loss=last.loss_nats)
+    content = plots.bundle(ax, said)
     if canvas is None:
         return display(content, raw=True, display_id=True)
     canvas.update(content, raw=True)

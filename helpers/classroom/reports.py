@@ -18,17 +18,12 @@ from helpers.classroom._literal import literal
 from helpers.classroom.pages import readable
 from helpers.gpt import Record, Update
 from helpers.labs import metrics
+from helpers.language import ENGLISH, chosen, t
 from helpers.storage import write_aside
 
 ASSET = Path(__file__).parents[1] / "assets" / "weekly_report.json"
 FILE_NAME = "weekly_report.md"
 FIGURE_DPI = 150
-MARK = "**To write:**"
-NOTHING = "not measured"
-LOSS_COLUMNS = (
-    "run", "updates", "tokens trained on", "training loss since the row above, nats", "validation loss, nats",
-    "validation perplexity",
-)  # fmt: skip
 
 
 class Heading(NamedTuple):
@@ -82,14 +77,14 @@ def write(
     _check(path, title, sections, overwrite)
     pictures = [_picture(number, drawn, alt) for number, (drawn, alt) in enumerate(figures, 1)]
     shown = [
-        ("Settings", _table(("setting", "value"), (settings or {}).items())),
-        ("Losses", _table(LOSS_COLUMNS, [row for run in (records or {}).items() for row in _losses(*run)])),
-        *((f"Perplexity: {name}", result.card()) for name, result in (results or {}).items()),
-        *((f"Sample {i}", _sample(*pair)) for i, pair in enumerate((samples or {}).items(), 1)),
-        ("Figures", "\n\n".join(picture.markdown for picture in pictures)),
+        (t("Settings"), _table((t("setting"), t("value")), (settings or {}).items())),
+        (t("Losses"), _table(_loss_columns(), [row for run in (records or {}).items() for row in _losses(*run)])),
+        *((t("Perplexity: {name}", name=name), result.card()) for name, result in (results or {}).items()),
+        *((t("Sample {i}", i=i), _sample(*pair)) for i, pair in enumerate((samples or {}).items(), 1)),
+        (t("Figures"), "\n\n".join(picture.markdown for picture in pictures)),
     ]
     measured = {
-        "correctness": _table(("check", "result"), (checks or {}).items()),
+        "correctness": _table((t("check"), t("result")), (checks or {}).items()),
         "results": "\n\n".join(f"### {metrics.markdown_text(name)}\n\n{body}" for name, body in shown if body),
     }
     path.parent.mkdir(exist_ok=True)
@@ -134,10 +129,21 @@ def _picture(number: int, drawn: Axes | Figure, alt: str) -> _Picture:
 def _text(title: str, sections: Mapping[str, str], measured: Mapping[str, str]) -> str:
     parts = [f"# {metrics.markdown_text(title)}"]
     for number, heading in enumerate(headings(), 1):
-        parts.append(f"## {number}. {heading.portuguese}\n\n*{heading.english}*")
+        parts.append(f"## {number}. {heading.portuguese}")
+        parts.append(f"*{heading.english}*" if chosen() == ENGLISH else "")
         own = sections.get(heading.key, "").strip()
-        parts += [own or f"> {MARK} {heading.asks}.", measured.get(heading.key, "")]
+        parts += [own or f"> {mark()} {t(heading.asks)}.", measured.get(heading.key, "")]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def mark() -> str:
+    """How a line begins that says what is still to be written."""
+    return t("**To write:**")
+
+
+def _loss_columns() -> tuple[str, ...]:
+    training, validation = t("training loss since the row above, nats"), t("validation loss, nats")
+    return t("run"), t("updates"), t("tokens trained on"), training, validation, t("validation perplexity")
 
 
 def _losses(name: str, records: Iterable[Record]) -> list[tuple[object, ...]]:
@@ -153,11 +159,11 @@ def _losses(name: str, records: Iterable[Record]) -> list[tuple[object, ...]]:
             n_tokens += record.n_tokens - before
             before = record.n_tokens
         else:
-            mean = nats / n_tokens if n_tokens else NOTHING
+            mean = nats / n_tokens if n_tokens else t("not measured")
             rows.append((name, record.step, record.n_tokens, mean, record.loss_nats, record.perplexity))
             nats, n_tokens = 0.0, 0
     if n_tokens:
-        rows.append((name, last.step + 1, last.n_tokens, nats / n_tokens, NOTHING, NOTHING))
+        rows.append((name, last.step + 1, last.n_tokens, nats / n_tokens, t("not measured"), t("not measured")))
     return rows
 
 
@@ -171,4 +177,5 @@ def _sample(prompt: str, text: str) -> str:
     """Prompt and text word for word: in a fence that is longer than any inside."""
     longest = max((len(run) for run in re.findall("`+", prompt + text)), default=0)
     fence = "`" * max(3, longest + 1)
-    return f"Prompt:\n\n{fence}text\n{prompt}\n{fence}\n\nThe model:\n\n{fence}text\n{text}\n{fence}"
+    quoted = [f"{fence}text\n{said}\n{fence}" for said in (prompt, text)]
+    return "\n\n".join([t("Prompt:"), quoted[0], t("The model:"), quoted[1]])

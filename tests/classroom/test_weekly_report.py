@@ -61,7 +61,7 @@ def test_an_empty_report_says_what_to_write(tmp_path):
         assert body.rstrip().split("\n\n") == [
             heading.portuguese,
             f"*{heading.english}*",
-            f"> {reports.MARK} {heading.asks}.",
+            f"> {reports.mark()} {heading.asks}.",
         ]
     assert "|" not in text, "no table of nothing"
 
@@ -72,7 +72,7 @@ def test_words_of_one_s_own_replace_the_line(tmp_path):
     assert (
         sections["tricks"].endswith("\n\nOne **trick**.\n\n- and a list\n\n") and "Why?" in sections["basic_question"]
     )
-    unwritten = {key for key, body in sections.items() if reports.MARK in body}
+    unwritten = {key for key, body in sections.items() if reports.mark() in body}
     assert unwritten == set(sections) - {"tricks", "basic_question"}
 
 

@@ -87,7 +87,7 @@ def literals(source: str) -> list[Literal]:
              if token.type == tokenize.COMMENT and not MARKS.match(token.string)]  # fmt: skip
     tree = ast.parse(source)
     docstrings = {id(node) for node in _docstrings(tree)}
-    for node, chain in _strings(tree, ()):
+    for node, chain in strings(tree, ()):
         if any(place.startswith(ENGLISH) for place in chain) or CODE & set(chain[0].split(":")):
             continue
         start = position(node.lineno, len(_line(source, node.lineno)[: node.col_offset].decode()))
@@ -134,7 +134,7 @@ def _fixed(node: ast.AST) -> str:
     return " ".join(out)
 
 
-def _strings(node: ast.AST, chain: tuple[str, ...]) -> Iterator[tuple[ast.expr, tuple[str, ...]]]:
+def strings(node: ast.AST, chain: tuple[str, ...]) -> Iterator[tuple[ast.expr, tuple[str, ...]]]:
     """Every string and f-string below `node`, with where it stands, from the inside out."""
     if isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str)):
         yield node, chain
@@ -147,9 +147,9 @@ def _strings(node: ast.AST, chain: tuple[str, ...]) -> Iterator[tuple[ast.expr, 
                 callee = ast.unparse(node.func).split("(")[0].split(".")[-1]
                 parameter = child.arg if isinstance(child, ast.keyword) else place
                 inside = child.value if isinstance(child, ast.keyword) else child
-                yield from _strings(inside, (f"{callee}:{parameter}", *chain))
+                yield from strings(inside, (f"{callee}:{parameter}", *chain))
             else:
-                yield from _strings(child, (f"{type(node).__name__}.{field}", *chain))
+                yield from strings(child, (f"{type(node).__name__}.{field}", *chain))
 
 
 def _is_read(chain: tuple[str, ...]) -> bool:

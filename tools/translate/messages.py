@@ -1,4 +1,4 @@
-"""What `helpers` says to a reader: the texts of t("…") in its Python and its scripts, and their stored translations."""
+"""What `helpers` says to a reader: what is marked with t("…"), and every sentence of its checks and cards."""
 
 from __future__ import annotations
 
@@ -8,17 +8,29 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from helpers.language import LOCALE, PLACEHOLDER
+from tools.translate.literals import WORDS, strings, template
+from tools.translate.scripts import sentences
+
 HELPERS = Path(__file__).resolve().parents[2] / "helpers"
-FILE = HELPERS / "assets" / "locale" / "pt_BR.json"
-IN_SCRIPT = re.compile(r'\bt\(\s*("(?:[^"\\]|\\.)*")')
+FILE = LOCALE / "pt_BR.json"
+SPOKEN = ("classroom/exercises", "classroom/cards")  # what these show goes through `spoken`: nothing is marked there
+SILENT = re.compile(r"\w*Error:|register:|getattr:|hasattr:|Subscript.slice|Card:kind|Card:attributes|arguments|encod")
+CODE = re.compile(r"[<_=/]|^\W*\w+\.\w|^\W*$")  # markup, names, files
 
 
 def messages() -> list[str]:
     """Every message once, in the order of the files."""
-    found = [text for file in sorted(HELPERS.rglob("*.py")) for text in _in_python(file.read_text(encoding="utf-8"))]
-    scripts = [file.read_text(encoding="utf-8") for file in sorted(HELPERS.rglob("*.js"))]
-    found += [json.loads(quoted) for script in scripts for quoted in IN_SCRIPT.findall(script)]
-    return list(dict.fromkeys(found))
+    found: list[str] = []
+    for file in sorted(HELPERS.rglob("*.py")):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        found += _marked(tree)
+        if file.parent.relative_to(HELPERS).as_posix() in SPOKEN and file.name != "__init__.py":
+            found += _sentences(tree)
+    for file in sorted(HELPERS.rglob("*.js")):
+        found += sentences(file.read_text(encoding="utf-8"))
+    headings = json.loads((HELPERS / "assets" / "weekly_report.json").read_text(encoding="utf-8"))
+    return list(dict.fromkeys(found + [heading["asks"] for heading in headings]))
 
 
 def table(say: Callable[[None, str], str]) -> dict[str, str]:
@@ -36,9 +48,18 @@ def store(say: Callable[[None, str], str]) -> None:
     FILE.write_text(json.dumps(table(say), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
-def _in_python(source: str) -> Iterator[str]:
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "t":
-            message = node.args[0]
-            if isinstance(message, ast.Constant):
-                yield message.value
+def _marked(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "t" and isinstance(node.args[0], ast.Constant):
+            yield node.args[0].value
+
+
+def _sentences(tree: ast.Module) -> Iterator[str]:
+    """Strings and f-strings with words, without docstrings, what an exception says, keys and names."""
+    for node, chain in strings(tree, ()):
+        if chain[0] == "Expr.value" or chain[:2] == ("List.elts", "Assign.value") or any(map(SILENT.match, chain)):
+            continue
+        text = node.value if isinstance(node, ast.Constant) else template(node)
+        fixed = PLACEHOLDER.sub(" ", text)
+        if WORDS.search(fixed) and not CODE.search(fixed) and (" " in fixed.strip() or chain[0] != "Dict.keys"):
+            yield text

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import html
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -70,6 +71,7 @@ def main(beginnings: list[str]) -> int:
     names = [catalogue.find(beginning) for beginning in beginnings]
     names = names or [name for name in catalogue.names() if name.startswith("notebooks/")]
     edition.build(FOLDER, names, speaker)
+    os.environ["PYTHONPATH"] = str(catalogue.ROOT)  # where the first cell does not find the course above
     said = messages.FILE.read_bytes() if messages.FILE.exists() else None
     try:
         messages.FILE.parent.mkdir(exist_ok=True)

@@ -16,9 +16,11 @@ from itertools import count
 from pathlib import Path
 
 from helpers.classroom.pages import escaped
+from helpers.language import said_in, spoken
 
 ASSETS = Path(__file__).parent
 PLAIN_STYLE = "background-color: #ffffff; color: #16191d; padding: 14px 20px"
+SAID_TO_READERS = {"error", "note", "notice", "made"}  # of a config
 _COUNTERS: dict[str, count[int]] = defaultdict(lambda: count(1))
 _NOT_NEEDED = re.compile(r"^\s*//.*\n|\s+//\s.*$|^ +", re.MULTILINE)
 
@@ -50,7 +52,7 @@ class Card:
     attributes: str = ""
 
     def __repr__(self) -> str:
-        return f"{self.title} · {self.sentence}"
+        return f"{spoken(self.title)} · {spoken(self.sentence)}"
 
     def _repr_html_(self) -> str:
         return self.markup(next_id(self.kind))
@@ -58,14 +60,14 @@ class Card:
     def markup(self, card_id: str) -> str:
         """The card as HTML under the given id."""
         return (
-            f'<div class="cw" role="region" id="{card_id}" data-config="{_json(self.config)}"'
-            f' data-values="{_json(self.values)}" {self.attributes}'
-            f' aria-label="{html.escape(self.title)}" style="{PLAIN_STYLE}"><style>{_style(self.kind)}</style>'
-            f'<p class="cw-title"><b>{escaped(self.title)}</b></p>'
-            f'<p data-key="summary" aria-live="polite">{escaped(self.sentence)}</p>'
-            f'<p class="cw-still cw-note"><i>{escaped(self.still)}</i></p>'
+            f'<div class="cw" role="region" id="{card_id}" data-config="{attribute(self.config)}"'
+            f' data-values="{attribute(self.values)}" {self.attributes}'
+            f' aria-label="{html.escape(spoken(self.title))}" style="{PLAIN_STYLE}"><style>{_style(self.kind)}</style>'
+            f'<p class="cw-title"><b>{escaped(spoken(self.title))}</b></p>'
+            f'<p data-key="summary" aria-live="polite">{escaped(spoken(self.sentence))}</p>'
+            f'<p class="cw-still cw-note"><i>{escaped(spoken(self.still))}</i></p>'
             f'<div class="cw-plain">{_table(self.table)}</div><div class="cw-body"></div>'
-            f'<script>(() => {{\n"use strict";\n{_script("runtime")}{_script(self.kind)}'
+            f'<script>(() => {{\n"use strict";\n{_scripts(self.kind)}'
             f'start("{card_id}", compute, view);\n}})();</script>'
             "</div>"
         )
@@ -81,19 +83,23 @@ def _style(kind: str) -> str:
     return "".join(file.read_text(encoding="utf-8") for file in files if file.exists()).replace("\n", "")
 
 
-def _script(name: str) -> str:
-    return _NOT_NEEDED.sub("", (ASSETS / f"{name}.js").read_text(encoding="utf-8"))
+def _scripts(kind: str) -> str:
+    both = "".join((ASSETS / f"{name}.js").read_text(encoding="utf-8") for name in ("runtime", kind))
+    said = json.dumps(said_in(both), ensure_ascii=False).replace("</", "<\\/")
+    return _NOT_NEEDED.sub("", both).replace("const SAID = [];", f"const SAID = {said};")
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:
     if not rows:
         return ""
     head, *body = (
-        "".join(f"<{tag}>{escaped(cell)}</{tag}>" for cell in row)
+        "".join(f"<{tag}>{escaped(spoken(cell))}</{tag}>" for cell in row)
         for row, tag in zip(rows, ["th", *["td"] * len(rows)], strict=False)
     )
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(f'<tr>{row}</tr>' for row in body)}</tbody></table>"
 
 
-def _json(numbers: object) -> str:
-    return html.escape(json.dumps(numbers, ensure_ascii=False, separators=(",", ":")))
+def attribute(numbers: dict[str, object]) -> str:
+    """JSON for an attribute of HTML, what it says to the reader in the chosen language."""
+    said = {key: spoken(text) for key, text in numbers.items() if key in SAID_TO_READERS and text}
+    return html.escape(json.dumps(numbers | said, ensure_ascii=False, separators=(",", ":")))

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from helpers.classroom.cards._card import Card
 from helpers.labs import budget
+from helpers.language import spoken
 
 # Tokens per second of GPT-2 124M, context 1,024, on one A100: the first and the last step of a published ablation.
 # Source: Raschka, code repository of Build a Large Language Model (From Scratch), ch05/10.
@@ -96,7 +97,7 @@ def _named(speeds: Mapping[str, float]) -> dict[str, float]:
         if not isinstance(name, str) or not 1 <= len(name) <= MAX_NAME:
             raise ValueError(f"a name in speeds must have 1 to {MAX_NAME} characters, got {name!r}")
         _within(speed, f"speeds[{name!r}]", *CONTROLS["rate"][1:])
-    return dict(speeds) | {name: speed for name, speed in A100_SPEEDS.items() if name not in speeds}
+    return dict(speeds) | {spoken(name): speed for name, speed in A100_SPEEDS.items() if name not in speeds}
 
 
 def _within(value: object, name: str, low: float, high: float, *or_else: object) -> None:

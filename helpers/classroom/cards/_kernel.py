@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import html
-import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,8 +12,9 @@ from IPython.display import display
 from torch import Tensor
 from traitlets import Unicode
 
-from helpers.classroom.cards._card import Card, next_id
+from helpers.classroom.cards._card import Card, attribute, next_id
 from helpers.gpt import GPT, KeyValueCache, evaluating, gpt2
+from helpers.language import spoken
 
 Model = Callable[[Tensor], Tensor]
 ANY_LENGTH = 1024  # a model that does not say how much it can read is given as much as GPT-2 reads
@@ -52,8 +51,8 @@ class KernelCard:
     def tell(self, message: dict, begin: float) -> None:
         """Send the page a message: JSON, which becomes part of the card's config. `begin`: when work on it began."""
         message |= {"ms": round(1000 * (time.perf_counter() - begin), 2)}
-        text = html.escape(json.dumps(message, ensure_ascii=False, separators=(",", ":")))
-        self.feed.value = f'<div data-feed="{" ".join(self.card_ids)}" data-config="{text}" hidden></div>'
+        feed = f'data-feed="{" ".join(self.card_ids)}"'
+        self.feed.value = f'<div {feed} data-config="{attribute(message)}" hidden></div>'
 
     def __repr__(self) -> str:
         return repr(self.card())
@@ -67,7 +66,7 @@ class KernelCard:
         panel.add_class("cw-lines")
         panel.add_class(f"cw-of-{card_id}")
         view = {"version_major": 2, "version_minor": 0, "model_id": panel.model_id}
-        text = "a line to type into, where a kernel runs"
+        text = spoken("a line to type into, where a kernel runs")
         display({"application/vnd.jupyter.widget-view+json": view, "text/plain": text}, raw=True)
 
     def _typed(self, _change: object) -> None:
@@ -89,8 +88,8 @@ class Line(ipywidgets.Text):
 def line(name: str, value: str, *, every_key: bool = True) -> Line:
     """A labelled line; the kernel hears of every key, or else of the finished text."""
     layout = ipywidgets.Layout(width="calc(100% - 6px)")
-    style = {"description_width": f"{20 + 9 * len(name)}px"}
-    return Line(value=value, description=name, continuous_update=every_key, layout=layout, style=style)
+    style = {"description_width": f"{20 + 9 * len(spoken(name))}px"}
+    return Line(value=value, description=spoken(name), continuous_update=every_key, layout=layout, style=style)
 
 
 class Reader:

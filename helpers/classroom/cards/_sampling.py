@@ -12,6 +12,7 @@ from torch import Tensor
 
 from helpers.classroom.cards._card import Card
 from helpers.gpt import next_probs
+from helpers.language import spoken
 
 N_SINGLE = 1500  # highest logits that the page gets one by one: among fewer, one kept too many by min-p would show
 UNIT = 1e-6  # nats; in whole numbers of these the page gets how far each lies from the one before
@@ -109,7 +110,7 @@ def sampling_card(
             f"{math.exp(entropy):,.1f} equal choices."
         ),
         values=values | {"order": int(not filters_first), "scale": 0, "seed": 1},
-        config=config | {"sliders": [(s.name, s.label, [_as_json(stop) for stop in s.stops]) for s in every]},
+        config=config | {"sliders": [(s.name, spoken(s.label), [_as_json(stop) for stop in s.stops]) for s in every]},
         table=[("token", "probability"), *rows, ("all others", f"{100 * max(1 - sum(best), 0):.2f} %")],
         attributes=f'data-fed="{fed}"' if fed else "",
     )

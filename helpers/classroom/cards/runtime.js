@@ -1,5 +1,32 @@
 // Shared by every card. What a script brings is pure: `view(id, values, config)` -> the body's HTML, and
 // `compute(values, config)` -> {key: text, "key@attribute": value or null}, written into the elements with data-key.
+// In the course's language a finished sentence is found by its template, as `spoken` in helpers/language.py does it; for
+// that Python writes [message, translation] here, the longest first. In English there is none.
+const SAID = [];
+const PLACEHOLDER = /(\{[^{}]*\})/;
+const TEMPLATES = SAID.map(([message, said]) => {
+  const parts = message.split(PLACEHOLDER), names = parts.filter((_, i) => i % 2);
+  const pattern = parts.map((part, i) => i % 2 ? "(.*?)" : part.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&")).join("");
+  return { said, names, whole: new RegExp(`^${pattern}$`, "su"), begin: names.length ? null : new RegExp(`^${pattern}(?!\\p{L})`, "su") };
+});
+const spoken = (sentence) => {
+  const begin = sentence.match(/^[^\p{L}'"“‘]*/u)[0], rest = sentence.slice(begin.length);
+  if (!/^\p{L}/u.test(rest)) return sentence; // no word, or in quotes a reader's or a model's own text
+  for (const { said, names, whole, begin: beginning } of TEMPLATES) {
+    const all = sentence.match(whole), part = !all && beginning && rest.match(beginning);
+    if (part) return begin + said + spoken(rest.slice(part[0].length));
+    if (all) return said.replace(/\{[^{}]*\}/g, (name) => spoken(all[names.indexOf(name) + 1] ?? ""));
+  }
+  return sentence;
+};
+const SPOKEN_ATTRIBUTES = ["aria-label", "aria-valuetext", "title"];
+const speak = (root) => { // all that stands in a fresh body
+  const texts = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) texts.currentNode.nodeValue = spoken(texts.currentNode.nodeValue);
+  for (const name of SPOKEN_ATTRIBUTES) {
+    root.querySelectorAll(`[${name}]`).forEach((e) => e.setAttribute(name, spoken(e.getAttribute(name))));
+  }
+};
 const fixed = (x, digits) => { // Python's f"{x:,.{digits}f}": exact ties go to the even digit
   if (Math.abs(x * 2 ** (digits + 1)) % 2 === 1) {
     const floor = Math.floor(x * 10 ** digits);
@@ -76,7 +103,9 @@ const start = (id, compute, view, tries = 600) => {
   root.dataset.live = "yes";
   root.classList.add("tex2jax_ignore", "mathjax_ignore"); // no formula between two R$, of MathJax 2 and 3
   let config = JSON.parse(root.dataset.config);
-  root.querySelector(".cw-body").innerHTML = view(id, JSON.parse(root.dataset.values), config);
+  const body = root.querySelector(".cw-body");
+  body.innerHTML = view(id, JSON.parse(root.dataset.values), config);
+  if (SAID.length) speak(body);
   const inputs = {}, parts = {}, shown = {};
   root.querySelectorAll("[data-in]").forEach((e) => { inputs[e.dataset.in] = e; });
   root.querySelectorAll("[data-key]").forEach((e) => { parts[e.dataset.key] = e; });
@@ -87,9 +116,9 @@ const start = (id, compute, view, tries = 600) => {
       if (shown[key] === value) continue;
       shown[key] = value;
       const [part, attribute] = key.split("@");
-      if (!attribute) parts[part].textContent = value;
+      if (!attribute) parts[part].textContent = spoken(value);
       else if (value === null) parts[part].removeAttribute(attribute);
-      else parts[part].setAttribute(attribute, value);
+      else parts[part].setAttribute(attribute, SPOKEN_ATTRIBUTES.includes(attribute) ? spoken(value) : value);
     }
   };
   const add = (steps) => {

@@ -13,6 +13,8 @@ from unittest.mock import patch
 import torch
 from torch import Tensor
 
+from helpers.language import spoken
+
 CHECKS: dict[str, Callable[[Callable[..., Any]], None]] = {}
 NOT_ATTEMPTED, RIGHT, WRONG = "not attempted yet", "right", "not yet"
 CLOSE = 1e-5  # relative distance of a right answer, also from one that was computed in float32
@@ -44,7 +46,7 @@ def check(name: str, answer: Callable[..., Any]) -> None:
 
     ValueError: no exercise of that name.
     """
-    print(f"{name}: {verdict(name, answer)}")
+    print(f"{name}: {spoken(verdict(name, answer))}")
 
 
 def verdict(name: str, answer: Callable[..., Any]) -> str:

@@ -9,6 +9,7 @@ from numbers import Real
 
 from helpers.classroom.exercises.grader import plain
 from helpers.classroom.pages import readable
+from helpers.language import spoken
 
 CLOSE = 0.05  # relative distance that counts as a hit
 FEW = 100  # whole numbers below are a count or a place, where what lies between is said, not a ratio
@@ -42,16 +43,16 @@ def reveal(
     choices = LETTERS[: len(bounds) + 1]
     _check(guess, measured, unit, choices if bounds else one_of)
     unit = f" {unit}" if unit else ""
-    line = f"measured: {readable(measured)}{unit}"
+    line = spoken(f"measured: {readable(measured)}{unit}")
     if isinstance(measured, float) and not math.isfinite(measured):
-        print(f"{line}, which is not finite: no prediction is compared with it")
+        print(line + spoken(", which is not finite: no prediction is compared with it"))
         return
     if bounds:
-        line += f", which is {choices[bisect_right(bounds, measured)]}"
+        line += spoken(f", which is {choices[bisect_right(bounds, measured)]}")
         measured = choices[bisect_right(bounds, measured)] if isinstance(guess, str) else measured
     if guess is not None:
         told = "" if isinstance(guess, str | bool) else unit
-        line += f" · you said {readable(guess)}{told}: {_distance(guess, measured)}"
+        line += spoken(f" · you said {readable(guess)}{told}: {_distance(guess, measured)}")
     print(line)
 
 
