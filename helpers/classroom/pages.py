@@ -111,8 +111,9 @@ def table(rows: Sequence[Sequence[object]], columns: Sequence[str], caption: str
                 f"row {i} has {len(row)} cells, but there are {len(columns)} columns: {', '.join(columns)}"
             )
     right = [bool(rows) and all(_is_number(row[j]) for row in rows) for j in range(len(columns))]
+    columns = [t(name) for name in columns]
     head = "".join(_cell("th", name, right[j], "600", "#5b6470") for j, name in enumerate(columns))
-    shown = [[readable(cell, zeros=True) for cell in row] for row in rows]
+    shown = [[t(readable(cell, zeros=True)) for cell in row] for row in rows]
     cells = ("".join(_cell("td", cell, right[j], "400", "#d5dae0") for j, cell in enumerate(row)) for row in shown)
     style = f"{FONT} color: #16191d; text-align: left; padding: 0 0 6px"
     markup = (

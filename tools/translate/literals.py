@@ -88,7 +88,8 @@ def literals(source: str) -> list[Literal]:
     tree = ast.parse(source)
     docstrings = {id(node) for node in _docstrings(tree)}
     for node, chain in strings(tree, ()):
-        if any(place.startswith(ENGLISH) for place in chain) or CODE & set(chain[0].split(":")):
+        reader = next((place for place in chain if place not in THROUGH), "")
+        if any(place.startswith(ENGLISH) for place in chain) or CODE & set(reader.split(":")):
             continue
         start = position(node.lineno, len(_line(source, node.lineno)[: node.col_offset].decode()))
         end = position(node.end_lineno, len(_line(source, node.end_lineno)[: node.end_col_offset].decode()))
@@ -96,7 +97,7 @@ def literals(source: str) -> list[Literal]:
         if isinstance(node, ast.JoinedStr):
             found.append(Literal("f-string", template(node), start, end, _fixed(node), bracketed))
         else:
-            kind = "docstring" if id(node) in docstrings else "text" if _is_read(chain) else "word"
+            kind = "docstring" if id(node) in docstrings else "text" if reader in READ_PLACES else "word"
             found.append(Literal(kind, node.value, start, end, node.value, bracketed))
     return sorted(found, key=lambda literal: literal.start)
 
@@ -149,12 +150,10 @@ def strings(node: ast.AST, chain: tuple[str, ...]) -> Iterator[tuple[ast.expr, t
                 inside = child.value if isinstance(child, ast.keyword) else child
                 yield from strings(inside, (f"{callee}:{parameter}", *chain))
             else:
-                yield from strings(child, (f"{type(node).__name__}.{field}", *chain))
-
-
-def _is_read(chain: tuple[str, ...]) -> bool:
-    reader = next((place for place in chain if place not in THROUGH), "")
-    return reader in READ_PLACES
+                name = field
+                if isinstance(node, ast.Dict) and field == "values" and isinstance(node.keys[place], ast.Constant):
+                    name = f"{field}:{node.keys[place].value}"
+                yield from strings(child, (f"{type(node).__name__}.{name}", *chain))
 
 
 def _docstrings(tree: ast.AST) -> Iterator[ast.Constant]:

@@ -15,6 +15,7 @@ from tools.translate.scripts import sentences
 HELPERS = Path(__file__).resolve().parents[2] / "helpers"
 FILE = LOCALE / "pt_BR.json"
 SPOKEN = ("classroom/exercises", "classroom/cards")  # what these show goes through `spoken`: nothing is marked there
+NAMES = {"COLUMNS", "NOT_STATED", "_NAMES", "MEANS", "PADDINGS", "SAME"}  # constants that are said by t(variable)
 SILENT = re.compile(r"\w*Error:|register:|getattr:|hasattr:|Subscript.slice|Card:kind|Card:attributes|arguments|encod")
 CODE = re.compile(r"[<_=/]|^\W*\w+\.\w|^\W*$")  # markup, names, files
 
@@ -24,7 +25,7 @@ def messages() -> list[str]:
     found: list[str] = []
     for file in sorted(HELPERS.rglob("*.py")):
         tree = ast.parse(file.read_text(encoding="utf-8"))
-        found += _marked(tree)
+        found += [*_marked(tree), *_named(tree)]
         if file.parent.relative_to(HELPERS).as_posix() in SPOKEN and file.name != "__init__.py":
             found += _sentences(tree)
     for file in sorted(HELPERS.rglob("*.js")):
@@ -52,6 +53,15 @@ def _marked(tree: ast.Module) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "t" and isinstance(node.args[0], ast.Constant):
             yield node.args[0].value
+
+
+def _named(tree: ast.Module) -> Iterator[str]:
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in NAMES:
+            values = node.value.values if isinstance(node.value, ast.Dict) else [node.value]
+            for inner in (inner for value in values for inner in ast.walk(value)):
+                if isinstance(inner, ast.Constant) and isinstance(inner.value, str):
+                    yield inner.value
 
 
 def _sentences(tree: ast.Module) -> Iterator[str]:

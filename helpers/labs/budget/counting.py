@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from helpers.gpt import GPTConfig
+from helpers.language import t
 
 SECONDS_PER_HOUR = 3600
 REPORTED_T4_TOKENS_PER_S = 200_000 * 256 / (2 * SECONDS_PER_HOUR)  # OPT-125M on a T4: the class's report, with padding
@@ -58,7 +59,7 @@ def readable_bytes(n: float) -> str:
     for name, size in (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
         if n >= size:
             return f"{n / size:,.0f} {name}" if n >= 100 * size else f"{n / size:.3g} {name}"
-    return f"{n:,.0f} bytes"
+    return t("{n:,.0f} bytes", n=n)
 
 
 def readable_time(seconds: float) -> str:
@@ -68,7 +69,7 @@ def readable_time(seconds: float) -> str:
     units = {"years": 365 * day, "months": DAYS_PER_MONTH * day, "days": day, "hours": hour, "minutes": 60}
     name, size = next((unit for unit in units.items() if seconds >= unit[1]), ("seconds", 1))
     amount = seconds / size
-    return f"{amount:,.0f} {name}" if amount >= 10 else f"{amount:.1f} {name}"
+    return f"{amount:,.0f} {t(name)}" if amount >= 10 else f"{amount:.1f} {t(name)}"
 
 
 def readable_count(n: float) -> str:
@@ -77,9 +78,9 @@ def readable_count(n: float) -> str:
     for name, size in (("trillion", 1e12), ("billion", 1e9), ("million", 1e6)):
         amount = n / size
         if amount >= 999.5:
-            return f"{amount:,.0f} {name}"
+            return f"{amount:,.0f} {t(name)}"
         if amount >= 0.9995:
-            return f"{amount:.3g} {name}"
+            return f"{amount:.3g} {t(name)}"
     return f"{n:,.0f}"
 
 

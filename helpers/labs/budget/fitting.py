@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from helpers.labs.budget.counting import SECONDS_PER_HOUR, Cost, readable_bytes, readable_count, readable_time
 from helpers.labs.budget.peak import Memory
+from helpers.language import t
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,14 @@ class Fit:
     def __str__(self) -> str:
         size, room = readable_bytes(self.peak_bytes), readable_bytes(self.available_bytes)
         if self.fits:
-            return f"fits: {size} of {room}"
-        first = [f"{c.what}: {readable_bytes(c.peak_bytes)} ({c.price})" for c in self.changes]
-        enough = f"Enough: {', then '.join(self.together)}" if self.together else "Not enough even together"
-        return f"does not fit: {size} of {room}. Alone, the cheapest first: {'; '.join(first)}. {enough}"
+            return t("fits: {size} of {room}", size=size, room=room)
+        alone = "; ".join(f"{c.what}: {readable_bytes(c.peak_bytes)} ({c.price})" for c in self.changes)
+        all_of_them = t(", then ").join(self.together)
+        enough = t("Enough: {what}", what=all_of_them) if self.together else t("Not enough even together")
+        said = t(
+            "does not fit: {size} of {room}. Alone, the cheapest first: {alone}", size=size, room=room, alone=alone
+        )
+        return f"{said}. {enough}"
 
 
 def fits(memory: Memory, available_bytes: int) -> Fit:
@@ -49,7 +54,7 @@ def fits(memory: Memory, available_bytes: int) -> Fit:
         raise ValueError(f"available_bytes must be at least 1, got {available_bytes}")
     if memory.peak_bytes <= available_bytes:
         return Fit(memory.peak_bytes, available_bytes)
-    alone = (Change(what, price, change(memory, available_bytes).peak_bytes) for what, price, change in CHANGES)
+    alone = (Change(t(what), t(price), change(memory, available_bytes).peak_bytes) for what, price, change in CHANGES)
     smaller = tuple(change for change in alone if change.peak_bytes < memory.peak_bytes)
     return Fit(memory.peak_bytes, available_bytes, smaller, _enough(memory, available_bytes))
 
@@ -61,7 +66,7 @@ def plan(memory: Memory, available_bytes: int, cost: Cost, currency: str = "") -
     energy = "" if cost.kwh is None else f", {cost.kwh:.3g} kWh"
     begin = str(fit)[0].upper() + str(fit)[1:]
     time = readable_time(cost.hours * SECONDS_PER_HOUR)
-    return f"{begin}. {readable_count(cost.n_tokens)} tokens: {time}, {money}{energy}."
+    return f"{begin}. {t('{n} tokens', n=readable_count(cost.n_tokens))}: {time}, {money}{energy}."
 
 
 def _enough(memory: Memory, available_bytes: int) -> tuple[str, ...]:
@@ -72,7 +77,7 @@ def _enough(memory: Memory, available_bytes: int) -> tuple[str, ...]:
             changed = change(memory, available_bytes)
             if changed.peak_bytes < memory.peak_bytes:
                 memory = changed
-                made.append(what)
+                made.append(t(what))
             if memory.peak_bytes <= available_bytes:
                 return tuple(made)
     return ()

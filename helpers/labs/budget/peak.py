@@ -17,6 +17,7 @@ from helpers.labs.budget.activations import (
 )
 from helpers.labs.budget.communication import MOMENTS
 from helpers.labs.budget.counting import parameter_count
+from helpers.language import t
 
 DEVICES = ("cpu", "cuda")
 GIB = 2**30
@@ -100,15 +101,15 @@ class Memory(Run):
     def rows(self) -> list[tuple[str, int, float]]:
         """(part, bytes, share of the peak). Shares may add up to more than 1: not all parts are there at once."""
         parts = {
-            "weights": self.weights_bytes,
-            "gradients": self.weights_bytes,
-            "optimizer's moments": self.moments_bytes,
-            "low-precision copies of weights": copies_bytes(self),
-            "activations": activations_bytes(self),
-            "logits and their gradient": self.logits_bytes,
-            "logits kept by evaluation": self.kept_logits_bytes,
-            "slack": self.slack_bytes,
-            f"peak ({self.phase})": self.peak_bytes,
+            t("weights"): self.weights_bytes,
+            t("gradients"): self.weights_bytes,
+            t("optimizer's moments"): self.moments_bytes,
+            t("low-precision copies of weights"): copies_bytes(self),
+            t("activations"): activations_bytes(self),
+            t("logits and their gradient"): self.logits_bytes,
+            t("logits kept by evaluation"): self.kept_logits_bytes,
+            t("slack"): self.slack_bytes,
+            t("peak ({phase})", phase=t(self.phase)): self.peak_bytes,
         }
         return [(name, size, size / self.peak_bytes) for name, size in parts.items() if size]
 

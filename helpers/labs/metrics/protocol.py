@@ -8,12 +8,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from helpers.gpt import bits_per_byte, perplexity, require_whole
+from helpers.language import t
 
 PADDINGS = ("none", "not scored", "scored")
 MEANS = ("tokens", "rows", "batches", "documents")
 NOT_STATED = "not stated"
 _MAY_DIFFER = {"checkpoint"}  # what is compared
 _NAMES = {
+    "data": "data",
+    "split": "split",
+    "padding": "padding",
+    "tokenizer": "tokenizer",
+    "checkpoint": "checkpoint",
+    "precision": "precision",
     "context_length": "context, tokens",
     "stride": "stride, tokens",
     "n_tokens": "tokens scored",
@@ -80,26 +87,27 @@ class Result:
         """What in the protocol keeps the number from being the model's loss on unseen text, a sentence each."""
         protocol, found = self.protocol, []
         if protocol.padding == "scored":
-            found.append("padding is scored: its targets are easy, and lower the loss the more of them there are")
+            found.append(t("padding is scored: its targets are easy, and lower the loss the more of them there are"))
         if protocol.mean not in ("tokens", None):
-            found.append(f"a macro-average over {protocol.mean}: tokens do not count alike")
+            found.append(t("a macro-average over {what}: tokens do not count alike", what=t(protocol.mean)))
         if protocol.split is not None and protocol.split.lower().startswith("train"):
-            found.append("text that was trained on: it says how much was memorised")
+            found.append(t("text that was trained on: it says how much was memorised"))
         if (protocol.stride or 0) > (protocol.context_length or math.inf):
-            found.append("the stride exceeds the context: some of the text is not scored")
+            found.append(t("the stride exceeds the context: some of the text is not scored"))
         return found
 
     def card(self) -> str:
         """The number and its protocol as a Markdown table, to be pasted into a report."""
         bits = self.bits_per_byte
         rows = [
-            ("perplexity", f"{self.perplexity:,.2f}"),
-            ("loss, nats per token", f"{self.loss_nats:.4f}"),
-            ("bits per byte", NOT_STATED if bits is None else f"{bits:.4f}"),
+            (t("perplexity"), f"{self.perplexity:,.2f}"),
+            (t("loss, nats per token"), f"{self.loss_nats:.4f}"),
+            (t("bits per byte"), t(NOT_STATED) if bits is None else f"{bits:.4f}"),
         ]
         for field in fields(self.protocol):
-            rows.append((_NAMES.get(field.name, field.name), _shown(getattr(self.protocol, field.name))))
-        return markdown_table(("of the number", "value"), [*rows, *(("caution", says) for says in self.cautions)])
+            rows.append((t(_NAMES[field.name]), t(_shown(getattr(self.protocol, field.name)))))
+        rows += [(t("caution"), says) for says in self.cautions]
+        return markdown_table((t("of the number"), t("value")), rows)
 
     _repr_markdown_ = card
 

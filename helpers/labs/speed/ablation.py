@@ -13,7 +13,7 @@ from helpers.labs.budget import matmul_flops_per_token
 from helpers.labs.speed.harness import Report, Round, ratio, run, run_rounds
 from helpers.labs.speed.machine import check_device, facts
 from helpers.labs.speed.peaks import gpu_peak
-from helpers.labs.speed.record import Record, Row
+from helpers.labs.speed.record import SAME, Record, Row
 from helpers.labs.speed.update import GPU_ONLY, STEPS
 
 UPDATE, PEAK = "helpers.labs.speed.update:measure_update", "helpers.labs.speed.peaks:cpu_peak"
@@ -178,7 +178,7 @@ def compare(found: Report, first: Report) -> tuple[bool, str]:
     """(whether they agree, the same in words) of two reports, each with precision, losses and grad_norms."""
     allowed = [max(pair) for pair in zip(*(TOLERANCES[report["precision"]] for report in (found, first)), strict=True)]
     off = [_farthest(found[key], first[key]) for key in ("losses", "grad_norms")]
-    words = f"losses to {off[0]:.0e}, gradients to {off[1]:.0e}"
+    words = SAME.format(losses=off[0], gradients=off[1])
     if all(o <= limit for o, limit in zip(off, allowed, strict=True)):  # not where a loss is NaN
         return True, words
     return False, f"DIFFERS: {words}; allowed {allowed[0]:.0e} and {allowed[1]:.0e}"

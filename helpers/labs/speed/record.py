@@ -9,8 +9,10 @@ from typing import Any
 
 from helpers.labs.budget import readable_bytes
 from helpers.labs.speed.harness import text_table, write_json
+from helpers.language import spoken, t
 
 COLUMNS = ("step", "tokens/s", "spread", "× before", "× first", "peak memory", "share of peak", "same result")
+SAME = "losses to {losses:.0e}, gradients to {gradients:.0e}"  # the check's words
 NOTE = (
     "tokens/s: median of the timed updates (slowest to fastest). Ratios are taken within a round. Peak memory: on a "
     "CPU resident above the imports, on a GPU its allocator's. Share of peak: budget's FLOPs at that speed."
@@ -51,12 +53,12 @@ class Row:
         return [
             self.label,
             f"{self.tokens_per_s:,.0f}",
-            f"{self.slowest:,.0f} to {self.fastest:,.0f}",
+            t("{slowest:,.0f} to {fastest:,.0f}", slowest=self.slowest, fastest=self.fastest),
             "" if self.times_before is None else f"{self.times_before:.2f}",
             f"{self.times_first:.2f}",
             readable_bytes(self.peak_bytes),
-            "not known" if self.share_of_peak is None else f"{self.share_of_peak:.1%}",
-            self.check,
+            t("not known") if self.share_of_peak is None else f"{self.share_of_peak:.1%}",
+            spoken(self.check),
         ]
 
 
@@ -79,16 +81,16 @@ class Record:
     def label(self) -> str:
         """The machine in a few words."""
         chip = self.machine["chip"]
-        return chip if self.machine["device"] == "cuda" else f"{chip}, {self.machine['threads']} threads"
+        return chip if self.machine["device"] == "cuda" else f"{chip}, {t('{n} threads', n=self.machine['threads'])}"
 
     @property
     def caption(self) -> str:
         """The machine, the model's size and how it was measured."""
         how, config = self.settings, self.settings["config"]
-        return (
-            f"{self.label}: {config['n_layers']} layers of width {config['emb_dim']}, vocabulary "
-            f"{config['vocab_size']:,}, batch {how['batch_size']} × {how['context_length']}; {how['rounds']} × "
-            f"{how['updates']} updates, a fresh process each"
+        return t(
+            "{label}: {n_layers} layers of width {emb_dim}, vocabulary {vocab_size:,}, batch {batch_size} × "
+            "{context_length}; {rounds} × {updates} updates, a fresh process each",
+            **({"label": self.label} | config | how),
         )
 
     @property
