@@ -58,19 +58,19 @@ def glossary() -> tuple[Term, ...]:
 def faults(name: str) -> Iterator[str]:
     """Everything that is wrong with the translations of a catalogue; what is not translated is not looked at."""
     done = [entry for entry in load(name) if not is_open(entry)]
+    words = {entry.msgid: entry.msgstr for entry in done if entry.msgctxt == EVERYWHERE}
     for entry in done:
-        for fault in entry_faults(entry):
+        for fault in entry_faults(entry, words):
             yield f"{name}, {entry.msgctxt or 'text'}: {fault}\n    {entry.msgid}\n    {entry.msgstr}"
-    words = [entry for entry in load(name) if entry.msgctxt == EVERYWHERE]
-    meanings = Counter(entry.msgstr or entry.msgid for entry in words)
+    meanings = Counter(entry.msgstr or entry.msgid for entry in load(name) if entry.msgctxt == EVERYWHERE)
     for text in (text for text, times in meanings.items() if times > 1):
         yield f"{name}: two words of the program become one, {text!r}: give them different translations"
 
 
-def entry_faults(entry: polib.POEntry) -> Iterator[str]:
+def entry_faults(entry: polib.POEntry, words: dict[str, str]) -> Iterator[str]:
     english, other = entry.msgid, entry.msgstr
     if entry.comment == "prose":
-        yield from prose.faults(english, other)
+        yield from prose.faults(english, other, words)
     elif entry.comment == "comment":
         if not other.startswith("#") or "\n" in other:
             yield "a comment begins with # and is one line"

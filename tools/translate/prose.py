@@ -12,6 +12,7 @@ from tools.translate.literals import WORDS, without_magics
 FENCE = "```"
 MATH = re.compile(r"\$\$.*?\$\$|\$[^$]+\$", re.S)
 CODE = re.compile(r"(?<!`)`[^`]+`(?!`)")
+QUOTED = re.compile(r'"([^"]+)"')
 LINK = re.compile(r"\]\(([^)]*)\)")
 TAG = re.compile(r"</?[a-z]+[^>]*>|<!--.*?-->")
 IN_WORDS = re.compile(r"\\text(?:bf|it)?\{([^}]*)\}")  # of a formula; what else it holds is not language
@@ -53,8 +54,12 @@ def has_words(piece: str) -> bool:
     return bool(WORDS.search(LINK.sub("]", shown)))
 
 
-def faults(english: str, other: str) -> Iterator[str]:
-    """What of an entry must be the same in both languages, and is not."""
+def faults(english: str, other: str, words: dict[str, str]) -> Iterator[str]:
+    """What of an entry must be the same in both languages, and is not.
+
+    words  the program's words and their translations: `"below"` in a question is what the program compares with
+    """
+    english = CODE.sub(lambda code: QUOTED.sub(lambda q: f'"{words.get(q[1], q[1])}"', code[0]), english)
     if english.startswith(FENCE):
         if _bare_program(english) != _bare_program(other):
             yield "the program differs: only comments and docstrings are translated"
