@@ -180,7 +180,7 @@ def test_a_fault_in_a_translation_is_named(kind, text, said, says):
     def faults(msgstr: str, **fields: str) -> list[str]:
         entry = catalogue.polib.POEntry(msgid=text, msgstr=msgstr, **fields)
         entry.comment = kind
-        return list(entry_faults(entry))
+        return list(entry_faults(entry, {}))
 
     assert any(says in fault for fault in faults(said))
     assert faults(text, tcomment="keep") == [], "English that somebody has decided to keep"
