@@ -1,13 +1,13 @@
 # The course in two commands: `make lab` to study, `make test` to check. `make help` lists the rest.
 .DEFAULT_GOAL := help
 .PHONY: help lab test test-unit test-notebooks test-processors test-avx2 test-live test-colab colab test-browser drill bench gpu pretrained lint format notebooks \
-	stamp hooks clean
+	stamp translate hooks clean
 
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 COLAB_BIN := .venv-colab/bin
-NOTEBOOKS := $(wildcard notebooks/*.ipynb)
+NOTEBOOKS := $(wildcard notebooks/*.ipynb pt-BR/notebooks/02_*.ipynb pt-BR/notebooks/04_*.ipynb) # the rest of pt-BR: .ci/run
 CELL_TIMEOUT := 120
 BROWSER_TESTS ?= tests/browser
 LAB_ARGS ?=
@@ -15,6 +15,7 @@ LAB_ARGS ?=
 NO_NETWORK := HF_HUB_OFFLINE=1 http_proxy=http://127.0.0.1:9 https_proxy=http://127.0.0.1:9 no_proxy=127.0.0.1,localhost
 # A processor that has AVX2 and nothing newer
 AVX2 := MKL_ENABLE_INSTRUCTIONS=AVX2 ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2
+EDITION := $(if $(filter pt_BR,$(LANGUAGE)),pt-BR/)
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 PIP_ARGS ?=
 
@@ -36,10 +37,10 @@ endif
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
-lab: $(STAMP) ## install what is missing and open the notebooks in JupyterLab
+lab: $(STAMP) ## install what is missing and open the notebooks in JupyterLab; in Portuguese: make lab LANGUAGE=pt_BR
 	@test -w "$$HOME" || { echo "HOME=$$HOME, where Jupyter keeps its settings, cannot be written: HOME=/some/folder make lab"; exit 1; }
 	-@$(BIN)/python tools/notebooks.py trust
-	$(BIN)/python -m jupyterlab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks $(AS_ROOT) $(LAB_ARGS)
+	$(BIN)/python -m jupyterlab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/$(EDITION)notebooks $(AS_ROOT) $(LAB_ARGS)
 
 test: $(STAMP) ## unit tests, then every notebook re-run and compared with its stored outputs
 	@failed=0; $(MAKE) test-unit || failed=1; $(MAKE) test-notebooks || failed=1; exit $$failed
@@ -89,11 +90,12 @@ pretrained: $(STAMP) ## make the course's own model again (hours; needs Debian's
 	@test -n "$(WORK)" || { echo "Where to? make pretrained WORK=/some/folder"; exit 1; }
 	$(BIN)/python -m tools.pretrained --work $(WORK)
 
-lint: $(STAMP) ## style of code and notebooks, badges and first cells up to date
+lint: $(STAMP) ## style of code and notebooks, badges and first cells up to date, both editions in step
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python tools/notebooks.py stamp --check
 	$(BIN)/python tools/notebooks.py tidy --check
+	$(BIN)/python -m tools.translate gate
 
 format: $(STAMP) ## put code and notebooks into that style
 	$(BIN)/ruff check --fix .
@@ -105,6 +107,10 @@ notebooks: $(STAMP) ## re-execute every notebook and store its outputs
 
 stamp: $(STAMP) ## write the repository's address from pyproject.toml into badges and first cells
 	$(BIN)/python tools/notebooks.py stamp
+
+translate: $(STAMP) ## catalogues in step with the English, then the Portuguese edition, executed where its code is new
+	$(BIN)/python -m tools.translate update
+	$(BIN)/python -m tools.translate build
 
 hooks: $(STAMP) ## check style at every commit (pre-commit)
 	$(BIN)/pre-commit install

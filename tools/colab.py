@@ -19,7 +19,7 @@ from tools.notebooks import ROOT
 
 NAME = "pretraining-a-gpt"
 EXTRAS = ("sacrebleu", "rouge-score", "portalocker", "colorama")  # pure Python; pinned in requirements.txt
-FOLDERS = ("notebooks", "lecture_notes")
+FOLDERS = ("notebooks", "lecture_notes", "pt-BR")
 LEFT_OUT = shutil.ignore_patterns(".ipynb_checkpoints", "images")
 
 
