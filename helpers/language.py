@@ -59,8 +59,8 @@ def spoken(sentence: str) -> str:
     it is said, and then the rest. What stands in quotes is left alone. classroom/cards/runtime.js has the same rule.
     """
     at = next((i for i, character in enumerate(sentence) if character.isalpha() or character in QUOTES), len(sentence))
-    begin, rest = sentence[:at], sentence[at:]
-    for pattern, message in _templates:
+    begin, rest = sentence[:at], sentence[at:]  # numbers and signs, and words
+    for pattern, message in _templates if rest else ():
         for before, text in ("", sentence), (begin, rest):
             if found := pattern.fullmatch(text):
                 return before + _filled(message, found.groups())

@@ -22,7 +22,7 @@ def small_notebook():
 def test_stamp_writes_the_address_of_pyproject(monkeypatch, owner):
     monkeypatch.setattr(tool, "repository", lambda: f"https://github.com/{owner}/course")
     notebook = small_notebook()
-    tool.stamp(notebook, Path("notebooks/07_x.ipynb"))
+    tool.stamp(notebook, tool.ROOT / "notebooks" / "07_x.ipynb")
     badge, setup = (c.source for c in notebook.cells)
     compile(setup, "setup", "exec")
     assert len([line for line in setup.splitlines() if line]) <= 13

@@ -11,6 +11,7 @@ const TEMPLATES = SAID.map(([message, said]) => {
 });
 const spoken = (sentence) => {
   const begin = sentence.match(/^[^\p{L}'"“‘]*/u)[0], rest = sentence.slice(begin.length);
+  if (!rest) return sentence; // numbers alone
   for (const { said, names, whole, begin: beginning } of TEMPLATES) {
     for (const [before, text] of [["", sentence], [begin, rest]]) {
       const all = text.match(whole);
