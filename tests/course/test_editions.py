@@ -1,4 +1,4 @@
-"""The two editions show the same: outputs of the same kinds, with the same numbers, pictures of the same size."""
+"""The two editions show the same numbers and pictures; the second's links lead somewhere, and to cells that exist."""
 
 from __future__ import annotations
 
@@ -37,3 +37,21 @@ def test_outputs_differ_in_words_only(path):
             assert [len(e) for e in here] == [len(e) for e in there], english["id"]
             differing = [(a, b) for x, y in zip(here, there, strict=True) for a, b in zip(x, y, strict=True)]
             assert all(agree(a, b) for a, b in differing), (english["id"], [p for p in differing if not agree(*p)])
+
+
+PAGES = [*PORTUGUESE, *sorted((ROOT / "pt-BR" / "lecture_notes").glob("*.md")), *ROOT.glob("README.pt-BR.md")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[str(p.relative_to(ROOT)) for p in PAGES])
+def test_links_lead_somewhere(page):
+    text = page.read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)#\s\"\\]+)(?:#cell-id=([\w-]+))?\)", text) + re.findall(
+        r'(src)="(lecture_notes[^"]+)"', text
+    )
+    for target, cell in links:
+        if target.startswith("http"):
+            continue
+        path = page.parent / (cell if target == "src" else target)
+        assert path.exists(), target
+        if target.endswith(".ipynb") and cell:
+            assert cell in {c["id"] for c in nbformat.read(path, as_version=4).cells}, f"{target}#{cell}"
