@@ -79,7 +79,7 @@ test-live: $(STAMP) ## as in a class: run each notebook, then its predictions an
 	$(NO_NETWORK) $(BIN)/python -m tools.again $(NOTEBOOKS)
 
 test-browser: $(STAMP) ## run the notebooks in headless Chromium, move their sliders, keep screenshots in build/
-	$(BIN)/python -m pytest -m browser $(BROWSER_TESTS) -s --durations=10
+	$(BIN)/python -m pytest -m browser $(PARALLEL) $(BROWSER_TESTS) -rP --durations=10
 
 drill: $(STAMP) ## kill a training run a hundred times, resume it, and compare its final weights
 	$(BIN)/python -m tools.drill --kills 100
