@@ -47,7 +47,8 @@ lab: $(STAMP) ## install what is missing and open the notebooks in JupyterLab
 test: $(STAMP) ## unit tests, then every notebook re-run and compared with its stored outputs
 	@failed=0; $(MAKE) test-unit || failed=1; $(MAKE) test-notebooks || failed=1; exit $$failed
 
-test-unit test-notebooks test-avx2: export COURSE_THREADS ?= 1
+test-unit test-notebooks: export COURSE_THREADS ?= 1
+test-avx2: export COURSE_THREADS ?= 2
 
 test-unit: $(STAMP)
 	$(BIN)/python -m pytest $(PARALLEL) tests
@@ -59,10 +60,9 @@ test-notebooks: $(STAMP)
 test-processors: $(STAMP) ## unit tests and notebooks as other processors and thread counts compute them
 	$(AVX2) $(MAKE) test
 	ATEN_CPU_CAPABILITY=default $(MAKE) test
-	COURSE_THREADS=1 $(MAKE) test
 	COURSE_THREADS=2 $(MAKE) test
 
-test-avx2: $(STAMP) ## the short form of it: what is computed with floats, and two notebooks, without AVX-512 and AMX
+test-avx2: $(STAMP) ## the short form of it: what is computed with floats, and two notebooks, without AVX-512 and AMX, on two threads
 	$(AVX2) $(BIN)/python -m pytest $(PARALLEL) tests/gpt tests/labs/test_pretrain_sharded.py
 	$(AVX2) $(MAKE) test-notebooks NOTEBOOKS='notebooks/02_the_loss_in_six_steps.ipynb notebooks/04_the_training_loop.ipynb'
 
