@@ -74,17 +74,16 @@ def test_it_installs_once_and_follows_what_is_newer(installed):
     assert run().returncode == 0 and (installed / "settings").read_text() == "xx"
 
 
-def test_it_mends_what_is_cut_short(installed):
+@pytest.mark.parametrize("gone", [None, "bin/python", "pyvenv.cfg"])
+def test_it_mends_what_is_cut_short(installed, gone):
     venv = installed / ".venv"
-    (venv / install.MARK).touch()
     (venv / "half").touch()
-    assert run().returncode == 0 and is_whole(installed) and not (venv / "half").exists()
-    (venv / "bin/python").rename(venv / "python")
-    assert not install.runs(venv)
-    (venv / "python").rename(venv / "bin/python")
-    (venv / "pyvenv.cfg").unlink()  # its python is then the machine's, into which nothing may go
-    assert not install.runs(venv)
-    assert run().returncode == 0 and is_whole(installed) and install.runs(venv)
+    if gone is None:
+        (venv / install.MARK).touch()
+    else:
+        (venv / gone).unlink()  # without pyvenv.cfg its python is the machine's, into which nothing may go
+        assert not install.runs(venv)
+    assert run().returncode == 0 and is_whole(installed) and install.runs(venv) and not (venv / "half").exists()
 
 
 def test_an_update_that_fails_leaves_what_works_and_a_lost_package_is_noticed(installed):
