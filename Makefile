@@ -9,6 +9,9 @@ STAMP := $(VENV)/.installed
 COLAB_BIN := .venv-colab/bin
 NOTEBOOKS := $(wildcard notebooks/*.ipynb pt-BR/notebooks/02_*.ipynb pt-BR/notebooks/04_*.ipynb) # the rest of pt-BR: .ci/run
 CELL_TIMEOUT := 120
+# Tests run on two processes with a thread each; what stands in one file, or one notebook, stays together: WORKERS=0 is none
+WORKERS ?= 2
+PARALLEL := -n $(WORKERS) --dist loadfile
 BROWSER_TESTS ?= tests/browser
 LAB_ARGS ?=
 # Notebooks run without a network: what asks for one is sent to a port where nobody answers
@@ -45,21 +48,23 @@ lab: $(STAMP) ## install what is missing and open the notebooks in JupyterLab; i
 test: $(STAMP) ## unit tests, then every notebook re-run and compared with its stored outputs
 	@failed=0; $(MAKE) test-unit || failed=1; $(MAKE) test-notebooks || failed=1; exit $$failed
 
+test-unit test-notebooks: export COURSE_THREADS ?= 1
+test-avx2: export COURSE_THREADS ?= 2
+
 test-unit: $(STAMP)
-	$(BIN)/python -m pytest tests
+	$(BIN)/python -m pytest $(PARALLEL) tests
 
 test-notebooks: $(STAMP)
 	$(NO_NETWORK) $(BIN)/python -m pytest -p tests.nbval_tolerance --nbval --nbval-current-env --nbval-cell-timeout=$(CELL_TIMEOUT) \
-		--nbval-sanitize-with tests/nbval_sanitize.cfg --durations=5 $(NOTEBOOKS)
+		--nbval-sanitize-with tests/nbval_sanitize.cfg --durations=5 $(PARALLEL) $(NOTEBOOKS)
 
 test-processors: $(STAMP) ## unit tests and notebooks as other processors and thread counts compute them
 	$(AVX2) $(MAKE) test
 	ATEN_CPU_CAPABILITY=default $(MAKE) test
-	COURSE_THREADS=1 $(MAKE) test
 	COURSE_THREADS=2 $(MAKE) test
 
-test-avx2: $(STAMP) ## the short form of it: what is computed with floats, and two notebooks, without AVX-512 and AMX
-	$(AVX2) $(BIN)/python -m pytest tests/gpt tests/labs/test_pretrain_sharded.py
+test-avx2: $(STAMP) ## the short form of it: what is computed with floats, and two notebooks, without AVX-512 and AMX, on two threads
+	$(AVX2) $(BIN)/python -m pytest $(PARALLEL) tests/gpt tests/labs/test_pretrain_sharded.py
 	$(AVX2) $(MAKE) test-notebooks NOTEBOOKS='notebooks/02_the_loss_in_six_steps.ipynb notebooks/04_the_training_loop.ipynb'
 
 colab: $(STAMP) ## one zip for Colab: upload it there or to Drive
@@ -75,7 +80,7 @@ test-live: $(STAMP) ## as in a class: run each notebook, then its predictions an
 	$(NO_NETWORK) $(BIN)/python -m tools.again $(NOTEBOOKS)
 
 test-browser: $(STAMP) ## run the notebooks in headless Chromium, move their sliders, keep screenshots in build/
-	$(BIN)/python -m pytest -m browser $(BROWSER_TESTS) -s --durations=10
+	$(BIN)/python -m pytest -m browser $(PARALLEL) $(BROWSER_TESTS) -rP --durations=10
 
 drill: $(STAMP) ## kill a training run a hundred times, resume it, and compare its final weights
 	$(BIN)/python -m tools.drill --kills 100

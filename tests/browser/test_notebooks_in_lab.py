@@ -146,7 +146,7 @@ def photograph(page, stem: str) -> None:
     outer, top, i = ".jp-NotebookPanel .jp-WindowedPanel-outer", 0, 0
     for i in range(1, 60):
         height, step, _ = page.eval_on_selector(outer, scroll, top)
-        page.wait_for_timeout(60)
+        page.evaluate("() => new Promise(requestAnimationFrame)")
         page.screenshot(path=SCREENSHOTS / f"{stem}_page_{i:02d}.png")
         top += step
         if top >= height:

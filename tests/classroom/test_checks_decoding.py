@@ -74,10 +74,10 @@ def step(cache, query, key, value, *, root=lambda n, D: D**0.5, store="before"):
     return weights @ torch.stack(values)
 
 
-def temperature_by_torch(scores, T, dtype=torch.float32):
+def temperature_by_torch(scores, T):
     if T < 0 or math.isnan(T):
         raise ValueError(f"temperature {T}")
-    scores = torch.tensor(scores, dtype=dtype)
+    scores = torch.tensor(scores)
     if T == 0:
         return torch.nn.functional.one_hot(scores.argmax(), len(scores))
     return torch.softmax((scores - scores.max()) / T, dim=0)
@@ -173,15 +173,12 @@ RIGHT_ANSWERS = {
         temperature_of,
         temperature_by_torch,
         temperature_in_numpy,
-        lambda s, T: temperature_by_torch(s, T, torch.float64),
-        lambda s, T: np.array(temperature_of(s, T), dtype=np.float32),
     ],
     "g2-top-k": [
         kept_k,
         k_in_numpy,
         k_by_torch,
         lambda s, k: [sum(y > x or (y == x and j < i) for j, y in enumerate(s)) < k for i, x in enumerate(s)],
-        lambda s, k: [(x, -i) in sorted(((x, -i) for i, x in enumerate(s)), reverse=True)[:k] for i, x in enumerate(s)],
         lambda s, k: [int(i in heapq.nlargest(k, range(len(s)), key=s.__getitem__)) for i in range(len(s))],
     ],
     "g2-top-p": [kept_p, p_in_numpy, p_by_threshold, lambda q, p: tuple(map(np.bool_, kept_p(q, p)))],

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import math
-import re
-import statistics
-from fractions import Fraction
 from itertools import takewhile
 
 import numpy as np
@@ -101,15 +97,6 @@ def suspect_by_loss(nats, useful, reported):
     return sorted(gaps, key=gaps.get)[0]
 
 
-def suspect_by_ratio(nats, useful, reported):
-    names, best = ("none", "padding", "power of two", "both"), None
-    for name, made in zip(names, (math.exp(nats), math.exp(nats * useful), 2**nats, 2 ** (nats * useful)), strict=True):
-        ratio = max(made / reported, reported / made)
-        if best is None or ratio < best[0]:
-            best = (ratio, name)
-    return best[1]
-
-
 def suspect_in_numpy(nats, useful, reported):
     made = np.array([nats, nats * useful, nats * np.log(2), nats * useful * np.log(2)])
     return np.array(["none", "padding", "power of two", "both"])[np.abs(made - np.log(reported)).argmin()]
@@ -160,23 +147,12 @@ def labels_in_numpy(rows, end_id):
     return labels, np.count_nonzero(labels[:, 1:] + 100)
 
 
-def labels_of_text(rows, end_id):
-    """A row as text, in which a pattern finds the ends after the first of the last run."""
-    texts = ["".join(map(chr, row)) for row in rows]
-    lengths = [len(re.sub(f"({re.escape(chr(end_id))})+$", r"\1", text, flags=re.DOTALL)) for text in texts]
-    labels = [(*row[:n], *[-100] * (len(row) - n)) for row, n in zip(rows, lengths, strict=True)]
-    return [labels, sum(n - 1 for n in lengths)]
-
-
 RIGHT_ANSWERS = {
     "p1-bits": [
         bits,
         lambda p, n, text: loss.bits_per_byte(math.log(p), n, len(text.encode())),
         lambda p, n, text: math.log2(p) * n / len(text.encode("utf-8")),
         lambda p, n, text: math.log(p**n, 2) / len(bytes(text, "utf8")),
-        lambda p, n, text: np.log2(np.float32(p)) * n / sum(len(c.encode()) for c in text),
-        lambda p, n, text: torch.tensor(p).log2() * n / len(list(text.encode())),
-        lambda p, n, text: n * (math.log(p) / math.log(2)) / io.BytesIO().write(text.encode()),
     ],
     "p2-useful-share": [
         share,
@@ -184,20 +160,16 @@ RIGHT_ANSWERS = {
         share_by_rows,
         share_in_numpy,
         lambda n, T, how: sum(min(x, T) for x in n) / (len(n) * T) if how == "truncate" else share(n, T, how),
-        lambda n, T, how: Fraction(share(n, T, how)).limit_denominator(10_000),
     ],
     "p2-pack": [pack, pack_by_helper, pack_by_walking, pack_in_tensors],
     "p3-halves": [
         halves,
         lambda p, n: math.prod(x**k for x, k in zip(p, n, strict=True)) ** (1 / sum(n)),
         lambda p, n: np.exp(np.average(np.log(p), weights=n)),
-        lambda p, n: 2 ** (sum(k * math.log2(x) for x, k in zip(p, n, strict=True)) / sum(n)),
         lambda p, n: (torch.tensor(p).log() @ torch.tensor(n).float() / sum(n)).exp(),
-        lambda p, n: statistics.geometric_mean(x for x, k in zip(p, n, strict=True) for _ in range(k)),
-        lambda p, n: torch.tensor(p).repeat_interleave(torch.tensor(n)).log().mean().exp(),
     ],
-    "p3-suspect": [suspect, suspect_by_loss, suspect_by_ratio, suspect_in_numpy],
-    "p2-labels": [labels_and_scored, labels_by_loop, labels_in_tensors, labels_in_numpy, labels_of_text],
+    "p3-suspect": [suspect, suspect_by_loss, suspect_in_numpy],
+    "p2-labels": [labels_and_scored, labels_by_loop, labels_in_tensors, labels_in_numpy],
 }
 
 MISTAKES = [

@@ -140,10 +140,10 @@ def rate_in_float32(step, peak, floor, n_steps, warmup_steps):
     return floor + np.float32(0.5) * (peak - floor) * (1 + np.cos(np.float32(np.pi) * done))
 
 
-def looks_place_by_place(model, token_ids, vocab_size, same=torch.equal):
+def looks_place_by_place(model, token_ids, vocab_size):
     for t in range(1, token_ids.shape[1]):
         changed = torch.cat([token_ids[:, :t], (token_ids[:, t:] + 1) % vocab_size], dim=1)
-        if not same(model(changed)[:, :t], model(token_ids)[:, :t]):
+        if not torch.equal(model(changed)[:, :t], model(token_ids)[:, :t]):
             return True
     return False
 
@@ -193,23 +193,18 @@ RIGHT_ANSWERS = {
         rate,
         rate_by_interpolation,
         rate_in_float32,
-        lambda *a: torch.tensor(rate(*a)),
     ],
     "t5-sees-the-future": [
         looks_ahead,
         looks_place_by_place,
         looks_in_numpy,
         looks_with_a_tensor,
-        lambda *a: looks_place_by_place(*a, same=lambda a, b: (a - b).abs().max() < 1e-5),
-        lambda *a: np.any([looks_ahead(*a), looks_place_by_place(*a)]),
     ],
     "t3-adamw": [
         adamw,
         running_adamw,
         torch_adamw,
         lambda *a: running_adamw(*a, number=np.float32, root=np.sqrt),
-        lambda *a: running_adamw(*a, number=torch.tensor, root=torch.sqrt),
-        lambda *a: running_adamw(*a, number=np.float64, root=lambda v: v**0.5),
     ],
 }
 MISTAKES = [

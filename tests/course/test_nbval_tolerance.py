@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import functools
+import contextlib
+import io
 import os
 import re
 import subprocess
@@ -76,20 +77,14 @@ CARD = """print('<div>the same</div><script class="x">new\\nscript</script><styl
 CARD_SHOWN = '<div>the same</div><script class="x">new\nscript</script><style>new look</style>\n'
 
 
-def notebook_of(source: str, printed: str):
-    cell = nbformat.v4.new_code_cell(source, execution_count=1)
-    cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text=printed)]
-    return nbformat.v4.new_notebook(cells=[cell])
-
-
 @pytest.fixture(scope="module")
 def verdicts(tmp_path_factory) -> dict[str, bool]:
-    """Whether nbval with the tolerance passes: an honest notebook, one with another last digit, some altered."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    run = functools.partial(subprocess.run, cwd=ROOT, capture_output=True, text=True, timeout=300, env=environment)
-    printed = run([sys.executable, "-c", SOURCE], check=True).stdout
+    """Whether nbval with the tolerance passes: an honest cell, one with another last digit, some altered."""
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        exec(SOURCE, {})
+    printed = said.getvalue()
     number = float(printed.split()[1])
-    notebooks = {
+    cells = {
         "honest": (SOURCE, printed),
         "last_digit": (SOURCE, f"loss {number + 1e-4:.4f} nats\n"),
         "stored_number": (SOURCE, f"loss {number + 2e-3:.4f} nats\n"),
@@ -98,18 +93,22 @@ def verdicts(tmp_path_factory) -> dict[str, bool]:
         "words_of_a_card": (CARD, CARD_SHOWN.replace("the same", "other words")),
         "loss_step": (SOURCE.replace(".loss_nats", ".mean_log_prob"), printed),
     }
-    assert len(set(notebooks.values())) == len(notebooks)
-    folder = tmp_path_factory.mktemp("notebooks")
-    for name, (source, output) in notebooks.items():
-        nbformat.write(notebook_of(source, output), folder / f"{name}.ipynb")
+    assert len(set(cells.values())) == len(cells)
+    notebook = nbformat.v4.new_notebook()
+    for i, (source, shown) in enumerate(cells.values()):
+        stored = [nbformat.v4.new_output("stream", name="stdout", text=shown)]
+        notebook.cells.append(nbformat.v4.new_code_cell(source, id=f"cell-{i}", execution_count=i + 1, outputs=stored))
+    path = tmp_path_factory.mktemp("notebooks") / "cells.ipynb"
+    nbformat.write(notebook, path)
     command = [sys.executable, "-m", "pytest", "-rA", "-p", "tests.nbval_tolerance", "-p", "no:cacheprovider"]
-    command += ["--nbval-sanitize-with", "tests/nbval_sanitize.cfg"]
-    options = ["--nbval", "--nbval-current-env", "--nbval-cell-timeout=60", f"--rootdir={ROOT}", str(folder)]
-    report = run([*command, *options]).stdout
-    found = {name: bool(re.search(rf"PASSED \S*{name}.ipynb", report)) for name in notebooks}
-    failed = {name: bool(re.search(rf"FAILED \S*{name}.ipynb", report)) for name in notebooks}
-    assert all(found[name] != failed[name] for name in notebooks), report
-    return found
+    command += ["--nbval-sanitize-with", "tests/nbval_sanitize.cfg", "--nbval", "--nbval-current-env"]
+    command += ["--nbval-cell-timeout=60", f"--rootdir={ROOT}", str(path)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    report = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, env=environment).stdout
+    lines = re.findall(r"^(PASSED|FAILED) \S*::Cell (\d+)", report, re.MULTILINE)
+    told = {int(i): word for word, i in lines}
+    assert sorted(told) == list(range(len(cells))), report
+    return {name: told[i] == "PASSED" for i, name in enumerate(cells)}
 
 
 def test_it_bites_and_forgives_the_last_digit_and_a_script_only(verdicts):

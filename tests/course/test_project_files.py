@@ -113,7 +113,7 @@ def test_an_old_python_or_none_is_refused_in_words(tmp_path, version):
     assert not (tmp_path / "venv").exists()
 
 
-@pytest.mark.parametrize(("fails", "status"), [("", 0), ("pytest tests", 2), ("--nbval", 2)])
+@pytest.mark.parametrize(("fails", "status"), [("", 0), ("loadfile tests", 2), ("--nbval", 2)])
 def test_notebooks_are_run_where_a_unit_test_failed_too(tmp_path, fails, status):
     """With a python that only writes down what it is asked, and fails where it is told to."""
     stamp, pretend = tmp_path / "stamp", tmp_path / "bin" / "python"
@@ -124,7 +124,8 @@ def test_notebooks_are_run_where_a_unit_test_failed_too(tmp_path, fails, status)
     pretend.chmod(0o755)
     done = make("-o", stamp, f"VENV={tmp_path}", f"STAMP={stamp}", "test")
     asked = (tmp_path / "asked").read_text()
-    assert "-m pytest tests\n" in asked and "--nbval " in asked
+    unit, notebooks = (line for line in asked.splitlines() if line.startswith("-m pytest "))
+    assert unit == "-m pytest -n 2 --dist loadfile tests" and "--nbval " in notebooks and " -n 2 " in notebooks
     assert done.returncode == status, done.stdout + done.stderr
 
 

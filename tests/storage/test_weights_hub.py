@@ -117,7 +117,7 @@ def hub(files, monkeypatch) -> Iterator[type[Hub]]:
 
     Own.files, Own.stated, Own.break_after, Own.log = dict(files), dict(files), None, []
     server = ThreadingHTTPServer(("127.0.0.1", 0), Own)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     Own.endpoint = f"http://127.0.0.1:{server.server_port}"
     Own.close = lambda: (server.shutdown(), server.server_close())

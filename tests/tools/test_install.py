@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -16,17 +17,37 @@ from tools import install
 SCRIPT = Path(install.__file__)
 
 
+def begin(folder: Path) -> Path:
+    """A folder that looks like the course: no package to install, and settings that are written in no time."""
+    for name in ("tools", "helpers"):
+        (folder / name).mkdir()
+    (folder / "tools" / "install.py").write_text(SCRIPT.read_text(encoding="utf-8"), encoding="utf-8")
+    for name in ("requirements.txt", "pyproject.toml", "helpers/__init__.py"):
+        (folder / name).touch()
+    (folder / "helpers" / "lab.py").write_text("open('settings', 'a').write('x')\n")
+    return folder
+
+
 @pytest.fixture
 def course(tmp_path, monkeypatch) -> Path:
-    """A folder that looks like the course: no package to install, and settings that are written in no time."""
-    for folder in ("tools", "helpers"):
-        (tmp_path / folder).mkdir()
-    (tmp_path / "tools" / "install.py").write_text(SCRIPT.read_text(encoding="utf-8"), encoding="utf-8")
-    for name in ("requirements.txt", "pyproject.toml", "helpers/__init__.py"):
-        (tmp_path / name).touch()
-    (tmp_path / "helpers" / "lab.py").write_text("open('settings', 'a').write('x')\n")
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(begin(tmp_path))
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    """A course with its environment; pip takes seconds to be put there."""
+    folder = begin(tmp_path_factory.mktemp("made"))
+    assert subprocess.run(command(), cwd=folder, capture_output=True, timeout=300).returncode == 0
+    return folder
+
+
+@pytest.fixture
+def installed(made, tmp_path, monkeypatch) -> Path:
+    """A copy of it: what stands there about where it lies is relative."""
+    shutil.copytree(made, tmp_path / "course", symlinks=True)
+    monkeypatch.chdir(tmp_path / "course")
+    return tmp_path / "course"
 
 
 def command(*pip_arguments: str) -> list[str]:
@@ -45,29 +66,32 @@ def is_whole(course: Path) -> bool:
     )
 
 
-def test_it_installs_once_mends_what_is_cut_short_and_follows_what_is_newer(course):
-    assert run().returncode == 0 and is_whole(course)
-    stamp = (course / ".venv/.installed").stat().st_mtime_ns
-    assert run().returncode == 0 and (course / ".venv/.installed").stat().st_mtime_ns == stamp
-    (course / "requirements.txt").touch()
-    assert run().returncode == 0 and (course / "settings").read_text() == "xx"
-    (course / ".venv" / install.MARK).touch()  # cut short while it was followed
-    (course / ".venv/half").touch()
-    assert run().returncode == 0 and is_whole(course) and not (course / ".venv/half").exists()
-    (course / ".venv/bin/python").unlink()
-    assert run().returncode == 0 and is_whole(course)
-    (course / ".venv/pyvenv.cfg").unlink()  # its python is then the machine's, into which nothing may go
-    assert not install.runs(course / ".venv")
-    assert run().returncode == 0 and is_whole(course) and install.runs(course / ".venv")
+def test_it_installs_once_and_follows_what_is_newer(installed):
+    assert is_whole(installed)
+    stamp = (installed / ".venv/.installed").stat().st_mtime_ns
+    assert run().returncode == 0 and (installed / ".venv/.installed").stat().st_mtime_ns == stamp
+    (installed / "requirements.txt").touch()
+    assert run().returncode == 0 and (installed / "settings").read_text() == "xx"
 
 
-def test_an_update_that_fails_leaves_what_works_and_a_lost_package_is_noticed(course):
-    assert run().returncode == 0
-    (course / ".venv/kept").touch()
-    (course / "requirements.txt").write_text("no-such-package==1.0\n")
+@pytest.mark.parametrize("gone", [None, "bin/python", "pyvenv.cfg"])
+def test_it_mends_what_is_cut_short(installed, gone):
+    venv = installed / ".venv"
+    (venv / "half").touch()
+    if gone is None:
+        (venv / install.MARK).touch()
+    else:
+        (venv / gone).unlink()  # without pyvenv.cfg its python is the machine's, into which nothing may go
+        assert not install.runs(venv)
+    assert run().returncode == 0 and is_whole(installed) and install.runs(venv) and not (venv / "half").exists()
+
+
+def test_an_update_that_fails_leaves_what_works_and_a_lost_package_is_noticed(installed):
+    (installed / ".venv/kept").touch()
+    (installed / "requirements.txt").write_text("no-such-package==1.0\n")
     assert [run("--no-index").returncode for _ in range(2)] == [1, 1]
-    assert is_whole(course) and (course / ".venv/kept").exists()
-    os.utime(course / ".venv/.installed")  # a stamp alone is no proof
+    assert is_whole(installed) and (installed / ".venv/kept").exists()
+    os.utime(installed / ".venv/.installed")  # a stamp alone is no proof
     assert run("--no-index").returncode == 1
 
 
@@ -81,18 +105,18 @@ def test_a_second_call_waits_and_says_so(course):
     assert (course / "settings").read_text() == "x"
 
 
-def test_without_a_network_or_with_a_bad_package_one_line_says_so(course, monkeypatch):
-    (course / "requirements.txt").write_text("no-such-package==1.0\n")
+def test_without_a_network_or_with_a_bad_package_one_line_says_so(installed, monkeypatch):
+    (installed / "requirements.txt").write_text("no-such-package==1.0\n")
     for name in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_CONSTRAINT"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     done = run("--index-url", "http://127.0.0.1:9/simple")
     assert done.returncode == 1 and done.stderr.count("\n") == 1 and "needs a network" in done.stderr
-    (course / "requirements.txt").write_text("not a requirement ==\n")
+    (installed / "requirements.txt").write_text("not a requirement ==\n")
     done = run("--no-index")
     assert done.returncode == 1 and done.stderr.startswith("pip ended with 1: ") and done.stderr.count("\n") == 1
-    (course / "requirements.txt").write_text("")
-    assert run().returncode == 0 and is_whole(course)
+    (installed / "requirements.txt").write_text("")
+    assert run().returncode == 0 and is_whole(installed)
 
 
 def test_a_full_disk_and_a_folder_that_cannot_be_written_are_said(course, monkeypatch, capsys):

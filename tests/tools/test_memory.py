@@ -41,7 +41,6 @@ def test_libraries_take_what_was_assumed(libraries_bytes):
 @pytest.mark.parametrize(
     "setting",
     [
-        tool.Setting("short", "1m", 64, SHORT),
         tool.Setting("short, dropout", "1m", 64, SHORT | {"drop_rate": 0.1}),
         tool.Setting("short, squares", "1m", 64, SHORT, chunked_loss=False, fused_attention=False),
     ],
