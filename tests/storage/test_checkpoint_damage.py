@@ -330,7 +330,7 @@ def test_the_future_is_refused_as_such(victim):
         ("[]", "expected a JSON object, got list"),
         ("[" * 100_000, "state.json is not the JSON that was written"),
         ("\xff", "state.json is not the JSON that was written"),
-        ("1" * (2**24 + 1), "expected at most 16,777,216 bytes"),
+        ("1" * (2**24 + 1), "expected at most 4,194,304 bytes"),
     ],
 )
 def test_json_is_read_strictly(victim, text, says):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from torch import Tensor
 from helpers.storage.checkpoint import folder as folders
 from helpers.storage.checkpoint.folder import COURSE, MODEL_FILE, Kind
 from helpers.storage.errors import CheckpointError, Damaged, Foreign, storage
-from helpers.storage.files import former
+from helpers.storage.files import former, settle
 
 MODEL = Kind(f"{COURSE}/model", "config.json", (MODEL_FILE,))
 
@@ -55,7 +54,7 @@ def save_model(
     folders.require_finite(MODEL_FILE, tensors)
     with storage(f"preparing for {folder.name}", folder.parent):
         folders.require_replaceable(folder, MODEL)
-        folders.recover(folder.parent, glob.escape(folder.name), lambda path: folders.read(path, MODEL))
+        settle(folder, lambda path: folders.read(path, MODEL))
     folders.write(folder, MODEL, raw, {MODEL_FILE: tensors})
     return folder
 
