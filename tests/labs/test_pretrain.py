@@ -11,7 +11,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -272,14 +271,6 @@ def test_a_second_signal_ends_at_once():
         assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL and asked == [signal.SIGTERM]
 
 
-def test_off_the_main_thread_it_trains_without_handlers(text, whole, tmp_path):
-    results = []
-    thread = threading.Thread(target=lambda: results.append(run(text, tmp_path)))
-    thread.start()
-    thread.join()
-    assert results == [0] and same_end(tmp_path, whole)
-
-
 def test_minutes_save_and_stop(text, whole, tmp_path, capsys):
     assert run(text, tmp_path, "--minutes", "1e-9") == 0
     assert steps_in(tmp_path / "checkpoints") == [0] and "stopped after step 0" in capsys.readouterr().out
@@ -422,7 +413,7 @@ def test_a_folder_on_a_drive_that_has_gone_is_no_beginning(text, tmp_path, capsy
     assert run(text, drive / "run", "--minutes", "1e-9") == 0
     drive.rename(tmp_path / "unmounted")
     assert run(text, drive / "run") == 2
-    assert f"{drive} is not there: mount the drive, or make that folder first" in capsys.readouterr().err
+    assert f"{drive} is not there: mount the drive, or make it first" in capsys.readouterr().err
     assert not drive.exists()
 
 
@@ -463,12 +454,12 @@ def test_a_link_where_the_second_folders_lock_should_be(text, tmp_path, capsys):
     (also := tmp_path / "also").mkdir()
     (also / ".lock").symlink_to(tmp_path / "new")
     assert run(text, tmp_path / "out", "--also", str(also)) == 2
-    assert f"--also: {also / '.lock'} is a link" in capsys.readouterr().err and not (tmp_path / "new").exists()
+    assert f"--also: {also} cannot be written ([Errno" in capsys.readouterr().err and not (tmp_path / "new").exists()
 
 
 def test_a_log_that_cannot_be_read(text, tmp_path, monkeypatch, capsys):
-    (tmp_path / "log.jsonl").touch()
-    monkeypatch.setattr(pretrain.log, "read_lines", lambda path: [][: os.stat("/nowhere").st_size])
+    (tmp_path / "log.jsonl").mkdir()
+    monkeypatch.setattr(Path, "is_file", lambda path: path.exists())
     assert run(text, tmp_path) == 2 and "log.jsonl cannot be read" in capsys.readouterr().err
 
 

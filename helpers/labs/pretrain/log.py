@@ -115,24 +115,19 @@ def rewind(path: Path, step: int, evaluated: bool = False) -> list[dict[str, Any
 
 
 def read_lines(path: str | Path) -> Iterator[dict[str, Any]]:
-    """The lines of a log; one that is no record, cut off by a kill for one, is left out."""
+    """The lines of a log; one that is no record, cut off by a kill for one, is left out. ValueError: unreadable."""
     if not Path(path).is_file():
         return
-    with open(path, encoding="utf-8", errors="replace") as file:
-        for text in file:
-            with suppress(ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
-                line = json.loads(text)
-                record = _record(line)
-                if type(record.step) is int and math.isfinite(record.step + record.loss_nats + line["seconds"]):
-                    yield line
-
-
-def count_updates(path: Path) -> int:
-    """How many updates a log knows. ValueError: it cannot be read."""
     try:
-        return sum(line["kind"] == "update" for line in read_lines(path))
+        with open(path, encoding="utf-8", errors="replace") as file:
+            for text in file:
+                with suppress(ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
+                    line = json.loads(text)
+                    record = _record(line)
+                    if type(record.step) is int and math.isfinite(record.step + record.loss_nats + line["seconds"]):
+                        yield line
     except OSError as error:
-        raise ValueError(f"--out: {path} cannot be read ({error}): choose another folder") from error
+        raise ValueError(f"{path} cannot be read ({error}): choose another folder") from error
 
 
 def read_log(path: str | Path) -> list[Record]:
