@@ -603,16 +603,15 @@ def test_a_model_of_its_own(tmp_path):
     model, _ = new_run()
     path = checkpoint.save_model(tmp_path / "m", model.state_dict(), {"emb_dim": 6}, {"loss": 2.5}, torch.bfloat16)
     assert names(path) == ["SHA256SUMS", "config.json", "model.safetensors"]
-    for where in (path, path / "model.safetensors"):
-        saved = checkpoint.load_model(where)
-        assert (saved.config, saved.extra) == ({"emb_dim": 6}, {"loss": 2.5})
-        assert saved.model["head.weight"] is saved.model["token_embedding.weight"]
-        assert same(saved.model["head.weight"], model.head.weight.detach().bfloat16())
+    saved = checkpoint.load_model(path)
+    assert (saved.config, saved.extra) == ({"emb_dim": 6}, {"loss": 2.5})
+    assert saved.model["head.weight"] is saved.model["token_embedding.weight"]
+    assert same(saved.model["head.weight"], model.head.weight.detach().bfloat16())
     with pytest.raises(ValueError, match="bfloat16"):
         checkpoint.restore(model, None, saved)
     checkpoint.restore(model, None, saved, same_dtype=False)
     assert torch.equal(model.head.weight, saved.model["head.weight"].float())
-    again = checkpoint.save_model(path / "model.safetensors", {"n": torch.arange(3)}, {}, dtype=torch.float16)
+    again = checkpoint.save_model(path, {"n": torch.arange(3)}, {}, dtype=torch.float16)
     assert again == path and checkpoint.load_model(path).model["n"].dtype == torch.int64
     assert names(tmp_path) == ["m"]
     os.rename(path, tmp_path / ".m.replaced")  # killed between two renames

@@ -14,7 +14,8 @@ import os
 import platform
 import re
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +33,7 @@ MODEL_FILE = "model.safetensors"
 MAX_SUMS_BYTES, MAX_JSON_BYTES = 1 << 16, 1 << 22
 LITTER = re.compile(r"\.DS_Store|\._.*|Thumbs\.db|desktop\.ini|\.directory|\.ipynb_checkpoints")  # of file managers
 PICKLES = (b"\x80", b"PK\x03\x04")  # how a pickle begins, and a zip archive of pickles as `torch.save` writes it
-_LINE = re.compile(r"([0-9a-f]{64})  ([\w.-]+)\n")
+_LINE = re.compile(r"([0-9a-f]{64})  ([^\n]+)\n")
 
 
 @dataclass(frozen=True)
@@ -57,14 +58,32 @@ def write(path: Path, kind: Kind, raw: bytes, tensors: dict[str, dict[str, Tenso
         (aside / SUMS).write_bytes(_sums_text({name: _sha256(aside / name) for name in kind.files}))
 
 
-def read(path: Path, kind: Kind) -> tuple[dict, dict[str, dict[str, Tensor]]]:
-    """The JSON document of a folder and the tensors of each file, on the CPU, every byte verified.
+def read(path: Path, kind: Kind, device: str | torch.device = "cpu") -> tuple[dict, dict[str, dict[str, Tensor]]]:
+    """The JSON document of a folder and the tensors of each file, every byte verified.
 
-    Damaged, Foreign, Future: see those. StorageError: it cannot be read.
+    device  where the model's tensors go; all others are on the CPU
+    return  of the model, a tensor that stood under two names is one tensor under two names again
+
+    Damaged, Foreign, Future: see those; Damaged also where a tensor has NaN. StorageError: it cannot be read.
     """
     document, sums = read_document(path, kind)
     with storage(f"reading {path.name}", path.parent):
-        return document, {name: _tensors(path / name, sums[name]) for name in kind.tensor_files}
+        tensors = {name: _tensors(path / name, sums[name]) for name in kind.tensor_files}
+    with as_written(path):
+        for file, held in tensors.items():
+            require_finite(file, held)
+        model = {name: tensor.to(device) for name, tensor in tensors[MODEL_FILE].items()}
+        shared = {name: model[other] for name, other in document["shared"].items()}
+    return document, tensors | {MODEL_FILE: model | shared}
+
+
+@contextmanager
+def as_written(path: Path) -> Iterator[None]:
+    """Damaged: what stands in a folder's files is of another kind than what was written."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise Damaged(f"{path} is not as it was written: {error!r}") from error
 
 
 def read_document(path: Path, kind: Kind) -> tuple[dict, dict[str, str]]:
@@ -115,11 +134,6 @@ def stored_once(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str
             stored[name] = (tensor.detach().clone() if memory in seen else tensor.detach()).cpu().contiguous()
             seen.setdefault(memory, {})[key] = name
     return stored, shared
-
-
-def with_shared(stored: dict[str, Tensor], shared: dict[str, str]) -> dict[str, Tensor]:
-    """The inverse of `stored_once`: what was one tensor under two names is so again. KeyError: a name is not there."""
-    return stored | {name: stored[other] for name, other in shared.items()}
 
 
 def require_finite(file: str, tensors: dict[str, Tensor]) -> None:
@@ -230,15 +244,14 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _require_sum(path: Path, expected: str) -> None:
-    _read(path, at_most=0)  # a plain file
-    got = _sha256(path)
+def _require_sum(path: Path, expected: str, got: str) -> None:
     if got != expected:
         raise Damaged(f"{path.name} is not the file that was saved: expected sha256 {expected[:12]}…, got {got[:12]}…")
 
 
 def _tensors(path: Path, digest: str) -> dict[str, Tensor]:
-    _require_sum(path, digest)
+    _read(path, at_most=0)  # a plain file
+    _require_sum(path, digest, _sha256(path))
     try:
         require_short_header(path)
         return dict(sorted(safetensors.torch.load(path.read_bytes()).items()))  # its order is another in each process
@@ -248,11 +261,11 @@ def _tensors(path: Path, digest: str) -> dict[str, Tensor]:
 
 def _from_json(path: Path, digest: str) -> dict:
     """A JSON object, read strictly. Damaged: not JSON, a key twice, a number that is not finite, or not an object."""
-    _require_sum(path, digest)
     raw = _read(path, at_most=MAX_JSON_BYTES + 1)
+    if len(raw) > MAX_JSON_BYTES:  # to add up gigabytes would take long
+        raise Damaged(f"{path.name}: expected at most {MAX_JSON_BYTES:,} bytes, got more")
+    _require_sum(path, digest, hashlib.sha256(raw).hexdigest())
     try:
-        if len(raw) > MAX_JSON_BYTES:
-            raise ValueError(f"expected at most {MAX_JSON_BYTES:,} bytes")
         hooks = dict(parse_float=_finite, parse_constant=_finite, object_pairs_hook=_unique)
         document = json.loads(raw.decode("utf-8"), **hooks)
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors

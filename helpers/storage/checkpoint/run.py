@@ -157,26 +157,15 @@ def load(path: str | Path, device: str | torch.device = "cpu", *, check: Check =
     weight or a moment is NaN or infinite, since no run can go on from there.
     """
     path = Path(path)
-    document, tensors = folders.read(path, RUN)
-    try:
-        state = _decode(document, tensors, device)
+    document, tensors = folders.read(path, RUN, device)
+    with folders.as_written(path):
+        plain = {name: document[name] for name in ("step", "versions", *_PLAIN)}
+        optimizer = _joined_optimizer(document["optimizer"], tensors[OPTIMIZER_FILE])
+        state = RunState(model=tensors[MODEL_FILE], optimizer=optimizer, **plain)
         check(state)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise Damaged(f"{path} is not as it was written: {error!r}") from error
     if _step_in(path) not in (None, state.step):
         raise Damaged(f"{path} holds step {state.step}: the folder was renamed, or its files come from another one")
     return state
-
-
-def _decode(document: dict, tensors: dict[str, dict[str, Tensor]], device: str | torch.device) -> RunState:
-    for file, held in tensors.items():
-        folders.require_finite(file, held)
-    weights = {name: tensor.to(device) for name, tensor in tensors[MODEL_FILE].items()}
-    return RunState(
-        model=folders.with_shared(weights, document["shared"]),
-        optimizer=_joined_optimizer(document["optimizer"], tensors[OPTIMIZER_FILE]),
-        **{name: document[name] for name in ("step", "versions", *_PLAIN)},
-    )
 
 
 def find(folder: str | Path, device: str | torch.device = "cpu", *, check: Check = bool) -> Found:
