@@ -14,7 +14,7 @@ import torch
 from helpers.gpt import Evaluation
 from helpers.labs import pretrain
 from helpers.storage import checkpoint
-from tests.labs.runs import WEIGHTS, at_record, cut, damage, forge, killed, run, same_end, steps_in
+from tests.labs.runs import WEIGHTS, at_record, cut, damage, forge, killed, run, same_end, steps_in, timeless
 
 
 def test_a_damaged_checkpoint_is_passed_over_and_only_damaged_ones_are_no_beginning(text, whole, tmp_path, capsys):
@@ -275,10 +275,22 @@ def test_the_log_keeps_what_was_before_the_checkpoint(tmp_path):
     for tail in (torn.encode(), torn.encode() + b"\x00\xff\x00"):
         path.write_bytes(tail)
         assert pretrain.log.rewind(path, 3) == lines[:3]
-        assert path.read_text() == "".join(json.dumps(line) + "\n" for line in lines[:3])
+        assert list(pretrain.read_lines(path)) == lines[:3] and len(path.read_text().splitlines()) == 3
     assert pretrain.log.rewind(path, 2, evaluated=True) == lines[:3]
     assert pretrain.log.rewind(path, 0) == [] and path.read_bytes() == b""
     assert pretrain.log.rewind(tmp_path / "new.jsonl", 7) == []
+
+
+def test_a_digit_of_the_log_that_has_changed_is_said_and_left_out(text, whole, tmp_path, capsys):
+    shutil.copytree(whole, tmp_path / "out")
+    log = tmp_path / "out" / "log.jsonl"
+    first, second, *others = log.read_text().splitlines(keepends=True)
+    at = second.index('"loss_nats": ') + len('"loss_nats": 10.')
+    log.write_text(first + second[:at] + str((int(second[at]) + 1) % 10) + second[at + 1 :] + "".join(others))
+    assert run(text, tmp_path / "out") == 0
+    said = capsys.readouterr().err
+    assert "has 1 lines that are damaged" in said and "knows 7 of 8 updates" in said
+    assert timeless(tmp_path / "out") == [line for i, line in enumerate(timeless(whole)) if i != 1]
 
 
 @pytest.mark.parametrize(("name", "place"), [("train.npy", 40), ("train.npy", 300), ("validation.npy", -1)])
