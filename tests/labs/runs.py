@@ -13,15 +13,9 @@ import pytest
 from helpers.labs import pretrain
 
 N_STEPS = 8
-
-
 TINY = ["emb_dim=8", "n_layers=1", "n_heads=2", "context_length=16", "drop_rate=0.1", "batch_size=4"]
 TINY += ["learning_rate=0.01", "eval_every=3", "save_every=2", f"n_steps={N_STEPS}"]
-
-
 WEIGHTS = "model/model.safetensors"
-
-
 ROOT = Path(__file__).resolve().parents[2]
 
 

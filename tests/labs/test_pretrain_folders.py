@@ -289,7 +289,7 @@ def test_a_digit_of_the_log_that_has_changed_is_said_and_left_out(text, whole, t
     log.write_text(first + second[:at] + str((int(second[at]) + 1) % 10) + second[at + 1 :] + "".join(others))
     assert run(text, tmp_path / "out") == 0
     said = capsys.readouterr().err
-    assert "has 1 lines that are damaged" in said and "knows 7 of 8 updates" in said
+    assert "log.jsonl: damaged lines, left out: 1" in said and "knows 7 of 8 updates" in said
     assert timeless(tmp_path / "out") == [line for i, line in enumerate(timeless(whole)) if i != 1]
 
 

@@ -76,7 +76,7 @@ class Log:
         self.seconds = kept[-1]["seconds"] if kept else 0.0  # that the run had taken until then
         self._waiting, self._failing = b"", False
         if n_damaged:
-            console.warn(f"{path.name} has {n_damaged} lines that are damaged: they were left out")
+            console.warn(f"{path.name}: damaged lines, left out: {n_damaged}")
         n_updates = sum(line["kind"] == "update" for line in kept)
         if n_updates < step:
             console.warn(f"{path.name} knows {n_updates} of {step} updates: it was lost, or belongs to another folder")
