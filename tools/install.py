@@ -16,14 +16,23 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 MARK = ".unfinished"
+RECORDS = "lib/python*/site-packages/*.dist-info"  # a folder for each package, in an environment
 NEEDED = [ROOT / name for name in ("requirements.txt", "pyproject.toml", "helpers/lab.py")]
 NO_NETWORK = ("NewConnectionError", "NameResolutionError", "ConnectTimeoutError", "ProxyError", "is unreachable")
-NO_NETWORK += ("connection broken", "Read timed out", "IncompleteRead")
+NO_NETWORK += ("connection broken", "Read timed out", "IncompleteRead", "not enough bytes")
+NO_INDEX = ("(from versions: none)", "error responses")
+NO_PACKAGE = (" is invalid.", "not a zip file", "BadZipFile", "DO NOT MATCH THE HASHES", "has inconsistent")
+LOG_IN = "a page of the network where you must log in, or a server out of order: open any page in a browser, then again"
+NETWORK = {  # signs in what pip says -> what the person reads
+    NO_NETWORK: "installing needs a network, and no package index answered: connect, then run it again",
+    NO_PACKAGE: f"what came from the package index is no whole package. Perhaps {LOG_IN}",
+    NO_INDEX: f"the package index did not list or give a package. Perhaps {LOG_IN}",
+}
 ADVICE = {
     errno.ENOSPC: "there is no room left: the environment takes about 2 GB, with CUDA 7 GB",
     errno.EACCES: "nothing can be written there: copy the course elsewhere, or say make lab VENV=/where/you/may/write",
@@ -91,11 +100,26 @@ def runs(venv: Path, *question: str) -> bool:
 
 def is_whole(venv: Path) -> bool:
     """Whether every package that requirements.txt pins is there; asked of the environment's own Python."""
-    if (venv / MARK).exists() or not runs(venv):
+    if (venv / MARK).exists() or not runs(venv) or hollow(venv):
         return False
-    there = (path.name.split("-")[0] for path in venv.glob("lib/python*/site-packages/*.dist-info"))
+    there = (path.name.split("-")[0] for path in venv.glob(RECORDS))
     pinned = re.findall(r"^([\w.-]+)==[^;]*$", NEEDED[0].read_text(encoding="utf-8"), re.MULTILINE)
     return set(map(_normal, pinned)) <= set(map(_normal, there))
+
+
+def hollow(venv: Path) -> list[Path]:
+    """Records of packages of which a module is gone: pip, which reads the records, takes them for installed."""
+    return [info for info in venv.glob(RECORDS) if not all(path.exists() for path in _first_files(info))]
+
+
+def _first_files(info: Path) -> list[Path]:
+    """One file of each module that a package's record lists: all of them would take seconds."""
+    first: dict[str, str] = {}
+    with suppress(FileNotFoundError), open(info / "RECORD", encoding="utf-8", errors="replace") as lines:
+        for name in (line.partition(",")[0] for line in lines):
+            if name.endswith((".py", ".so")) and not name.startswith(".."):
+                first.setdefault(name.partition("/")[0], name)
+    return [info.parent / name for name in first.values()]
 
 
 def _normal(name: str) -> str:
@@ -116,6 +140,8 @@ def install(venv: Path, stamp: Path, pip_arguments: list[str]) -> None:
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         step([sys._base_executable, "-m", "venv", "--without-pip", str(venv)], "venv")
         step([str(venv / "bin/python"), "-E", "-m", "ensurepip", "--upgrade", "--default-pip"], "ensurepip")
+    for info in hollow(venv):
+        shutil.rmtree(info)
     python = str(venv / "bin/python")
     pip = [python, "-E", "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--retries", "1"]
     try:
@@ -143,8 +169,9 @@ def step(command: list[str], name: str) -> None:
     if done.returncode == 0:
         return
     said = (done.stderr or done.stdout).strip()
-    if any(sign in said for sign in NO_NETWORK):
-        failure = Failed("installing needs a network, and no package index answered: connect, then run it again")
+    causes = [cause for signs, cause in NETWORK.items() if any(sign in said for sign in signs)]
+    if causes:
+        failure = Failed(causes[0])
     elif any(os.strerror(number) in said for number in (errno.ENOSPC, errno.EDQUOT)):
         failure = Failed(f"{name}: {ADVICE[errno.ENOSPC]}")
     else:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from helpers.storage.errors import storage
+from helpers.storage.errors import CheckpointError, Damaged, storage
 
 UNFINISHED, REPLACED = ".unfinished", ".replaced"
 MAX_HEADER_BYTES = 1 << 21  # of safetensors: some ten thousand tensors
@@ -31,20 +31,12 @@ def write_aside(path: str | Path) -> Iterator[BinaryIO]:
     StorageError (an OSError): what failed, in which folder, and the way out.
     """
     path = Path(path)
-    aside = _beside(path, UNFINISHED)
-    with storage(f"writing {path.name}", path.parent):
-        aside.unlink(missing_ok=True)
-        try:
-            with open(aside, "x+b") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(aside, path)
-        except BaseException:
-            with suppress(OSError):  # the error on its way says more
-                aside.unlink(missing_ok=True)
-            raise
-        sync_folder(path.parent)
+    with _aside(path) as aside:
+        with open(aside, "x+b") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
 
 
 @contextmanager
@@ -52,46 +44,79 @@ def folder_aside(path: str | Path) -> Iterator[Path]:
     """An empty folder to write files into; when the block ends it stands under `path`, all files flushed.
 
     A folder that stands there is kept as `.NAME.replaced` until the new one has the name (`former` finds it after a
-    kill). Then files that the new one lacks, a user's notes for one, are moved over, and it goes. Leftovers and errors
-    as for `write_aside`; but where `.NAME.replaced` is there, `path` did not become whole, and goes in its place.
+    kill, and `settle` puts things right). Then files that the new one lacks, a user's notes for one, are moved over,
+    and it goes. Leftovers and errors as for `write_aside`.
     """
     path = Path(path)
-    aside, replaced = _beside(path, UNFINISHED), former(path)
-    with storage(f"writing {path.name}", path.parent):
-        remove_folder(aside)
+    replaced = former(path)
+    with _aside(path) as aside:
         aside.mkdir()
+        yield aside
+        for file in (*aside.iterdir(), aside):
+            sync(file)
+        if path.is_dir():
+            os.rename(path, replaced)
+        try:
+            os.rename(aside, path)
+        except BaseException:
+            if replaced.is_dir():
+                os.rename(replaced, path)
+            raise
+    with storage(f"{path.name} is safe, but removing the former one", path.parent):
+        retire(replaced, path)
+
+
+@contextmanager
+def _aside(path: Path) -> Iterator[Path]:
+    """Where to write what the block renames to `path`; nothing is left there if the block fails."""
+    aside = unfinished(path)
+    with storage(f"writing {path.name}", path.parent):
+        remove(aside)
         try:
             yield aside
-            for file in aside.iterdir():
-                _sync(file)
-            sync_folder(aside)
-            if path.is_dir():
-                retire(path, replaced) if replaced.is_dir() else os.rename(path, replaced)
-            try:
-                os.rename(aside, path)
-            except BaseException:
-                if replaced.is_dir():
-                    os.rename(replaced, path)
-                raise
         except BaseException:
-            with suppress(OSError):
-                remove_folder(aside)
+            with suppress(OSError):  # the error on its way says more
+                remove(aside)
             raise
-        sync_folder(path.parent)
-        retire(replaced, path)
+        sync(path.parent)
+
+
+def settle(final: Path, check: Callable[[Path], object]) -> None:
+    """After a kill: what was moved aside for `final` goes if that is whole, and comes back where it is damaged or gone.
+
+    check  of a folder, raises Damaged; after another CheckpointError nobody can say, and both stay as they are
+    """
+    replaced = former(final)
+    if not replaced.is_dir():
+        return
+    try:
+        if os.path.lexists(final):
+            check(final)
+            retire(replaced, final)
+            return
+    except Damaged:
+        _move_missing(final, replaced)
+        os.rename(final, unfinished(final))  # one step: a kill leaves no half of it under its name
+    except CheckpointError:
+        return
+    os.rename(replaced, final)
+    remove(unfinished(final))
 
 
 def retire(old: Path, new: Path) -> None:
     """Remove a folder, if it is there, once what `new` lacks of its files has been moved there."""
-    for stray in sorted(old.iterdir()) if old.is_dir() and not old.is_symlink() else ():
-        if not os.path.lexists(new / stray.name):
-            os.rename(stray, new / stray.name)
-    remove_folder(old)
+    _move_missing(old, new)
+    remove(old)
 
 
 def former(path: str | Path) -> Path:
     """Where `folder_aside` keeps what stood at `path` until its successor is there."""
-    return _beside(Path(path), REPLACED)
+    return Path(path).with_name(f".{Path(path).name}{REPLACED}")
+
+
+def unfinished(path: Path) -> Path:
+    """Where what will stand at `path` is written; what lies there is nobody's."""
+    return path.with_name(f".{path.name}{UNFINISHED}")
 
 
 def require_short_header(path: Path) -> None:
@@ -102,35 +127,33 @@ def require_short_header(path: Path) -> None:
         raise ValueError(f"{path.name} speaks of a header of {length:,} bytes, expected {MAX_HEADER_BYTES:,} at most")
 
 
-def sync_folder(folder: Path) -> None:
-    """Wait until the disk has the folder's list of names.
+def remove(path: Path) -> None:
+    """Delete a file, or a folder and what is in it, if it is there; of a link, the link and not what it leads to."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
-    Some network drives answer EINVAL, which means that they cannot; what was written is then as safe as it gets there.
+
+def _move_missing(old: Path, new: Path) -> None:
+    for stray in sorted(old.iterdir()) if old.is_dir() and not old.is_symlink() else ():
+        if not os.path.lexists(new / stray.name):
+            os.rename(stray, new / stray.name)
+
+
+def sync(path: Path) -> None:
+    """Wait until the disk has a file, or a folder's list of names.
+
+    Some network drives answer EINVAL for a folder: they cannot, and what was written is as safe as it gets there.
     """
-    if os.name == "nt":
+    is_folder = path.is_dir()
+    if is_folder and os.name == "nt":
         return  # Windows opens no folders
-    try:
-        _sync(folder, os.O_RDONLY)
-    except OSError as error:
-        if error.errno != errno.EINVAL:
-            raise
-
-
-def remove_folder(folder: Path) -> None:
-    """Delete a folder and what is in it, if it is there; a link in its place goes, and not what it leads to."""
-    if folder.is_symlink() or folder.is_file():
-        folder.unlink()
-    elif folder.exists():
-        shutil.rmtree(folder)
-
-
-def _beside(path: Path, suffix: str) -> Path:
-    return path.with_name(f".{path.name}{suffix}")
-
-
-def _sync(path: Path, flags: int = os.O_RDWR) -> None:
-    descriptor = os.open(path, flags)
+    descriptor = os.open(path, os.O_RDONLY if is_folder else os.O_RDWR)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if not is_folder or error.errno != errno.EINVAL:
+            raise
     finally:
         os.close(descriptor)

@@ -34,7 +34,7 @@ from helpers.gpt import (
 )
 from helpers.labs import distributed, pretrain
 from helpers.storage import checkpoint
-from tests.labs.test_pretrain import free_ports
+from tests.labs.runs import free_ports
 
 # 5 sequences are shares of 3 and 2, in micro-batches of 2 and 1: rank 1 has one less; an odd number of rows to cut
 TINY = ["emb_dim=6", "n_layers=2", "n_heads=2", "context_length=16", "drop_rate=0.0", "batch_size=5"]

@@ -11,6 +11,7 @@ import os
 import pickle
 import random
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -219,6 +220,17 @@ def test_a_long_header_is_refused_by_its_size(victim, name):
     assert "a header of 3,000,000 bytes, expected 2,097,152 at most" in said
 
 
+def test_a_state_of_gigabytes_is_refused_unread(victim, tmp_path):
+    """As it is when a disk's repair has left a hole: adding up its bytes would take minutes."""
+    ours = tmp_path / "step-00000007"
+    shutil.copytree(victim.path, ours)
+    os.truncate(ours / "state.json", 1 << 37)
+    began = time.monotonic()
+    with pytest.raises(checkpoint.Damaged, match="expected at most 4,194,304 bytes, got more"):
+        checkpoint.load(ours)
+    assert time.monotonic() - began < 10
+
+
 def test_files_of_another_checkpoint_are_refused(victim):
     for name in TENSOR_FILES:
         assert "sha256" in victim.refuses({name: victim.other[name]}, kind=checkpoint.Damaged)
@@ -315,8 +327,9 @@ def test_the_future_is_refused_as_such(victim):
     ]:
         forged = {"state.json": json.dumps(document | {"version": version}).encode()}
         assert says in victim.refuses(forged, sign=True, kind=kind)
-    files = {"state.json": json.dumps(document | {"version": 3}).encode(), "tokens.bin": b"new"}
-    victim.refuses(files | {"SHA256SUMS": signed(victim.good | files)}, kind=checkpoint.Future)
+    for more in ("tokens.bin", "part 1.safetensors"):
+        files = {"state.json": json.dumps(document | {"version": 3}).encode(), more: b"new"}
+        victim.refuses(files | {"SHA256SUMS": signed(victim.good | files)}, kind=checkpoint.Future)
     forged = {"state.json": json.dumps(document | {"format": "another/format"}).encode()}
     assert "another/format" in victim.refuses(forged, sign=True, kind=checkpoint.Foreign)
 
@@ -330,7 +343,7 @@ def test_the_future_is_refused_as_such(victim):
         ("[]", "expected a JSON object, got list"),
         ("[" * 100_000, "state.json is not the JSON that was written"),
         ("\xff", "state.json is not the JSON that was written"),
-        ("1" * (2**24 + 1), "expected at most 16,777,216 bytes"),
+        ("1" * (2**24 + 1), "expected at most 4,194,304 bytes"),
     ],
 )
 def test_json_is_read_strictly(victim, text, says):

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import errno
+import http.server
+import io
 import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
+import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -117,6 +122,71 @@ def test_without_a_network_or_with_a_bad_package_one_line_says_so(installed, mon
     assert done.returncode == 1 and done.stderr.startswith("pip ended with 1: ") and done.stderr.count("\n") == 1
     (installed / "requirements.txt").write_text("")
     assert run().returncode == 0 and is_whole(installed)
+
+
+PAGE = b"<html><title>Welcome to the network</title>Please log in</html>"
+
+
+def wheel() -> bytes:
+    """A package of one module, as an index gives it."""
+    made, info = io.BytesIO(), "toy-1.0.dist-info"
+    files = {"toy/__init__.py": "", f"{info}/METADATA": "Metadata-Version: 2.1\nName: toy\nVersion: 1.0\n"}
+    files[f"{info}/WHEEL"] = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    files[f"{info}/RECORD"] = "".join(f"{name},,\n" for name in [*files, f"{info}/RECORD"])
+    with zipfile.ZipFile(made, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    return made.getvalue()
+
+
+@pytest.fixture
+def index(monkeypatch) -> Iterator[dict]:
+    """A package index on this machine; what it answers is in the dict: (status, body), by kind of page."""
+    link = b'<a href="/toy-1.0-py3-none-any.whl">toy-1.0-py3-none-any.whl</a>'
+    answers = {"list": (200, link), "file": (200, wheel())}
+
+    class Index(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, body = answers["file" if self.path.endswith(".whl") else "list"]
+            self.send_response(status)
+            self.send_header("Content-Type", "text/html")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    for name in ("PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_CONSTRAINT", "http_proxy", "HTTP_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_NO_CACHE_DIR", "1")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Index) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{server.server_address[1]}/simple")
+        yield answers
+        server.shutdown()
+
+
+def test_a_network_that_answers_something_else_is_said_in_one_line(course, index):
+    (course / "requirements.txt").write_text("toy==1.0\n")
+    good = dict(index)
+    for page, answer, says in (
+        ("list", (503, b"down"), "did not list or give a package"),
+        ("list", (200, PAGE), "did not list or give a package"),
+        ("file", (503, b"down"), "did not list or give a package"),
+        ("file", (200, PAGE), "is no whole package"),
+        ("file", (200, wheel()[:100]), "is no whole package"),
+    ):
+        index.update(good | {page: answer})
+        done = run()
+        assert done.returncode == 1 and done.stderr.count("\n") == 1, done.stderr
+        assert says in done.stderr and "log in" in done.stderr
+    index.update(good)
+    assert run().returncode == 0
+    shutil.rmtree(next(course.glob(".venv/lib/*/site-packages/toy")))  # its record is left, which pip believes
+    assert [path.name for path in install.hollow(course / ".venv")] == ["toy-1.0.dist-info"]
+    assert run().returncode == 0 and next(course.glob(".venv/lib/*/site-packages/toy")).is_dir()
 
 
 def test_a_full_disk_and_a_folder_that_cannot_be_written_are_said(course, monkeypatch, capsys):

@@ -1,6 +1,6 @@
 """The command line over model, data, training and checkpoints: `python -m helpers.labs.pretrain --help`.
 
-To be read in this order: command, plan, run; then machine, stop, ids, checkpoints, log.
+To be read in this order: command, plan, run; then stop, ids, checkpoints, log.
 """
 
 from helpers.labs.pretrain import checkpoints, ids, log, plan, run, stop

@@ -1,4 +1,7 @@
-"""The folders of a run: one that only one run may use at a time, and those that its checkpoints go to."""
+"""The folders of a run: one that only one run may use at a time, and those that its checkpoints go to.
+
+Also what a checkpoint says of its machine: whether the last bits will be the same on another one.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
+
+import torch
 
 from helpers.labs.pretrain.log import Console
 from helpers.labs.pretrain.plan import differences
@@ -40,44 +45,34 @@ def locked(out: Path, also: Path | None = None) -> Iterator[None]:
 
     Their parents are not made: a drive that has gone must not come back as a folder.
 
-    ValueError: `out` cannot be made or written, another run is using one of them, or `also` is `out` or inside it,
-    or holds something else where its lock should be.
+    ValueError: one cannot be made or written (of `also`: its lock), another run is using it, or `also` is inside `out`.
     """
     if also and out.resolve() in (also.resolve(), *also.resolve().parents):
         raise ValueError(
             f"--also: {also} is inside --out {out}, which has its checkpoints already: choose a folder on another drive"
         )
     with ExitStack() as files:
-        try:
-            out.mkdir(exist_ok=True)
-            _hold(files.enter_context(_open_lock(out)), "--out", out)
-        except OSError as error:
-            parent = out.absolute().parent
-            if not parent.exists():
-                raise ValueError(
-                    f"--out: {out} cannot be made, {parent} is not there: mount the drive, or make that folder first"
-                ) from error
-            raise ValueError(
-                f"--out: {out} cannot be written ({error.strerror or error}): choose another folder"
-            ) from error
-        if also:
+        for option, folder in (("--out", out), *([("--also", also)] if also else [])):
             try:
-                also.mkdir(exist_ok=True)
-                _hold(files.enter_context(_open_lock(also)), "--also", also)
-            except OSError as error:  # of other trouble it is warned where checkpoints are looked for and saved
-                if os.path.lexists(also / LOCK) and os.access(also, os.W_OK):
-                    raise ValueError(
-                        f"--also: {also / LOCK} is a link, or no file that this run may write "
-                        f"({error.strerror or error}): remove it, or choose another folder"
-                    ) from error
+                folder.mkdir(exist_ok=True)
+                lock = files.enter_context(open(folder / LOCK, "a+", opener=_not_through_a_link))
+                with suppress(OSError):  # a network drive that knows no locks
+                    _hold(lock, option, folder)
+            except OSError as error:
+                if folder == also and not (os.path.lexists(also / LOCK) and os.access(also, os.W_OK)):
+                    continue  # of other trouble it is warned where checkpoints are looked for and saved
+                parent = folder.absolute().parent
+                raise ValueError(
+                    f"{option}: {folder} cannot be written ({error}): choose another folder"
+                    if parent.exists()
+                    else f"{option}: {folder} cannot be made, {parent} is not there: mount the drive, or make it first"
+                ) from error
         yield
 
 
-def _open_lock(folder: Path) -> IO:
-    """Not through a link, which a folder from elsewhere may hold, and which would make a file there."""
-    return open(
-        folder / LOCK, "a+", opener=lambda path, flags: os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o644)
-    )
+def _not_through_a_link(path: str, flags: int) -> int:
+    """A folder from elsewhere may hold one, which would make a file where it leads."""
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o644)
 
 
 def _hold(file: IO, option: str, folder: Path) -> None:
@@ -88,8 +83,6 @@ def _hold(file: IO, option: str, folder: Path) -> None:
         raise ValueError(
             f"{option}: another run is writing to {folder}: wait for it, stop it, or choose another folder"
         ) from error
-    except OSError:
-        pass  # a network drive that knows no locks
 
 
 class Checkpoints:
@@ -176,3 +169,15 @@ class Checkpoints:
             if found.state and (other := differences(found.state.config, state.config)):
                 raise StorageError(f"{folder} holds checkpoints of another run ({'; '.join(other)})")
             self._newest[folder] = state.step, state.config
+
+
+def machine(device: torch.device) -> dict[str, Any]:
+    """What decides the last bits of a sum, beside torch's version; a checkpoint keeps it."""
+    return {"threads": torch.get_num_threads(), "device": device.type}
+
+
+def differences_of_machines(state: checkpoint.RunState, device: torch.device) -> list[str]:
+    """Of the one that saved and this one: "threads 2, now 3"."""
+    before = state.versions | state.extra
+    now = {"torch": checkpoint.current_versions()["torch"]} | machine(device)
+    return [f"{name} {before[name]}, now {here}" for name, here in now.items() if before.get(name, here) != here]

@@ -7,10 +7,9 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 import torch
@@ -32,22 +31,27 @@ def documents(paths: Sequence[str | Path], option: str = "--text") -> tuple[list
     A document stands between form feeds or end-of-text tokens; the white space around it goes, and so does the mark
     that Windows puts at a file's start. ValueError: a file that cannot be read as UTF-8 text, or no text in them.
     """
-    found, n_ends = [], 0
-    for path in paths:
-        with _opened(path, option) as file:
-            text = file.read()
-        if "\0" in text:
-            raise ValueError(f"{option}: {path} cannot be read as UTF-8 text (zero bytes in it: it may be UTF-16)")
-        n_ends += text.count(tokenizer.END_OF_TEXT)
-        found += [part.strip() for part in DOCUMENT_BREAK.split(text) if part.strip()]
+    texts = [_read(path, option) for path in paths]
+    found = [part.strip() for text in texts for part in DOCUMENT_BREAK.split(text) if part.strip()]
     if not found:
         raise ValueError(f"{option}: no text in {', '.join(map(str, paths))}")
-    return found, n_ends
+    return found, sum(text.count(tokenizer.END_OF_TEXT) for text in texts)
 
 
-@contextmanager
-def _opened(path: str | Path, option: str) -> Iterator[TextIO]:
-    """A text file, its ends of lines as Unix has them. ValueError: one that cannot be read, also inside the block."""
+def fingerprint(texts: Sequence[str | Path], validation: Sequence[str | Path]) -> str:
+    """One sha256 over all files, in order; a mark at a file's start and the kind of its ends of lines do not count.
+
+    ValueError: a file that cannot be read as UTF-8 text.
+    """
+    whole = hashlib.sha256()
+    for option, paths in (("--text", texts), ("--validation", validation)):
+        for path in paths:
+            whole.update(hashlib.sha256(_read(path, option).encode()).digest())
+    return whole.hexdigest()
+
+
+def _read(path: str | Path, option: str) -> str:
+    """A text file, its ends of lines as Unix has them. ValueError: one that cannot be read."""
     try:
         mode = os.stat(path).st_mode
         if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
@@ -55,10 +59,12 @@ def _opened(path: str | Path, option: str) -> Iterator[TextIO]:
                 f"{option}: {path} is a pipe or a device, which can be read once, and a run that goes on reads its "
                 "texts again: write it to a file first"
             )
-        with open(path, encoding="utf-8-sig") as file:
-            yield file
+        text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{option}: {path} cannot be read as UTF-8 text ({error})") from error
+    if "\0" in text:
+        raise ValueError(f"{option}: {path} cannot be read as UTF-8 text (zero bytes in it: it may be UTF-16)")
+    return text
 
 
 def prepare(folder: Path, texts: Sequence[str], validation: Sequence[str], seed: int, fingerprint: str) -> list[str]:
@@ -146,19 +152,3 @@ def open_both(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     # a mapped file whose drive goes away ends the process without a word
     training, validation = (np.array(ids) if ids.nbytes <= IN_MEMORY_BYTES else ids for ids in both)
     return training, validation
-
-
-def fingerprint(texts: Sequence[str | Path], validation: Sequence[str | Path]) -> str:
-    """One sha256 over all files, in order; a mark at a file's start and the kind of its ends of lines do not count.
-
-    ValueError: a file that cannot be read as UTF-8 text.
-    """
-    whole = hashlib.sha256()
-    for option, paths in (("--text", texts), ("--validation", validation)):
-        for path in paths:
-            one = hashlib.sha256()
-            with _opened(path, option) as file:
-                for line in file:
-                    one.update(line.encode())
-            whole.update(one.digest())
-    return whole.hexdigest()

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import sys
+import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
@@ -18,6 +19,7 @@ from helpers.gpt import Evaluation, Record, Update
 from helpers.storage import write_aside
 
 KINDS = {"update": Update, "evaluation": Evaluation}
+SUM = "crc32"  # of a line without it
 
 
 class Console:
@@ -66,12 +68,15 @@ class Log:
     def __init__(self, path: Path, step: int, console: Console, evaluated: bool = False) -> None:
         self.path, self.console = path, console
         try:
+            n_damaged = count_damaged(path)
             kept = rewind(path, step, evaluated)
             self._size = path.stat().st_size
         except OSError as error:
             raise ValueError(f"--out: {path} cannot be written ({error}): choose another folder") from error
         self.seconds = kept[-1]["seconds"] if kept else 0.0  # that the run had taken until then
         self._waiting, self._failing = b"", False
+        if n_damaged:
+            console.warn(f"{path.name}: damaged lines, left out: {n_damaged}")
         n_updates = sum(line["kind"] == "update" for line in kept)
         if n_updates < step:
             console.warn(f"{path.name} knows {n_updates} of {step} updates: it was lost, or belongs to another folder")
@@ -80,7 +85,7 @@ class Log:
         """Append a record, with the seconds that the run has taken so far, resumptions added up."""
         kind = next(name for name, cls in KINDS.items() if isinstance(record, cls))
         values = {key: value for key, value in asdict(record).items() if value is not None and value is not False}
-        self._waiting += json.dumps({"kind": kind, **values, "seconds": round(seconds, 2)}).encode("ascii") + b"\n"
+        self._waiting += _signed({"kind": kind, **values, "seconds": round(seconds, 2)})
         if self._size and not self.path.exists():
             self.console.warn(f"{self.path} was gone, with the lines before this one", "log gone")
             self._size = 0
@@ -110,29 +115,32 @@ def rewind(path: Path, step: int, evaluated: bool = False) -> list[dict[str, Any
         if line["step"] < step or (evaluated and line["step"] == step and line["kind"] == "evaluation")
     ]
     with write_aside(path) as file:
-        file.writelines(json.dumps(line).encode() + b"\n" for line in kept)
+        file.writelines(map(_signed, kept))
     return kept
 
 
 def read_lines(path: str | Path) -> Iterator[dict[str, Any]]:
-    """The lines of a log; one that is no record, cut off by a kill for one, is left out."""
+    """The lines of a log; what is no record, or not the one that was written, is left out. ValueError: unreadable."""
     if not Path(path).is_file():
         return
-    with open(path, encoding="utf-8", errors="replace") as file:
-        for text in file:
-            with suppress(ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
-                line = json.loads(text)
-                record = _record(line)
-                if type(record.step) is int and math.isfinite(record.step + record.loss_nats + line["seconds"]):
-                    yield line
-
-
-def count_updates(path: Path) -> int:
-    """How many updates a log knows. ValueError: it cannot be read."""
     try:
-        return sum(line["kind"] == "update" for line in read_lines(path))
+        with open(path, encoding="utf-8", errors="replace") as file:
+            for text in file:
+                with suppress(ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
+                    line = json.loads(text)
+                    record, known = _record(line), line.pop(SUM, None)
+                    if known not in (None, zlib.crc32(json.dumps(line).encode())):  # None: of an older edition
+                        continue
+                    if type(record.step) is int and math.isfinite(record.step + record.loss_nats + line["seconds"]):
+                        yield line
     except OSError as error:
-        raise ValueError(f"--out: {path} cannot be read ({error}): choose another folder") from error
+        raise ValueError(f"{path} cannot be read ({error}): choose another folder") from error
+
+
+def count_damaged(path: Path) -> int:
+    """How many whole lines are no records. A last line without an end is what a kill leaves, and is none."""
+    n_whole = path.read_bytes().count(b"\n") if path.is_file() else 0
+    return max(0, n_whole - sum(1 for _ in read_lines(path)))
 
 
 def read_log(path: str | Path) -> list[Record]:
@@ -141,4 +149,9 @@ def read_log(path: str | Path) -> list[Record]:
 
 
 def _record(line: dict[str, Any]) -> Record:
-    return KINDS[line["kind"]](**{name: value for name, value in line.items() if name not in ("kind", "seconds")})
+    return KINDS[line["kind"]](**{k: value for k, value in line.items() if k not in ("kind", "seconds", SUM)})
+
+
+def _signed(line: dict[str, Any]) -> bytes:
+    """A line as it stands in the file: a digit that a disk has turned into another one is noticed."""
+    return json.dumps(line | {SUM: zlib.crc32(json.dumps(line).encode())}).encode("ascii") + b"\n"

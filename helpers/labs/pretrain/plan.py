@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from helpers import runtime
-from helpers.gpt import PRESETS, GPTConfig, TrainConfig, preset
+from helpers.gpt import GPT, PRESETS, GPTConfig, TrainConfig, gpt2, preset
 from helpers.labs import budget
 
 
@@ -105,6 +105,18 @@ def differences(one: dict[str, Any], other: dict[str, Any], prefix: str = "") ->
         elif a != b and not (name == "n_steps" and isinstance(a, int) and b > a):
             found.append(f"{prefix}{name}: {a!r} there, {b!r} here")
     return found
+
+
+def new_model(config: GPTConfig) -> GPT:
+    """ValueError: too few rows for GPT-2's tokens, or more weights than can be had."""
+    if config.vocab_size < gpt2().n_vocab:
+        raise ValueError(
+            f"vocab_size must be at least {gpt2().n_vocab}, which GPT-2's tokenizer has, got {config.vocab_size}"
+        )
+    try:
+        return GPT(config)
+    except (RuntimeError, MemoryError) as error:
+        raise ValueError(f"a model of these sizes cannot be made here ({str(error).splitlines()[0]})") from error
 
 
 def forecast(plan: Plan, device: torch.device, world_size: int = 1) -> budget.Fit | None:

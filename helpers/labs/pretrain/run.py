@@ -17,11 +17,10 @@ from helpers import runtime
 from helpers.gpt import GPT, Evaluation, NonFiniteError, Record, Trainer, Update, data
 from helpers.labs import distributed
 from helpers.labs.distributed import DistributedTrainer, gather, rank, together, world_size
-from helpers.labs.pretrain import ids
+from helpers.labs.pretrain import checkpoints, ids
 from helpers.labs.pretrain.checkpoints import BEST, CHECKPOINTS, FINAL, IDS, LOG, Checkpoints, locked
-from helpers.labs.pretrain.log import Console, Log, count_updates
-from helpers.labs.pretrain.machine import differences_of_machines, machine, new_model
-from helpers.labs.pretrain.plan import Plan, forecast, read_plan
+from helpers.labs.pretrain.log import Console, Log, read_lines
+from helpers.labs.pretrain.plan import Plan, forecast, new_model, read_plan
 from helpers.labs.pretrain.stop import SIGNALS, listening
 from helpers.storage import checkpoint
 
@@ -77,7 +76,7 @@ class Run:
         if self.options.threads:
             torch.set_num_threads(self.options.threads)
         found = together(self._find)
-        self._identity = together(lambda: self._identify())
+        self._identity = together(self._identify)
         together(self._write_ids)
         training, validation = together(lambda: ids.open_both(self.options.out / IDS))
         T, B = self.plan.model.context_length, self.plan.batch_size
@@ -114,7 +113,7 @@ class Run:
         """The newest good checkpoint of all folders; where no precision was asked for, its own is kept."""
         found, chosen = self.checkpoints.newest(), self.plan.train.precision
         log = self.options.out / LOG
-        if not found and (n_made := count_updates(log)):
+        if not found and (n_made := sum(line["kind"] == "update" for line in read_lines(log))):
             raise ValueError(
                 f"{log} knows {n_made} updates, and no checkpoint of them is there: put one back into {CHECKPOINTS}, "
                 f"name its folder by --also, or remove {self.options.out} to begin anew"
@@ -164,7 +163,7 @@ class Run:
                 self.console.warn(f"the random numbers of {names} cannot be repeated here: dropout draws others")
         elif self.plan.model.drop_rate:
             self.console.warn(f"saved by {len(of_ranks)} ranks, now {world_size()}: dropout draws other numbers")
-        if other := differences_of_machines(state, self.device):
+        if other := checkpoints.differences_of_machines(state, self.device):
             self.console.warn(f"saved with {'; '.join(other)}: the run goes on, and not bit for bit")
         if rank() == 0:
             if state.extra["best_loss"] is not None:
@@ -237,6 +236,7 @@ class Run:
 
     def _save(self, trainer: Trainer) -> None:
         state, schedule = trainer.state(), self.plan.train.schedule
+        best_loss = self.best_loss if math.isfinite(self.best_loss) else None
         run_state = checkpoint.RunState(
             step=trainer.step,
             model=distributed.weights(trainer),
@@ -246,7 +246,7 @@ class Run:
             rng={"ranks": gather(checkpoint.capture_rng(self.device))},
             data={"next_batch": trainer.step, "n_tokens": trainer.n_tokens},
             config=self._identity,
-            extra={"best_loss": self.best_loss if self.best_loss < float("inf") else None} | machine(self.device),
+            extra={"best_loss": best_loss} | checkpoints.machine(self.device),
         )
         if self._log:
             self._log.sync()

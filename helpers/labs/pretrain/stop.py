@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -25,9 +24,6 @@ def listening() -> Iterator[list[int]]:
         if world_size() == 1:
             signal.signal(number, signal.SIG_DFL)
 
-    if threading.current_thread() is not threading.main_thread():  # only that one may set handlers
-        yield asked
-        return
     before = {number: signal.signal(number, ask) for number in SIGNALS}
     try:
         yield asked

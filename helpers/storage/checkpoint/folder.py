@@ -14,8 +14,8 @@ import os
 import platform
 import re
 import stat
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,14 +26,14 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from helpers.storage.errors import CheckpointError, Damaged, Foreign, Future, storage
-from helpers.storage.files import REPLACED, UNFINISHED, folder_aside, remove_folder, require_short_header, retire
+from helpers.storage.files import folder_aside, require_short_header
 
 COURSE, SUMS, VERSION = "pretraining-a-gpt", "SHA256SUMS", 2
 MODEL_FILE = "model.safetensors"
-MAX_SUMS_BYTES, MAX_JSON_BYTES = 1 << 16, 1 << 24
+MAX_SUMS_BYTES, MAX_JSON_BYTES = 1 << 16, 1 << 22
 LITTER = re.compile(r"\.DS_Store|\._.*|Thumbs\.db|desktop\.ini|\.directory|\.ipynb_checkpoints")  # of file managers
 PICKLES = (b"\x80", b"PK\x03\x04")  # how a pickle begins, and a zip archive of pickles as `torch.save` writes it
-_LINE = re.compile(r"([0-9a-f]{64})  ([\w.-]+)\n")
+_LINE = re.compile(r"([0-9a-f]{64})  ([^\n]+)\n")
 
 
 @dataclass(frozen=True)
@@ -54,19 +54,36 @@ def write(path: Path, kind: Kind, raw: bytes, tensors: dict[str, dict[str, Tenso
     with folder_aside(path) as aside:
         for name in kind.tensor_files:
             safetensors.torch.save_file(tensors[name], aside / name)
-        sums = {name: _sha256(aside / name) for name in kind.tensor_files}
-        sums[kind.json_name] = _write(aside / kind.json_name, raw)
-        _write(aside / SUMS, _sums_text(sums))
+        (aside / kind.json_name).write_bytes(raw)
+        (aside / SUMS).write_bytes(_sums_text({name: _sha256(aside / name) for name in kind.files}))
 
 
-def read(path: Path, kind: Kind) -> tuple[dict, dict[str, dict[str, Tensor]]]:
-    """The JSON document of a folder and the tensors of each file, on the CPU, every byte verified.
+def read(path: Path, kind: Kind, device: str | torch.device = "cpu") -> tuple[dict, dict[str, dict[str, Tensor]]]:
+    """The JSON document of a folder and the tensors of each file, every byte verified.
 
-    Damaged, Foreign, Future: see those. StorageError: it cannot be read.
+    device  where the model's tensors go; all others are on the CPU
+    return  of the model, a tensor that stood under two names is one tensor under two names again
+
+    Damaged, Foreign, Future: see those; Damaged also where a tensor has NaN. StorageError: it cannot be read.
     """
     document, sums = read_document(path, kind)
     with storage(f"reading {path.name}", path.parent):
-        return document, {name: _tensors(path / name, sums[name]) for name in kind.tensor_files}
+        tensors = {name: _tensors(path / name, sums[name]) for name in kind.tensor_files}
+    with as_written(path):
+        for file, held in tensors.items():
+            require_finite(file, held)
+        model = {name: tensor.to(device) for name, tensor in tensors[MODEL_FILE].items()}
+        shared = {name: model[other] for name, other in document["shared"].items()}
+    return document, tensors | {MODEL_FILE: model | shared}
+
+
+@contextmanager
+def as_written(path: Path) -> Iterator[None]:
+    """Damaged: what stands in a folder's files is of another kind than what was written."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise Damaged(f"{path} is not as it was written: {error!r}") from error
 
 
 def read_document(path: Path, kind: Kind) -> tuple[dict, dict[str, str]]:
@@ -79,11 +96,11 @@ def read_document(path: Path, kind: Kind) -> tuple[dict, dict[str, str]]:
         if as_written and kind.json_name in sums:
             document = _from_json(path / kind.json_name, sums[kind.json_name])
             _require_edition(path, kind, document)  # before the other names: a later one may have more files
-    if not as_written or sorted(sums) != sorted(kind.files):
-        raise Damaged(
-            f"{SUMS} is not as it was written: expected sha256, two spaces and name for each of "
-            f"{', '.join(sorted(kind.files))}, got {raw[:100]!r}"
-        )
+        if not as_written or sorted(sums) != sorted(kind.files):
+            raise Damaged(
+                f"{SUMS} is not as it was written: expected sha256, two spaces and name for each of "
+                f"{', '.join(sorted(kind.files))}, got {raw[:100]!r}"
+            )
     return document, sums
 
 
@@ -119,11 +136,6 @@ def stored_once(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str
     return stored, shared
 
 
-def with_shared(stored: dict[str, Tensor], shared: dict[str, str]) -> dict[str, Tensor]:
-    """The inverse of `stored_once`: what was one tensor under two names is so again. KeyError: a name is not there."""
-    return stored | {name: stored[other] for name, other in shared.items()}
-
-
 def require_finite(file: str, tensors: dict[str, Tensor]) -> None:
     """ValueError: NaN or infinity: no run can go on from there, and no model says anything."""
     for name, tensor in tensors.items():
@@ -144,36 +156,11 @@ def require_replaceable(path: Path, kind: Kind) -> None:
     if not os.path.lexists(path):
         return
     theirs = path.is_symlink() or not path.is_dir()
-    if not theirs:
-        said, names = _peek(path / kind.json_name), {*os.listdir(path)}
-        theirs = said.get("format") != kind.format if said else names & {*kind.files, SUMS} and not _signed(path, kind)
+    if not theirs and {*os.listdir(path)} & {*kind.files, SUMS}:
+        said = _said(path / kind.json_name)  # where it says nothing, the sums may name it
+        theirs = said.get("format") != kind.format if said else kind.json_name.encode() not in _peek(path / SUMS)
     if theirs:
         raise Foreign(f"{path} holds something else than a {kind.format}: choose a folder of its own, or move it away")
-
-
-def _signed(path: Path, kind: Kind) -> bool:
-    """Whether the sums of a folder, whose JSON file says nothing, name that file as ours do."""
-    with suppress(CheckpointError):  # there are none
-        sums = _read(path / SUMS, at_most=MAX_SUMS_BYTES).decode("ascii", errors="replace")
-        return any(name == kind.json_name for _, name in _LINE.findall(sums))
-    return False
-
-
-def recover(parent: Path, pattern: str, check: Callable[[Path], object]) -> None:
-    """After a kill: remove what was being written, and put back what was moved aside for a successor that never came.
-
-    pattern is that of the folders' names; where `check` raises CheckpointError, what was moved aside stays.
-    """
-    for unfinished in sorted(parent.glob(f".{pattern}{UNFINISHED}")):
-        remove_folder(unfinished)
-    for replaced in sorted(parent.glob(f".{pattern}{REPLACED}")):
-        final = replaced.with_name(replaced.name.removeprefix(".").removesuffix(REPLACED))
-        if not os.path.lexists(final):
-            os.rename(replaced, final)
-            continue
-        with suppress(CheckpointError):
-            check(final)
-            retire(replaced, final)
 
 
 def to_json(kind: Kind, document: dict) -> bytes:
@@ -203,11 +190,6 @@ def current_versions() -> dict[str, str]:
     return {"python": platform.python_version()} | ours
 
 
-def _write(path: Path, raw: bytes) -> str:
-    path.write_bytes(raw)
-    return hashlib.sha256(raw).hexdigest()
-
-
 def _sums_text(sums: dict[str, str]) -> bytes:
     return "".join(f"{sums[file]}  {file}\n" for file in sorted(sums)).encode("ascii")
 
@@ -221,7 +203,7 @@ def _require_folder(path: Path, kind: Kind) -> None:
     names = sorted(os.listdir(path))
     if SUMS in names:
         return
-    said = _peek(path / kind.json_name) if kind.json_name in names else {}
+    said = _said(path / kind.json_name)
     if "model_type" in said:
         raise Foreign(f"{path} is a published model, {said['model_type']}: `weights.load` reads it")
     if kind.json_name in names:
@@ -230,10 +212,17 @@ def _require_folder(path: Path, kind: Kind) -> None:
     raise Foreign(f"{path} is no checkpoint of this course: expected {SUMS}, got {got}; none of it was opened")
 
 
-def _peek(path: Path) -> dict:
+def _peek(path: Path) -> bytes:
+    """What stands in an unsigned file; nothing where it cannot be read."""
+    with suppress(CheckpointError, OSError):
+        return _read(path, at_most=MAX_JSON_BYTES)
+    return b""
+
+
+def _said(path: Path) -> dict:
     """What an unsigned JSON file says of itself; nothing where it is none."""
-    with suppress(CheckpointError, OSError, ValueError, RecursionError):
-        said = json.loads(_read(path, at_most=MAX_JSON_BYTES))
+    with suppress(ValueError, RecursionError):
+        said = json.loads(_peek(path))
         return said if isinstance(said, dict) else {}
     return {}
 
@@ -255,29 +244,28 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _require_sum(path: Path, expected: str) -> None:
-    _read(path, at_most=0)  # a plain file
-    got = _sha256(path)
+def _require_sum(path: Path, expected: str, got: str) -> None:
     if got != expected:
         raise Damaged(f"{path.name} is not the file that was saved: expected sha256 {expected[:12]}…, got {got[:12]}…")
 
 
 def _tensors(path: Path, digest: str) -> dict[str, Tensor]:
-    _require_sum(path, digest)
+    _read(path, at_most=0)  # a plain file
+    _require_sum(path, digest, _sha256(path))
     try:
         require_short_header(path)
-        return dict(sorted(safetensors.torch.load_file(path).items()))  # its order is another in each process
+        return dict(sorted(safetensors.torch.load(path.read_bytes()).items()))  # its order is another in each process
     except (SafetensorError, ValueError, TypeError, KeyError, RuntimeError, AssertionError) as error:
         raise Damaged(f"{path.name} is no safetensors file that can be read: {error}") from error
 
 
 def _from_json(path: Path, digest: str) -> dict:
     """A JSON object, read strictly. Damaged: not JSON, a key twice, a number that is not finite, or not an object."""
-    _require_sum(path, digest)
     raw = _read(path, at_most=MAX_JSON_BYTES + 1)
+    if len(raw) > MAX_JSON_BYTES:  # to add up gigabytes would take long
+        raise Damaged(f"{path.name}: expected at most {MAX_JSON_BYTES:,} bytes, got more")
+    _require_sum(path, digest, hashlib.sha256(raw).hexdigest())
     try:
-        if len(raw) > MAX_JSON_BYTES:
-            raise ValueError(f"expected at most {MAX_JSON_BYTES:,} bytes")
         hooks = dict(parse_float=_finite, parse_constant=_finite, object_pairs_hook=_unique)
         document = json.loads(raw.decode("utf-8"), **hooks)
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors

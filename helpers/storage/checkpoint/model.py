@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,8 +10,8 @@ from torch import Tensor
 
 from helpers.storage.checkpoint import folder as folders
 from helpers.storage.checkpoint.folder import COURSE, MODEL_FILE, Kind
-from helpers.storage.errors import CheckpointError, Damaged, Foreign, storage
-from helpers.storage.files import former
+from helpers.storage.errors import CheckpointError, Foreign, storage
+from helpers.storage.files import former, settle
 
 MODEL = Kind(f"{COURSE}/model", "config.json", (MODEL_FILE,))
 
@@ -36,7 +35,7 @@ def save_model(
 ) -> Path:
     """Write weights with the care of a checkpoint: whole or not at all, with sums; returns the folder.
 
-    folder       of the model, replaced if it is one; or the path of model.safetensors in it. The parent must exist
+    folder       of the model, replaced if it is one. The parent must exist
     model_state  `model.state_dict()`
     config       JSON dict that builds the model
     extra        JSON dict: data, tokens seen, validation loss
@@ -48,14 +47,14 @@ def save_model(
     """
     if dtype is not None and not dtype.is_floating_point:
         raise ValueError(f"dtype must be of floating point, such as torch.bfloat16, got {dtype}")
-    folder = _folder(folder)
+    folder = Path(folder)
     stored, shared = folders.stored_once(model_state)
     raw = folders.to_json(MODEL, {"config": config, "extra": extra or {}, "shared": shared})
     tensors = {name: t.to(dtype) if dtype and t.is_floating_point() else t for name, t in stored.items()}
     folders.require_finite(MODEL_FILE, tensors)
     with storage(f"preparing for {folder.name}", folder.parent):
         folders.require_replaceable(folder, MODEL)
-        folders.recover(folder.parent, glob.escape(folder.name), lambda path: folders.read(path, MODEL))
+        settle(folder, lambda path: folders.read(path, MODEL))
     folders.write(folder, MODEL, raw, {MODEL_FILE: tensors})
     return folder
 
@@ -63,26 +62,17 @@ def save_model(
 def load_model(folder: str | Path, device: str | torch.device = "cpu") -> SavedModel:
     """Weights that `save_model` wrote, every byte verified, on `device`, in the precision they are stored in.
 
-    `restore(model, None, saved, same_dtype=False)` puts them into a model. The folder may be given as the path of
-    model.safetensors in it. Damaged, Foreign, Future, StorageError: as `load`.
+    `restore(model, None, saved, same_dtype=False)` puts them into a model. Damaged, Foreign, Future, StorageError: as
+    `load`.
     """
-    path = _folder(folder)
+    path = Path(folder)
     try:
-        document, tensors = folders.read(path, MODEL)
+        document, tensors = folders.read(path, MODEL, device)
     except CheckpointError as error:
         path = former(path)
         if isinstance(error, Foreign) or not path.is_dir():
             raise
-        document, tensors = folders.read(path, MODEL)  # the process that was replacing it was killed meanwhile
-    stored = {name: tensor.to(device) for name, tensor in tensors[MODEL_FILE].items()}
-    try:
-        folders.require_finite(MODEL_FILE, stored)
+        document, tensors = folders.read(path, MODEL, device)  # whoever was replacing it was killed meanwhile
+    with folders.as_written(path):
         said = {name: dict(document[name]) for name in ("config", "extra", "versions")}
-        return SavedModel(folders.with_shared(stored, document["shared"]), **said)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise Damaged(f"{MODEL.json_name} in {path} is not as it was written: {error!r}") from error
-
-
-def _folder(path: str | Path) -> Path:
-    path = Path(path)
-    return path.parent if path.name == MODEL_FILE else path
+    return SavedModel(tensors[MODEL_FILE], **said)

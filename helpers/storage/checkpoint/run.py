@@ -15,12 +15,11 @@ from torch import Tensor
 from helpers.storage.checkpoint import folder as folders
 from helpers.storage.checkpoint.folder import COURSE, MODEL_FILE, Kind
 from helpers.storage.errors import CheckpointError, Damaged, storage
-from helpers.storage.files import REPLACED, UNFINISHED, remove_folder, sync_folder
+from helpers.storage.files import REPLACED, UNFINISHED, remove, settle, sync, unfinished
 
 OPTIMIZER_FILE = "optimizer.safetensors"
 RUN = Kind(f"{COURSE}/checkpoint", "state.json", (MODEL_FILE, OPTIMIZER_FILE))
 _NAME = re.compile(rf"step-(\d{{8,}})|\.step-(\d{{8,}}){re.escape(REPLACED)}")
-_ANY_STEP = f"step-{'[0-9]' * 8}*"
 _PLAIN = ("schedule", "scaler", "rng", "data", "config", "extra")  # fields of a RunState that go into the JSON file
 
 
@@ -94,8 +93,8 @@ def save(folder: str | Path, state: RunState, *, keep: int = 2) -> Path:
     with storage(f"preparing for {final.name}", folder):
         if not folder.is_dir():
             folder.mkdir()
-            sync_folder(folder.parent)
-        folders.recover(folder, _ANY_STEP, verify)
+            sync(folder.parent)
+        _clean(folder)
         folders.require_replaceable(final, RUN)
         if len(_newest_first(folder)) > keep:  # fewer than before: the disk may be full
             _prune(folder, state.step, keep)
@@ -158,26 +157,15 @@ def load(path: str | Path, device: str | torch.device = "cpu", *, check: Check =
     weight or a moment is NaN or infinite, since no run can go on from there.
     """
     path = Path(path)
-    document, tensors = folders.read(path, RUN)
-    try:
-        state = _decode(document, tensors, device)
+    document, tensors = folders.read(path, RUN, device)
+    with folders.as_written(path):
+        plain = {name: document[name] for name in ("step", "versions", *_PLAIN)}
+        optimizer = _joined_optimizer(document["optimizer"], tensors[OPTIMIZER_FILE])
+        state = RunState(model=tensors[MODEL_FILE], optimizer=optimizer, **plain)
         check(state)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise Damaged(f"{path} is not as it was written: {error!r}") from error
     if _step_in(path) not in (None, state.step):
         raise Damaged(f"{path} holds step {state.step}: the folder was renamed, or its files come from another one")
     return state
-
-
-def _decode(document: dict, tensors: dict[str, dict[str, Tensor]], device: str | torch.device) -> RunState:
-    for file, held in tensors.items():
-        folders.require_finite(file, held)
-    weights = {name: tensor.to(device) for name, tensor in tensors[MODEL_FILE].items()}
-    return RunState(
-        model=folders.with_shared(weights, document["shared"]),
-        optimizer=_joined_optimizer(document["optimizer"], tensors[OPTIMIZER_FILE]),
-        **{name: document[name] for name in ("step", "versions", *_PLAIN)},
-    )
 
 
 def find(folder: str | Path, device: str | torch.device = "cpu", *, check: Check = bool) -> Found:
@@ -218,6 +206,16 @@ def _newest_first(folder: Path) -> list[Path]:
     return sorted(steps, key=lambda path: (-steps[path], path.name.startswith(".")))
 
 
+def _clean(folder: Path) -> None:
+    """After a kill: remove what was being written or removed, and settle what was moved aside."""
+    for path in sorted(folder.glob(f".*{UNFINISHED}")):
+        if _step_in(path.with_name(path.name[1:].removesuffix(UNFINISHED))) is not None:
+            remove(path)
+    for path in _newest_first(folder):
+        if path.name.startswith("."):
+            settle(path.with_name(path.name[1:].removesuffix(REPLACED)), verify)
+
+
 def _prune(folder: Path, step: int, keep: int) -> None:
     """Remove all but `keep` good checkpoints of those before `step`."""
     n_good = 0
@@ -230,6 +228,5 @@ def _prune(folder: Path, step: int, keep: int) -> None:
                 n_good += 1
             elif folders.holds_only_ours(path, RUN):
                 folders.read_document(path, RUN)
-                doomed = folder / f".{path.name.removeprefix('.')}{UNFINISHED}"
-                os.rename(path, doomed)  # out of sight first: a kill leaves no half of it under a step's name
-                remove_folder(doomed)
+                os.rename(path, unfinished(path))  # out of sight first: a kill leaves no half of it under a step's name
+                remove(unfinished(path))
