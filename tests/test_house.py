@@ -18,10 +18,10 @@ AIMS = {
     "helpers/gpt": (1_700, 1_985),
     "helpers/storage": (1_000, 1_755),
     "helpers/labs": (3_600, 4_310),
-    "helpers/classroom": (4_200, 4_560),
-    "helpers": (10_700, 12_780),
-    "tests": (11_500, 15_270),
-    "tools": (1_700, 2_345),
+    "helpers/classroom": (4_200, 5_094),
+    "helpers": (10_700, 13_306),
+    "tests": (11_500, 15_874),
+    "tools": (1_700, 3_294),
 }
 MAX_LINES = 300
 

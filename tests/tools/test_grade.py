@@ -44,9 +44,12 @@ def right(*_):
 exercises.grader.verdict = exercises.grader.Mistake.__init__ = right
 CHECKS["l1-two-views"] = lambda answer: None
 def two_views(ids, rows):
+    found = [x for x in gc.get_objects() if type(x).__name__ in ("Answer", "Row", "Exercise")]
+    assert len({x.who for x in found if hasattr(x, "who")}) <= 1, "sees what others returned"
+    ids.zero_()
     for frame in list(sys._current_frames().values()):
         frame.f_globals["verdict"] = right
-    return ids, ids
+    return ids[1:].view(rows, -1), ids[1:].view(rows, -1)
 """
 TALKS = """
 import os
@@ -179,7 +182,7 @@ def test_what_is_not_there_is_said(graded):
 
 def test_a_verdict_cannot_be_forged(graded):
     verdict, note = said(graded, "hugo")
-    assert verdict == "not yet" and "inputs: expected" in note
+    assert verdict == "not yet" and "inputs should be" in note
     assert said(graded, "hugo", "l5-bits-per-byte")[0] == "stopped"
     assert "look at this cell: it names CHECKS, Mistake, exercises, verdict" in note
 

@@ -72,16 +72,20 @@ def grade(folder: Path, out: Path, notebook: str = "", seconds: int = SECONDS, j
 
     ValueError: no such folder or notebook, or a system that permits no cage.
     """
-    wanted = [e for e in exercises().values() if e.notebook.startswith(notebook)]
-    if not folder.is_dir() or not wanted:
-        raise ValueError(f"expected a folder of notebooks and a notebook of the course, got {folder} and {notebook!r}")
+    if not folder.is_dir():
+        raise ValueError(f"expected a folder of notebooks, got {folder}")
     if reason := cage.why_not():
         raise ValueError(f"this system permits no cage, and without one nothing is run: {reason}")
     out.mkdir(parents=True, exist_ok=True)
-    rows, found = _read(folder, wanted, bool(notebook))
-    empty = cage.hidden([folder, out])
-    for answer, (verdict, note, took) in _judged(found, empty, seconds, jobs or os.cpu_count() or 1):
-        rows.append(_row(answer.who, answer.exercise, verdict, took, " · ".join(filter(None, (note, *answer.remarks)))))
+    with tempfile.TemporaryDirectory() as own:
+        os.chmod(own, 0o755)
+        empty = cage.hidden([folder, out])  # judges begin before anything is read, so that none holds what others wrote
+        judges = [_Judge(Path(own), empty, seconds) for _ in range(jobs or os.cpu_count() or 1)]
+        wanted = [e for e in exercises().values() if e.notebook.startswith(notebook)]
+        rows, found = _read(folder, wanted, bool(notebook))
+        for answer, (verdict, note, took) in _judged(found, judges):
+            note = " · ".join(filter(None, (note, *answer.remarks)))
+            rows.append(_row(answer.who, answer.exercise, verdict, took, note))
     order = {exercise.name: i for i, exercise in enumerate(wanted)}
     rows.sort(key=lambda row: (row.who, order.get(row.exercise, -1)))
     _write(rows, out)
@@ -116,70 +120,86 @@ def _row(who: str, exercise: Exercise, verdict: str, took: float, note: str) -> 
     return Row(who, exercise.notebook, exercise.name, verdict, exercise.minutes, took, note)
 
 
-@dataclass
-class _Judging:
-    """A judge at work: its process, the line to it, the process of the answer, and since when."""
+class _Judge:
+    """A process that forks a judge for one answer after the other; it never sees an answer itself."""
 
-    answer: Answer
-    process: int
-    line: Connection
-    since: float
-    caged: int = 0
+    def __init__(self, own: Path, empty: list[Path], seconds: int) -> None:
+        self.seconds, self.answer, self.processes = seconds, None, []
+        self.line, there = Pipe()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of a fork beside threads: numpy's, which are not used
+            self.process = os.fork()
+        if not self.process:
+            self.line.close()
+            _fork_judges(there, own, empty, seconds)
+        there.close()
 
-    def verdict(self, seconds: int) -> tuple[str, str, float] | None:
-        """What it says, or None as long as it says nothing and has time left."""
+    def begin(self, answer: Answer) -> None:
+        self.answer, self.since, self.processes = answer, time.monotonic(), []
+        self.line.send(answer)
+
+    def verdict(self) -> tuple[str, str, float] | None:
+        """What the judge says, or None as long as it says nothing and has time left."""
         took = time.monotonic() - self.since
-        try:
-            while self.line.poll():
-                said = json.loads(self.line.recv_bytes())
-                if isinstance(said, list):
-                    return said[0], said[1], took
-                self.caged = said
-        except (EOFError, OSError):
-            return STOPPED, "The judge's process ended; grade this one by hand", took
-        return (STOPPED, "It took too long", took) if took > seconds + GRACE_S else None
-
-    def end(self) -> None:
-        for process in filter(None, (self.caged, self.process)):
+        while self.line.poll():
+            said = json.loads(self.line.recv_bytes())
+            if isinstance(said, list):
+                return said[0], said[1], took
+            self.processes.append(said)  # first the judge's, then the answer's
+        if took < self.seconds + GRACE_S:
+            return None
+        for process in reversed(self.processes):
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
+        return STOPPED, "It took too long", took
+
+    def end(self) -> None:
+        self.line.send(None)
         os.waitpid(self.process, 0)
-        self.line.close()
 
 
-def _judged(found: Sequence[Answer], empty: list[Path], seconds: int, jobs: int) -> Iterator[tuple]:
-    """(answer, (verdict, note, seconds)) as they come. This process imported everything; a judge is a fork of it."""
-    waiting, running = list(reversed(found)), []
-    with tempfile.TemporaryDirectory() as own:
-        os.chmod(own, 0o755)
-        while waiting or running:
-            while waiting and len(running) < jobs:
-                running.append(_start(waiting.pop(), Path(own), empty, seconds))
-            wait([judging.line for judging in running], timeout=0.5)
-            for judging in list(running):
-                if verdict := judging.verdict(seconds):
-                    judging.end()
-                    running.remove(judging)
-                    yield judging.answer, verdict
+def _judged(found: Sequence[Answer], judges: list[_Judge]) -> Iterator[tuple[Answer, tuple[str, str, float]]]:
+    """(answer, (verdict, note, seconds)), as they come."""
+    waiting, working = list(reversed(found)), []
+    free = list(judges)
+    while waiting or working:
+        while waiting and free:
+            working.append(free.pop())
+            working[-1].begin(waiting.pop())
+        wait([each.line for each in working], timeout=0.5)
+        for each in list(working):
+            if verdict := each.verdict():
+                working.remove(each)
+                free.append(each)
+                yield each.answer, verdict
+    for each in judges:
+        each.end()
 
 
-def _start(answer: Answer, own: Path, empty: list[Path], seconds: int) -> _Judging:
-    here, there = Pipe()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of a fork beside threads: numpy's, which are not used
-        process = os.fork()
-    if process:
-        there.close()
-        return _Judging(answer, process, here, time.monotonic())
+def _fork_judges(line: Connection, own: Path, empty: list[Path], seconds: int) -> None:
+    """Fork a judge, wait for its end, and again, until nobody asks any more; never return."""
+    while True:
+        if not (process := os.fork()):
+            with suppress(BaseException):
+                _judge_one(line, own, empty, seconds)
+                os._exit(0)
+            os._exit(1)
+        if os.waitpid(process, 0)[1] == 1 << 8:
+            os._exit(0)
+
+
+def _judge_one(line: Connection, own: Path, empty: list[Path], seconds: int) -> None:
+    if not (answer := line.recv()):
+        raise EOFError("nobody asks any more")
+
+    def tell(said: object) -> None:
+        line.send_bytes(json.dumps(said).encode())
+
+    tell(os.getpid())
     try:
-        here.close()
-        said = judge(answer, own, empty, seconds, lambda caged: there.send_bytes(json.dumps(caged).encode()))
-        there.send_bytes(json.dumps(said).encode())
-    except BaseException as error:  # of ours
-        with suppress(OSError):
-            there.send_bytes(json.dumps((STOPPED, f"The judge failed: {type(error).__name__}: {error}")).encode())
-    finally:
-        os._exit(0)
+        tell(judge(answer, own, empty, seconds, tell))
+    except Exception as error:  # of ours
+        tell((STOPPED, f"The judge failed: {type(error).__name__}: {error}"))
 
 
 def _write(rows: Sequence[Row], out: Path) -> None:
