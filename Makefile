@@ -1,6 +1,6 @@
 # The course in two commands: `make lab` to study, `make test` to check. `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help lab test test-unit test-notebooks test-processors test-avx2 test-live test-colab colab test-browser drill bench gpu pretrained lint format notebooks \
+.PHONY: help lab test test-unit test-notebooks test-processors test-avx2 test-live test-colab colab test-browser drill bench gpu pretrained student lint format notebooks \
 	stamp translate hooks clean
 
 VENV := .venv
@@ -94,6 +94,9 @@ gpu: $(STAMP) ## eight minutes of measurements on a GPU, into notebooks/data and
 pretrained: $(STAMP) ## make the course's own model again (hours; needs Debian's packages): make pretrained WORK=/some/folder
 	@test -n "$(WORK)" || { echo "Where to? make pretrained WORK=/some/folder"; exit 1; }
 	$(BIN)/python -m tools.pretrained --work $(WORK)
+
+student: $(STAMP) ## the course without solutions and answers, into build/student: what students get
+	$(BIN)/python -m tools.student
 
 lint: $(STAMP) ## style of code and notebooks, badges and first cells up to date, both editions in step
 	$(BIN)/ruff check .

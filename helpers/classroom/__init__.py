@@ -1,7 +1,18 @@
 """What people look at and touch: pages, figures, progress, predictions and exercises, cards, reports."""
 
 from helpers.classroom import cards, exercises, pages, plots, progress, reports
-from helpers.classroom.exercises import CHECKS, NOT_ATTEMPTED, RIGHT, WRONG, Mistake, check, register, reveal, verdict
+from helpers.classroom.exercises import (
+    CHECKS,
+    NOT_ATTEMPTED,
+    RIGHT,
+    WRONG,
+    Mistake,
+    check,
+    predictions,
+    register,
+    reveal,
+    verdict,
+)
 
 __all__ = [
     "CHECKS",
@@ -14,6 +25,7 @@ __all__ = [
     "exercises",
     "pages",
     "plots",
+    "predictions",
     "progress",
     "register",
     "reports",

@@ -169,6 +169,13 @@ def test_recap_has_five_folded_answers(path):
         assert part in recap
 
 
+@every_notebook
+def test_a_notebook_ends_with_one_s_own_predictions(path):
+    last = nbformat.read(path, as_version=4).cells[-1]
+    assert last["id"] == "recap-predictions" and last.source.splitlines()[-1].startswith("predictions()")
+    assert "no predictions of yours yet" in last.outputs[0].text, "stored, and compared"
+
+
 EXERCISES = [(path.stem, *exercise) for path in PATHS for exercise in exercises(path)]
 
 

@@ -20,6 +20,7 @@ NOT_ATTEMPTED, RIGHT, WRONG = "not attempted yet", "right", "not yet"
 CLOSE = 1e-5  # relative distance of a right answer, also from one that was computed in float32
 SLIP = 1e-5  # and from the number that a known slip gives
 SHOWN = 300  # characters of what came in a message
+IN_FORCE: list[tuple] = []  # the arguments of each `locked` that lasts, for an answer that runs in another process
 
 
 class Mistake(AssertionError):
@@ -215,4 +216,6 @@ def locked(functions: Sequence[tuple[object, Sequence[str]]], own: str) -> Itera
         for owner, names in functions:
             for name in names:
                 stack.enter_context(patch.object(owner, name, refuse(name)))
+        IN_FORCE.append((functions, own))
+        stack.callback(IN_FORCE.pop)
         yield

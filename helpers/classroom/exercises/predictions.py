@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
+import sys
 from bisect import bisect_right
 from collections.abc import Sequence
 from numbers import Real
+from typing import Any
 
+from helpers.classroom.exercises.answers import YES_OR_NO, word
 from helpers.classroom.exercises.grader import plain
+from helpers.classroom.exercises.record import CLOSE, Prediction, keep
+from helpers.classroom.exercises.show_room import show_room
 from helpers.classroom.pages import readable
 from helpers.language import spoken
 
-CLOSE = 0.05  # relative distance that counts as a hit
 FEW = 100  # whole numbers below are a count or a place, where what lies between is said, not a ratio
 LETTERS = "abcdefgh"
-YES_OR_NO = {"true": True, "yes": True, "sim": True, "false": False, "no": False, "não": False, "nao": False}
 
 
 def reveal(
@@ -24,8 +27,9 @@ def reveal(
     *,
     one_of: Sequence[str] = (),
     bounds: Sequence[float] = (),
+    room: Any = None,
 ) -> None:
-    """Print what was measured; after a prediction also how far off it was.
+    """Print what was measured; after a prediction also how far off it was. `predictions()` shows all of them again.
 
     guess     what the reader committed to: a number, a word, a letter, True or False, or None
     measured  the result, of the same kind; an int is a count or a place, one letter the right choice
@@ -33,32 +37,36 @@ def reveal(
     one_of    the words that the question offers, where it offers some
     bounds    where the question offers ranges of a number: what divides them, in ascending order. With (1, 10), "a" is
               below 1, "b" from 1 on, "c" from 10 on; the guess is a letter, or still a number
+    room      what a class predicted, to be drawn: a list, a text such as "4,5; 6; 20", the name of a form's CSV file,
+              or its address; None: nobody was asked
 
-    ValueError: the guess is of another kind than the result, or none of the words offered.
+    ValueError: the guess is of another kind than the result, or none of the words offered; no such file or address.
     """
     guess, measured = plain(guess), plain(measured.item() if hasattr(measured, "item") else measured)
     if isinstance(guess, str):
-        guess = _word(guess)
+        guess = word(guess)
         guess = YES_OR_NO.get(guess, guess) if isinstance(measured, bool) else guess
     choices = LETTERS[: len(bounds) + 1]
     _check(guess, measured, unit, choices if bounds else one_of)
-    unit = f" {unit}" if unit else ""
-    line = spoken(f"measured: {readable(measured)}{unit}")
+    in_unit = f" {unit}" if unit else ""
+    line = spoken(f"measured: {readable(measured)}{in_unit}")
     if isinstance(measured, float) and not math.isfinite(measured):
         print(line + spoken(", which is not finite: no prediction is compared with it"))
         return
+    answer = measured
     if bounds:
         line += spoken(f", which is {choices[bisect_right(bounds, measured)]}")
-        measured = choices[bisect_right(bounds, measured)] if isinstance(guess, str) else measured
+        answer = choices[bisect_right(bounds, measured)] if isinstance(guess, str) else measured
+    how_far = "" if guess is None else _distance(guess, answer)
     if guess is not None:
-        told = "" if isinstance(guess, str | bool) else unit
-        line += spoken(f" · you said {readable(guess)}{told}: {_distance(guess, measured)}")
+        told = "" if isinstance(guess, str | bool) else in_unit
+        line += spoken(f" · you said {readable(guess)}{told}: {how_far}")
     print(line)
-
-
-def _word(text: str) -> str:
-    """As it is compared: "B", " b " and "b)" are one choice."""
-    return text.strip(" \n\t.:()").lower()
+    caller = sys._getframe(1)
+    n_choices = 2 if isinstance(answer, bool) else len(choices if bounds else one_of)
+    keep((caller.f_code.co_filename, caller.f_lineno), Prediction(guess, answer, unit, how_far, n_choices))
+    if room is not None:
+        show_room(room, measured, unit, list(choices) if bounds else list(one_of), bounds)
 
 
 def _check(guess: object, measured: object, unit: str, offered: Sequence[str]) -> None:
@@ -74,10 +82,10 @@ def _check(guess: object, measured: object, unit: str, offered: Sequence[str]) -
     if isinstance(measured, bool):
         kind, fits = "True or False", isinstance(guess, bool)
     elif offered:
-        kind, fits = f"one of {', '.join(map(repr, offered))},", guess in map(_word, offered)
+        kind, fits = f"one of {', '.join(map(repr, offered))},", guess in map(word, offered)
         fits = fits or (a_number and isinstance(measured, Real))
     elif isinstance(measured, str):
-        letter = len(_word(measured)) == 1
+        letter = len(word(measured)) == 1
         kind = 'the letter of a choice, such as "a",' if letter else "a word in quotes"
         fits = isinstance(guess, str) and (len(guess) == 1 or not letter)
     else:
@@ -89,12 +97,13 @@ def _check(guess: object, measured: object, unit: str, offered: Sequence[str]) -
 
 def _distance(guess: float | str | bool, measured: float | str | bool) -> str:
     if isinstance(measured, str | bool):
-        right = measured if isinstance(measured, bool) else _word(measured)
+        right = measured if isinstance(measured, bool) else word(measured)
         return "right" if guess == right else "not this time. Why?"
     if math.isclose(guess, measured, rel_tol=CLOSE):
         return f"within {CLOSE:.0%}. Well seen"
     if isinstance(measured, int) and measured < FEW and guess == int(guess):
-        return f"{abs(int(guess) - measured)} too {'high' if guess > measured else 'low'}"
+        away = abs(int(guess) - measured)
+        return f"{away} too high" if guess > measured else f"{away} too low"
     if measured <= 0 or guess <= 0:
         return f"off by {readable(float(abs(guess - measured)))}"
     ratio = guess / measured

@@ -1,0 +1,92 @@
+"""The room's predictions as a figure that is read from the last row: dots over numbers, a bar for each word."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+
+from helpers.classroom import plots
+from helpers.classroom.pages import readable
+
+SIZE = (11.2, 4.7)  # inches of 100 pixels: a projector of 1280 x 600 shows it whole
+TYPE = {"font.size": 18, "axes.titlesize": 21, "axes.labelsize": 19}
+N_BINS, FEW = 36, 8  # columns of dots; the dots that a column has room for before they shrink
+SMALLEST = 5  # points of a dot; in a taller column they overlap
+SPANS = 30  # largest over smallest from which an axis is logarithmic
+MAX_BARS = 7
+ROOM_TYPE = {**TYPE, "axes.titleweight": "bold", "axes.titlelocation": "left"}
+
+
+def dots(guesses: Sequence[float], measured: float, unit: str, near: Sequence[bool], title: str) -> Axes:
+    """A dot for each guess, in columns; the measured value and the median as lines. `near` guesses are diamonds."""
+    values, near = np.asarray(guesses, dtype=float), np.asarray(near, dtype=bool)
+    with plt.rc_context(ROOM_TYPE):
+        ax = plots.new_axes(plt.figure(figsize=SIZE, layout="constrained").add_subplot(), title)
+        ax.set(xlabel=f"prediction, {unit}" if unit else "prediction", ylabel="people")
+        ax.set_xscale(*_scale(everything := np.append(values, measured)))
+        columns = _columns(ax, values, everything)
+        heights = np.array([np.sum(columns[: i + 1] == column) for i, column in enumerate(columns)])
+        tallest = max(int(heights.max()), FEW)
+        points = min(0.9 * 72 * SIZE[0] / N_BINS, 0.62 * 72 * SIZE[1] / (1.35 * tallest))  # a dot's diameter
+        points = max(points, SMALLEST)
+        for chosen, colour, marker in ((~near, plots.COLOURS[0], "o"), (near, plots.COLOURS[2], "D")):
+            ax.scatter(columns[chosen], heights[chosen], s=points**2, color=colour, marker=marker, zorder=3)
+        ax.set_ylim(0, 1.35 * tallest)  # room for the two names
+        ax.yaxis.get_major_locator().set_params(integer=True)
+        ax.grid(False, axis="x")
+        _line(ax, measured, f"measured {readable(measured)}", plots.COLOURS[1], "-", 0.99)
+        _line(ax, float(np.median(values)), f"median {readable(float(np.median(values)))}", "#333333", "--", 0.88)
+    return ax
+
+
+def _scale(values: np.ndarray) -> tuple:
+    sizes = np.abs(values[values != 0])
+    if not len(sizes) or sizes.max() < SPANS * sizes.min():
+        return ("linear",)
+    return ("log",) if values.min() > 0 else ("symlog",)
+
+
+def _columns(ax: Axes, values: np.ndarray, everything: np.ndarray) -> np.ndarray:
+    """Where each value's dot stands: whole numbers in a small range where they are, others at their bin's mean."""
+    low, high = everything.min(), everything.max()
+    if ax.get_xscale() == "linear" and high - low < N_BINS and np.all(values == np.round(values)):
+        ax.set_xlim(low - 1, high + 1)
+        return values
+    scale = ax.xaxis.get_transform()
+    ends = scale.transform(np.array([low, high]))
+    width = max(float(ends[1] - ends[0]), 1e-9 * max(1.0, abs(float(ends[0])))) / N_BINS
+    ax.set_xlim(scale.inverted().transform(ends + np.array([-2, 2]) * width))
+    where = scale.transform(values)
+    bins = np.minimum((where - ends[0]) // width, N_BINS - 1)
+    return scale.inverted().transform(np.array([where[bins == bin_].mean() for bin_ in bins]))
+
+
+def _line(ax: Axes, value: float, name: str, colour: str, dashes: str, height: float) -> None:
+    ax.axvline(value, color=colour, linestyle=dashes, linewidth=3)
+    on_the_left = ax.transAxes.inverted().transform(ax.transData.transform((value, 0)))[0] > 0.6
+    place = {"xytext": (-8 if on_the_left else 8, 0), "textcoords": "offset points", "va": "top"}
+    box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
+    where = {"xycoords": ("data", "axes fraction"), "ha": "right" if on_the_left else "left", "bbox": box}
+    ax.annotate(name, (value, height), color=colour, weight="bold", **place, **where)
+
+
+def answer_bars(guesses: Sequence[str], measured: str, offered: Sequence[str], title: str) -> Axes:
+    """A bar for each answer that is offered, else for the most frequent ones; the measured one is hatched and named."""
+    counts = Counter(guesses)
+    names = list(offered) or [name for name, _ in counts.most_common(MAX_BARS)]
+    if measured not in names:
+        names.append(measured)
+    others = sum(n for name, n in counts.items() if name not in names)
+    labels = [f"{name} (measured)" if name == measured else name for name in names] + ["others"] * bool(others)
+    values = [counts[name] for name in names] + [others] * bool(others)
+    with plt.rc_context(ROOM_TYPE):
+        ax = plt.figure(figsize=SIZE, layout="constrained").add_subplot()
+        plots.bars(
+            labels, values, title=title, xlabel="people", highlight=[names.index(measured)], number="{:.0f}", ax=ax
+        )
+        ax.xaxis.get_major_locator().set_params(integer=True)
+    return ax

@@ -1,0 +1,82 @@
+"""`predictions()`: one's own guesses of this kernel, the first of each, and how well calibrated they were."""
+
+from __future__ import annotations
+
+import pytest
+
+from helpers.classroom import predictions, reveal
+from helpers.classroom.exercises import record
+
+
+@pytest.fixture(autouse=True)
+def no_predictions_yet(monkeypatch):
+    monkeypatch.setattr(record, "KEPT", {})
+
+
+def said(capsys) -> list[str]:
+    capsys.readouterr()
+    predictions()
+    return capsys.readouterr().out.splitlines()
+
+
+def test_one_line_where_there_is_none(capsys):
+    reveal(None, 10.8, "nats")
+    assert predictions() is None
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "no predictions of yours yet: write one after `my_guess =`, run the next cell, then this one again"
+    ]
+
+
+def test_the_first_guess_counts(capsys):
+    for guess in (None, 21.6, 10.8):
+        reveal(guess, 10.8, "nats")
+    reveal(None, 3)
+    assert said(capsys)[0] == "1 of 2 predictions made"
+    assert str(predictions()).splitlines()[1] == "1  21.60  10.80  nats  2 times too high".replace(
+        "21.60", "21.6"
+    ).replace("10.80", "10.8")
+
+
+def test_how_well_calibrated(capsys):
+    for guess, measured in ((10.0, 10.2), (10.0, 5.0), (30.0, 10.0), (1.0, 10.0), (-1.0, 10.0)):
+        exec(compile("reveal(guess, measured, 'nats')", f"cell {guess} {measured}", "exec"))
+    for call in ("reveal('a', 'b', one_of='abc')", "reveal('b', 'b', one_of='abc')", "reveal(True, True)"):
+        exec(compile(call, f"cell {call}", "exec"))
+    assert said(capsys) == [
+        "8 of 8 predictions made",
+        "numbers: 1 of 5 within 5% · within a factor of 2: 2 of 4 · half of them within a factor of 2.449 · "
+        "too high 2, too low 2: too few to say whether you tend to one side",
+        "choices: 2 of 3 right (by chance 1.167)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("above", "missed", "says"),
+    [(4, 4, "too few"), (5, 5, "guess too high"), (0, 5, "guess too low"), (4, 5, "no clear"), (7, 8, "too high")],
+)
+def test_a_tendency_is_no_accident(capsys, above, missed, says):
+    for i in range(missed):
+        exec(compile("reveal(15.0 if i < above else 5.0, 10.0)", f"cell {i}", "exec"))
+    assert says in said(capsys)[1]
+
+
+def test_ranges_are_choices(capsys):
+    exec(compile("reveal('c', 3.0, 'GiB', bounds=(1, 10))", "cell c", "exec"))
+    exec(compile("reveal(3.1, 3.0, 'GiB', bounds=(1, 10))", "cell 3", "exec"))
+    assert said(capsys)[1:] == [
+        "numbers: 1 of 1 within 5% · within a factor of 2: 1 of 1 · half of them within a factor of 1.033 · "
+        "too high 0, too low 0: too few to say whether you tend to one side",
+        "choices: 0 of 1 right (by chance 0.3333)",
+    ]
+
+
+def test_a_file_only_if_asked(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    reveal("b", "b", one_of="abc")
+    predictions()
+    assert not list(tmp_path.iterdir())
+    predictions("mine.csv")
+    assert (tmp_path / "mine.csv").read_text().splitlines() == [
+        "prediction,you said,measured,unit,how far",
+        "1,b,b,,right",
+    ]

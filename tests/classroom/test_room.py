@@ -1,0 +1,220 @@
+"""The room's predictions: read as people type them, from where a teacher has them, counted, and drawn."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import matplotlib.pyplot as plt
+import pytest
+
+from helpers.classroom import exercises, plots, reveal
+from helpers.classroom.exercises import room as reading
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The axes and the alternative texts of the figures that are shown."""
+    shown = []
+    monkeypatch.setattr(plots, "show", lambda ax, alt: shown.append((ax, alt)))
+    return shown
+
+
+def heights(ax) -> list[float]:
+    return sorted(float(y) for dots in ax.collections for _, y in dots.get_offsets())
+
+
+def places(ax) -> list[float]:
+    return sorted(round(float(x), 6) for dots in ax.collections for x, _ in dots.get_offsets())
+
+
+@pytest.mark.parametrize(
+    ("room", "guesses"),
+    [
+        ([4.5, "6", "20 nats"], [4.5, 6, 20]),
+        ("4,5; 6; 20", [4.5, 6, 20]),
+        ("4,5 6 20", [4.5, 6, 20]),
+        ("4,5, 6, 20", [4.5, 6, 20]),
+        ("4.5,6,20", [4.5, 6, 20]),
+        ("4,5 nats\r\n6 nats\r\n20", [4.5, 6, 20]),
+        ("4,5 nats 6 nats", [4.5, 6]),
+        ("4,5;\n6 20; 1/4", [0.25, 4.5, 6, 20]),
+        ("~5; acho que 7; about 8; R$ 9,50", [5, 7, 8, 9.5]),
+        ("10-20; entre 10 e 14; 5 ou 6; 1e-1", [0.1, 5.5, 12, 15]),
+        ("2 mil; 3,5 milhões; 1.234,5; 1,234.5; 10 000 tokens", [1234.5, 1234.5, 2000, 10_000, 3_500_000]),
+        ("-5; −2; 30 %", [-5, -2, 0.3]),
+    ],
+)
+def test_numbers_as_people_type_them(room, guesses):
+    read = exercises.answers.number_reader(10.8, "nats")
+    found = reading.read_room(room, read)
+    assert sorted(found.guesses) == guesses and not found.unread and not found.n_empty
+
+
+def test_what_the_question_decides():
+    as_count, as_share = exercises.answers.number_reader(50_257, ""), exercises.answers.number_reader(31.0, "per cent")
+    assert [as_count(text) for text in ("50.257", "50,257", "1.5")] == [50_257, 50_257, 1.5]
+    assert [as_share(text) for text in ("50.257", "30 %", "30")] == [50.257, 30, 30]
+    assert reading.read_room("50,257", as_share).remark == "'50,257' was read as 50.257"
+    assert reading.read_room("50,25", as_share).remark == ""
+
+
+def test_nothing_is_dropped_silently(capsys, drawn):
+    reveal(None, 10.0, "nats", room="9,8; ?; não sei; 12;; <5; 1e400")
+    assert capsys.readouterr().out.splitlines() == [
+        "measured: 10 nats",
+        "the room: 1 of 2 within 5% (50%) · 1 above, 0 below · median 10.9 nats · "
+        "not read: 4 ('?', 'não sei', '<5', '1e400') · empty: 1",
+    ]
+    reveal(None, 10.0, "nats", room=["?", None])
+    assert capsys.readouterr().out.endswith("the room: no prediction · not read: 1 ('?') · empty: 1\n")
+    assert len(drawn) == 1
+
+
+def test_the_dots_are_the_guesses(drawn):
+    reveal(None, 7, "moves", room="2; 7; 7; 7; 9; 12")
+    ((ax, alt),) = drawn
+    assert ax.get_xscale() == "linear" and places(ax) == [2, 7, 7, 7, 9, 12] and heights(ax) == [1, 1, 1, 1, 2, 3]
+    assert "6 predictions between 2 and 12" in alt and "3 of 6 within 5%, 2 above, 1 below" in alt
+    assert [text.get_text() for text in ax.texts] == ["measured 7", "median 7"]
+    assert [line.get_xdata()[0] for line in ax.lines] == [7, 7]
+    assert ax.get_title(loc="left") == "3 of 6 within 5% · 2 above, 1 below"
+
+
+@pytest.mark.parametrize(
+    ("room", "scale"), [("1; 1000; 30", "log"), ("2; 4; 9,5", "linear"), ("0; 1000; -3", "symlog"), ("5", "linear")]
+)
+def test_the_axis_fits_the_guesses(drawn, room, scale):
+    reveal(None, 3.0, room=room)
+    ((ax, _),) = drawn
+    assert ax.get_xscale() == scale and all(ax.get_xlim()[0] < x < ax.get_xlim()[1] for x in places(ax))
+    ax.figure.canvas.draw()
+
+
+def test_it_is_read_from_the_last_row(drawn):
+    reveal(None, 3.0, "GiB", room="; ".join(["3"] * 45 + ["1"]))
+    ((ax, _),) = drawn
+    figure = ax.figure
+    assert figure.get_figwidth() * figure.dpi <= 1150 and figure.get_figheight() * figure.dpi <= 500
+    words = [*ax.texts, ax.xaxis.label, *ax.get_xticklabels(), ax.title]
+    assert min(text.get_fontsize() for text in words) * figure.dpi / 72 >= 24, "pixels"
+    figure.canvas.draw()
+    inside = figure.bbox
+    for text in ax.texts:
+        box = text.get_window_extent()
+        assert inside.x0 <= box.x0 and box.x1 <= inside.x1
+
+
+def bars(ax) -> dict[str, int]:
+    return {label.get_text(): int(bar.get_width()) for label, bar in zip(ax.get_yticklabels(), ax.patches, strict=True)}
+
+
+def test_a_bar_for_each_answer(capsys, drawn):
+    reveal("a", "b", one_of=("a", "b", "c"), room="a; B; b); (b) about thirty, or so; d")
+    assert "the room: 3 of 4 said b (75%) · not read: 1 ('d')" in capsys.readouterr().out
+    assert bars(drawn[-1][0]) == {"a": 1, "b (measured)": 3, "c": 0}
+    reveal(None, "rises", one_of=("rises", "falls"), room=["Falls", "rises.", "stays"])
+    assert bars(drawn[-1][0]) == {"rises (measured)": 1, "falls": 1}
+    reveal(None, True, room="sim\nNÃO\nyes, because it must\nnão sei")
+    assert bars(drawn[-1][0]) == {"yes (measured)": 2, "no": 1}
+    reveal(None, 3.0, "GiB", bounds=(1, 10), room="a b 2 20".replace(" ", ";"))
+    assert bars(drawn[-1][0]) == {"a": 1, "b (measured)": 2, "c": 1}
+    reveal(None, "air", room="sun; sun; the; of; to; in; on; by; at; up")
+    assert bars(drawn[-1][0]) == {"sun": 2, "the": 1, "of": 1, "to": 1, "in": 1, "on": 1, "by": 1, "air (measured)": 0,
+                                  "others": 2}  # fmt: skip
+    assert "Measured: air." in drawn[-1][1]
+    reveal(None, "b", room="a b b c")
+    assert bars(drawn[-1][0])["b (measured)"] == 2
+
+
+FORM = 'Carimbo de data/hora,"Quantos nats, sem treino?",Nome\n2026/03/02 9:00,"10,8",Ana\n2026/03/02 9:01,5,Rui\n'
+
+
+@pytest.mark.parametrize(
+    ("content", "guesses"),
+    [
+        (FORM.encode("utf-8-sig"), [10.8, 5]),
+        (FORM.replace(",", ";").replace('"10;8"', '"10,8"').encode("cp1252"), [10.8, 5]),
+        (b"4,5\n6,5\n", [4.5, 6.5]),
+        (b"guess\n4,5\n6\n", [4.5, 6]),
+        (b"Timestamp\tHow many of 400?\n9:00\t12\n9:01\t400\n", [12, 400]),
+    ],
+)
+def test_the_file_of_a_form(tmp_path, content, guesses):
+    (file := tmp_path / "answers.csv").write_bytes(content)
+    read = exercises.answers.number_reader(10.8, "nats")
+    for name in (file, str(file)):
+        assert reading.read_room(name, read).guesses == guesses
+
+
+def test_two_questions_in_one_form(tmp_path):
+    (file := tmp_path / "answers.csv").write_text("Timestamp,nats,bytes\n9:00,1,10\n9:01,2,\n9:02,?,30\n")
+    read = exercises.answers.number_reader(10.8, "nats")
+    with pytest.raises(ValueError, match=r"which column has the answers, 'nats', 'bytes'\? Name a part"):
+        reading.read_room(file, read)
+    found = reading.read_room(f"{file}#byt", read)
+    assert found.guesses == [10, 30] and found.n_empty == 1
+    with pytest.raises(ValueError, match=r"'Timestamp'|'nats', 'bytes'"):
+        reading.read_room(f"{file}#tokens", read)
+    with pytest.raises(ValueError, match=r"'nowhere\.csv', which is not here"):
+        reading.read_room("nowhere.csv", read)
+
+
+@contextmanager
+def serving(content: bytes, *, status: int = 200, wait_s: float = 0.0, **headers: str):
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self):
+            time.sleep(wait_s)
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Answer)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/pub?output=csv"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def test_the_address_of_a_form(monkeypatch, drawn, capsys):
+    with pytest.raises(ValueError, match="begins with https://, got 'http://example"):
+        reveal(None, 10.8, "nats", room="http://example.org/answers")
+    monkeypatch.setattr(reading, "SCHEMES", ("http",))
+    with serving(FORM.encode()) as address:
+        reveal(None, 10.8, "nats", room=f"{address}#nats")
+    assert "the room: 1 of 2 within 5%" in capsys.readouterr().out and places(drawn[0][0]) == [5, 10.8]
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        ({"content": b"<!DOCTYPE html><p>Sign in"}, "is a page and no CSV"),
+        ({"content": b"", "status": 404}, "could not be read: Not Found. Is the sheet published"),
+        ({"content": b"1\n" * 600}, "more than 1,000 bytes"),
+        ({"content": b"1\n", "wait_s": 0.4}, "could not be read: timed out"),
+        ({"content": b"", "status": 302, "Location": "ftp://127.0.0.1/x"}, "begins with https://, got 'ftp:"),
+    ],
+)
+def test_an_address_that_gives_no_answers(monkeypatch, answer, says):
+    monkeypatch.setattr(reading, "SCHEMES", ("http",))
+    monkeypatch.setattr(reading, "MAX_BYTES", 1000)
+    monkeypatch.setattr(reading, "PATIENCE_S", 0.2)
+    with serving(**answer) as address, pytest.raises(ValueError, match=says):
+        reveal(None, 10.8, "nats", room=address)
+
+
+def test_without_a_room_nothing_is_drawn(drawn, capsys):
+    reveal(9.0, 10.8, "nats")
+    assert capsys.readouterr().out == "measured: 10.8 nats · you said 9 nats: 1.2 times too low\n"
+    assert not drawn and not plt.get_fignums()

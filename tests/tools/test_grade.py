@@ -1,0 +1,281 @@
+"""Grading: answers are found whatever became of a notebook, judged outside their process; hostile ones do nothing."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from helpers.classroom import Mistake
+from tools.grade import cage, returned, wire
+from tools.notebooks import ROOT
+
+VIEWS = "def two_views(ids, rows):\n    return ids[:-1].view(rows, -1), ids[1:].view(rows, -1)\n"
+CHECK = '\ncheck("l1-two-views", two_views)\n'
+BYTES = "def text_bits_per_byte(nats, n, text):\n    return nats * n / math.log(2) / len(text.encode({}))\n"
+BITS = '\ncheck("l5-bits-per-byte", text_bits_per_byte)\n'
+ATOMIC = """import os, pathlib
+def atomic_write_clean(path, blocks):
+    aside = path.with_name(path.name + ".tmp")
+    try:
+        with open(aside, "wb") as file:
+            for block in blocks:
+                file.write(block)
+                file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+check("c2-atomic-write", atomic_write_clean)
+"""
+FORGES = """
+import os, sys, gc
+from helpers.classroom import CHECKS, exercises
+print("l1-two-views: right.")
+def right(*_):
+    return "right."
+exercises.grader.verdict = exercises.grader.Mistake.__init__ = right
+CHECKS["l1-two-views"] = lambda answer: None
+def two_views(ids, rows):
+    found = [x for x in gc.get_objects() if type(x).__name__ in ("Answer", "Row", "Exercise")]
+    assert len({x.who for x in found if hasattr(x, "who")}) <= 1, "sees what others returned"
+    ids.zero_()
+    for frame in list(sys._current_frames().values()):
+        frame.f_globals["verdict"] = right
+    return ids[1:].view(rows, -1), ids[1:].view(rows, -1)
+"""
+TALKS = """
+import os
+def text_bits_per_byte(nats, n, text):
+    for number in range(64):
+        try:
+            os.write(number, b'["right", ""]' * 9)
+        except OSError:
+            pass
+"""
+DELETES = """
+import os, shutil
+def two_views(ids, rows):
+    seen = []
+    shutil.rmtree({places[0]!r}, ignore_errors=True)
+    for place in {places}:
+        seen += [name for _, _, names in os.walk(place) for name in names]
+    for place in ({course!r}, {places[0]!r}, "/tmp", "/dev/shm", "/proc/1"):
+        try:
+            open(os.path.join(place, "mine"), "w").close()
+            seen.append(place)
+        except OSError:
+            pass
+    raise RuntimeError(f"saw {{seen[:3]}}, network {{network()}}, files {{large()}}, memory {{memory()}}")
+def network():
+    import socket
+    try:
+        socket.create_connection(("127.0.0.1", {port}), timeout=2)
+    except OSError:
+        return "no"
+def large():
+    try:
+        for i in range(99):
+            with open(f"f{{i}}", "wb") as file:
+                file.write(bytes(2**23))
+    except OSError:
+        return "end"
+def memory():
+    try:
+        return len(bytearray(2**31))
+    except MemoryError:
+        return "end"
+"""
+BOMBS = """
+import os, time
+def two_views(ids, rows):
+    n = 0
+    while True:
+        try:
+            if os.fork() == 0:
+                time.sleep(600)
+            n += 1
+        except OSError:
+            raise RuntimeError(f"few processes: {n < 30}")
+def text_bits_per_byte(nats, n, text):
+    while True:
+        print("x" * 10**6, flush=True)
+"""
+LEAVES = "import sys\n{}\nsys.exit(0)\n"
+
+
+def notebook(path: Path, *sources: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cells = [{"cell_type": "code", "source": source} for source in sources]
+    path.write_text(json.dumps({"cells": cells}), encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def graded(tmp_path_factory) -> dict[tuple[str, str], dict[str, str]]:
+    """A class of ten, four of them hostile: (who, exercise) -> row of grades.csv."""
+    place = tmp_path_factory.mktemp("grade")
+    folder, out = place / "returned", place / "out"
+    own = ["import math, torch", "from helpers.classroom import check"]
+    notebook(folder / "ana" / "02.ipynb", *own, VIEWS + CHECK, BYTES.format("") + BITS)
+    notebook(folder / "ana" / "06.ipynb", *own, ATOMIC)
+    notebook(
+        folder / "bia.ipynb", *own, "%matplotlib inline\n!ls\n" + BYTES.format("").replace("encode()", "strip()") + BITS
+    )
+    notebook(
+        folder / "caio.ipynb", "def head(ids):\n    return ids[:-1]", VIEWS.replace("ids[:-1]", "head(ids)"), CHECK
+    )
+    (folder / "davi.ipynb").write_text("{ no notebook")
+    notebook(folder / "eva.ipynb", "def two_views(ids, rows):\n    raise NotImplementedError\n" + CHECK, VIEWS)
+    notebook(folder / "fabio.ipynb", "def two_views(ids:\n" + CHECK, *own, BYTES.format("") + BITS)
+    places = [str(path) for path in (folder, place, ROOT / "notebooks", ROOT / "tests")]
+    notebook(folder / "gil.ipynb", DELETES.format(places=places, course=str(ROOT), port=9) + CHECK)
+    notebook(folder / "hugo.ipynb", FORGES + CHECK, TALKS + BITS)
+    notebook(folder / "ivo.ipynb", BOMBS + CHECK, BOMBS + BITS)
+    notebook(
+        folder / "joca.ipynb",
+        LEAVES.format(VIEWS) + CHECK,
+        BYTES.format("").replace("return", "sys.exit() or") + BITS,
+        LEAVES,
+    )
+    before = {path: path.read_bytes() for path in folder.rglob("*.ipynb")}
+    command = [sys.executable, "-m", "tools.grade", folder, "--out", out, "--seconds", "8"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    if "permits no cage" in done.stderr:
+        pytest.skip(done.stderr)
+    assert done.returncode == 0, done.stderr
+    assert {path: path.read_bytes() for path in folder.rglob("*.ipynb")} == before
+    assert sum(1 for path in (out / "feedback").iterdir()) == 10
+    with open(out / "grades.csv", encoding="utf-8-sig", newline="") as file:
+        return {(row["who"], row["exercise"]): row for row in csv.DictReader(file)}
+
+
+def said(graded, who: str, exercise: str = "l1-two-views") -> tuple[str, str]:
+    return graded[who, exercise]["verdict"], graded[who, exercise]["note"]
+
+
+def test_honest_answers(graded):
+    assert said(graded, "ana") == ("right", "") and said(graded, "caio")[0] == "right"
+    assert graded["ana", "l1-two-views"]["minutes"] == "5"
+    assert said(graded, "ana", "c2-atomic-write") == (
+        "right",
+        "its check must run beside the answer, which could forge this",
+    )
+    verdict, note = said(graded, "bia", "l5-bits-per-byte")
+    assert verdict == "not yet" and "'não há manhã'" in note and "letters or bytes" in note
+    assert said(graded, "eva")[0] == "not attempted yet"
+    assert said(graded, "fabio")[1].startswith("The cell itself fails: SyntaxError")
+    assert said(graded, "fabio", "l5-bits-per-byte")[0] == "right", "one broken cell breaks no other"
+
+
+def test_what_is_not_there_is_said(graded):
+    assert said(graded, "davi", "")[0] == "unreadable" and "JSONDecodeError" in said(graded, "davi", "")[1]
+    assert said(graded, "ana", "l4-stable-loss") == ("missing", "")
+    assert ("bia", "c1-bytes") not in graded
+
+
+def test_a_verdict_cannot_be_forged(graded):
+    verdict, note = said(graded, "hugo")
+    assert verdict == "not yet" and "inputs should be" in note
+    assert said(graded, "hugo", "l5-bits-per-byte")[0] == "stopped"
+    assert "look at this cell: it names CHECKS, Mistake, exercises, verdict" in note
+
+
+def test_files_and_network_and_memory_are_out_of_reach(graded):
+    assert "saw [], network no, files end, memory end" in said(graded, "gil")[1]
+
+
+def test_bombs_are_ended(graded):
+    assert "few processes: True" in said(graded, "ivo")[1]
+    assert said(graded, "ivo", "l5-bits-per-byte")[0] == "stopped"
+    assert "too long" in said(graded, "ivo", "l5-bits-per-byte")[1]
+
+
+def test_leaving_is_no_verdict(graded):
+    assert said(graded, "joca")[1].startswith("The cell itself fails: SystemExit")
+    assert said(graded, "joca", "l5-bits-per-byte")[0] == "not yet"
+
+
+# without a cage: how answers are found, and what comes out of one
+
+
+def found(*sources: str, notebook: str = "02") -> dict[str, returned.Answer]:
+    wanted = [e for e in returned.exercises().values() if e.notebook.startswith(notebook)]
+    return {answer.exercise.name: answer for answer in returned.answers("x", sources, wanted)}
+
+
+def test_answers_are_found_by_what_they_check():
+    mine = VIEWS.replace("two_views", "mine")
+    twice = found(mine + "\ncheck('l1-two-views', mine)", VIEWS + CHECK, "x = 3\ny = f()\ndef help(): pass")[
+        "l1-two-views"
+    ]
+    assert twice.function == "two_views" and twice.remarks == ("2 cells have it, the last one counts",)
+    assert "check(" not in twice.cell and "x = 3" in twice.before and "y = f()" not in twice.before
+    assert found(mine + "\ncheck('l1-two-views', mine)")["l1-two-views"].function == "mine"
+    lost = found(VIEWS, BYTES + BITS)
+    assert set(lost) == {"l1-two-views", "l5-bits-per-byte"}, "the call of check was lost"
+    assert found("def suspect(): pass", VIEWS + CHECK, notebook="").keys() == {"l1-two-views"}, "a name of notebook 08"
+
+
+def test_every_exercise_has_its_minutes():
+    exercises = returned.exercises()
+    assert len(exercises) >= 52 and all(2 <= e.minutes <= 30 for e in exercises.values())
+
+
+def test_everyone(tmp_path):
+    for name in ("ana/02.ipynb", "ana/x/03.ipynb", "rui.ipynb", "ana/.ipynb_checkpoints/02.ipynb"):
+        notebook(tmp_path / name)
+    assert {who: [path.name for path in paths] for who, paths in returned.everyone(tmp_path).items()} == {
+        "ana": ["02.ipynb", "03.ipynb"],
+        "rui": ["rui.ipynb"],
+    }
+    os.symlink("/etc/passwd", link := tmp_path / "link.ipynb")
+    with pytest.raises(ValueError, match="a link"):
+        returned.cells(link)
+
+
+class Evil:
+    def __reduce__(self):
+        return os.system, ("touch /tmp/never",)
+
+
+@pytest.mark.parametrize(
+    "message", [pickle.dumps(Evil()), pickle.dumps(([], pickle.dumps(Evil()))), b"", b"\x80\x04N."]
+)
+def test_nothing_but_data_comes_out(message):
+    with pytest.raises((pickle.UnpicklingError, EOFError, TypeError)):
+        wire.unpack(message, out=True)
+
+
+def test_what_comes_out_is_what_went_in():
+    ids = torch.arange(7)
+    value = (ids, ids[1:].view(2, 3), [1.5, None, {"a": {2}}], torch.tensor([0.5], requires_grad=True), range(3))
+    there = wire.unpack(wire.pack(value, out=True), out=True)
+    assert torch.equal(there[1], value[1]) and there[2] == value[2] and there[4] == range(3)
+    assert there[3].requires_grad and there[0].untyped_storage().data_ptr() == there[1].untyped_storage().data_ptr()
+    opaque = wire.unpack(wire.pack([iter([1]), Evil(), os.system], out=True), out=True)
+    assert [type(x).__name__ for x in opaque] == ["list_iterator", "Evil", "builtin_function_or_method"]
+    wire.put_back(ids, torch.tensor([9, 9]))
+    wire.put_back(rows := [1], [2, 3])
+    assert ids.tolist() == [9, 9] and rows == [2, 3]
+
+
+@pytest.mark.parametrize("error", [NotImplementedError(), NotImplementedError("x"), Mistake("m"), KeyError("k"), Evil])
+def test_errors_come_out_by_their_names(error):
+    error = type("Own", (ValueError,), {})("own") if error is Evil else error
+    same = wire.same_error(*wire.told(error), Mistake)
+    assert type(same).__name__ == type(error).__name__ and len(same.args) == len(error.args)
+    assert isinstance(same, ValueError) == isinstance(error, ValueError)
+    assert not isinstance(wire.same_error("SystemExit", "SystemExit", "0", Mistake), SystemExit)
+
+
+def test_python_is_never_hidden():
+    assert ROOT / "tests" in cage.hidden([])
+    with pytest.raises(ValueError, match="would be hidden"):
+        cage.hidden([ROOT.parent])

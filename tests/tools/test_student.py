@@ -1,0 +1,60 @@
+"""The student edition: no solution, no answer of a recap, no output; the rest as it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from tools import student
+from tools.notebooks import every_notebook
+
+SOLUTION = "<details><summary>Solução</summary>\n\n```python\ndef twice(x):\n    return 2 * x\n```\n\n</details>"
+HINT = "<details><summary>Dica 1</summary>\n\nA hint with code: `x + x`.\n\n</details>\n"
+RECAP = "## Recap\n\n<details><summary>1. Why?</summary>\n\nBecause.\n\n</details>\n\n**Traps.** Many."
+
+
+def small(help_below: str = HINT + SOLUTION, recap: str = RECAP) -> nbformat.NotebookNode:
+    text, code = nbformat.v4.new_markdown_cell, nbformat.v4.new_code_cell
+    stub = code('def twice(x):\n    raise NotImplementedError\n\n\ncheck("d-twice", twice)', execution_count=1)
+    stub.outputs = [nbformat.v4.new_output("stream", text="d-twice: not attempted yet")]
+    badge = "[Open in Colab](https://x) · [lecture notes](../lecture_notes/x.md) · prose CC BY 4.0"
+    cells = [text(badge, id="badge"), text("See [the notes](../../lecture_notes/x.md#a)."), stub, text(help_below)]
+    return nbformat.v4.new_notebook(cells=[*cells, text(recap, id="recap")])
+
+
+def test_what_goes_and_what_stays():
+    notebook = small()
+    student.without_answers(notebook, "x.ipynb")
+    badge, prose, stub, below, recap = notebook.cells
+    assert badge.source == "prose CC BY 4.0" and prose.source == "See the notes."
+    assert stub.source == small().cells[2].source and stub.outputs == [] and stub.execution_count is None
+    assert below.source == HINT
+    assert recap.source == "## Recap\n\n1. Why?\n\n**Traps.** Many."
+
+
+@pytest.mark.parametrize(
+    ("notebook", "says"),
+    [
+        (small(HINT), "expected one folded solution of twice below it, got 0"),
+        (small(SOLUTION + SOLUTION), "got 2"),
+        (small(recap="## Recap\n\nWhy? Because."), "folded answers in its recap"),
+    ],
+)
+def test_an_answer_that_would_stay_is_refused(notebook, says):
+    with pytest.raises(ValueError, match=says):
+        student.without_answers(notebook, "x.ipynb")
+
+
+def test_every_notebook_has_its_edition(tmp_path, monkeypatch):
+    monkeypatch.setattr(student, "FOLDERS", ("notebooks", "pt-BR/notebooks", "not/there"))
+    made = student.make(tmp_path / "student")
+    assert {path.name for path in every_notebook()} <= {path.name for path in made}
+    assert (tmp_path / "student" / "helpers" / "runtime.py").is_file()
+    assert (tmp_path / "student" / "notebooks" / "data").is_dir()
+    for path in made:
+        text = path.read_text(encoding="utf-8")
+        assert "<summary>Solu" not in text and "](../lecture_notes" not in text and '"image/png"' not in text
+        nbformat.validate(nbformat.reads(text, as_version=4))
+    assert not list(Path(tmp_path, "student").rglob("__pycache__"))

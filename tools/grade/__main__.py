@@ -1,0 +1,237 @@
+"""Grade a folder of returned notebooks, each exercise in a process of its own that can spoil nothing.
+
+    python -m tools.grade FOLDER [--notebook 02] [--out build/grade]
+
+FOLDER holds notebooks, one a student or a folder a student. Written are grades.csv and a feedback file a student.
+Graded are the cells of exercises, by the course's own checks; the README says what isolation that gives.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import re
+import signal
+import sys
+import tempfile
+import time
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, Pipe, wait
+from pathlib import Path
+
+from helpers.classroom import RIGHT
+from tools.grade import cage
+from tools.grade.judge import IN_THE_CAGE, STOPPED, judge
+from tools.grade.returned import Answer, Exercise, answers, cells, everyone, exercises
+from tools.notebooks import ROOT
+
+SECONDS, GRACE_S = 15, 5  # for an exercise; for the judge to say that they are over
+MISSING, UNREADABLE = "missing", "unreadable"
+COLUMNS = ("who", "notebook", "exercise", "verdict", "minutes", "seconds", "note")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of grades.csv. minutes: what the exercise is said to take; seconds: what judging it took."""
+
+    who: str
+    notebook: str
+    exercise: str
+    verdict: str
+    minutes: int
+    seconds: float
+    note: str
+
+    def cells(self) -> list[str]:
+        """As text; a spreadsheet takes none of it for a formula."""
+        told = [
+            self.who,
+            self.notebook,
+            self.exercise,
+            self.verdict,
+            str(self.minutes),
+            f"{self.seconds:.1f}",
+            self.note,
+        ]
+        return [re.sub(r"^(?=[=+\-@\t\r])", "'", " ".join(text.split())) for text in told]
+
+
+def grade(folder: Path, out: Path, notebook: str = "", seconds: int = SECONDS, jobs: int = 0) -> list[Row]:
+    """Judge everything in `folder`, and write grades.csv and feedback/ into `out`.
+
+    notebook  beginning of the name of the one that was to be returned: its exercises are missed where they are not;
+              "": of each notebook of which somebody returned an exercise
+    seconds   for one exercise
+    jobs      how many are judged at a time; 0: one a core
+
+    ValueError: no such folder or notebook, or a system that permits no cage.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"expected a folder of notebooks, got {folder}")
+    if reason := cage.why_not():
+        raise ValueError(f"this system permits no cage, and without one nothing is run: {reason}")
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as own:
+        os.chmod(own, 0o755)
+        empty = cage.hidden([folder, out])  # judges begin before anything is read, so that none holds what others wrote
+        judges = [_Judge(Path(own), empty, seconds) for _ in range(jobs or os.cpu_count() or 1)]
+        wanted = [e for e in exercises().values() if e.notebook.startswith(notebook)]
+        rows, found = _read(folder, wanted, bool(notebook))
+        for answer, (verdict, note, took) in _judged(found, judges):
+            note = " · ".join(filter(None, (note, *answer.remarks)))
+            rows.append(_row(answer.who, answer.exercise, verdict, took, note))
+    order = {exercise.name: i for i, exercise in enumerate(wanted)}
+    rows.sort(key=lambda row: (row.who, order.get(row.exercise, -1)))
+    _write(rows, out)
+    return rows
+
+
+def _read(folder: Path, wanted: Sequence[Exercise], required: bool) -> tuple[list[Row], list[Answer]]:
+    """Rows for what is missing or cannot be read, and the answers that are there."""
+    rows, found = [], []
+    for who, paths in everyone(folder).items():
+        own: list[Answer] = []
+        for path in paths:
+            try:
+                code = [source for kind, source in cells(path) if kind == "code"]
+            except (ValueError, OSError) as error:
+                rows.append(Row(who, path.name, "", UNREADABLE, 0, 0.0, str(error)))
+                continue
+            own += answers(who, code, wanted)
+        there = {answer.exercise.notebook for answer in own}
+        asked = [exercise for exercise in wanted if required or exercise.notebook in there]
+        if not own and not any(row.who == who for row in rows):
+            rows.append(Row(who, "", "", MISSING, 0, 0.0, "no exercise found in what was returned"))
+        names = {answer.exercise.name for answer in own}
+        rows += [_row(who, exercise, MISSING, 0.0, "") for exercise in asked if exercise.name not in names]
+        found += own
+    return rows, found
+
+
+def _row(who: str, exercise: Exercise, verdict: str, took: float, note: str) -> Row:
+    beside = "its check must run beside the answer, which could forge this" if exercise.name in IN_THE_CAGE else ""
+    note = " · ".join(filter(None, (note, beside if verdict == RIGHT else "")))
+    return Row(who, exercise.notebook, exercise.name, verdict, exercise.minutes, took, note)
+
+
+class _Judge:
+    """A process that forks a judge for one answer after the other; it never sees an answer itself."""
+
+    def __init__(self, own: Path, empty: list[Path], seconds: int) -> None:
+        self.seconds, self.answer, self.processes = seconds, None, []
+        self.line, there = Pipe()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of a fork beside threads: numpy's, which are not used
+            self.process = os.fork()
+        if not self.process:
+            self.line.close()
+            _fork_judges(there, own, empty, seconds)
+        there.close()
+
+    def begin(self, answer: Answer) -> None:
+        self.answer, self.since, self.processes = answer, time.monotonic(), []
+        self.line.send(answer)
+
+    def verdict(self) -> tuple[str, str, float] | None:
+        """What the judge says, or None as long as it says nothing and has time left."""
+        took = time.monotonic() - self.since
+        while self.line.poll():
+            said = json.loads(self.line.recv_bytes())
+            if isinstance(said, list):
+                return said[0], said[1], took
+            self.processes.append(said)  # first the judge's, then the answer's
+        if took < self.seconds + GRACE_S:
+            return None
+        for process in reversed(self.processes):
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        return STOPPED, "It took too long", took
+
+    def end(self) -> None:
+        self.line.send(None)
+        os.waitpid(self.process, 0)
+
+
+def _judged(found: Sequence[Answer], judges: list[_Judge]) -> Iterator[tuple[Answer, tuple[str, str, float]]]:
+    """(answer, (verdict, note, seconds)), as they come."""
+    waiting, working = list(reversed(found)), []
+    free = list(judges)
+    while waiting or working:
+        while waiting and free:
+            working.append(free.pop())
+            working[-1].begin(waiting.pop())
+        wait([each.line for each in working], timeout=0.5)
+        for each in list(working):
+            if verdict := each.verdict():
+                working.remove(each)
+                free.append(each)
+                yield each.answer, verdict
+    for each in judges:
+        each.end()
+
+
+def _fork_judges(line: Connection, own: Path, empty: list[Path], seconds: int) -> None:
+    """Fork a judge, wait for its end, and again, until nobody asks any more; never return."""
+    while True:
+        if not (process := os.fork()):
+            with suppress(BaseException):
+                _judge_one(line, own, empty, seconds)
+                os._exit(0)
+            os._exit(1)
+        if os.waitpid(process, 0)[1] == 1 << 8:
+            os._exit(0)
+
+
+def _judge_one(line: Connection, own: Path, empty: list[Path], seconds: int) -> None:
+    if not (answer := line.recv()):
+        raise EOFError("nobody asks any more")
+
+    def tell(said: object) -> None:
+        line.send_bytes(json.dumps(said).encode())
+
+    tell(os.getpid())
+    try:
+        tell(judge(answer, own, empty, seconds, tell))
+    except Exception as error:  # of ours
+        tell((STOPPED, f"The judge failed: {type(error).__name__}: {error}"))
+
+
+def _write(rows: Sequence[Row], out: Path) -> None:
+    with open(out / "grades.csv", "w", newline="", encoding="utf-8-sig") as file:  # as a spreadsheet wants it
+        csv.writer(file).writerows([COLUMNS, *(row.cells() for row in rows)])
+    (out / "feedback").mkdir(exist_ok=True)
+    for who in dict.fromkeys(row.who for row in rows):
+        own = [row for row in rows if row.who == who]
+        lines = [f"# {who}", "", f"{sum(row.verdict == RIGHT for row in own)} right of {len(own)}.", ""]
+        lines += [f"- **{row.exercise or row.notebook}**: {row.verdict}. {row.note}".rstrip(". ") for row in own]
+        name = re.sub(r"[^\w.-]+", "_", who).strip(".") or "_"
+        (out / "feedback" / f"{name}.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--notebook", default="", help="the one that was to be returned, e.g. 02")
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "grade")
+    parser.add_argument("--seconds", type=int, default=SECONDS, help=f"for an exercise, {SECONDS}")
+    options = parser.parse_args(arguments)
+    started = time.monotonic()
+    try:
+        rows = grade(options.folder, options.out, options.notebook, options.seconds)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 1
+    told = ", ".join(f"{n} {verdict}" for verdict, n in Counter(row.verdict for row in rows).most_common())
+    took = f"{len({row.who for row in rows})} students in {time.monotonic() - started:.0f} s"
+    print(f"{took}: {told}\n{options.out / 'grades.csv'}, and a file a student in {options.out / 'feedback'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

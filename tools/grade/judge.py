@@ -1,0 +1,165 @@
+"""One answer judged: the check runs here, the answer in a process of its own, and calls pass between the two.
+
+What the answer can do in its process changes no verdict: that is found outside, from the values that come back. Two
+checks watch files and threads while the answer runs, and must run beside it: IN_THE_CAGE. Their verdict an answer that
+sets out to do so can forge, which the CSV says.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection, Pipe
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from helpers.classroom import NOT_ATTEMPTED, RIGHT, WRONG, Mistake, exercises, verdict
+from tools.grade import cage, wire
+from tools.grade.returned import Answer
+
+IN_THE_CAGE = {"c2-atomic-write", "c2-background"}
+STOPPED = "stopped"
+MAX_MESSAGE = 2**26  # bytes
+VERDICTS = (NOT_ATTEMPTED, RIGHT, WRONG, STOPPED)
+
+
+class Stopped(BaseException):
+    """The answer's process ended or had to be ended; no check takes it for an error of the answer's."""
+
+
+def judge(answer: Answer, own: Path, empty: list[Path], seconds: int, tell: Callable[[int], None]) -> tuple[str, str]:
+    """The verdict, one of VERDICTS, and what to say about it. To be called in a forked process, which it changes.
+
+    own      an empty folder, in which check and answer work
+    empty    folders that they find empty
+    seconds  for everything
+    tell     gets the number of the answer's process, so that somebody may end it
+    """
+    torch.set_num_threads(1)
+    end = time.monotonic() + seconds
+    cage.enter(own, empty)
+    here, there = Pipe()
+    if not (child := os.fork()):
+        _answer(answer, there, seconds)
+    there.close()
+    tell(child)
+    try:
+        said = _said(answer, _Asked(here, end))
+    except Stopped as stopped:
+        said = f"{STOPPED}. {stopped}"
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    kind = next(kind for kind in VERDICTS if said.startswith(kind))
+    return kind, said[len(kind) :].lstrip(". ")
+
+
+def _said(answer: Answer, asked: _Asked) -> str:
+    kind, value = asked.receive()
+    if kind == "raised":
+        return f"{WRONG}. The cell itself fails: {value[0]}: {value[2]}"
+    if answer.exercise.name in IN_THE_CAGE:
+        kind, value = asked.receive()
+        return value if isinstance(value, str) and value.startswith(VERDICTS[:3]) else f"{STOPPED}. No verdict came"
+    return verdict(answer.exercise.name, asked.call)
+
+
+class _Asked:
+    """The answer, as the check calls it: each call goes into the cage and comes back."""
+
+    def __init__(self, line: Connection, end: float) -> None:
+        self.line, self.end = line, end
+
+    def call(self, *arguments: Any) -> Any:
+        callbacks: list[Callable] = []
+        request = list(exercises.grader.IN_FORCE), arguments
+        self.line.send_bytes(wire.pack(request, out=False, callbacks=callbacks))
+        while True:
+            kind, value = self.receive()
+            if kind == "call back":
+                self.line.send_bytes(wire.pack(_outcome(callbacks[value[0]], value[1]), out=False))
+                continue
+            if kind == "raised":
+                raise wire.same_error(*value, Mistake)
+            returned, changed = value
+            for here, there in zip(arguments, changed, strict=True):
+                wire.put_back(here, there)
+            return returned
+
+    def receive(self) -> tuple[str, Any]:
+        """The next message. Stopped: none came in time, the process ended, or it is nothing that may come out."""
+        if not self.line.poll(max(0.0, self.end - time.monotonic())):
+            raise Stopped("It took too long: is there a loop that never ends?")
+        try:
+            message = self.line.recv_bytes(MAX_MESSAGE)
+        except (EOFError, OSError):
+            raise Stopped("Its process ended: sys.exit, out of memory, or killed") from None
+        try:
+            kind, value = wire.unpack(message, out=True)
+            return str(kind), value
+        except Exception as error:  # a stranger made it
+            raise Stopped(f"What came back cannot be read: {error}") from None
+
+
+def _outcome(function: Callable, arguments: tuple) -> tuple[str, Any]:
+    try:
+        return "returned", function(*arguments)
+    except Exception as error:  # of the caller's own
+        return "raised", wire.told(error)
+
+
+# in the cage
+
+
+def _answer(answer: Answer, line: Connection, seconds: int) -> None:
+    """Run the cell, then be called until nobody calls; never return."""
+    try:
+        outcome, function = ("returned", None), None
+        try:
+            cage.lock(seconds, line.fileno())
+            function = _function(answer)
+        except BaseException as error:
+            outcome = "raised", wire.told(error)
+        line.send_bytes(wire.pack(outcome, out=True))
+        if answer.exercise.name in IN_THE_CAGE:
+            line.send_bytes(wire.pack(("verdict", verdict(answer.exercise.name, function)), out=True))
+        while True:
+            _serve(function, line)
+    finally:
+        os._exit(0)
+
+
+def _function(answer: Answer) -> Callable:
+    names: dict[str, Any] = {"__name__": "__main__", "torch": torch}
+    for source in answer.before:
+        with contextlib.suppress(Exception):  # what of it is missed is missed below
+            exec(compile(source, "<notebook>", "exec"), names)
+    exec(compile(answer.cell, f"<{answer.exercise.name}>", "exec"), names)
+    return names[answer.function]
+
+
+def _serve(function: Callable, line: Connection) -> None:
+    def call_back(number: int, arguments: tuple) -> Any:
+        line.send_bytes(wire.pack(("call back", (number, arguments)), out=True))
+        kind, value = wire.unpack(line.recv_bytes(), out=False)
+        if kind == "raised":
+            raise wire.same_error(*value, Mistake)
+        return value
+
+    locks, arguments = wire.unpack(line.recv_bytes(), out=False, call_back=call_back)
+    try:
+        with contextlib.ExitStack() as stack:
+            for functions, own in locks:
+                stack.enter_context(exercises.grader.locked(functions, own))
+            returned = function(*arguments)
+        outcome = "returned", (returned, list(arguments))
+        message = wire.pack(outcome, out=True)
+    except BaseException as error:
+        message = wire.pack(("raised", wire.told(error)), out=True)
+    line.send_bytes(message)

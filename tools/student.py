@@ -1,0 +1,85 @@
+"""The student edition: the course without solutions, recap answers and stored outputs, in a folder that runs by itself.
+
+    python -m tools.student [--out build/student]
+
+Solutions and answers are found by their place, not by their words, so that each language of the course comes along.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import nbformat
+
+from tools.grade.returned import calls_of_check
+from tools.notebooks import BADGE_ID, ROOT
+
+FOLDERS = ("notebooks", "pt-BR/notebooks")  # the second where it is there
+RECAP_ID = "recap"
+LEFT_OUT = shutil.ignore_patterns("*.ipynb", ".ipynb_checkpoints", "__pycache__")
+FOLDED = re.compile(r"<details>\s*<summary>(.*?)</summary>.*?</details>\n*", re.DOTALL)
+TO_TEACHERS = re.compile(r"\[([^\]]*)\]\((?:\.\./)+lecture_notes/[^)]*\)")
+
+
+def without_answers(notebook: nbformat.NotebookNode, name: str) -> None:
+    """Take solutions, recap answers, outputs, and links to the lecture notes and to Colab's full edition out of it.
+
+    ValueError: an exercise without exactly one folded solution below it, or a recap without folded answers.
+    """
+    function = None  # of the exercise in the cell before
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+            function = next((function for _, function in calls_of_check(cell.source)), None)
+            continue
+        if function:
+            cell.source, n_solutions = _without_solution(cell.source, function)
+            if n_solutions != 1:
+                raise ValueError(f"{name}: expected one folded solution of {function} below it, got {n_solutions}")
+        if cell["id"] == RECAP_ID:
+            cell.source, n_answers = FOLDED.subn(r"\1\n\n", cell.source)
+            if not n_answers:
+                raise ValueError(f"{name}: expected folded answers in its recap, got none")
+        if cell["id"] == BADGE_ID:
+            cell.source = cell.source.rpartition(" · ")[2]
+        cell.source, function = TO_TEACHERS.sub(r"\1", cell.source), None
+
+
+def _without_solution(source: str, function: str) -> tuple[str, int]:
+    solutions = [part[0] for part in FOLDED.finditer(source) if re.search(rf"^def {function}\(", part[0], re.MULTILINE)]
+    for solution in solutions:
+        source = source.replace(solution, "")
+    return source, len(solutions)
+
+
+def make(out: Path) -> list[Path]:
+    """Write the edition into `out`, which is made anew; return its notebooks."""
+    shutil.rmtree(out, ignore_errors=True)
+    shutil.copytree(ROOT / "helpers", out / "helpers", ignore=LEFT_OUT)
+    shutil.copy(ROOT / "requirements.txt", out)
+    made = []
+    for folder in (ROOT / name for name in FOLDERS if (ROOT / name).is_dir()):
+        target = out / folder.relative_to(ROOT)
+        shutil.copytree(folder, target, ignore=LEFT_OUT)
+        for path in sorted(folder.glob("*.ipynb")):
+            notebook = nbformat.read(path, as_version=4)
+            without_answers(notebook, path.name)
+            made.append(target / path.name)
+            made[-1].write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
+    return made
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "student")
+    out = parser.parse_args(arguments).out
+    print(f"{out}: {len(make(out))} notebooks without solutions, recap answers and outputs")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
