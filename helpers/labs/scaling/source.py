@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from helpers.gpt import require_whole
+from helpers.labs.texts import ToyLanguage, toy_language
 
 DECAY = 0.8  # of the spectrum of tastes: direction number j of the vocabulary counts j ** -0.8
 TASTE, GRAMMAR = 1.0, 0.8  # how strongly an author's preferences and the word before move a score
@@ -159,3 +160,49 @@ def _draw(steps: np.ndarray, rows: np.ndarray, generator: np.random.Generator) -
     """An outcome from each of `rows`, by one search. A float32 draw plus the number of a row is exact in float64."""
     n_outcomes = len(steps) // int(steps[-1])
     return np.searchsorted(steps, rows + generator.random(len(rows), np.float32), side="right") - rows * n_outcomes
+
+
+@dataclass(frozen=True, eq=False)
+class ToyDocuments:
+    """The toy language of notebook 03 in the same form: windows of T tokens, each from the beginning of a document.
+
+    A window may reach into the next document; the state of the language is known all along, and so is the true loss.
+    Build one with `toy_documents`.
+    """
+
+    language: ToyLanguage
+    n_tokens: int
+
+    @property
+    def vocab_size(self) -> int:
+        return self.language.vocab_size
+
+    @property
+    def n_words(self) -> int:
+        """Ids that may come next: all of them."""
+        return self.language.vocab_size
+
+    def sample(self, n_documents: int, seed: int) -> Documents:
+        """As `Authors.sample`. ValueError: fewer than one, or a seed below 0."""
+        require_whole(n_documents=n_documents)
+        require_whole(at_least=0, seed=seed)
+        generator = np.random.default_rng(seed)
+        token_ids = np.empty((n_documents, self.n_tokens), np.int64)
+        true_nll = np.empty((n_documents, self.n_tokens))
+        state = np.zeros(n_documents, np.int64)  # where a document begins
+        for t in range(self.n_tokens):
+            token = _draw(self._token_steps, state, generator)
+            token_ids[:, t], true_nll[:, t] = token, -np.log(self.language.probs[state, token])
+            state = self.language.next_states[state, token]
+        return Documents(token_ids, true_nll)
+
+    @cached_property
+    def _token_steps(self) -> np.ndarray:
+        return _steps(self.language.probs)
+
+
+@cache
+def toy_documents(n_tokens: int = 32) -> ToyDocuments:
+    """The toy language in windows of `n_tokens`. ValueError: fewer than two."""
+    require_whole(at_least=2, n_tokens=n_tokens)
+    return ToyDocuments(toy_language(), n_tokens)
