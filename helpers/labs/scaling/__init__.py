@@ -5,6 +5,7 @@
 
 from helpers.labs.scaling.laws import (
     FORMS,
+    PUBLISHED,
     Law,
     Plan,
     Runs,
@@ -21,7 +22,8 @@ from helpers.labs.scaling.sweep import RECORD, Setting, best_rate, make, protoco
 
 # fmt: off
 __all__ = [
-    "FORMS", "RECORD", "SIZES", "Authors", "Documents", "Law", "Plan", "Result", "Runs", "Setting", "ToyDocuments",
-    "authors", "best_plan", "best_rate", "bootstrap", "excess", "fit", "interval", "make", "model", "n_block_params",
-    "protocol", "read", "record", "rms_error", "rule_of_thumb", "settings", "toy_documents", "train_once", "verify",
+    "FORMS", "PUBLISHED", "RECORD", "SIZES", "Authors", "Documents", "Law", "Plan", "Result", "Runs", "Setting",
+    "ToyDocuments", "authors", "best_plan", "best_rate", "bootstrap", "excess", "fit", "interval", "make", "model",
+    "n_block_params", "protocol", "read", "record", "rms_error", "rule_of_thumb", "settings", "toy_documents",
+    "train_once", "verify",
 ]

@@ -22,6 +22,11 @@ LARGEST = 50.0  # log of an excess: more would overflow while the optimiser look
 FLOPS_PER_PARAM_TOKEN = 6  # forward and backward, Kaplan et al. 2020, section 2.1
 
 
+def _check_form(form: str) -> None:
+    if form not in FORMS:
+        raise ValueError(f"form must be one of {', '.join(FORMS)}, got {form!r}")
+
+
 @dataclass(frozen=True)
 class Law:
     """L(N, D): the loss in nats that a model of N parameters reaches after D tokens.
@@ -53,6 +58,12 @@ class Law:
 
     def loss(self, n_params: Any, n_tokens: Any) -> Any:
         return self.E + self.excess(n_params, n_tokens)
+
+
+PUBLISHED = {  # two fits of the same runs, which were made with text from the web; N counts all parameters
+    "Hoffmann et al. 2022": Law("sum", 1.69, 406.4, 0.34, 410.7, 0.28),  # equation 10
+    "Besiroglu et al. 2024": Law("sum", 1.8172, 482.01, 0.3478, 2085.43, 0.3658),  # table 1
+}
 
 
 class Runs(NamedTuple):
@@ -214,11 +225,6 @@ def _first_guess(runs: Runs, form: str, entropy: float | None, a: float, b: floa
 
 def _middle(runs: Runs) -> tuple[float, float]:
     return float(np.log(runs.n_params).mean()), float(np.log(runs.n_tokens).mean())
-
-
-def _check_form(form: str) -> None:
-    if form not in FORMS:
-        raise ValueError(f"form must be one of {', '.join(FORMS)}, got {form!r}")
 
 
 def _check_runs(runs: Runs, form: str, entropy: float | None) -> None:
