@@ -1,5 +1,20 @@
-"""What single notebooks measure with: texts, metrics, scores, budgets, speed, a grid of runs, the command pretrain."""
+"""What single notebooks measure with: texts, metrics, scores, budgets, speed, scaling, a grid of runs, pretrain."""
 
-from helpers.labs import budget, distributed, metrics, pretrain, pretrained, scores, speed, texts, training_grid
+from helpers.labs import (
+    budget,
+    distributed,
+    metrics,
+    pretrain,
+    pretrained,
+    scaling,
+    scores,
+    speed,
+    texts,
+    training_grid,
+)
 
-__all__ = ["budget", "distributed", "metrics", "pretrain", "pretrained", "scores", "speed", "texts", "training_grid"]
+# fmt: off
+__all__ = [
+    "budget", "distributed", "metrics", "pretrain", "pretrained", "scaling", "scores", "speed", "texts",
+    "training_grid",
+]
