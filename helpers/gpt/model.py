@@ -39,8 +39,7 @@ class CausalSelfAttention(nn.Module):
         super().__init__()
         self.n_heads, self.kv_heads, self.drop_rate = config.n_heads, config.kv_heads, config.drop_rate
         self.rotary_pairs = config.rotary_pairs
-        n_heads = config.n_heads + 2 * config.kv_heads  # of queries, then keys, then values
-        self.qkv = nn.Linear(config.emb_dim, n_heads * config.head_dim, bias=config.qkv_bias)
+        self.qkv = nn.Linear(config.emb_dim, config.qkv_dim, bias=config.qkv_bias)
         self.out_proj = nn.Linear(config.emb_dim, config.emb_dim, bias=config.linear_bias)
 
     def forward(

@@ -2,6 +2,7 @@
 
 from helpers.labs import (
     budget,
+    changes,
     distributed,
     metrics,
     pretrain,
@@ -15,6 +16,6 @@ from helpers.labs import (
 
 # fmt: off
 __all__ = [
-    "budget", "distributed", "metrics", "pretrain", "pretrained", "scaling", "scores", "speed", "texts",
+    "budget", "changes", "distributed", "metrics", "pretrain", "pretrained", "scaling", "scores", "speed", "texts",
     "training_grid",
 ]
