@@ -13,9 +13,20 @@ from helpers.labs import (
     texts,
     training_grid,
 )
+from helpers.labs.rows import rows_of
 
 # fmt: off
 __all__ = [
-    "budget", "changes", "distributed", "metrics", "pretrain", "pretrained", "scaling", "scores", "speed", "texts",
+    "budget",
+    "changes",
+    "distributed",
+    "metrics",
+    "pretrain",
+    "pretrained",
+    "rows_of",
+    "scaling",
+    "scores",
+    "speed",
+    "texts",
     "training_grid",
 ]
