@@ -1,5 +1,32 @@
-"""What single notebooks measure with: texts, metrics, scores, budgets, speed, a grid of runs, the command pretrain."""
+"""What single notebooks measure with: texts, metrics, scores, budgets, speed, scaling, a grid of runs, pretrain."""
 
-from helpers.labs import budget, distributed, metrics, pretrain, pretrained, scores, speed, texts, training_grid
+from helpers.labs import (
+    budget,
+    changes,
+    distributed,
+    metrics,
+    pretrain,
+    pretrained,
+    scaling,
+    scores,
+    speed,
+    texts,
+    training_grid,
+)
+from helpers.labs.rows import rows_of
 
-__all__ = ["budget", "distributed", "metrics", "pretrain", "pretrained", "scores", "speed", "texts", "training_grid"]
+# fmt: off
+__all__ = [
+    "budget",
+    "changes",
+    "distributed",
+    "metrics",
+    "pretrain",
+    "pretrained",
+    "rows_of",
+    "scaling",
+    "scores",
+    "speed",
+    "texts",
+    "training_grid",
+]
