@@ -1,5 +1,8 @@
-"""What single notebooks measure with: texts, metrics, scores, budgets, speed, a grid of runs, the command pretrain."""
+"""What single notebooks measure with: texts, metrics, scores, budgets, speed, weights in few bits, a grid, pretrain."""
 
-from helpers.labs import budget, distributed, metrics, pretrain, pretrained, scores, speed, texts, training_grid
+from helpers.labs import budget, distributed, metrics, pretrain, pretrained, quantise, scores, speed, texts, training_grid
 
-__all__ = ["budget", "distributed", "metrics", "pretrain", "pretrained", "scores", "speed", "texts", "training_grid"]
+__all__ = [
+    "budget", "distributed", "metrics", "pretrain", "pretrained", "quantise", "scores", "speed", "texts",
+    "training_grid",
+]  # fmt: skip
