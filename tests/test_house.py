@@ -15,12 +15,12 @@ ROOMS = ("gpt", "storage", "labs", "classroom")  # from the ground up
 GROUND = {"runtime", "lab"}
 # lines of Python: what we aim at, and what is there at most until we get there
 AIMS = {
-    "helpers/gpt": (1_700, 1_985),
+    "helpers/gpt": (1_700, 2_050),
     "helpers/storage": (1_000, 1_755),
     "helpers/labs": (3_600, 4_310),
     "helpers/classroom": (4_200, 4_560),
-    "helpers": (10_700, 12_780),
-    "tests": (11_500, 15_270),
+    "helpers": (10_700, 12_850),
+    "tests": (11_500, 15_600),
     "tools": (1_700, 2_345),
 }
 MAX_LINES = 300

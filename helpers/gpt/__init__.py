@@ -20,6 +20,7 @@ from helpers.gpt.decode import generate, stream, stream_text
 from helpers.gpt.loss import LossReport, bits_per_byte, entropy, perplexity
 from helpers.gpt.loss import next_token_loss, six_steps, token_losses, token_weighted_loss
 from helpers.gpt.model import GPT, INIT_STD, CausalSelfAttention, TransformerBlock, evaluating
+from helpers.gpt.model import halves_to_adjacent, rotate
 from helpers.gpt.records import PRECISIONS, Evaluation, Record, TrainConfig, Update, curves
 from helpers.gpt.rows import rows_of
 from helpers.gpt.sampling import SamplingParams, keep_min_p, keep_top_k, keep_top_p, next_probs, penalise_repetition
@@ -31,7 +32,8 @@ from helpers.gpt.train import NonFiniteError, Trainer, evaluate, make_optimizer,
 __all__ = [  # noqa: RUF022  by module, in the order of reading
     "IGNORED_TARGET", "PRESETS", "GPTConfig", "preset", "require_whole",
     "tokenizer", "END_OF_TEXT", "gpt2", "token_labels",
-    "GPT", "INIT_STD", "CausalSelfAttention", "TransformerBlock", "evaluating", "KeyValueCache",
+    "GPT", "INIT_STD", "CausalSelfAttention", "TransformerBlock", "evaluating", "halves_to_adjacent",
+    "rotate", "KeyValueCache",
     "loss", "LossReport", "bits_per_byte", "entropy", "next_token_loss", "perplexity", "six_steps", "token_losses",
     "token_weighted_loss", "CHUNK_TOKENS", "loss_from_hidden",
     "data", "Batches", "Windows", "cut", "join", "rows_of", "scoring_batches", "split_by_text",

@@ -13,19 +13,28 @@ import torch
 from torch import Tensor
 
 IGNORED_TARGET = -100  # a target that is not scored, as F.cross_entropy has it
-ACTIVATIONS = ("gelu", "gelu_tanh", "relu")
+CHOICES = {  # settings that are names
+    "activation": ("gelu", "gelu_tanh", "relu"),
+    "norm": ("layernorm", "rmsnorm"),
+    "positions": ("learned", "rotary"),
+    "rotary_pairs": ("adjacent", "halves"),
+    "feed_forward": ("mlp", "swiglu"),
+}
 
 
 @dataclass(frozen=True)
 class GPTConfig:
     """Everything that fixes the shape of a GPT. Immutable: derive a variant with `dataclasses.replace`.
 
+    The defaults are GPT-2's; the last six fields are what changed since then, and notebook 11 takes them apart.
+
     ValueError: any of these outside its range; the message names what was expected and what came.
-    Source: Radford et al. 2019 (GPT-2), section 2.3; Zhang et al. 2022 (OPT), section 2.1.
+    Source: Radford et al. 2019 (GPT-2), section 2.3; Zhang et al. 2022 (OPT), section 2.1; Touvron et al. 2023
+    (Llama), section 2.2.
     """
 
     vocab_size: int = 50257  # V, rows of the token embedding
-    context_length: int = 1024  # the longest sequence, in tokens, that the position embedding covers
+    context_length: int = 1024  # the longest sequence, in tokens; the position embedding has a row for each
     emb_dim: int = 768  # C, width of the residual stream; a multiple of n_heads
     n_heads: int = 12  # H, attention heads; each is emb_dim / n_heads = D wide
     n_layers: int = 12  # transformer blocks
@@ -35,27 +44,39 @@ class GPTConfig:
     linear_bias: bool = True  # a bias on every other linear layer inside a block
     tied_head: bool = True  # logits = hidden @ token_embedding.T instead of a matrix of their own
     activation: str = "gelu_tanh"  # GPT-2's approximation; "gelu" is exact, "relu" is OPT's
-    norm_eps: float = 1e-5  # epsilon inside every layer norm
+    norm_eps: float = 1e-5  # epsilon inside every norm
     position_offset: int = 0  # rows of the position embedding that are skipped (2 in OPT)
+    norm: str = "layernorm"  # "rmsnorm" takes no mean away and adds no bias
+    positions: str = "learned"  # an embedding that is added; "rotary": queries and keys are turned by their position
+    rotary_base: float = 10_000.0  # the slowest pair of a head turns by almost 1 / rotary_base radians a token
+    rotary_pairs: str = "adjacent"  # numbers that turn together: neighbours, or "halves": i and i + D / 2
+    feed_forward: str = "mlp"  # two matrices around the activation; "swiglu": a third gates, and SiLU is the activation
+    n_kv_heads: int | None = None  # heads of keys and values, each read by n_heads / n_kv_heads queries; None: n_heads
 
     def __post_init__(self) -> None:
         sizes = ("vocab_size", "context_length", "emb_dim", "n_heads", "n_layers")
         require_whole(**{name: getattr(self, name) for name in sizes})
-        require_whole(ff_dim=self.hidden_ff_dim)
+        require_whole(ff_dim=self.hidden_ff_dim, n_kv_heads=self.kv_heads)
         require_whole(at_least=0, position_offset=self.position_offset)
         if self.emb_dim % self.n_heads:
             raise ValueError(f"emb_dim must be a multiple of n_heads, got {self.emb_dim} and {self.n_heads}")
+        if self.n_heads % self.kv_heads:
+            raise ValueError(f"n_heads must be a multiple of n_kv_heads, got {self.n_heads} and {self.n_kv_heads}")
+        if self.positions == "rotary" and self.head_dim % 2:
+            raise ValueError(f"rotary positions turn pairs: emb_dim / n_heads must be even, got {self.head_dim}")
         for name in ("qkv_bias", "linear_bias", "tied_head"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} must be True or False, got {getattr(self, name)!r}")
         if not is_number(self.drop_rate) or not 0 <= self.drop_rate < 1:
             raise ValueError(f"drop_rate must be a probability in [0, 1), got {self.drop_rate!r}")
-        if not is_number(self.norm_eps) or not 0 < self.norm_eps < math.inf:
-            raise ValueError(f"norm_eps must be a finite number above 0, got {self.norm_eps!r}")
-        if self.activation not in ACTIVATIONS:
-            raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {self.activation!r}")
-        store_plain(self, int, *sizes, "ff_dim", "position_offset")
-        store_plain(self, float, "drop_rate", "norm_eps")
+        for name in ("norm_eps", "rotary_base"):
+            if not is_number(value := getattr(self, name)) or not 0 < value < math.inf:
+                raise ValueError(f"{name} must be a finite number above 0, got {value!r}")
+        for name, known in CHOICES.items():
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
+        store_plain(self, int, *sizes, "ff_dim", "position_offset", "n_kv_heads")
+        store_plain(self, float, "drop_rate", "norm_eps", "rotary_base")
 
     @property
     def head_dim(self) -> int:
@@ -66,6 +87,11 @@ class GPTConfig:
     def hidden_ff_dim(self) -> int:
         """Width inside the feed-forward layer."""
         return 4 * self.emb_dim if self.ff_dim is None else self.ff_dim
+
+    @property
+    def kv_heads(self) -> int:
+        """Heads of keys and values."""
+        return self.n_heads if self.n_kv_heads is None else self.n_kv_heads
 
 
 def require_whole(*, at_least: int = 1, **numbers: object) -> None:

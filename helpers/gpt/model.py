@@ -1,7 +1,7 @@
 """The GPT: embeddings, pre-norm blocks with causal attention, and the head that scores every token.
 
-Notebook 01 takes it apart, 05 reads through its cache, 08 keeps documents apart in it.
-Axes: B batch, T tokens, C embedding width, H heads, D head size (C = H * D), V vocabulary.
+Notebook 01 takes it apart, 05 reads through its cache, 08 keeps documents apart in it; 11 exchanges its parts for those
+of a Llama, by the config. Axes: B batch, T tokens, C embedding width, H heads, D head size (C = H * D), V vocabulary.
 """
 
 from __future__ import annotations
@@ -20,49 +20,85 @@ from helpers.gpt.config import GPTConfig, check_ids
 
 INIT_STD = 0.02  # Radford et al. 2018 (GPT), section 4.1
 _ACTIVATIONS = {"gelu": nn.GELU, "gelu_tanh": partial(nn.GELU, approximate="tanh"), "relu": nn.ReLU}
+_NORMS = {"layernorm": nn.LayerNorm, "rmsnorm": nn.RMSNorm}
 Extend = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # new keys, values -> those of all tokens so far
+Rotation = tuple[Tensor, Tensor]  # cos and sin of each pair's angle, (T, D / 2), or (B, 1, T, D / 2)
 
 
 class CausalSelfAttention(nn.Module):
     """Every position takes a weighted sum of the values of the positions up to itself, H times side by side.
 
-    x        (B, T, C) -> (B, T, C)
-    visible  (B or 1, 1, T, keys) bool, true where a token may look; None: at itself and all before it
-    extend   of a cache, see `Extend`
-    Source: Vaswani et al. 2017, section 3.2.
+    x         (B, T, C) -> (B, T, C)
+    visible   (B or 1, 1, T, keys) bool, true where a token may look; None: at itself and all before it
+    extend    of a cache, see `Extend`
+    rotation  of queries and keys, where positions are rotary, see `rotate`
+    Source: Vaswani et al. 2017, section 3.2; Ainslie et al. 2023 (GQA) for fewer heads of keys and values.
     """
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
-        self.n_heads, self.drop_rate = config.n_heads, config.drop_rate
-        self.qkv = nn.Linear(config.emb_dim, 3 * config.emb_dim, bias=config.qkv_bias)
+        self.n_heads, self.kv_heads, self.drop_rate = config.n_heads, config.kv_heads, config.drop_rate
+        self.rotary_pairs = config.rotary_pairs
+        n_heads = config.n_heads + 2 * config.kv_heads  # of queries, then keys, then values
+        self.qkv = nn.Linear(config.emb_dim, n_heads * config.head_dim, bias=config.qkv_bias)
         self.out_proj = nn.Linear(config.emb_dim, config.emb_dim, bias=config.linear_bias)
 
-    def forward(self, x: Tensor, visible: Tensor | None = None, extend: Extend | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, visible: Tensor | None = None, extend: Extend | None = None, rotation: Rotation | None = None
+    ) -> Tensor:
         B, T, C = x.shape
-        qkv = self.qkv(x).view(B, T, 3, self.n_heads, C // self.n_heads)  # (B, T, 3, H, D)
-        queries, keys, values = qkv.permute(2, 0, 3, 1, 4)  # each (B, H, T, D)
+        heads = self.qkv(x).view(B, T, -1, C // self.n_heads).transpose(1, 2)  # (B, all heads, T, D)
+        queries, keys, values = heads.split([self.n_heads, self.kv_heads, self.kv_heads], dim=1)
+        if rotation is not None:
+            queries, keys = (rotate(part, rotation, self.rotary_pairs) for part in (queries, keys))
         if extend is not None:
-            keys, values = extend(keys, values)  # (B, H, all tokens so far, D)
+            keys, values = extend(keys, values)  # (B, kv_heads, all tokens so far, D)
         drop_rate = self.drop_rate if self.training else 0.0
         causal = visible is None and T > 1  # a single query has nothing after it
         # softmax(queries @ keys.mT / sqrt(D), what may not be seen at -inf) @ values: (B, H, T, D)
         how = {"attn_mask": visible, "dropout_p": drop_rate, "is_causal": causal}
+        if self.kv_heads != self.n_heads:
+            how["enable_gqa"] = True  # query heads 0, 1, ... read key-value head 0, the next as many head 1
         mixed = F.scaled_dot_product_attention(queries, keys, values, **how)
         return self.out_proj(mixed.transpose(1, 2).reshape(B, T, C))  # (B, H, T, D) -> (B, T, C)
 
 
+def rotate(x: Tensor, rotation: Rotation, pairs: str) -> Tensor:
+    """Each pair of numbers of (B, heads, T, D), seen as a point in the plane, turned by its angle.
+
+    A product of a turned query and a turned key depends on their positions through the distance alone.
+    Source: Su et al. 2021 (RoFormer), section 3.4.
+    """
+    a, b = x.unflatten(-1, (-1, 2)).unbind(-1) if pairs == "adjacent" else x.chunk(2, dim=-1)  # (..., T, D / 2)
+    cos, sin = rotation
+    turned = a * cos - b * sin, a * sin + b * cos
+    return (torch.stack(turned, -1).flatten(-2) if pairs == "adjacent" else torch.cat(turned, -1)).to(x.dtype)
+
+
+def halves_to_adjacent(rows: Tensor, n_heads: int) -> Tensor:
+    """The same projection for the other order of pairs: rows (n_heads * D, ...) of queries or keys, a head's row
+    i + D / 2 brought next to its row i. What "halves" computes with `rows`, "adjacent" computes with the result."""
+    return rows.unflatten(0, (n_heads, 2, -1)).transpose(1, 2).reshape(rows.shape)
+
+
 class FeedForward(nn.Module):
-    """Two linear layers with a nonlinearity between them, applied to each position alone: (B, T, C) -> (B, T, C)."""
+    """Two linear layers with a nonlinearity between them, applied to each position alone: (B, T, C) -> (B, T, C).
+
+    SwiGLU multiplies what the first gives by a gate, SiLU of a third. Source: Shazeer 2020, "GLU Variants".
+    """
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
-        self.expand = nn.Linear(config.emb_dim, config.hidden_ff_dim, bias=config.linear_bias)
-        self.activation = _ACTIVATIONS[config.activation]()
+        wide = config.emb_dim, config.hidden_ff_dim
+        self.expand = nn.Linear(*wide, bias=config.linear_bias)
+        self.gate = nn.Linear(*wide, bias=config.linear_bias) if config.feed_forward == "swiglu" else None
+        self.activation = _ACTIVATIONS[config.activation]() if self.gate is None else nn.SiLU()
         self.out_proj = nn.Linear(config.hidden_ff_dim, config.emb_dim, bias=config.linear_bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.out_proj(self.activation(self.expand(x)))  # (B, T, C) -> (B, T, ff_dim) -> (B, T, C)
+        wide = self.expand(x)  # (B, T, C) -> (B, T, ff_dim)
+        wide = self.activation(wide) if self.gate is None else self.activation(self.gate(x)) * wide
+        return self.out_proj(wide)  # (B, T, ff_dim) -> (B, T, C)
 
 
 class TransformerBlock(nn.Module):
@@ -70,14 +106,16 @@ class TransformerBlock(nn.Module):
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
-        self.norm1 = nn.LayerNorm(config.emb_dim, eps=config.norm_eps)
+        self.norm1 = _NORMS[config.norm](config.emb_dim, eps=config.norm_eps)
         self.attention = CausalSelfAttention(config)
-        self.norm2 = nn.LayerNorm(config.emb_dim, eps=config.norm_eps)
+        self.norm2 = _NORMS[config.norm](config.emb_dim, eps=config.norm_eps)
         self.feed_forward = FeedForward(config)
         self.dropout = nn.Dropout(config.drop_rate)
 
-    def forward(self, x: Tensor, visible: Tensor | None = None, extend: Extend | None = None) -> Tensor:
-        x = x + self.dropout(self.attention(self.norm1(x), visible, extend))
+    def forward(
+        self, x: Tensor, visible: Tensor | None = None, extend: Extend | None = None, rotation: Rotation | None = None
+    ) -> Tensor:
+        x = x + self.dropout(self.attention(self.norm1(x), visible, extend, rotation))
         return x + self.dropout(self.feed_forward(self.norm2(x)))
 
 
@@ -101,10 +139,11 @@ class GPT(nn.Module):
         self.config = config
         self.gradient_checkpointing = False
         self.token_embedding = nn.Embedding(config.vocab_size, config.emb_dim)
-        self.position_embedding = nn.Embedding(config.context_length + config.position_offset, config.emb_dim)
+        if config.positions == "learned":
+            self.position_embedding = nn.Embedding(config.context_length + config.position_offset, config.emb_dim)
         self.dropout = nn.Dropout(config.drop_rate)
         self.blocks = nn.ModuleList(TransformerBlock(config) for _ in range(config.n_layers))
-        self.final_norm = nn.LayerNorm(config.emb_dim, eps=config.norm_eps)
+        self.final_norm = _NORMS[config.norm](config.emb_dim, eps=config.norm_eps)
         self.head = nn.Linear(config.emb_dim, config.vocab_size, bias=False)
         self._initialise()
         if config.tied_head:
@@ -162,13 +201,13 @@ class GPT(nn.Module):
         elif segments is not None:
             visible = (segments[:, None, :, None] == segments[:, None, None, :]).tril()  # (B, 1, T, T)
             positions = _positions_in(segments) if restart_positions else positions
-        x = self._embed(token_ids, positions)
+        x, rotation = self._embed(token_ids, positions)
         recompute = self.gradient_checkpointing and self.training and torch.is_grad_enabled()
         for i, block in enumerate(self.blocks):
             if recompute:
-                x = checkpoint(block, x, visible, use_reentrant=False)
+                x = checkpoint(block, x, visible, None, rotation, use_reentrant=False)
             else:
-                x = block(x, visible, partial(cache.extend, i) if cache is not None else None)
+                x = block(x, visible, partial(cache.extend, i) if cache is not None else None, rotation)
         if cache is not None:
             cache.advance(T)
         return self.final_norm(x)
@@ -180,9 +219,10 @@ class GPT(nn.Module):
         Source: nostalgebraist 2020, "interpreting GPT: the logit lens".
         """
         self._check(token_ids)
-        stream = [self._embed(token_ids, torch.arange(token_ids.shape[1], device=token_ids.device))]
+        x, rotation = self._embed(token_ids, torch.arange(token_ids.shape[1], device=token_ids.device))
+        stream = [x]
         for block in self.blocks:
-            stream.append(block(stream[-1]))
+            stream.append(block(stream[-1], rotation=rotation))
         return stream
 
     def new_cache(self, batch_size: int, capacity: int) -> KeyValueCache:
@@ -190,12 +230,18 @@ class GPT(nn.Module):
         config, weight = self.config, self.token_embedding.weight
         if capacity > config.context_length:
             raise ValueError(f"a cache of {capacity} tokens exceeds the context of {config.context_length}")
-        sizes = (config.n_layers, batch_size, config.n_heads, capacity, config.head_dim)
+        sizes = (config.n_layers, batch_size, config.kv_heads, capacity, config.head_dim)
         return KeyValueCache(*sizes, dtype=weight.dtype, device=weight.device)
 
-    def _embed(self, token_ids: Tensor, positions: Tensor) -> Tensor:
-        positions = positions + self.config.position_offset
-        return self.dropout(self.token_embedding(token_ids) + self.position_embedding(positions))  # (B, T, C)
+    def _embed(self, token_ids: Tensor, positions: Tensor) -> tuple[Tensor, Rotation | None]:
+        """The stream before the first block, (B, T, C), and how queries and keys turn at (1 or B, T) positions."""
+        x = self.token_embedding(token_ids)
+        if self.config.positions == "learned":
+            return self.dropout(x + self.position_embedding(positions + self.config.position_offset)), None
+        D = self.config.head_dim
+        speeds = 1 / self.config.rotary_base ** (torch.arange(0, D, 2, device=x.device) / D)  # (D / 2,) radians a token
+        angles = positions[..., None, :, None] * speeds  # (T, D / 2), or (1 or B, 1, T, D / 2)
+        return self.dropout(x), (angles.cos(), angles.sin())
 
     def _check(self, token_ids: Tensor) -> None:
         if token_ids.ndim != 2 or token_ids.numel() == 0:

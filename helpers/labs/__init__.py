@@ -1,8 +1,22 @@
-"""What single notebooks measure with: texts, metrics, scores, budgets, speed, weights in few bits, a grid, pretrain."""
+"""What single notebooks measure with: texts, metrics, scores, budgets, speed, scaling, a grid, few bits, pretrain."""
 
-from helpers.labs import budget, distributed, metrics, pretrain, pretrained, quantise, scores, speed, texts, training_grid
+from helpers.labs import (
+    budget,
+    distributed,
+    metrics,
+    pretrain,
+    pretrained,
+    quantise,
+    questions,
+    scaling,
+    scores,
+    speed,
+    texts,
+    training_grid,
+)
 
+# fmt: off
 __all__ = [
-    "budget", "distributed", "metrics", "pretrain", "pretrained", "quantise", "scores", "speed", "texts",
-    "training_grid",
-]  # fmt: skip
+    "budget", "distributed", "metrics", "pretrain", "pretrained", "quantise", "questions", "scaling", "scores", "speed",
+    "texts", "training_grid",
+]

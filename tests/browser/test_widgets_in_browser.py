@@ -18,7 +18,7 @@ pytestmark = pytest.mark.browser
 MEDIAN_MS, P95_MS = 20, 40  # what a move may take until it is painted; the test fails at three times that
 RED = "rgb(179, 38, 30)"
 TIGHT = {"fused_attention": False, "chunked_loss": False, "kept_logits_for_evaluation": 30_000}
-KINDS = ("cost", "die", "predictors", "memory", "calculator", "stepper", "grid")
+KINDS = ("cost", "die", "predictors", "memory", "calculator", "stepper", "grid", "size")
 STOPS = "e => Math.round((e.max - e.min) / (e.step || 1)) + 1"
 # Bootstrap's rule, which Sphinx's and other themes bring, and the viewport of a phone
 BOOTSTRAP = '<style>[hidden]{display:none!important}</style><meta name="viewport" content="width=device-width">'
@@ -44,6 +44,7 @@ def card(kind: str) -> cards.Card:
         ),
         "stepper": lambda: cards.loss_stepper(by_last_token).card(),
         "grid": cards.training_grid,
+        "size": cards.best_size,
         "tree": lambda: cards.sampling_tree(by_last_token).card(),
         "sampling": big_sampling,
     }

@@ -22,7 +22,7 @@ V = 50257
 
 
 MAKERS = (cards.cost, cards.perplexity_die, cards.unsure_or_wrong, cards.memory_calculator, cards.cost_calculator,
-          cards.training_grid)  # fmt: skip
+          cards.training_grid, cards.best_size)  # fmt: skip
 every_card = pytest.mark.parametrize("card", [make() for make in MAKERS], ids=lambda card: card.kind)
 
 

@@ -30,6 +30,14 @@ from helpers.gpt import GPTConfig, TrainConfig, preset
         ({"activation": "swish"}, "gelu_tanh"),
         ({"position_offset": -2}, "position_offset"),
         ({"ff_dim": 0}, "ff_dim"),
+        ({"n_kv_heads": 0}, "n_kv_heads"),
+        ({"n_kv_heads": 5}, "multiple of n_kv_heads, got 12 and 5"),
+        ({"norm": "rms"}, "layernorm, rmsnorm"),
+        ({"positions": "alibi"}, "learned, rotary"),
+        ({"positions": "rotary", "emb_dim": 9, "n_heads": 3}, "must be even, got 3"),
+        ({"rotary_pairs": "both"}, "adjacent, halves"),
+        ({"rotary_base": -1}, "rotary_base"),
+        ({"feed_forward": "gelu"}, "mlp, swiglu"),
     ],
 )
 def test_refuses(changes, named):
@@ -39,7 +47,7 @@ def test_refuses(changes, named):
 
 def test_numbers_of_numpy_are_stored_as_pythons_own():
     n, x = np.int64(8), np.float32(0.5)
-    model = GPTConfig(n, n, n, n, n, ff_dim=n, position_offset=n, drop_rate=x, norm_eps=x)
+    model = GPTConfig(n, n, n, n, n, ff_dim=n, position_offset=n, n_kv_heads=n, drop_rate=x, norm_eps=x, rotary_base=x)
     train = TrainConfig(n, x, n, x, x, (x, x), x, micro_batch_size=n, eval_every=n)
     for config in (model, train):
         assert type(config)(**json.loads(json.dumps(dataclasses.asdict(config)))) == config

@@ -1,5 +1,6 @@
 """Cards to play with: each is a Python module that hands over numbers, and a script that does the arithmetic."""
 
+from helpers.classroom.cards._best_size import best_size
 from helpers.classroom.cards._card import Card
 from helpers.classroom.cards._cost import cost
 from helpers.classroom.cards._cost_calculator import cost_calculator
@@ -14,6 +15,7 @@ from helpers.classroom.cards._tree import sampling_tree
 
 __all__ = [
     "Card",
+    "best_size",
     "cost",
     "cost_calculator",
     "loss_stepper",

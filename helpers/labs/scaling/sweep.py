@@ -1,0 +1,194 @@
+"""The sweep: which runs are made, in which order, at which rate; and the record that they leave."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from helpers.labs.scaling.runs import (
+    BATCH_DOCUMENTS,
+    MIN_LR_RATIO,
+    N_VALIDATION,
+    SIZES,
+    WARMUP_SHARE,
+    Source,
+    n_block_params,
+    train_once,
+)
+from helpers.labs.scaling.source import authors, toy_documents
+from helpers.labs.speed import machine
+from helpers.storage import write_aside
+
+RECORD = Path(__file__).parents[3] / "notebooks" / "data" / "scaling_cpu.json"
+KIND = "sizes and token counts on a mixture of authors"
+TOKENS = (20_000, 62_000, 200_000, 620_000, 2_000_000, 6_200_000, 20_000_000)
+MOST_TOKENS = {"8": 20_000_000, "16": 6_200_000, "32": 6_200_000, "64": 6_200_000, "96": 2_000_000, "128": 2_000_000}
+SEEDS = (0, 1)
+SEARCH_TOKENS, SEARCH_SEED = (62_000, 620_000), 9  # a seed that no other run has
+RATES = tuple(0.001 * 2**i for i in range(7))  # 0.001 to 0.064, tried upwards or downwards from FIRST_RATE
+FIRST_RATE = {"8": 4, "16": 4, "32": 3, "64": 3, "96": 2, "128": 2}  # where the search begins: a place in RATES
+REPEATED = {"size": "32", "n_tokens": 620_000, "epochs": (2, 4, 8, 16, 32), "seeds": (0, 1, 2)}
+TOY = {"sizes": ("8", "16", "32", "64"), "tokens": (20_000, 62_000, 200_000, 620_000, 2_000_000)}
+
+
+class Setting(NamedTuple):
+    """What makes a run: two runs of one setting are the same run."""
+
+    source: str  # "authors" or "toy"
+    size: str  # a name in SIZES
+    n_tokens: int
+    seed: int
+    epochs: int = 1
+
+
+def protocol() -> dict[str, Any]:
+    """What all runs have in common."""
+    source = authors()
+    return {
+        "sizes": {name: [*shape, n_block_params(*shape)] for name, shape in SIZES.items()},
+        "search_tokens": list(SEARCH_TOKENS),
+        "search_seed": SEARCH_SEED,
+        "batch_documents": [[most if math.isfinite(most) else None, size] for most, size in BATCH_DOCUMENTS],
+        "warmup_share": WARMUP_SHARE,
+        "min_lr_ratio": MIN_LR_RATIO,
+        "n_validation_words": N_VALIDATION * (source.n_tokens - 1),
+        "entropy_rate_nats": round(source.entropy_rate(), 5),
+        "bigram_nats": round(source.bigram_entropy(), 5),
+    }
+
+
+def settings(sizes: Sequence[str] = tuple(SIZES), seeds: Sequence[int] = SEEDS) -> list[Setting]:
+    """All runs of the sweep, the first seed first, and of a seed the cheapest first."""
+    grid = [Setting("authors", s, D, seed) for seed in seeds for s in sizes for D in TOKENS if MOST_TOKENS[s] >= D]
+    toy = [Setting("toy", s, D, 0) for s in TOY["sizes"] if s in sizes for D in TOY["tokens"]]
+    again = [
+        Setting("authors", REPEATED["size"], REPEATED["n_tokens"], seed, epochs)
+        for seed in REPEATED["seeds"]
+        for epochs in (1, *REPEATED["epochs"])
+        if REPEATED["size"] in sizes
+    ]
+    todo = dict.fromkeys([*grid, *again, *toy])  # each once
+    return sorted(todo, key=lambda s: (s.seed, n_block_params(*SIZES[s.size]) ** 0.5 * s.n_tokens))
+
+
+def record(path: Path = RECORD, sizes: Sequence[str] = tuple(SIZES), seeds: Sequence[int] = SEEDS) -> None:
+    """Make every run that `path` does not have yet, and store each at once; two processes may share a file if their
+    sizes differ.
+
+    ValueError: the file is of another sweep, or an unknown size.
+    """
+    unknown = set(sizes) - set(SIZES)
+    if unknown:
+        raise ValueError(f"sizes are {', '.join(SIZES)}, got {', '.join(sorted(unknown))}")
+    for size in sizes:
+        for n_tokens in SEARCH_TOKENS:
+            _search(path, size, n_tokens)
+    for setting in settings(sizes, seeds):
+        if setting not in done(content := _open(path)):
+            _add(path, "runs", make(setting, best_rate(content, setting.size, setting.n_tokens)))
+
+
+def make(setting: Setting, rate: float) -> dict[str, Any]:
+    """Train once; what the record keeps of it."""
+    source: Source = authors() if setting.source == "authors" else toy_documents()
+    result = train_once(source, *SIZES[setting.size], setting.n_tokens, rate, setting.seed, setting.epochs)
+    measured = {"excess": round(result.excess, 5), "error": round(result.error, 5), "seconds": round(result.seconds, 1)}
+    return setting._asdict() | {"rate": rate} | measured
+
+
+def done(content: dict[str, Any]) -> set[Setting]:
+    return {_setting(run) for run in content["runs"]}
+
+
+def best_rate(content: dict[str, Any], size: str, n_tokens: float) -> float:
+    """The best rate of the search for a size: between the two token counts searched, and beyond them, on a straight
+    line in the logs that stops at the ends. ValueError: the search of that size is not done."""
+    logs = []
+    for searched in SEARCH_TOKENS:
+        tries = [t for t in content["search"] if (t["size"], t["n_tokens"]) == (size, searched)]
+        if not tries:
+            raise ValueError(f"no search for size {size} at {searched} tokens in the record")
+        logs.append(math.log(min(tries, key=lambda t: t["excess"])["rate"]))
+    low, high = map(math.log, SEARCH_TOKENS)
+    share = min(max((math.log(n_tokens) - low) / (high - low), 0.0), 1.0)
+    return round(math.exp(logs[0] + share * (logs[1] - logs[0])), 6)
+
+
+def _search(path: Path, size: str, n_tokens: int) -> None:
+    """Try rates, neighbours of the best so far, until both its neighbours are worse."""
+    while True:
+        tries = [t for t in _open(path)["search"] if (t["size"], t["n_tokens"]) == (size, n_tokens)]
+        place = FIRST_RATE[size]
+        if tries:
+            place = RATES.index(min(tries, key=lambda t: t["excess"])["rate"])
+        tried = {t["rate"] for t in tries}
+        missing = [i for i in (place, place + 1, place - 1) if 0 <= i < len(RATES) and RATES[i] not in tried]
+        if not missing:
+            return
+        _add(path, "search", make(Setting("authors", size, n_tokens, SEARCH_SEED), RATES[missing[0]]))
+
+
+def verify(n_runs: int, path: Path = RECORD, seed: int = 0) -> bool:
+    """Make `n_runs` of the record's runs again, drawn at random, and say whether each lands within two error bars."""
+    runs = random.Random(seed).sample(read(path)["runs"], n_runs)
+    inside = []
+    for run in runs:
+        again = make(_setting(run), run["rate"])
+        inside.append(abs(again["excess"] - run["excess"]) <= 2 * run["error"])
+        print(f"{_setting(run)}: {run['excess']} +- {run['error']}, again {again['excess']}", flush=True)
+    print(f"{sum(inside)} of {n_runs} runs within two error bars")
+    return all(inside)
+
+
+def read(path: Path = RECORD) -> dict[str, Any]:
+    """What `record` stored: kind, date, machine, protocol, search, runs.
+
+    FileNotFoundError: nothing there. ValueError: no JSON, a file of another kind, or a damaged one.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        finite = all(math.isfinite(run["excess"]) for run in (*content["runs"], *content["search"]))
+        if content["kind"] != KIND or not finite or len(done(content)) != len(content["runs"]):
+            raise ValueError(f"kind {content['kind']!r}, all numbers finite: {finite}")
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path.name} is no record that helpers.labs.scaling made, or a damaged one ({error!r}): take another "
+            "copy, or make it again"
+        ) from error
+    return content
+
+
+def _open(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {"kind": KIND, "date": None, "machine": None, "protocol": protocol(), "search": [], "runs": []}
+    content = read(path)
+    if content["protocol"] != protocol():
+        raise ValueError(f"{path} holds another sweep: move it away, or go on with the course that made it")
+    return content
+
+
+def _add(path: Path, part: str, run: dict[str, Any]) -> None:
+    content = _open(path)  # again: another process may have added to it
+    content[part].append(run)
+    content |= {"date": datetime.now(UTC).date().isoformat(), "machine": machine.facts("cpu")}
+    with write_aside(path) as file:
+        file.write("".join(_as_text(content)).encode())
+    print(f"{part} {len(content[part])}: {run}", flush=True)
+
+
+def _setting(run: dict[str, Any]) -> Setting:
+    return Setting(*(run[name] for name in Setting._fields))
+
+
+def _as_text(content: dict[str, Any]) -> Iterator[str]:
+    """JSON with a run a line."""
+    lists = ("search", "runs")
+    yield json.dumps({name: part for name, part in content.items() if name not in lists}, indent=1)[:-2]
+    for name in lists:
+        yield f',\n "{name}": [\n  ' + ",\n  ".join(json.dumps(run) for run in content[name]) + "\n ]"
+    yield "\n}\n"

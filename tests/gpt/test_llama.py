@@ -1,0 +1,230 @@
+"""The parts of a Llama in the course's GPT: each by hand, and the whole beside transformers' LlamaForCausalLM."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+import transformers
+from torch import Tensor, nn
+
+from helpers.gpt import GPT, GPTConfig, TransformerBlock, generate, halves_to_adjacent, next_token_loss, rotate
+
+LLAMA = {"norm": "rmsnorm", "positions": "rotary", "feed_forward": "swiglu", "qkv_bias": False, "linear_bias": False}
+TINY = GPTConfig(101, 53, emb_dim=36, n_heads=6, n_kv_heads=2, n_layers=2, ff_dim=41, drop_rate=0.0, **LLAMA)
+SMOLLM2 = GPTConfig(
+    49152, 8192, emb_dim=576, n_heads=9, n_kv_heads=3, n_layers=30, ff_dim=1536, drop_rate=0.0, rotary_base=1e5, **LLAMA
+)
+CLOSE = {"atol": 1e-4, "rtol": 0}
+
+
+def ids_of(config: GPTConfig, *shape: int) -> Tensor:
+    return torch.randint(config.vocab_size, shape, generator=torch.Generator().manual_seed(1))
+
+
+def stacked(theirs: transformers.LlamaForCausalLM, config: GPTConfig, of=lambda parameter: parameter.detach()) -> dict:
+    """`of` each of their parameters, under our names and in our order of rows."""
+    order = halves_to_adjacent if config.rotary_pairs == "adjacent" else lambda rows, n_heads: rows
+    body = theirs.model
+    found = {"token_embedding": of(body.embed_tokens.weight), "final_norm": of(body.norm.weight)}
+    found["head"] = of(theirs.lm_head.weight)
+    for i, layer in enumerate(body.layers):
+        q, k, v, out = (of(getattr(layer.self_attn, f"{name}_proj").weight) for name in "qkvo")
+        parts = {
+            "norm1": of(layer.input_layernorm.weight),
+            "attention.qkv": torch.cat([order(q, config.n_heads), order(k, config.kv_heads), v]),
+            "attention.out_proj": out,
+            "norm2": of(layer.post_attention_layernorm.weight),
+            "feed_forward.expand": of(layer.mlp.up_proj.weight),
+            "feed_forward.gate": of(layer.mlp.gate_proj.weight),
+            "feed_forward.out_proj": of(layer.mlp.down_proj.weight),
+        }
+        found |= {f"blocks.{i}.{name}": value for name, value in parts.items()}
+    return {f"{name}.weight": value for name, value in found.items()}
+
+
+def equal_pair(config: GPTConfig, std: float) -> tuple[GPT, transformers.LlamaForCausalLM]:
+    """Our model and transformers' with the same random weights, gains of the norms among them."""
+    torch.manual_seed(7)
+    shape = transformers.LlamaConfig(
+        vocab_size=config.vocab_size, hidden_size=config.emb_dim, intermediate_size=config.hidden_ff_dim,
+        num_hidden_layers=config.n_layers, num_attention_heads=config.n_heads, num_key_value_heads=config.kv_heads,
+        max_position_embeddings=config.context_length, tie_word_embeddings=config.tied_head, initializer_range=std,
+        rope_parameters={"rope_type": "default", "rope_theta": config.rotary_base}, rms_norm_eps=config.norm_eps,
+        bos_token_id=None, eos_token_id=None,
+    )  # fmt: skip
+    theirs = transformers.LlamaForCausalLM(shape).eval()
+    with torch.no_grad():
+        for parameter in theirs.parameters():
+            if parameter.ndim == 1:
+                parameter.add_(torch.randn_like(parameter) * 0.3)
+    with torch.device("meta"):  # takes no time for weights that are replaced
+        ours = GPT(config).eval()
+    ours.load_state_dict(stacked(theirs, config), assign=True)
+    if config.tied_head:
+        ours.head.weight = ours.token_embedding.weight
+    return ours, theirs
+
+
+def compare_logits_loss_and_gradients(ours: GPT, theirs: transformers.LlamaForCausalLM, token_ids: Tensor) -> None:
+    logits, their_output = ours(token_ids), theirs(token_ids, labels=token_ids)
+    assert their_output.logits.std() > 0.5, "scores that are all alike would prove little"
+    torch.testing.assert_close(logits, their_output.logits, **CLOSE)
+    loss = next_token_loss(logits[:, :-1], token_ids[:, 1:])
+    torch.testing.assert_close(loss, their_output.loss, **CLOSE)
+    loss.backward()
+    their_output.loss.backward()
+    gradients = stacked(theirs, ours.config, of=lambda parameter: parameter.grad)
+    for name, parameter in ours.named_parameters():
+        torch.testing.assert_close(parameter.grad, gradients[name], **CLOSE)
+
+
+@pytest.mark.parametrize("rotary_pairs", ["adjacent", "halves"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"n_kv_heads": 1, "tied_head": False, "norm_eps": 0.1},
+        {"n_heads": 9, "n_kv_heads": 3, "rotary_base": 100.0},
+        {"n_kv_heads": None, "n_heads": 3},
+    ],
+)
+def test_logits_loss_gradients_and_greedy_text_equal_llama(changes, rotary_pairs):
+    config = replace(TINY, rotary_pairs=rotary_pairs, **changes)
+    ours, theirs = equal_pair(config, std=0.2)
+    compare_logits_loss_and_gradients(ours, theirs, ids_of(config, 3, 47))
+    prompts = ids_of(config, 3, 17)
+    wanted = theirs.generate(prompts, max_new_tokens=30, do_sample=False, attention_mask=torch.ones_like(prompts))
+    assert wanted[:, 17:].unique().numel() > 5, "one token again and again would prove little"
+    for use_cache in (True, False):
+        assert torch.equal(generate(ours, prompts, 30, temperature=0, use_cache=use_cache), wanted)
+
+
+def test_the_published_shape_of_smollm2_135m():
+    """A greedy text is greedy where each token is the argmax of all before it, which one pass without a cache says."""
+    ours, theirs = equal_pair(SMOLLM2, std=0.03)
+    assert ours.n_params == 134_515_008  # as in the published file
+    compare_logits_loss_and_gradients(ours, theirs, ids_of(SMOLLM2, 1, 24))
+    with torch.no_grad():
+        written = generate(ours, ids_of(SMOLLM2, 1, 7), 30, temperature=0)  # with the cache
+        assert written[0, 7:].unique().numel() > 3
+        for logits in (ours(written), theirs(written).logits):
+            assert torch.equal(logits.argmax(-1)[:, 6:-1], written[:, 7:])
+
+
+def test_rms_norm_by_hand():
+    block = TransformerBlock(replace(TINY, emb_dim=4, n_heads=2, norm_eps=1.0))
+    with torch.no_grad():
+        block.norm1.weight.copy_(torch.tensor([1.0, 2.0, 0.0, -1.0]))
+        got = block.norm1(torch.tensor([1.0, 3.0, 5.0, 1.0]))
+    root = math.sqrt((1 + 9 + 25 + 1) / 4 + 1)  # the mean of the squares, and epsilon; no mean is taken away
+    torch.testing.assert_close(got, torch.tensor([1 / root, 6 / root, 0.0, -1 / root]))
+    assert not hasattr(block.norm1, "bias") or block.norm1.bias is None
+
+
+@pytest.mark.parametrize(
+    ("pairs", "turned"), [("adjacent", [-2.0, 1.0, -3.0, -4.0]), ("halves", [-3.0, -2.0, 1.0, -4.0])]
+)
+def test_a_rotation_by_hand(pairs, turned):
+    """Angles of 90 and 180 degrees: (a, b) becomes (-b, a), and (-a, -b)."""
+    angles = torch.tensor([[math.pi / 2, math.pi]])
+    got = rotate(torch.tensor([1.0, 2.0, 3.0, 4.0]).view(1, 1, 1, 4), (angles.cos(), angles.sin()), pairs)
+    torch.testing.assert_close(got.flatten(), torch.tensor(turned).float())
+
+
+def test_angles_by_hand():
+    """With D = 4 and base 100 the first pair turns by 1 radian a token, the second by 1/10."""
+    model = GPT(replace(TINY, emb_dim=8, n_heads=2, n_kv_heads=1, rotary_base=100.0))
+    seen = []
+    model.blocks[0].register_forward_pre_hook(lambda module, args, kwargs: seen.append(args[3]), with_kwargs=True)
+    model.hidden(torch.zeros(1, 3, dtype=torch.int64))
+    cos, sin = (part.reshape(3, 2) for part in seen[0])
+    angles = torch.tensor([[0, 0], [1, 0.1], [2, 0.2]])
+    torch.testing.assert_close((cos, sin), (angles.cos(), angles.sin()))
+
+
+def test_swiglu_by_hand():
+    layer = TransformerBlock(replace(TINY, emb_dim=2, n_heads=1, n_kv_heads=1, ff_dim=1)).feed_forward
+    with torch.no_grad():
+        layer.gate.weight.copy_(torch.tensor([[1.0, 0.0]]))
+        layer.expand.weight.copy_(torch.tensor([[0.0, 1.0]]))
+        layer.out_proj.weight.copy_(torch.tensor([[1.0], [-1.0]]))
+        got = layer(torch.tensor([2.0, 3.0]))
+    value = 2 / (1 + math.exp(-2)) * 3  # SiLU(2) * 3
+    torch.testing.assert_close(got, torch.tensor([value, -value]))
+
+
+def test_grouped_heads_by_hand():
+    """Four query heads on two of keys and values: heads 0 and 1 read the first, as if its rows stood there twice."""
+    config = replace(TINY, emb_dim=8, n_heads=4, n_kv_heads=2)
+    torch.manual_seed(0)
+    grouped, full = (TransformerBlock(c).attention for c in (config, replace(config, n_kv_heads=4)))
+    assert grouped.qkv.weight.shape == (8 + 4 + 4, 8)
+    queries, keys, values = grouped.qkv.weight.detach().split([8, 4, 4])
+    twice = [part.view(2, 2, 8)[[0, 0, 1, 1]].reshape(8, 8) for part in (keys, values)]
+    full.load_state_dict({"qkv.weight": torch.cat([queries, *twice]), "out_proj.weight": grouped.out_proj.weight})
+    x = torch.randn(2, 5, 8)
+    torch.testing.assert_close(grouped(x), full(x))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("rotary_pairs", ["adjacent", "halves"])
+def test_rotary_scores_depend_on_the_distance_alone(rotary_pairs):
+    model = GPT(replace(TINY, rotary_pairs=rotary_pairs, n_layers=1, context_length=1000)).eval()
+    query, key = torch.randn(2, 1, 1, 1, 6)
+
+    def score(i: int, j: int) -> float:
+        turned = []
+        for x, position in ((query, i), (key, j)):
+            _, rotation = model._embed(torch.zeros(1, 1, dtype=torch.int64), torch.tensor([position]))
+            turned.append(rotate(x, rotation, rotary_pairs))
+        return (turned[0] * turned[1]).sum().item()
+
+    assert score(5, 2) == pytest.approx(score(903, 900), abs=1e-4)
+    assert abs(score(5, 2) - score(5, 4)) > 1e-2
+
+
+@torch.no_grad()
+def test_rotary_reads_on_beyond_the_length_that_it_was_made_for():
+    short = GPT(TINY).eval()
+    long = GPT(replace(TINY, context_length=100)).eval()
+    long.load_state_dict(short.state_dict())  # no table of positions that would have to grow
+    token_ids = ids_of(TINY, 2, 100)
+    torch.testing.assert_close(long(token_ids)[:, :53], short(token_ids[:, :53]))
+    with pytest.raises(ValueError, match="context of 53"):
+        short(token_ids)
+
+
+@torch.no_grad()
+def test_cache_segments_and_residual_stream_know_the_rotation():
+    model = equal_pair(TINY, std=0.2)[0]
+    token_ids = ids_of(TINY, 2, 23)
+    whole = model.hidden(token_ids)
+    cache = model.new_cache(2, 23)
+    assert cache.keys.shape == (2, 2, 2, 23, 6)  # layers, B, heads of keys and values, tokens, D
+    read = torch.cat([model.hidden(piece, cache) for piece in token_ids.split([7, 1, 1, 14], dim=1)], 1)
+    torch.testing.assert_close(read, whole)
+    torch.testing.assert_close(model.final_norm(model.residual_stream(token_ids)[-1]), whole)
+    segments = (torch.arange(23) // 9).expand(2, 23)  # a document alone, wherever it stands: only distances count
+    alone = model.hidden(token_ids[:, 9:18])
+    for restart in (False, True):
+        read = model.hidden(token_ids, segments=segments, restart_positions=restart)
+        torch.testing.assert_close(read[:, 9:18], alone)
+
+
+@pytest.mark.parametrize("switch", ["norm", "positions", "feed_forward", "n_kv_heads"])
+def test_each_change_can_be_made_alone(switch):
+    config = GPTConfig(101, 53, emb_dim=36, n_heads=6, n_layers=2, drop_rate=0.0)
+    value = 2 if switch == "n_kv_heads" else LLAMA[switch]
+    models = []
+    for changed in (config, replace(config, **{switch: value})):
+        torch.manual_seed(0)
+        models.append(GPT(changed).eval())
+    token_ids = ids_of(config, 2, 31)
+    before, after = (model(token_ids) for model in models)
+    assert after.shape == before.shape
+    assert not torch.allclose(after, before)
+    assert isinstance(models[1].final_norm, nn.RMSNorm) == (switch == "norm")
+    assert hasattr(models[1], "position_embedding") == (switch != "positions")

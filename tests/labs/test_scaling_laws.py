@@ -1,0 +1,117 @@
+"""Fits marked on data of a known law, intervals that hold it, and the best plan against a search over all sizes."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from helpers.labs import scaling
+
+LAWS = {
+    "sum": scaling.Law("sum", 3.05, 2.0, 0.3, 60.0, 0.4),
+    "product": scaling.Law("product", 3.05, 60.0, 0.12, 0.0, 0.4),
+    "power of sum": scaling.Law("power of sum", 3.05, 0.05, 0.5, 2e4, 1.0, 0.45),
+}
+each_law = pytest.mark.parametrize("law", LAWS.values(), ids=LAWS)
+
+
+def runs_of(law: scaling.Law, noise: float = 0.0, seed: int = 0) -> scaling.Runs:
+    """30 runs of a law: five sizes, six token counts."""
+    N, D = (x.ravel() for x in np.meshgrid([1_700.0, 6_500, 25_000, 100_000, 600_000], [2e4, 6e4, 2e5, 6e5, 2e6, 6e6]))
+    error = noise * np.random.default_rng(seed).standard_normal(len(N))
+    return scaling.Runs(N, D, law.loss(N, D) + error)
+
+
+def test_the_three_laws_by_hand():
+    N, D = 100.0, 10_000.0
+    assert scaling.Law("sum", 1.0, 20.0, 0.5, 300.0, 0.5).loss(N, D) == pytest.approx(1 + 2 + 3)
+    assert scaling.Law("product", 1.0, 2000.0, 0.5, 0.0, 0.5).loss(N, D) == pytest.approx(1 + 2)
+    assert scaling.Law("power of sum", 1.0, 20.0, 0.5, 1400.0, 0.5, 0.5).loss(N, D) == pytest.approx(1 + 4)
+
+
+@each_law
+def test_the_fit_finds_a_law_that_has_no_noise(law: scaling.Law):
+    found = scaling.fit(runs_of(law), law.form)
+    wanted = [law.E, law.a, law.b, law.c]
+    assert [found.E, found.a, found.b, found.c] == pytest.approx(wanted, abs=5e-3)
+    known = scaling.fit(runs_of(law), law.form, entropy=3.05)
+    assert known.E == 3.05 and scaling.rms_error(known, runs_of(law)) < 1e-5
+
+
+@each_law
+def test_the_interval_holds_the_truth_and_shrinks_with_the_noise(law: scaling.Law):
+    widths = []
+    for noise in (0.004, 0.001):
+        runs = runs_of(law, noise, seed=1)
+        drawn = scaling.bootstrap(runs, scaling.fit(runs, law.form), n=60)
+        low, high = scaling.interval([one.E for one in drawn], 0.98)
+        assert low - 0.002 < 3.05 < high + 0.002
+        widths.append(high - low)
+    assert 0 < widths[1] < widths[0] < 0.2
+
+
+def test_a_wrong_form_may_fit_and_be_wrong_about_the_entropy():
+    runs = runs_of(LAWS["product"], 0.003)
+    wrong = scaling.fit(runs, "sum")
+    assert 3.05 - wrong.E > 0.03 and scaling.rms_error(wrong, runs) > 3 * 0.003
+
+
+def test_one_outlier_hardly_moves_the_fit():
+    runs = runs_of(LAWS["sum"], 0.001)
+    runs.loss[7] += 0.3
+    assert pytest.approx(3.05, abs=0.01) == scaling.fit(runs, "sum").E
+
+
+def test_bootstrap_is_the_same_for_the_same_seed():
+    runs = runs_of(LAWS["sum"], 0.002)
+    law = scaling.fit(runs, "sum", entropy=3.05)
+    first, again, other = (scaling.bootstrap(runs, law, entropy=3.05, n=3, seed=s) for s in (0, 0, 1))
+    assert first == again != other and {one.E for one in first} == {3.05}
+
+
+@pytest.mark.parametrize("form", ["sum", "power of sum"])
+def test_the_best_plan_is_the_best_of_all_sizes(form: str):
+    law, flops = LAWS[form], 1e12
+    sizes = np.geomspace(10, 1e9, 100_001)
+    best = sizes[law.loss(sizes, flops / 6 / sizes).argmin()]
+    plan = scaling.best_plan(law, flops)
+    assert plan.n_params == pytest.approx(best, rel=1e-3)
+    assert 6 * plan.n_params * plan.n_tokens == pytest.approx(flops)
+
+
+def test_the_rule_of_thumb_by_hand():
+    plan = scaling.rule_of_thumb(6 * 20 * 100**2)
+    assert plan == pytest.approx((100, 2_000)) and plan.tokens_per_param == pytest.approx(20)
+
+
+def test_flops_and_selection_of_runs():
+    runs = runs_of(LAWS["sum"])
+    cheap = runs.take(runs.flops < 1e10)
+    assert 0 < len(cheap.loss) < len(runs.loss) and cheap.flops.max() < 1e10
+    assert runs.flops[0] == 6 * 1_700 * 2e4
+
+
+def test_what_cannot_be_fitted_is_refused():
+    runs, law = runs_of(LAWS["sum"]), LAWS["sum"]
+    with pytest.raises(ValueError, match="form must be one of sum, product, power of sum, got 'line'"):
+        scaling.fit(runs, "line")
+    with pytest.raises(ValueError, match="form must be one of"):
+        scaling.Law("line", 1, 1, 1, 1, 1)
+    with pytest.raises(ValueError, match="5 numbers are fitted to as many runs or more, got 4"):
+        scaling.fit(runs.take(slice(4)))
+    with pytest.raises(ValueError, match="finite and above 0"):
+        scaling.fit(scaling.Runs(runs.n_params, runs.n_tokens, runs.loss * math.nan))
+    with pytest.raises(ValueError, match=r"every loss must be above the entropy of 3.5, got 3\."):
+        scaling.fit(runs, entropy=3.5)
+    with pytest.raises(ValueError, match="a share in"):
+        scaling.interval([1.0], 1.5)
+    with pytest.raises(ValueError, match="got 0 values"):
+        scaling.interval([])
+    with pytest.raises(ValueError, match="flops must be above 0, got 0"):
+        scaling.best_plan(law, 0)
+    with pytest.raises(ValueError, match="a product has no best size"):
+        scaling.best_plan(LAWS["product"], 1e12)
+    with pytest.raises(ValueError, match=r"above 0, got 1\.0 and 0"):
+        scaling.rule_of_thumb(1.0, 0)
