@@ -1,7 +1,7 @@
-"""Published weights: GPT-2, OPT and SmolLM2 read into the course's model, and the model written back as GPT-2 or OPT."""
+"""Published weights: GPT-2, OPT, SmolLM2 read into the course's model, and the model written as GPT-2 or OPT."""
 
-from helpers.storage.weights.hub import PUBLISHED, check_sums, fetch, find
 from helpers.storage.weights.gguf_file import BLOCK_BYTES, dequantise
+from helpers.storage.weights.hub import PUBLISHED, check_sums, fetch, find
 from helpers.storage.weights.load import load
 from helpers.storage.weights.names import NAMES
 from helpers.storage.weights.packaged import PACKAGED

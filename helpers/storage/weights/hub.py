@@ -52,7 +52,9 @@ def fetch(
     hub = _library()
     repository, pinned = PUBLISHED.get(name, (name, "main"))
     if repository.count("/") != 1:
-        raise ValueError(f"name must be one of {', '.join([*PUBLISHED, *PACKAGED])}, or owner/name on the hub, got {name!r}")
+        raise ValueError(
+            f"name must be one of {', '.join([*PUBLISHED, *PACKAGED])}, or owner/name on the hub, got {name!r}"
+        )
     for weights in WEIGHTS:
         wanted = dict(revision=revision or pinned, allow_patterns=[*SMALL_FILES, *weights])
         try:

@@ -38,7 +38,7 @@ def load(
     dtype: torch.dtype = torch.float32,
     device: str | torch.device = "cpu",
 ) -> GPT:
-    """The model in a folder as published on the hub, or as `fetch` made it: GPT-2, OPT-125M and the larger ones, SmolLM2.
+    """The model in a folder as published on the hub, or as `fetch` made it: GPT-2 or OPT of any size, SmolLM2.
 
     folder     with config.json and model.safetensors (or its shards, or pytorch_model.bin, or model.gguf)
     drop_rate  dropout for further training; the published rates are not taken, because the families apply them at

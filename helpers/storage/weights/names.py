@@ -139,7 +139,9 @@ def to_config(theirs: dict) -> GPTConfig:
 def _to_llama(theirs: dict, sizes: dict) -> GPTConfig:
     head_dim = sizes["emb_dim"] // sizes["n_heads"]
     if theirs.get("head_dim", head_dim) != head_dim:
-        raise ValueError(f"head_dim is {theirs['head_dim']}, the course's model only knows {head_dim}, its width by heads")
+        raise ValueError(
+            f"head_dim is {theirs['head_dim']}, the course's model only knows {head_dim}, its width by heads"
+        )
     rope = theirs.get("rope_parameters") or theirs  # where newer editions of transformers write the base
     if rope.get("rope_type", "default") != "default":
         raise ValueError(f"rope_type is {rope['rope_type']!r}, the course's model only knows the plain rotation")

