@@ -1,8 +1,8 @@
 """A GGUF file, the format of llama.cpp, read into the course's model: its tables once, its tensors whenever asked.
 
-The library `gguf` takes seconds for the tables. So `write_tables` notes them beside the file as JSON, in the hub's form,
-and afterwards numpy is enough. Weights stay in the file as they are there, most of them in blocks of 32 with four bits
-each, and become float32 when a tensor is read: exact, in half a second, and a third of what float16 would take.
+The library `gguf` takes seconds for the tables. So `write_tables` notes them beside the file as JSON, in the hub's
+form, and afterwards numpy is enough. Weights stay in the file as they are there, most of them in blocks of 32 with
+four bits each, and become float32 when a tensor is read: exact, and a third of what float16 would take.
 Source: github.com/ggml-org/ggml, docs/gguf.md; ggml-common.h for the blocks.
 """
 
