@@ -9,8 +9,8 @@ decimal numbers that agree, the new text is taken as equal to the stored one. Tw
 
 Whole numbers, words, spaces and tags stay exact. Pictures and widget views are not compared at all (nbval's rule).
 
-Some cells of notebook 11 need a published model that is fetched once: the tag NEEDS_MODEL. Where it is not here they run
-on a stand-in, and must not fail; what they show is then not compared, since what is stored came from the real one.
+Some cells of notebook 11 need a published model that is fetched once: the tag NEEDS_MODEL. Where it is not here, they
+run on a stand-in and must not fail; what they show is then not compared, since what is stored came from the real one.
 """
 
 from __future__ import annotations

@@ -125,7 +125,7 @@ def test_the_record_is_whole_and_is_made_again(tmp_path):
     (tmp_path / "record.json").write_text(json.dumps(half))
     assert len(quantise.read(tmp_path / "record.json")["runs"]) == 39
     (tmp_path / "record.json").write_text(json.dumps(half | {"kind": "another"}))
-    with pytest.raises(ValueError, match="no record that helpers.labs.quantise made"):
+    with pytest.raises(ValueError, match=r"no record that helpers\.labs\.quantise made"):
         quantise.read(tmp_path / "record.json")
     (tmp_path / "record.json").write_text(json.dumps(half | {"protocol": record["protocol"] | {"n_scored": 7}}))
     with pytest.raises(ValueError, match="holds another grid"):

@@ -43,7 +43,7 @@ def test_scores_equal_a_loop_over_tokens():
         for option, log_prob, n_tokens in zip(question.options, scores.log_probs, scores.n_tokens, strict=True):
             ids, expected = encoding.encode(question.prompt), 0.0
             for token in encoding.encode(option):
-                expected += float(model(torch.tensor([ids]))[0, -1].log_softmax(-1)[token])
+                expected += model(torch.tensor([ids]))[0, -1].log_softmax(-1)[token].item()
                 ids.append(token)
             assert log_prob == pytest.approx(expected, abs=1e-3) and n_tokens == len(encoding.encode(option))
 
