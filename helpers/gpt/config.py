@@ -93,6 +93,11 @@ class GPTConfig:
         """Heads of keys and values."""
         return self.n_heads if self.n_kv_heads is None else self.n_kv_heads
 
+    @property
+    def qkv_dim(self) -> int:
+        """Width of the queries, keys and values of all heads, side by side."""
+        return (self.n_heads + 2 * self.kv_heads) * self.head_dim
+
 
 def require_whole(*, at_least: int = 1, **numbers: object) -> None:
     """ValueError: one of `numbers` is no whole number of at least `at_least`; the message names it."""

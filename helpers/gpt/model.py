@@ -22,7 +22,7 @@ INIT_STD = 0.02  # Radford et al. 2018 (GPT), section 4.1
 _ACTIVATIONS = {"gelu": nn.GELU, "gelu_tanh": partial(nn.GELU, approximate="tanh"), "relu": nn.ReLU}
 _NORMS = {"layernorm": nn.LayerNorm, "rmsnorm": nn.RMSNorm}
 Extend = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # new keys, values -> those of all tokens so far
-Rotation = tuple[Tensor, Tensor]  # cos and sin of each pair's angle, (T, D / 2), or (B, 1, T, D / 2)
+Rotation = tuple[Tensor, Tensor]  # cos and sin of each pair's angle, (T, 1, D / 2), or (B, T, 1, D / 2)
 
 
 class CausalSelfAttention(nn.Module):
@@ -39,18 +39,18 @@ class CausalSelfAttention(nn.Module):
         super().__init__()
         self.n_heads, self.kv_heads, self.drop_rate = config.n_heads, config.kv_heads, config.drop_rate
         self.rotary_pairs = config.rotary_pairs
-        n_heads = config.n_heads + 2 * config.kv_heads  # of queries, then keys, then values
-        self.qkv = nn.Linear(config.emb_dim, n_heads * config.head_dim, bias=config.qkv_bias)
+        self.qkv = nn.Linear(config.emb_dim, config.qkv_dim, bias=config.qkv_bias)
         self.out_proj = nn.Linear(config.emb_dim, config.emb_dim, bias=config.linear_bias)
 
     def forward(
         self, x: Tensor, visible: Tensor | None = None, extend: Extend | None = None, rotation: Rotation | None = None
     ) -> Tensor:
         B, T, C = x.shape
-        heads = self.qkv(x).view(B, T, -1, C // self.n_heads).transpose(1, 2)  # (B, all heads, T, D)
-        queries, keys, values = heads.split([self.n_heads, self.kv_heads, self.kv_heads], dim=1)
+        heads = self.qkv(x).view(B, T, -1, C // self.n_heads)  # (B, T, all heads, D)
+        queries, keys, values = heads.split([self.n_heads, self.kv_heads, self.kv_heads], dim=2)
         if rotation is not None:
             queries, keys = (rotate(part, rotation, self.rotary_pairs) for part in (queries, keys))
+        queries, keys, values = (part.transpose(1, 2) for part in (queries, keys, values))  # each (B, its heads, T, D)
         if extend is not None:
             keys, values = extend(keys, values)  # (B, kv_heads, all tokens so far, D)
         drop_rate = self.drop_rate if self.training else 0.0
@@ -64,12 +64,12 @@ class CausalSelfAttention(nn.Module):
 
 
 def rotate(x: Tensor, rotation: Rotation, pairs: str) -> Tensor:
-    """Each pair of numbers of (B, heads, T, D), seen as a point in the plane, turned by its angle.
+    """Each pair of numbers of (B, T, heads, D), seen as a point in the plane, turned by its angle.
 
     A product of a turned query and a turned key depends on their positions through the distance alone.
     Source: Su et al. 2021 (RoFormer), section 3.4.
     """
-    a, b = x.unflatten(-1, (-1, 2)).unbind(-1) if pairs == "adjacent" else x.chunk(2, dim=-1)  # (..., T, D / 2)
+    a, b = x.unflatten(-1, (-1, 2)).unbind(-1) if pairs == "adjacent" else x.chunk(2, dim=-1)  # (..., D / 2)
     cos, sin = rotation
     turned = a * cos - b * sin, a * sin + b * cos
     return (torch.stack(turned, -1).flatten(-2) if pairs == "adjacent" else torch.cat(turned, -1)).to(x.dtype)
@@ -240,7 +240,7 @@ class GPT(nn.Module):
             return self.dropout(x + self.position_embedding(positions + self.config.position_offset)), None
         D = self.config.head_dim
         speeds = 1 / self.config.rotary_base ** (torch.arange(0, D, 2, device=x.device) / D)  # (D / 2,) radians a token
-        angles = positions[..., None, :, None] * speeds  # (T, D / 2), or (1 or B, 1, T, D / 2)
+        angles = positions[..., None, None] * speeds  # (T, 1, D / 2), or (1 or B, T, 1, D / 2)
         return self.dropout(x), (angles.cos(), angles.sin())
 
     def _check(self, token_ids: Tensor) -> None:

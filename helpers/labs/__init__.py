@@ -2,6 +2,7 @@
 
 from helpers.labs import (
     budget,
+    changes,
     distributed,
     metrics,
     pretrain,
@@ -17,6 +18,6 @@ from helpers.labs import (
 
 # fmt: off
 __all__ = [
-    "budget", "distributed", "metrics", "pretrain", "pretrained", "quantise", "questions", "scaling", "scores", "speed",
-    "texts", "training_grid",
+    "budget", "changes", "distributed", "metrics", "pretrain", "pretrained", "quantise", "questions", "scaling",
+    "scores", "speed", "texts", "training_grid",
 ]

@@ -129,7 +129,7 @@ def test_rms_norm_by_hand():
 )
 def test_a_rotation_by_hand(pairs, turned):
     """Angles of 90 and 180 degrees: (a, b) becomes (-b, a), and (-a, -b)."""
-    angles = torch.tensor([[math.pi / 2, math.pi]])
+    angles = torch.tensor([[[math.pi / 2, math.pi]]])
     got = rotate(torch.tensor([1.0, 2.0, 3.0, 4.0]).view(1, 1, 1, 4), (angles.cos(), angles.sin()), pairs)
     torch.testing.assert_close(got.flatten(), torch.tensor(turned).float())
 

@@ -91,7 +91,17 @@ def test_presets_have_the_published_number_of_parameters(name, published):
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"tied_head": False}, {"qkv_bias": False}, {"linear_bias": False, "ff_dim": 34, "position_offset": 2}],
+    [
+        {},
+        {"tied_head": False},
+        {"qkv_bias": False},
+        {"linear_bias": False, "ff_dim": 34, "position_offset": 2},
+        {"norm": "rmsnorm"},
+        {"positions": "rotary", "emb_dim": 24},
+        {"feed_forward": "swiglu"},
+        {"feed_forward": "swiglu", "linear_bias": False},
+        {"n_kv_heads": 1},
+    ],
 )
 def test_counted_parameters_are_those_of_the_model(changes):
     config = GPTConfig(**SIZES | changes)

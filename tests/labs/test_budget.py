@@ -46,15 +46,25 @@ def test_refuses_what_is_no_amount(wrong):
             budget.readable_count(wrong)
 
 
-@pytest.mark.parametrize("tied", [True, False])
-def test_flops_are_those_that_torch_counts(tied):
-    config = GPTConfig(
-        vocab_size=101, context_length=13, emb_dim=21, n_heads=3, n_layers=2, tied_head=tied, drop_rate=0
-    )
+LLAMA = {"norm": "rmsnorm", "positions": "rotary", "feed_forward": "swiglu", "linear_bias": False}
+
+
+@pytest.mark.parametrize("changes", [{}, {"tied_head": False}, LLAMA | {"n_kv_heads": 1, "ff_dim": 31}])
+def test_flops_are_those_that_torch_counts(changes):
+    shape = dict(vocab_size=101, context_length=13, emb_dim=24, n_heads=3, n_layers=2, drop_rate=0.0)
+    config = GPTConfig(**shape, **changes)
     model = GPT(config)
     with FlopCounterMode(display=False) as counter, torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
         model(torch.zeros(5, 11, dtype=torch.int64))
     assert counter.get_total_flops() == 5 * 11 * budget.matmul_flops_per_token(config, context_length=11)
+
+
+def test_cache_is_as_large_as_the_model_s():
+    config = GPTConfig(101, 13, emb_dim=24, n_heads=6, n_kv_heads=2, n_layers=3)
+    assert budget.cache_bytes(config, 5 * 11) == GPT(config).new_cache(5, 11).memory_bytes
+    assert budget.cache_bytes(config, 55, element_bytes=2) == 55 * 2 * 3 * 2 * 4 * 2  # k and v, layers, heads, D, bytes
+    with pytest.raises(ValueError, match="n_tokens"):
+        budget.cache_bytes(config, 0)
 
 
 def test_flops_refuse_a_context_that_does_not_exist():

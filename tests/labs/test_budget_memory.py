@@ -17,6 +17,7 @@ from helpers.labs import budget
 from tools.bench import memory as tool
 
 CONFIG = GPTConfig(vocab_size=101, context_length=70, emb_dim=24, n_heads=3, n_layers=2, drop_rate=0.0)
+LLAMA = {"norm": "rmsnorm", "positions": "rotary", "feed_forward": "swiglu", "n_kv_heads": 1, "qkv_bias": False}
 GIB = 2**30
 
 
@@ -56,6 +57,17 @@ def test_tensors_are_those_that_autograd_keeps(precision, fused, chunked, drop_r
         expected = sum(predicted.activations_by_layer().values()) + copies
         bookkeeping = 0 if chunked else 8 * 5 * 70 + 4  # the targets, and how many there are
         assert kept_by_autograd(config, 5, predicted) == expected + bookkeeping
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("drop_rate", [0.0, 0.1])
+@pytest.mark.parametrize("changes", [*({name: value} for name, value in LLAMA.items()), LLAMA], ids=str)
+def test_the_parts_of_a_llama_keep_what_is_predicted(precision, fused, drop_rate, changes):
+    config = replace(CONFIG, drop_rate=drop_rate, **changes)
+    predicted = budget.memory(config, 5, precision=precision, fused_attention=fused)
+    copies = {part: size for part, size, _ in predicted.rows()}.get("low-precision copies of weights", 0)
+    assert kept_by_autograd(config, 5, predicted) == sum(predicted.activations_by_layer().values()) + copies
 
 
 def test_checkpointing_keeps_each_block_s_input():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from helpers.gpt import GPTConfig
+from helpers.labs.budget.counting import block_matrices
 
 FLOAT32 = 4
 ELEMENT_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -56,7 +57,7 @@ def kept_tensors(run: Run) -> dict[str, Tensors]:
     """Layer -> what is kept of it until the backward pass, parameters and their low-precision copies apart."""
     block = {"input": run.stream_bytes} if run.gradient_checkpointing else block_tensors(run)
     layers = {
-        "embedding": {"token ids": ID_BYTES * run.n_tokens, "positions": ID_BYTES * run.context_length}
+        "embedding": {"token ids": ID_BYTES * run.n_tokens, "positions": _position_bytes(run)}
         | _mask(run, "dropout mask", FLOAT32),
         **{f"block {i}": block for i in range(run.config.n_layers)},
         "final norm": _norm(run, "final norm"),
@@ -77,7 +78,10 @@ def block_tensors(run: Run) -> Tensors:
     """What one block keeps, in the order in which it is made."""
     narrow = run.element * run.n_tokens * run.config.emb_dim  # (B, T, C)
     wide = run.element * run.n_tokens * run.config.hidden_ff_dim  # (B, T, F)
-    before = {} if run.config.activation == "relu" else {"expanded": wide}  # ReLU needs its result only
+    gated = run.config.feed_forward == "swiglu"
+    before = {} if run.config.activation == "relu" and not gated else {"expanded": wide}  # ReLU needs its result only
+    if gated:  # two matrices read the norm's output, each its own copy where it is cast
+        before |= {"gate": wide, "gate's SiLU": wide, "cast for the gate": narrow if run.element < FLOAT32 else 0}
     return {
         **_norm(run, "norm 1"),
         "norm 1's output": narrow,
@@ -100,20 +104,23 @@ def copies_bytes(run: Run, n_blocks: int | None = None) -> int:
     """
     if run.precision == "float32":
         return 0
-    C, F = run.config.emb_dim, run.config.hidden_ff_dim
-    head = 0 if run.chunked_loss else run.config.vocab_size * C
+    head = 0 if run.chunked_loss else run.config.vocab_size * run.config.emb_dim
     n_blocks = run.config.n_layers if n_blocks is None else n_blocks
-    return run.element * (n_blocks * (4 * C * C + 2 * C * F) + head)
+    return run.element * (n_blocks * block_matrices(run.config) + head)
 
 
 def _attention(run: Run) -> Tensors:
-    """Fused: queries, keys, values and a number per query. Step by step torch computes in float32 and keeps squares."""
-    numbers = 3 * run.n_tokens * run.config.emb_dim  # (B, T, 3, C)
-    per_query = run.n_tokens * run.config.n_heads  # (B, H, T)
+    """Fused: queries, keys, values and a number per query; rotated queries and keys are copies. Step by step torch
+    computes in float32, with keys and values for each head of queries, and keeps squares."""
+    C, per_query = run.config.emb_dim, run.n_tokens * run.config.n_heads  # (B, H, T)
     if run.is_fused:
-        return {"queries, keys, values": run.element * numbers, "log-sum-exp of the scores": FLOAT32 * per_query}
+        numbers = run.config.qkv_dim
+        if run.config.positions == "rotary":
+            numbers += C + run.config.kv_heads * run.config.head_dim
+        kept = run.element * run.n_tokens * numbers
+        return {"queries, keys, values": kept, "log-sum-exp of the scores": FLOAT32 * per_query}
     square = per_query * run.context_length  # (B, H, T, T)
-    parts = {"queries, keys, values": FLOAT32 * numbers, "attention weights": FLOAT32 * square}
+    parts = {"queries, keys, values": FLOAT32 * run.n_tokens * 3 * C, "attention weights": FLOAT32 * square}
     if run.config.drop_rate:
         mask = square * (FLOAT32 if run.device == "cpu" else 1)
         parts |= {"mask of weights": mask, "weights, some dropped": FLOAT32 * square}
@@ -121,8 +128,15 @@ def _attention(run: Run) -> Tensors:
 
 
 def _norm(run: Run, name: str) -> Tensors:
-    """Its float32 input (B, T, C), and (2, B, T) numbers."""
+    """Its float32 input (B, T, C), and (2, B, T) numbers; of an RMS norm (B, T), and what it divided, (B, T, C)."""
+    if run.config.norm == "rmsnorm":
+        return {f"{name}'s input and result": 2 * run.stream_bytes, f"{name}'s scale": FLOAT32 * run.n_tokens}
     return {f"{name}'s input": run.stream_bytes, f"{name}'s mean and scale": 2 * FLOAT32 * run.n_tokens}
+
+
+def _position_bytes(run: Run) -> int:
+    """Their ids, or the cosine and the sine of each pair's angle, once for all blocks."""
+    return run.context_length * (ID_BYTES if run.config.positions == "learned" else FLOAT32 * run.config.head_dim)
 
 
 def _mask(run: Run, name: str, element: int) -> Tensors:

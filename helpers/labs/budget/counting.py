@@ -9,6 +9,7 @@ from helpers.gpt import GPTConfig
 
 SECONDS_PER_HOUR = 3600
 REPORTED_T4_TOKENS_PER_S = 200_000 * 256 / (2 * SECONDS_PER_HOUR)  # OPT-125M on a T4: the class's report, with padding
+FF_MATRICES = {"mlp": 2, "swiglu": 3}  # in a feed-forward layer
 DAYS_PER_MONTH = 30  # the class's month: 300e9 tokens at 15,000 tokens/s are 7.7 of them
 
 
@@ -88,15 +89,15 @@ def parameter_count(config: GPTConfig) -> dict[str, int]:
 
     return  token_embedding, position_embedding, attention, feed_forward, norms, head, total
     """
-    C, F, V = config.emb_dim, config.hidden_ff_dim, config.vocab_size
-    attention = 3 * C * C + C * C + 3 * C * config.qkv_bias + C * config.linear_bias
-    feed_forward = 2 * C * F + (F + C) * config.linear_bias
+    C, F, V, L = config.emb_dim, config.hidden_ff_dim, config.vocab_size, config.n_layers
+    wide = F * (FF_MATRICES[config.feed_forward] - 1)  # what the layer computes before it projects back
+    learned = config.positions == "learned"
     parts = {
         "token_embedding": V * C,
-        "position_embedding": (config.context_length + config.position_offset) * C,
-        "attention": config.n_layers * attention,
-        "feed_forward": config.n_layers * feed_forward,
-        "norms": (2 * config.n_layers + 1) * 2 * C,
+        "position_embedding": (config.context_length + config.position_offset) * C if learned else 0,
+        "attention": L * (C * config.qkv_dim + C * C + config.qkv_dim * config.qkv_bias + C * config.linear_bias),
+        "feed_forward": L * (wide * C + F * C + (wide + C) * config.linear_bias),
+        "norms": (2 * L + 1) * C * (2 if config.norm == "layernorm" else 1),
         "head": 0 if config.tied_head else V * C,
     }
     return parts | {"total": sum(parts.values())}
@@ -113,9 +114,24 @@ def matmul_flops_per_token(config: GPTConfig, context_length: int | None = None)
     T = config.context_length if context_length is None else context_length
     if not 1 <= T <= config.context_length:
         raise ValueError(f"context_length must be in [1, {config.context_length}], got {T}")
-    C, F = config.emb_dim, config.hidden_ff_dim
-    per_block = 2 * (3 * C * C + C * C + 2 * C * F) + 2 * 2 * T * C  # projections, then scores and mixing
+    C = config.emb_dim
+    per_block = 2 * block_matrices(config) + 2 * 2 * T * C  # projections, then scores and mixing
     return config.n_layers * per_block + 2 * C * config.vocab_size
+
+
+def block_matrices(config: GPTConfig) -> int:
+    """Numbers in the matrices of one block: each takes part in one multiplication and one addition a token."""
+    C = config.emb_dim
+    return C * config.qkv_dim + C * C + FF_MATRICES[config.feed_forward] * C * config.hidden_ff_dim
+
+
+def cache_bytes(config: GPTConfig, n_tokens: int, element_bytes: int = 4) -> int:
+    """What the keys and values of `n_tokens` take, the tokens of all sequences together; as `model.new_cache` has it.
+
+    ValueError: a number below 1.
+    """
+    require_positive(n_tokens=n_tokens, element_bytes=element_bytes)
+    return 2 * config.n_layers * config.kv_heads * config.head_dim * n_tokens * element_bytes
 
 
 def require_positive(**numbers: float) -> None:

@@ -16,7 +16,7 @@ from helpers.labs.budget.activations import (
     kept_tensors,
 )
 from helpers.labs.budget.communication import MOMENTS
-from helpers.labs.budget.counting import parameter_count
+from helpers.labs.budget.counting import FF_MATRICES, parameter_count
 
 DEVICES = ("cpu", "cuda")
 GIB = 2**30
@@ -213,7 +213,8 @@ def _passing(run: Run) -> list[int]:
     """Results that pass through a block in the backward pass, where they can be largest: in the feed-forward layer and,
     where attention is not fused, at its squares."""
     wide = run.element * run.n_tokens * run.config.hidden_ff_dim
-    inner = wide + 2 * run.stream_bytes
+    gradients = FF_MATRICES[run.config.feed_forward] - 1  # of what the layer computes before it projects back
+    inner = gradients * wide + 2 * run.stream_bytes
     if run.is_fused:
         return [inner]
     square = FLOAT32 * run.batch_size * run.config.n_heads * run.context_length**2

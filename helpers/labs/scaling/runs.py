@@ -85,18 +85,26 @@ def model(source: Source, emb_dim: int, n_layers: int, seed: int = 0) -> GPT:
     """
     n_heads = max(emb_dim // 16, 2) if emb_dim < 128 else 4
     context = source.n_tokens - 1  # the last token of a document is only a target
-    config = GPTConfig(source.vocab_size, context, emb_dim, n_heads, n_layers, drop_rate=0.0, tied_head=False)
+    return initialised(
+        GPTConfig(source.vocab_size, context, emb_dim, n_heads, n_layers, drop_rate=0.0, tied_head=False), seed
+    )
+
+
+def initialised(config: GPTConfig, seed: int) -> GPT:
+    """Any GPT with an untied head, randomly initialised as `model` says."""
     generator = torch.Generator().manual_seed(seed)
     gpt = GPT(config)
     with torch.no_grad():
         gpt.token_embedding.weight.normal_(std=1.0, generator=generator)
-        gpt.position_embedding.weight.normal_(std=0.5, generator=generator)
+        if config.positions == "learned":
+            gpt.position_embedding.weight.normal_(std=0.5, generator=generator)
         gpt.head.weight.normal_(std=0.02, generator=generator)
         for block in gpt.blocks:
-            for layer in (block.attention.qkv, block.feed_forward.expand):
+            gate = [block.feed_forward.gate] if block.feed_forward.gate else []
+            for layer in (block.attention.qkv, block.feed_forward.expand, *gate):
                 layer.weight.normal_(std=layer.in_features**-0.5, generator=generator)
             for layer in (block.attention.out_proj, block.feed_forward.out_proj):
-                layer.weight.normal_(std=(layer.in_features * 2 * n_layers) ** -0.5, generator=generator)
+                layer.weight.normal_(std=(layer.in_features * 2 * config.n_layers) ** -0.5, generator=generator)
     return gpt
 
 
@@ -126,13 +134,17 @@ def train_once(
 
     ValueError: too few tokens for a batch, or sizes out of range.
     """
+    return train(model(source, emb_dim, n_layers, seed), source, n_tokens, learning_rate, seed, epochs)
+
+
+def train(gpt: GPT, source: Source, n_tokens: float, learning_rate: float, seed: int = 0, epochs: int = 1) -> Result:
+    """As `train_once`, for a model of any kind."""
     require_whole(epochs=epochs)
     size, per_document = batch_size(n_tokens), source.n_tokens - 1
     n_steps = round(n_tokens / per_document / size)
     n_documents = n_steps // epochs * size
     require_whole(n_documents=n_documents)
     token_ids = torch.from_numpy(source.sample(n_documents, TRAINING_SEED + seed).token_ids)
-    gpt = model(source, emb_dim, n_layers, seed)
     config = TrainConfig(
         n_steps, learning_rate, round(WARMUP_SHARE * n_steps), MIN_LR_RATIO, weight_decay=0.0, betas=(0.9, 0.95)
     )

@@ -1,0 +1,222 @@
+"""A model with one change, trained at equal parameters or equal FLOPs; the record of all runs, and what it says."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.stats
+import torch
+from torch import Tensor
+
+from helpers.gpt import GPT, GPTConfig, token_losses
+from helpers.labs import scaling
+from helpers.labs.budget import matmul_flops_per_token, parameter_count
+from helpers.labs.speed import machine
+from helpers.storage import write_aside
+
+RECORD = Path(__file__).parents[3] / "notebooks" / "data" / "changes_cpu.json"
+KIND = "changes since GPT-2, each alone, on a mixture of authors"
+BASE = "GPT-2's parts"
+CHANGES: dict[str, dict[str, Any]] = {
+    BASE: {},
+    "RMSNorm": {"norm": "rmsnorm"},
+    "rotary positions": {"positions": "rotary"},
+    "SwiGLU": {"feed_forward": "swiglu"},
+    "grouped heads": {"n_kv_heads": 2},
+    "no biases": {"qkv_bias": False, "linear_bias": False},
+}
+CHANGES["all five"] = {name: value for change in CHANGES.values() for name, value in change.items()}
+MATCHED = {  # what is held equal -> how it is counted
+    "parameters": lambda config: parameter_count(config)["total"],
+    "FLOPs": matmul_flops_per_token,
+}
+EMB_DIM, N_HEADS, N_LAYERS = 48, 6, 2
+N_TOKENS, SEEDS = 150_000, (0, 1, 2, 3, 4)
+RATES, SEARCH_SEED = (0.004, 0.008, 0.016), 9  # each change at the best of these, found with a seed of its own
+READ_ON, N_TIMES, N_LONG = (BASE, "rotary positions"), 4, 2_000  # documents of so many times the trained length
+
+
+class Setting(NamedTuple):
+    """What makes a run: two runs of one setting are the same run."""
+
+    change: str  # a name in CHANGES
+    matched: str  # a name in MATCHED
+    seed: int  # of the weights and of the documents
+
+
+class Difference(NamedTuple):
+    """What a change does to the excess, in nats per word: below 0 it helps."""
+
+    mean: float
+    half_width: float  # of the 95 % interval of the mean over seeds, from Student's t
+    n_seeds: int
+
+
+def config_of(change: str, matched: str = "parameters") -> GPTConfig:
+    """The model with one change, its feed-forward layer so wide that parameters or FLOPs are nearest the base's.
+
+    ValueError: a name that is not in CHANGES or MATCHED.
+    """
+    if change not in CHANGES or matched not in MATCHED:
+        raise ValueError(f"expected one of {', '.join(CHANGES)}, and of {', '.join(MATCHED)}, got {change}, {matched}")
+    source, count = scaling.authors(), MATCHED[matched]
+    base = GPTConfig(source.vocab_size, source.n_tokens - 1, EMB_DIM, N_HEADS, N_LAYERS, drop_rate=0.0, tied_head=False)
+    widths = (replace(base, **CHANGES[change], ff_dim=width) for width in range(1, 2 * base.hidden_ff_dim))
+    return min(widths, key=lambda config: abs(count(config) - count(base)))
+
+
+def make(setting: Setting, rate: float) -> tuple[dict[str, Any], GPT]:
+    """Train once: what the record keeps of it, and the model."""
+    source, config = scaling.authors(), config_of(setting.change, setting.matched)
+    result = scaling.train(scaling.initialised(config, setting.seed), source, N_TOKENS, rate, setting.seed)
+    counted = {name: count(config) for name, count in MATCHED.items()} | {"ff_dim": config.hidden_ff_dim}
+    measured = {"excess": round(result.excess, 5), "error": round(result.error, 5), "seconds": round(result.seconds, 1)}
+    return setting._asdict() | {"rate": rate} | counted | measured, result.model
+
+
+@torch.no_grad()
+def excess_by_position(model: GPT, n_words: int, n_documents: int = N_LONG) -> list[float]:
+    """What the model loses above the source at each of the first `n_words` words of a document, in nats.
+
+    It may be more words than the model was trained with: rotary positions go on, and a learned position without
+    training is a random row, as it was before the first update.
+    ValueError: fewer words than two.
+    """
+    source, trained = scaling.authors(), model.state_dict()
+    documents = replace(source, n_tokens=n_words + 1).sample(n_documents, seed=2 * 10**6)
+    longer = scaling.initialised(replace(model.config, context_length=n_words), seed=0).eval()
+    if model.config.positions == "learned":
+        rows = longer.position_embedding.weight[model.config.context_length :]
+        trained["position_embedding.weight"] = torch.cat([trained["position_embedding.weight"], rows])
+    longer.load_state_dict(trained)
+    token_ids, true_nll = map(torch.from_numpy, documents)
+    found = []
+    for ids, true in zip(token_ids.split(200), true_nll.split(200), strict=True):
+        logits = longer.hidden(ids[:, :-1]) @ longer.head.weight[: source.n_words].T
+        found.append(token_losses(logits, ids[:, 1:]).double() - true[:, 1:])
+    means: Tensor = torch.cat(found).mean(0)
+    return [round(mean, 3) for mean in means.tolist()]
+
+
+def differences(content: dict[str, Any], matched: str) -> dict[str, Difference]:
+    """Change -> what it does to the excess, each run paired with the base's of the same seed.
+
+    ValueError: fewer than two seeds.
+    """
+    runs = [run for run in content["runs"] if run["matched"] == matched]
+    excess = {(run["change"], run["seed"]): run["excess"] for run in runs}
+    found = {}
+    for change in [name for name in CHANGES if name != BASE]:
+        seeds = [seed for seed in SEEDS if {(change, seed), (BASE, seed)} <= excess.keys()]
+        if len(seeds) < 2:
+            raise ValueError(f"{change}, equal {matched}: an error bar needs two seeds or more, got {len(seeds)}")
+        pairs = np.array([excess[change, seed] - excess[BASE, seed] for seed in seeds])
+        half_width = scipy.stats.t.ppf(0.975, len(pairs) - 1) * pairs.std(ddof=1) / math.sqrt(len(pairs))
+        found[change] = Difference(float(pairs.mean()), float(half_width), len(pairs))
+    return found
+
+
+def settings() -> list[Setting]:
+    """All runs, seed by seed."""
+    return [Setting(change, matched, seed) for seed in SEEDS for change in CHANGES for matched in MATCHED]
+
+
+def protocol() -> dict[str, Any]:
+    """What all runs have in common."""
+    source = scaling.authors()
+    return {
+        "model": {"emb_dim": EMB_DIM, "n_heads": N_HEADS, "n_layers": N_LAYERS},
+        "n_tokens": N_TOKENS,
+        "rates": list(RATES),
+        "search_seed": SEARCH_SEED,
+        "words_trained_on": source.n_tokens - 1,
+        "n_long_documents": N_LONG,
+        "entropy_rate_nats": round(source.entropy_rate(), 5),
+        "bigram_nats": round(source.bigram_entropy(), 5),
+    }
+
+
+def record(path: Path = RECORD) -> None:
+    """Make every run that `path` does not have yet, and store each at once. ValueError: the file is of other runs."""
+    for change in CHANGES:
+        for rate in RATES:
+            if rate not in {run["rate"] for run in _open(path)["search"] if run["change"] == change}:
+                _add(path, "search", make(Setting(change, "parameters", SEARCH_SEED), rate)[0])
+    for setting in settings():
+        content = _open(path)
+        if setting in {_setting(run) for run in content["runs"]}:
+            continue
+        same = [run for run in content["runs"] if (run["change"], run["seed"]) == (setting.change, setting.seed)]
+        width = config_of(setting.change, setting.matched).hidden_ff_dim
+        if same and same[0]["ff_dim"] == width:  # parameters and FLOPs ask for the same model
+            _add(path, "runs", same[0] | setting._asdict())
+            continue
+        run, model = make(setting, best_rate(content, setting.change))
+        if setting.matched == "parameters" and setting.change in READ_ON:
+            run["by_position"] = excess_by_position(model, N_TIMES * (scaling.authors().n_tokens - 1))
+        _add(path, "runs", run)
+
+
+def best_rate(content: dict[str, Any], change: str) -> float:
+    """The best rate of the search for a change. ValueError: the search is not done."""
+    tries = [run for run in content["search"] if run["change"] == change]
+    if len(tries) < len(RATES):
+        raise ValueError(f"the record has {len(tries)} of {len(RATES)} rates for {change!r}: make it first")
+    return min(tries, key=lambda run: run["excess"])["rate"]
+
+
+def read(path: Path = RECORD) -> dict[str, Any]:
+    """What `record` stored: kind, date, machine, protocol, search, runs.
+
+    FileNotFoundError: nothing there. ValueError: no JSON, a file of another kind, or a damaged one.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        finite = all(math.isfinite(run["excess"]) for run in (*content["runs"], *content["search"]))
+        whole = {_setting(run) for run in content["runs"]} <= set(settings())
+        if content["kind"] != KIND or not finite or not whole:
+            raise ValueError(f"kind {content['kind']!r}, all numbers finite: {finite}, only its runs: {whole}")
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path.name} is no record that helpers.labs.changes made, or a damaged one ({error!r}): take another "
+            "copy, or make it again"
+        ) from error
+    return content
+
+
+def _open(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {"kind": KIND, "date": None, "machine": None, "protocol": protocol(), "search": [], "runs": []}
+    content = read(path)
+    if content["protocol"] != protocol():
+        raise ValueError(f"{path} holds other runs: move it away, or go on with the course that made it")
+    return content
+
+
+def _add(path: Path, part: str, run: dict[str, Any]) -> None:
+    content = _open(path)
+    content[part].append(run)
+    content |= {"date": datetime.now(UTC).date().isoformat(), "machine": machine.facts("cpu")}
+    with write_aside(path) as file:
+        file.write("".join(_as_text(content)).encode())
+    print(f"{part} {len(content[part])}: { ({k: v for k, v in run.items() if k != 'by_position'}) }", flush=True)
+
+
+def _setting(run: dict[str, Any]) -> Setting:
+    return Setting(*(run[name] for name in Setting._fields))
+
+
+def _as_text(content: dict[str, Any]) -> Iterator[str]:
+    """JSON with a run a line."""
+    lists = ("search", "runs")
+    yield json.dumps({name: part for name, part in content.items() if name not in lists}, indent=1)[:-2]
+    for name in lists:
+        yield f',\n "{name}": [\n  ' + ",\n  ".join(json.dumps(run) for run in content[name]) + "\n ]"
+    yield "\n}\n"
