@@ -92,7 +92,7 @@ def _fill(model: GPT, plan: dict, stored: dict[str, _Stored]) -> None:
         for piece, name in zip(parameter.data.split(sizes), names, strict=True):
             tensor = stored[name].read()
             piece.copy_(tensor.T if transposed else tensor)
-            if not piece.isfinite().all():
+            if not torch.stack(piece.aminmax()).isfinite().all():  # NaN passes through both; a third of the time
                 raise ValueError(f"{name} holds NaN or infinity, or a number too large for {parameter.dtype}")
 
 
