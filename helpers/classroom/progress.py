@@ -6,11 +6,12 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from tqdm.auto import tqdm
 
 from helpers.classroom import plots
-from helpers.gpt import Evaluation, Record, Update, curves
+from helpers.gpt import Evaluation, Record, Update
 
 QUIET_VARIABLE = "COURSE_QUIET"
 REDRAW_SECONDS = 1.0  # a figure takes about a tenth of that to draw
@@ -62,6 +63,23 @@ def live(
     finally:
         if canvas is not None:
             canvas.update({"text/plain": ""}, raw=True)
+
+
+class Curve(NamedTuple):
+    """Losses by step: two lists of equal length."""
+
+    steps: list[int]
+    losses: list[float]
+
+
+def curves(records: Iterable[Record]) -> tuple[Curve, Curve]:
+    """(training curve, validation curve) of a run's records, in nats per token by updates made."""
+    training, validation = Curve([], []), Curve([], [])
+    for record in records:
+        curve = training if isinstance(record, Update) else validation
+        curve.steps.append(record.step)
+        curve.losses.append(record.loss_nats)
+    return training, validation
 
 
 def loss_figure(records: Iterable[Record], title: str, references: dict[str, float] | None = None):

@@ -6,6 +6,7 @@ Also what all later files share: the target that is not scored, and the checks o
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
 
@@ -19,6 +20,7 @@ CHOICES = {  # settings that are names
     "positions": ("learned", "rotary"),
     "rotary_pairs": ("adjacent", "halves"),
     "feed_forward": ("mlp", "swiglu"),
+    **dict.fromkeys(("qkv_bias", "linear_bias", "tied_head"), (True, False)),
 }
 
 
@@ -64,9 +66,6 @@ class GPTConfig:
             raise ValueError(f"n_heads must be a multiple of n_kv_heads, got {self.n_heads} and {self.n_kv_heads}")
         if self.positions == "rotary" and self.head_dim % 2:
             raise ValueError(f"rotary positions turn pairs: emb_dim / n_heads must be even, got {self.head_dim}")
-        for name in ("qkv_bias", "linear_bias", "tied_head"):
-            if not isinstance(getattr(self, name), bool):
-                raise ValueError(f"{name} must be True or False, got {getattr(self, name)!r}")
         if not is_number(self.drop_rate) or not 0 <= self.drop_rate < 1:
             raise ValueError(f"drop_rate must be a probability in [0, 1), got {self.drop_rate!r}")
         for name in ("norm_eps", "rotary_base"):
@@ -74,9 +73,10 @@ class GPTConfig:
                 raise ValueError(f"{name} must be a finite number above 0, got {value!r}")
         for name, known in CHOICES.items():
             if getattr(self, name) not in known:
-                raise ValueError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
+                raise ValueError(f"{name} must be one of {', '.join(map(str, known))}, got {getattr(self, name)!r}")
         store_plain(self, int, *sizes, "ff_dim", "position_offset", "n_kv_heads")
         store_plain(self, float, "drop_rate", "norm_eps", "rotary_base")
+        store_plain(self, bool, "qkv_bias", "linear_bias", "tied_head")  # 1 is True
 
     @property
     def head_dim(self) -> int:
@@ -104,6 +104,12 @@ def require_whole(*, at_least: int = 1, **numbers: object) -> None:
     for name, value in numbers.items():
         if not isinstance(value, Integral) or isinstance(value, bool) or value < at_least:
             raise ValueError(f"{name} must be a whole number of at least {at_least}, got {value!r}")
+
+
+def require_known(what: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """ValueError: one of the names `given` is not among those `known`; the message names both."""
+    if unknown := sorted(set(given) - set(known)):
+        raise ValueError(f"no {what} named {', '.join(unknown)}; there are {', '.join(known)}")
 
 
 def store_plain(config: object, kind: type, *names: str) -> None:
@@ -137,12 +143,8 @@ PRESETS: dict[str, GPTConfig] = {
 def preset(name: str, **changes: object) -> GPTConfig:
     """The named preset, with `changes` applied to its fields. ValueError: an unknown name or field, or a value
     that GPTConfig refuses."""
-    if name not in PRESETS:
-        raise ValueError(f"no preset named {name!r}; there are {', '.join(PRESETS)}")
-    fields = GPTConfig.__dataclass_fields__
-    unknown = sorted(set(changes) - set(fields))
-    if unknown:
-        raise ValueError(f"GPTConfig has no field {', '.join(unknown)}; it has {', '.join(fields)}")
+    require_known("preset", [name], PRESETS)
+    require_known("field of GPTConfig", changes, GPTConfig.__dataclass_fields__)
     return replace(PRESETS[name], **changes)
 
 

@@ -1,7 +1,4 @@
-"""From documents to batches: a split by text, windows, and an order in which a run can go on. Notebook 03.
-
-`rows` lays out documents of all lengths; `rows_of` is offered here too.
-"""
+"""From documents to batches: a split by text, windows, and an order in which a run can go on. Notebook 03."""
 
 from __future__ import annotations
 
@@ -11,13 +8,20 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from helpers.gpt.config import IGNORED_TARGET, require_whole
-from helpers.gpt.rows import Batch, rows_of  # noqa: F401
+
+
+class Batch(NamedTuple):
+    """Sequences to train on or to score: token_ids (B, T) int64, targets (B, T) int64, -100 where none is scored."""
+
+    token_ids: Tensor
+    targets: Tensor
 
 
 def split_by_text(

@@ -119,6 +119,16 @@ class LossReport:
     def perplexity(self) -> float:
         return perplexity(self.loss_nats)
 
+    @classmethod
+    def of(cls, sums: Iterable[tuple[float, Tensor]]) -> LossReport:
+        """From the summed loss of each batch and its targets. ValueError: no target is scored."""
+        total, n_tokens = 0.0, 0
+        for summed, targets in sums:
+            total, n_tokens = total + summed, n_tokens + int((targets != IGNORED_TARGET).sum())
+        if not n_tokens:
+            raise ValueError("no token to score: `batches` is empty, or every target is masked")
+        return cls(total / n_tokens, n_tokens)
+
 
 @torch.no_grad()
 def token_weighted_loss(model: Callable[[Tensor], Tensor], batches: Iterable[tuple[Tensor, Tensor]]) -> LossReport:
@@ -131,14 +141,8 @@ def token_weighted_loss(model: Callable[[Tensor], Tensor], batches: Iterable[tup
     ValueError: no token to score, or an id outside [0, V).
     Source: Jurafsky & Martin, Speech and Language Processing, ch. 3 (perplexity).
     """
-    total, n_tokens = 0.0, 0
     with evaluating(model):
-        for token_ids, targets in batches:
-            total += token_losses(model(token_ids), targets).cpu().double().sum().item()
-            n_tokens += int((targets != IGNORED_TARGET).sum())
-    if n_tokens == 0:
-        raise ValueError("no token to score: `batches` is empty, or every target is masked")
-    return LossReport(total / n_tokens, n_tokens)
+        return LossReport.of((token_losses(model(x), y).cpu().double().sum().item(), y) for x, y in batches)
 
 
 def check_targets(targets: Tensor, vocab_size: int) -> None:

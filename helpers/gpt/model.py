@@ -123,12 +123,10 @@ class GPT(nn.Module):
     """A decoder-only transformer: token ids in, a score for every possible next token out.
 
     Calling it: token_ids (B, T) integers in [0, V), T <= context_length -> logits (B, T, V); `segments` and
-    `restart_positions` as in `hidden`.
+    `restart_positions` as in `hidden`. Untrained, its loss is near ln V + C * INIT_STD**2 / 2.
 
     `gradient_checkpointing`, False until it is set: training keeps of each block only its input and computes the rest
     again in the backward pass: the same gradients for less memory and up to a third more arithmetic.
-
-    Untrained, its loss is near ln V + C * INIT_STD**2 / 2.
 
     ValueError: ids of the wrong shape, type or range, or a sequence longer than the context.
     Source: Radford et al. 2019 (GPT-2), section 2.3; Chen et al. 2016 (training with sublinear memory).
@@ -180,7 +178,7 @@ class GPT(nn.Module):
         """The last hidden states, normalised: token_ids (B, T) -> (B, T, C); `head` of them are the logits.
 
         cache     keys and values of the tokens before these, which are added to it; without gradients
-        segments  (B, T) int64, which document a token belongs to, as `data.rows_of` has it: a token then attends only
+        segments  (B, T) int64, which document a token belongs to, as `labs.rows_of` has it: a token then attends only
                   to tokens of its own number, and positions go on counting along the row
         restart_positions  counts them from 0 in each document, which is then read as if it stood alone
 
@@ -262,8 +260,7 @@ class GPT(nn.Module):
 def _positions_in(segments: Tensor) -> Tensor:
     """Where each token stands in its run of equal numbers, the first at 0: (B, T) integers -> (B, T) int64."""
     positions = torch.arange(segments.shape[1], device=segments.device).expand(segments.shape)
-    begins = torch.ones_like(segments, dtype=torch.bool)
-    begins[:, 1:] = segments[:, 1:] != segments[:, :-1]
+    begins = F.pad(segments[:, 1:] != segments[:, :-1], (1, 0), value=True)
     return positions - positions.where(begins, 0).cummax(dim=1).values
 
 

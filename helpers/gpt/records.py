@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from helpers.gpt.config import require_whole, store_plain
 from helpers.gpt.loss import perplexity
@@ -82,20 +80,3 @@ class Evaluation:
 
 
 Record = Update | Evaluation
-
-
-class Curve(NamedTuple):
-    """Losses by step: two lists of equal length."""
-
-    steps: list[int]
-    losses: list[float]
-
-
-def curves(records: Iterable[Record]) -> tuple[Curve, Curve]:
-    """(training curve, validation curve) of a run's records, in nats per token by updates made."""
-    training, validation = Curve([], []), Curve([], [])
-    for record in records:
-        curve = training if isinstance(record, Update) else validation
-        curve.steps.append(record.step)
-        curve.losses.append(record.loss_nats)
-    return training, validation

@@ -7,13 +7,13 @@ Notebook 05 writes each of them by hand. A new filter is a function `keep_...(lo
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from numbers import Integral
 
 import torch
 from torch import Tensor
 
-from helpers.gpt.config import is_number
+from helpers.gpt.config import is_number, require_known
 
 
 def keep_top_k(logits: Tensor, k: int) -> Tensor:
@@ -73,10 +73,7 @@ class SamplingParams:
     @classmethod
     def of(cls, **settings: float | bool | None) -> SamplingParams:
         """The same as calling the class. ValueError: also for a name that it does not have."""
-        names = [field.name for field in fields(cls)]
-        unknown = sorted(set(settings) - set(names))
-        if unknown:
-            raise ValueError(f"no sampling parameter named {', '.join(unknown)}; there are {', '.join(names)}")
+        require_known("sampling parameter", settings, cls.__dataclass_fields__)
         return cls(**settings)
 
     def __post_init__(self) -> None:

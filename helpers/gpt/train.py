@@ -30,11 +30,9 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
     Source: Loshchilov & Hutter 2019 (AdamW); Radford et al. 2018 (GPT), section 4.1, for what is decayed.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]  # a tied matrix comes once
-    groups = [
-        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
+    decayed, others = [p for p in parameters if p.ndim >= 2], [p for p in parameters if p.ndim < 2]
+    pairs = (decayed, config.weight_decay), (others, 0.0)
+    groups = [{"params": some, "weight_decay": decay} for some, decay in pairs if some]
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
 
 
@@ -64,14 +62,8 @@ def evaluate(model: GPT, batches: Iterable[tuple[Tensor, ...]], precision: str =
     ValueError: no token to score, ids out of range, or an unknown precision.
     """
     device = next(model.parameters()).device
-    total, n_tokens = 0.0, 0
     with evaluating(model), autocast(device, precision):
-        for batch in batches:
-            total += summed_loss(model, *(part.to(device) for part in batch)).item()
-            n_tokens += int((batch[1] != IGNORED_TARGET).sum())
-    if not n_tokens:
-        raise ValueError("no token to score: `batches` is empty, or every target is masked")
-    return LossReport(total / n_tokens, n_tokens)
+        return LossReport.of((summed_loss(model, *(x.to(device) for x in batch)).item(), batch[1]) for batch in batches)
 
 
 class NonFiniteError(FloatingPointError):

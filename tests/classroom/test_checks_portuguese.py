@@ -12,7 +12,8 @@ from itertools import takewhile
 import numpy as np
 import torch
 
-from helpers.gpt import data, loss
+from helpers.gpt import loss
+from helpers.labs import rows_of
 from tests import exercises
 
 
@@ -21,7 +22,7 @@ def bits(perplexity, n_tokens, text, size=lambda text: len(text.encode()), log=m
 
 
 def share_by_helper(lengths, T, how):
-    return data.rows_of([[1] * n for n in lengths], T, how, end_id=0).non_padding_fraction
+    return rows_of([[1] * n for n in lengths], T, how, end_id=0).non_padding_fraction
 
 
 def share(lengths, T, how, end=0, rows=lambda n, T: -(-n // T)):
@@ -30,7 +31,7 @@ def share(lengths, T, how, end=0, rows=lambda n, T: -(-n // T)):
 
 
 def pack_by_helper(documents, T, end_id):
-    rows = data.rows_of(documents, T, "pack", end_id=end_id)
+    rows = rows_of(documents, T, "pack", end_id=end_id)
     return list(zip(rows.token_ids.tolist(), rows.targets.tolist(), strict=True))
 
 

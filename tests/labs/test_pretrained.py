@@ -10,7 +10,8 @@ import pytest
 import torch
 
 import tools.pretrained
-from helpers.gpt import Evaluation, curves, generate, next_token_loss, tokenizer
+from helpers.classroom import progress
+from helpers.gpt import Evaluation, generate, next_token_loss, tokenizer
 from helpers.labs import pretrained
 from helpers.storage import checkpoint
 
@@ -58,7 +59,7 @@ def test_card_agrees_with_weights_and_log(model):
     card = pretrained.card()
     assert f"{model.n_params:,} parameters" in card
     assert f"{(pretrained.WEIGHTS / 'model.safetensors').stat().st_size:,} bytes" in card
-    _, validation = curves(pretrained.records())
+    _, validation = progress.curves(pretrained.records())
     assert f"{min(validation.losses):.4f}" in card
     best = checkpoint.load_model(pretrained.WEIGHTS).extra
     assert best["loss_nats"] == min(validation.losses)

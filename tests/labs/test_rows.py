@@ -15,9 +15,9 @@ from helpers.gpt import (
     TrainConfig,
     Trainer,
     evaluate,
-    rows_of,
     token_losses,
 )
+from helpers.labs import rows_of
 
 END, PAD, NONE = 0, 9, IGNORED_TARGET
 DOCUMENTS = [[1, 2, 3, 4], [5], [6, 7]]  # with their ends: 1 2 3 4 0 5 0 6 7 0

@@ -4,23 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from helpers.gpt.config import IGNORED_TARGET, require_whole
+from helpers.gpt import IGNORED_TARGET, Batch, require_whole
 
 WAYS = ("pad", "truncate", "pack")
 NO_DOCUMENT = -1  # the segment of padding
-
-
-class Batch(NamedTuple):
-    """Sequences to train on or to score: token_ids (B, T) int64, targets (B, T) int64, -100 where none is scored."""
-
-    token_ids: Tensor
-    targets: Tensor
 
 
 @dataclass(frozen=True, eq=False)  # tensors are not compared by ==
