@@ -1,11 +1,13 @@
 # The course in two commands: `make lab` to study, `make test` to check. `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help lab test test-unit test-notebooks test-processors test-avx2 test-live test-colab colab test-browser drill bench gpu pretrained student lint format notebooks \
+.PHONY: help lab test smollm2 test-unit test-notebooks test-processors test-avx2 test-live test-colab colab test-browser drill bench gpu pretrained student lint format notebooks \
 	stamp translate hooks clean
 
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# A mark that the published model of notebook 11 was asked for: once for each environment, with a network or without
+ASKED := $(VENV)/.smollm2
 COLAB_BIN := .venv-colab/bin
 NOTEBOOKS := $(wildcard notebooks/*.ipynb pt-BR/notebooks/02_*.ipynb pt-BR/notebooks/04_*.ipynb) # the rest of pt-BR: .ci/run
 CELL_TIMEOUT := 120
@@ -40,13 +42,20 @@ endif
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
-lab: $(STAMP) ## install what is missing and open the notebooks in JupyterLab; in Portuguese: make lab LANGUAGE=pt_BR
+lab: $(STAMP) $(ASKED) ## install what is missing and open the notebooks in JupyterLab; in Portuguese: make lab LANGUAGE=pt_BR
 	@test -w "$$HOME" || { echo "HOME=$$HOME, where Jupyter keeps its settings, cannot be written: HOME=/some/folder make lab"; exit 1; }
 	-@$(BIN)/python tools/notebooks.py trust
 	$(BIN)/python -m jupyterlab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/$(EDITION)notebooks $(AS_ROOT) $(LAB_ARGS)
 
-test: $(STAMP) ## unit tests, then every notebook re-run and compared with its stored outputs
+test: $(STAMP) $(ASKED) ## unit tests, then every notebook re-run and compared with its stored outputs
 	@failed=0; $(MAKE) test-unit || failed=1; $(MAKE) test-notebooks || failed=1; exit $$failed
+
+smollm2: $(STAMP) ## fetch the published model of notebook 11 (98 MB, once), where `make lab` had no network
+	$(BIN)/python -m helpers.storage.weights smollm2-135m
+
+$(ASKED): | $(STAMP)
+	@$(BIN)/python -m helpers.storage.weights smollm2-135m || echo "Notebook 11 will show a stand-in; make smollm2 tries again."
+	@touch $@ 2>/dev/null || true
 
 test-unit test-notebooks: export COURSE_THREADS ?= 1
 test-avx2: export COURSE_THREADS ?= 2

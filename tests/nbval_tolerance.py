@@ -8,6 +8,9 @@ decimal numbers that agree, the new text is taken as equal to the stored one. Tw
   significant digits (a difference of 1e-6 before printing can flip the last digit; it never flips more).
 
 Whole numbers, words, spaces and tags stay exact. Pictures and widget views are not compared at all (nbval's rule).
+
+Some cells of notebook 11 need a published model that is fetched once: the tag NEEDS_MODEL. Where it is not here, they
+run on a stand-in and must not fail; what they show is then not compared, since what is stored came from the real one.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
+NEEDS_MODEL = "needs-smollm2"
 RELATIVE = 1e-5
 MIN_DIGITS = 4
 # a decimal number: has a point or an exponent, and is no part of a word or of a version such as 2.13.0
@@ -58,11 +62,16 @@ def pytest_configure(config: Any) -> None:
     """Wrap nbval's comparison once, when this module is loaded as a plugin."""
     from nbval.plugin import IPyNbCell
 
+    from helpers.storage import weights
+
     strict = IPyNbCell.compare_outputs
     if getattr(strict, "tolerant", False):
         return
+    model_is_here = weights.find("smollm2-135m") is not None
 
     def compare_outputs(self: Any, test: Any, ref: Any, skip_compare: Any = None) -> bool:
+        if not model_is_here and NEEDS_MODEL in self.cell.metadata.get("tags", []):
+            return True
         return strict(self, reconcile(test, ref), ref, skip_compare)
 
     compare_outputs.tolerant = True

@@ -31,7 +31,7 @@ def gpt2() -> tiktoken.Encoding:
     """
     ids = _published_ids(VOCABULARY)
     special = {END_OF_TEXT: ids.pop(END_OF_TEXT)}
-    byte_of = _byte_of_character()
+    byte_of = byte_of_character()
     ranks = {bytes(byte_of[character] for character in token): i for token, i in ids.items()}
     encoding = tiktoken.Encoding("gpt2", pat_str=PIECES, mergeable_ranks=ranks, special_tokens=special)
     return tiktoken.registry.ENCODINGS.setdefault("gpt2", encoding)  # what get_encoding looks into first
@@ -57,7 +57,7 @@ def _published_ids(path: Path) -> dict[str, int]:
     return json.loads(data)
 
 
-def _byte_of_character() -> dict[str, int]:
+def byte_of_character() -> dict[str, int]:
     """The file writes each byte as one visible character: itself, or, where it has no shape, the next from 256 on."""
     visible = [b for b in range(256) if chr(b).isprintable() and chr(b) != " "]
     others = [b for b in range(256) if b not in visible]

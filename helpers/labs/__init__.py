@@ -1,4 +1,4 @@
-"""What single notebooks measure with: texts, metrics, scores, budgets, speed, scaling, a grid of runs, pretrain."""
+"""What single notebooks measure with: texts, metrics, scores, budgets, speed, scaling, a grid, few bits, pretrain."""
 
 from helpers.labs import (
     budget,
@@ -7,26 +7,17 @@ from helpers.labs import (
     metrics,
     pretrain,
     pretrained,
+    quantise,
+    questions,
     scaling,
     scores,
     speed,
     texts,
     training_grid,
 )
-from helpers.labs.rows import rows_of
 
 # fmt: off
 __all__ = [
-    "budget",
-    "changes",
-    "distributed",
-    "metrics",
-    "pretrain",
-    "pretrained",
-    "rows_of",
-    "scaling",
-    "scores",
-    "speed",
-    "texts",
-    "training_grid",
+    "budget", "changes", "distributed", "metrics", "pretrain", "pretrained", "quantise", "questions", "scaling",
+    "scores", "speed", "texts", "training_grid",
 ]

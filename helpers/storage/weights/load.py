@@ -18,6 +18,7 @@ from torch import Tensor
 
 from helpers.gpt import GPT, GPTConfig
 from helpers.storage.files import MAX_HEADER_BYTES, require_short_header
+from helpers.storage.weights.gguf_file import GGUF, tensors_of
 from helpers.storage.weights.names import EMBEDDING, HEAD, NO_WEIGHTS, PREFIXES, stored_names, to_config
 
 CONFIG, SAFE, SAFE_INDEX, BIN = (
@@ -37,9 +38,9 @@ def load(
     dtype: torch.dtype = torch.float32,
     device: str | torch.device = "cpu",
 ) -> GPT:
-    """The model in a folder as published on the hub: GPT-2 of any size, OPT-125M and the larger ones.
+    """The model in a folder as published on the hub, or as `fetch` made it: GPT-2 or OPT of any size, SmolLM2.
 
-    folder     with config.json and model.safetensors (or its shards, or pytorch_model.bin)
+    folder     with config.json and model.safetensors (or its shards, or pytorch_model.bin, or model.gguf)
     drop_rate  dropout for further training; the published rates are not taken, because the families apply them at
                different places
     dtype      of the weights. float32 also where the file holds float16: training needs float32 weights, whatever
@@ -57,7 +58,8 @@ def load(
     config = replace(config, drop_rate=drop_rate)
     with ExitStack() as stack:
         paths = weight_files(folder)
-        stored = _bin(paths[0]) if paths == [folder / BIN] else _safe(paths, stack)
+        read = {BIN: _bin, GGUF: _gguf}.get(paths[0].name)
+        stored = read(paths[0]) if read else _safe(paths, stack)
         if 4 * config.n_layers > len(stored):  # a block has more
             raise ValueError(f"config.json says {config.n_layers} blocks, the file has {len(stored)} tensors")
         prefixes, embedding = PREFIXES[model_type], EMBEDDING[model_type]
@@ -86,11 +88,18 @@ def _shapes(config: GPTConfig) -> Iterator[tuple[str, torch.Size]]:
 def _fill(model: GPT, plan: dict, stored: dict[str, _Stored]) -> None:
     for ours, parameter in model.named_parameters():
         names, transposed = plan[ours]
-        for piece, name in zip(parameter.data.chunk(len(names)), names, strict=True):
+        sizes = _piece_sizes(model.config, names, len(parameter))
+        for piece, name in zip(parameter.data.split(sizes), names, strict=True):
             tensor = stored[name].read()
             piece.copy_(tensor.T if transposed else tensor)
-            if not piece.isfinite().all():
+            if not torch.stack(piece.aminmax()).isfinite().all():  # NaN passes through both; a third of the time
                 raise ValueError(f"{name} holds NaN or infinity, or a number too large for {parameter.dtype}")
+
+
+def _piece_sizes(config: GPTConfig, names: tuple[str, ...], n_rows: int) -> list[int]:
+    """Rows of a parameter that come from each tensor: all of them, or those of queries, keys and values."""
+    heads = (config.n_heads, config.kv_heads, config.kv_heads)
+    return [n_rows] if len(names) == 1 else [n * config.head_dim for n in heads]
 
 
 def _read_config(folder: Path) -> tuple[str, GPTConfig]:
@@ -133,10 +142,11 @@ def _account_for_all(config: GPTConfig, shapes: dict, plan: dict, stored: dict[s
     misshapen, no_floats = [], []
     for ours, whole in shapes.items():
         names, transposed = plan[ours]
-        piece = (whole[0] // len(names), *whole[1:])
-        expected = piece[::-1] if transposed else piece
-        for name in (name for name in names if name in stored):
-            shape, dtype = stored[name].shape, stored[name].dtype
+        for name, rows in zip(names, _piece_sizes(config, names, whole[0]), strict=True):
+            if name not in stored:
+                continue
+            piece, shape, dtype = (rows, *whole[1:]), stored[name].shape, stored[name].dtype
+            expected = piece[::-1] if transposed else piece
             misshapen += [f"{name} is {shape}, expected {expected}"] if shape != expected else []
             no_floats += [f"{name} is {dtype}"] if dtype not in FLOATS.values() else []
     missing = [name for name in used if name not in stored]
@@ -158,15 +168,19 @@ def _some(found: list[str]) -> str:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """Where the tensors are: in a whole file before shards, as transformers takes them, else in a .bin.
+    """Where the tensors are: in a whole file before shards, as transformers takes them, else in a .bin or a .gguf.
 
     FileNotFoundError: no weights there, or a shard is missing. ValueError: an index that is none.
     """
-    for name in (SAFE, SAFE_INDEX, BIN):
+    for name in (SAFE, SAFE_INDEX, BIN, GGUF):
         if (folder / name).is_file():
             return _shards(folder) if name == SAFE_INDEX else [folder / name]
     found = ", ".join(sorted(p.name for p in folder.iterdir())) or "nothing"
     raise FileNotFoundError(f"{folder} has neither {SAFE}, nor {SAFE_INDEX}, nor {BIN}; it has {found}")
+
+
+def _gguf(path: Path) -> dict[str, _Stored]:
+    return {name: _Stored(shape, torch.float32, read) for name, (shape, read) in tensors_of(path.parent).items()}
 
 
 def _safe(paths: list[Path], stack: ExitStack) -> dict[str, _Stored]:
