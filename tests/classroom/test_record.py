@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from helpers.classroom import predictions, reveal
-from helpers.classroom.exercises import record
+from helpers.classroom import exercises, predictions, reveal
 
 
 @pytest.fixture(autouse=True)
 def no_predictions_yet(monkeypatch):
-    monkeypatch.setattr(record, "KEPT", {})
+    monkeypatch.setattr(exercises.record, "KEPT", {})
 
 
 def said(capsys) -> list[str]:
