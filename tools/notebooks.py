@@ -52,8 +52,8 @@ class Edition(NamedTuple):
 
 ENGLISH = Edition(
     "",
-    "[Open in Colab]({colab}) · [lecture notes](../lecture_notes/{stem}.md), "
-    "also [online]({blob}/lecture_notes/{stem}.md) · prose CC BY 4.0, code MIT",
+    "[Open in Colab]({colab}) · [lecture notes]({notes}), also [online]({blob}/{notes_file}) "
+    "· prose CC BY 4.0, code MIT",
     "em português",
     "seed=0",
     "The course's `helpers` is not here, or a helpers.py of your own hides it: rename that.\\nOn Colab upload \"\n"
@@ -61,8 +61,8 @@ ENGLISH = Edition(
 )
 PORTUGUESE = Edition(
     "pt-BR/",
-    "[Abrir no Colab]({colab}) · [notas de aula](../lecture_notes/{stem}.md), "
-    "também [on-line]({blob}/pt-BR/lecture_notes/{stem}.md) · texto CC BY 4.0, código MIT",
+    "[Abrir no Colab]({colab}) · [notas de aula]({notes}), também [on-line]({blob}/{notes_file}) "
+    "· texto CC BY 4.0, código MIT",
     "in English",
     'seed=0, language="pt_BR"',
     'O pacote `helpers` do curso não está aqui, ou um helpers.py seu o esconde: renomeie-o.\\nNo Colab, envie "\n'
@@ -167,7 +167,10 @@ def stamp(notebook: nbformat.NotebookNode, path: Path) -> None:
             raise ValueError(f"{path.name} needs a cell with the id {wanted!r}; it has {', '.join(cells)}")
     blob = f"{repository()}/blob/main"
     said, link = edition(path), language_link(path)
-    badge = said.badge.format(colab=colab_address(path), blob=blob, stem=path.stem)
+    notes = path.parents[1] / "lecture_notes" / f"{path.stem}.md"
+    notes = notes if notes.exists() else ROOT / "lecture_notes" / notes.name  # not translated yet
+    where = {"notes": os.path.relpath(notes, path.parent), "notes_file": notes.relative_to(ROOT).as_posix()}
+    badge = said.badge.format(colab=colab_address(path), blob=blob, **where)
     cells[BADGE_ID].source = badge + (f" · {link}" if link else "")
     download = "" if NO_ADDRESS in repository() else DOWNLOAD.format(address=repository())
     cells[SETUP_ID].source = SETUP.format(download=download, start=said.start, nothing_found=said.nothing_found)
