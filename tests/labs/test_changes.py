@@ -100,7 +100,7 @@ def test_a_record_goes_on_where_it_was_and_makes_no_run_twice(tmp_path, monkeypa
         changes.record(path)
     for damage in ("", "{}", json.dumps(content | {"kind": "x"})):
         path.write_text(damage, encoding="utf-8")
-        with pytest.raises(ValueError, match="no record that helpers.labs.changes made"):
+        with pytest.raises(ValueError, match=r"no record that helpers\.labs\.changes made"):
             changes.read(path)
 
 
