@@ -17,10 +17,10 @@ GROUND = {"runtime", "lab"}
 AIMS = {
     "helpers/gpt": (1_700, 1_900),
     "helpers/storage": (1_000, 1_755),
-    "helpers/labs": (3_600, 4_310),
-    "helpers/classroom": (4_200, 4_560),
-    "helpers": (10_700, 12_850),
-    "tests": (11_500, 15_600),
+    "helpers/labs": (3_600, 5_630),
+    "helpers/classroom": (4_200, 4_630),
+    "helpers": (10_700, 14_100),
+    "tests": (11_500, 15_920),
     "tools": (1_700, 2_345),
 }
 MAX_LINES = 300
