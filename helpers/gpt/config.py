@@ -143,7 +143,8 @@ PRESETS: dict[str, GPTConfig] = {
 def preset(name: str, **changes: object) -> GPTConfig:
     """The named preset, with `changes` applied to its fields. ValueError: an unknown name or field, or a value
     that GPTConfig refuses."""
-    require_known("preset", [name], PRESETS)
+    if name not in PRESETS:
+        raise ValueError(f"no preset named {name!r}; there are {', '.join(PRESETS)}")
     require_known("field of GPTConfig", changes, GPTConfig.__dataclass_fields__)
     return replace(PRESETS[name], **changes)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from tests.nbval_tolerance import agree, reconcile
+from tests.nbval_tolerance import NEEDS_MODEL, agree, reconcile
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -92,18 +92,22 @@ def verdicts(tmp_path_factory) -> dict[str, bool]:
         "script": (CARD, CARD_SHOWN.replace("new\nscript", "old script").replace("new look", "old")),
         "words_of_a_card": (CARD, CARD_SHOWN.replace("the same", "other words")),
         "loss_step": (SOURCE.replace(".loss_nats", ".mean_log_prob"), printed),
+        "stand_in": ("print('of a stand-in')", "of the model\n", (NEEDS_MODEL,)),
+        "stand_in_fails": ("print(1 / 0)", "of the model\n", (NEEDS_MODEL,)),
     }
     assert len(set(cells.values())) == len(cells)
     notebook = nbformat.v4.new_notebook()
-    for i, (source, shown) in enumerate(cells.values()):
+    for i, (source, shown, *tags) in enumerate(cells.values()):
         stored = [nbformat.v4.new_output("stream", name="stdout", text=shown)]
-        notebook.cells.append(nbformat.v4.new_code_cell(source, id=f"cell-{i}", execution_count=i + 1, outputs=stored))
+        about = {"id": f"cell-{i}", "execution_count": i + 1, "outputs": stored, "metadata": {"tags": sum(tags, ())}}
+        notebook.cells.append(nbformat.v4.new_code_cell(source, **about))
     path = tmp_path_factory.mktemp("notebooks") / "cells.ipynb"
     nbformat.write(notebook, path)
     command = [sys.executable, "-m", "pytest", "-rA", "-p", "tests.nbval_tolerance", "-p", "no:cacheprovider"]
     command += ["--nbval-sanitize-with", "tests/nbval_sanitize.cfg", "--nbval", "--nbval-current-env"]
     command += ["--nbval-cell-timeout=60", f"--rootdir={ROOT}", str(path)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    nowhere = tmp_path_factory.mktemp("cache")  # where no published model was fetched
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "COURSE_CACHE": str(nowhere)}
     report = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, env=environment).stdout
     lines = re.findall(r"^(PASSED|FAILED) \S*::Cell (\d+)", report, re.MULTILINE)
     told = {int(i): word for word, i in lines}
@@ -112,4 +116,15 @@ def verdicts(tmp_path_factory) -> dict[str, bool]:
 
 
 def test_it_bites_and_forgives_the_last_digit_and_a_script_only(verdicts):
-    assert {name for name, passed in verdicts.items() if passed} == {"honest", "last_digit", "script"}
+    passed = {name for name, passed in verdicts.items() if passed}
+    assert passed - {"stand_in"} == {"honest", "last_digit", "script"}
+
+
+def test_without_the_published_model_its_cells_must_run_and_are_not_compared(verdicts):
+    assert verdicts["stand_in"] and not verdicts["stand_in_fails"]
+
+
+def test_what_is_stored_came_from_the_published_model():
+    notebook = nbformat.read(next((ROOT / "notebooks").glob("11_*.ipynb")), as_version=4)
+    shown = {cell["id"]: cell.outputs for cell in notebook.cells if NEEDS_MODEL in cell.metadata.get("tags", [])}
+    assert len(shown) >= 8 and "134,515,008 weights" in shown["r3-setting"][0]["text"]

@@ -106,8 +106,8 @@ def test_a_record_goes_on_where_it_was_and_makes_no_run_twice(tmp_path, monkeypa
 
 def test_the_stored_record_is_whole_and_of_this_protocol():
     content = changes.read()
-    assert content["protocol"] == changes.runs.protocol()
-    assert {changes.runs._setting(run) for run in content["runs"]} == set(changes.runs.settings())
+    assert content["protocol"] == changes.protocol()
+    assert {tuple(run[name] for name in changes.Setting._fields) for run in content["runs"]} == set(changes.settings())
     assert content["machine"]["threads"] == 1
     for run in content["runs"]:
         config = changes.config_of(run["change"], run["matched"])

@@ -199,6 +199,14 @@ def test_names_and_libraries(index, tmp_path, monkeypatch):
     assert index.asked == 0, "nothing comes that could not be read"
 
 
+def test_the_command_says_in_a_line_what_is_missing(tmp_path):
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "COURSE_CACHE": str(tmp_path)}
+    command = [sys.executable, "-m", "helpers.storage.weights", "small"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+    assert done.returncode == 1 and not done.stdout
+    assert done.stderr.startswith("small is missing: name must be one of gpt2-124m") and done.stderr.count("\n") == 1
+
+
 def test_a_file_that_was_cut_says_so(index, tmp_path, model_file):
     folder = fetch(tmp_path)
     (folder / "model.gguf").write_bytes(model_file[:-1])

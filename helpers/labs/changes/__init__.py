@@ -16,12 +16,14 @@ from helpers.labs.changes.runs import (
     differences,
     excess_by_position,
     make,
+    protocol,
     read,
     record,
+    settings,
 )
 
 # fmt: off
 __all__ = [
     "BASE", "CHANGES", "MATCHED", "RECORD", "Difference", "Setting", "best_rate", "config_of", "differences",
-    "excess_by_position", "make", "read", "record",
+    "excess_by_position", "make", "protocol", "read", "record", "settings",
 ]

@@ -58,8 +58,10 @@ def load(
     config = replace(config, drop_rate=drop_rate)
     with ExitStack() as stack:
         paths = weight_files(folder)
-        read = {BIN: _bin, GGUF: _gguf}.get(paths[0].name)
-        stored = read(paths[0]) if read else _safe(paths, stack)
+        if paths == [folder / GGUF]:
+            stored = _gguf(folder)
+        else:
+            stored = _bin(paths[0]) if paths == [folder / BIN] else _safe(paths, stack)
         if 4 * config.n_layers > len(stored):  # a block has more
             raise ValueError(f"config.json says {config.n_layers} blocks, the file has {len(stored)} tensors")
         prefixes, embedding = PREFIXES[model_type], EMBEDDING[model_type]
@@ -179,8 +181,8 @@ def weight_files(folder: Path) -> list[Path]:
     raise FileNotFoundError(f"{folder} has neither {SAFE}, nor {SAFE_INDEX}, nor {BIN}; it has {found}")
 
 
-def _gguf(path: Path) -> dict[str, _Stored]:
-    return {name: _Stored(shape, torch.float32, read) for name, (shape, read) in tensors_of(path.parent).items()}
+def _gguf(folder: Path) -> dict[str, _Stored]:
+    return {name: _Stored(shape, torch.float32, read) for name, (shape, read) in tensors_of(folder).items()}
 
 
 def _safe(paths: list[Path], stack: ExitStack) -> dict[str, _Stored]:
