@@ -156,7 +156,7 @@ def record(path: Path = RECORD) -> None:
         same = [run for run in content["runs"] if (run["change"], run["seed"]) == (setting.change, setting.seed)]
         width = config_of(setting.change, setting.matched).hidden_ff_dim
         if same and same[0]["ff_dim"] == width:  # parameters and FLOPs ask for the same model
-            _add(path, "runs", same[0] | setting._asdict())
+            _add(path, "runs", {k: v for k, v in same[0].items() if k != "by_position"} | setting._asdict())
             continue
         run, model = make(setting, best_rate(content, setting.change))
         if setting.matched == "parameters" and setting.change in READ_ON:
