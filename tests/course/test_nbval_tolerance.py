@@ -99,7 +99,7 @@ def verdicts(tmp_path_factory) -> dict[str, bool]:
     notebook = nbformat.v4.new_notebook()
     for i, (source, shown, *tags) in enumerate(cells.values()):
         stored = [nbformat.v4.new_output("stream", name="stdout", text=shown)]
-        about = {"id": f"cell-{i}", "execution_count": i + 1, "outputs": stored, "metadata": {"tags": sum(tags, ())}}
+        about = {"id": f"cell-{i}", "execution_count": i + 1, "outputs": stored, "metadata": {"tags": [*sum(tags, ())]}}
         notebook.cells.append(nbformat.v4.new_code_cell(source, **about))
     path = tmp_path_factory.mktemp("notebooks") / "cells.ipynb"
     nbformat.write(notebook, path)
