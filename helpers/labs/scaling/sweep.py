@@ -84,8 +84,9 @@ def settings(sizes: Sequence[str] = tuple(SIZES), seeds: Sequence[int] = SEEDS) 
 
 
 def record(path: Path = RECORD, sizes: Sequence[str] = tuple(SIZES), seeds: Sequence[int] = SEEDS) -> None:
-    """Make every run that `path` does not have yet, and store each at once; two processes may share a file if their
-    sizes differ.
+    """Make every run that `path` does not have yet, and store each at once.
+
+    Several processes may share a file: each looks before a run what is there by then.
 
     ValueError: the file is of another sweep, or an unknown size.
     """
@@ -181,6 +182,8 @@ def _open(path: Path) -> dict[str, Any]:
 
 def _add(path: Path, part: str, run: dict[str, Any]) -> None:
     content = _open(path)  # again: another process may have added to it
+    if part == "runs" and _setting(run) in done(content):
+        return
     content[part].append(run)
     content |= {"date": datetime.now(UTC).date().isoformat(), "machine": machine.facts("cpu")}
     with write_aside(path) as file:
