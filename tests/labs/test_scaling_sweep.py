@@ -33,7 +33,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
     monkeypatch.setattr(f"{SWEEP}.MOST_TOKENS", {"8": 300, "16": 100})
     monkeypatch.setattr(f"{SWEEP}.REPEATED", {"size": "8", "n_tokens": 300, "epochs": (2,), "seeds": (0,)})
     monkeypatch.setattr(f"{SWEEP}.TOY", {"sizes": ("8",), "tokens": (100,)})
-    monkeypatch.setattr(f"{SWEEP}.SEARCH_TOKENS", (100, 300))
+    monkeypatch.setattr(f"{SWEEP}.SEARCH_TOKENS", {"8": (100, 300), "16": (100, 300)})
     return asked
 
 

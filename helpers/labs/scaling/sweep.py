@@ -30,7 +30,8 @@ KIND = "sizes and token counts on a mixture of authors"
 TOKENS = (20_000, 62_000, 200_000, 620_000, 2_000_000, 6_200_000, 20_000_000)
 MOST_TOKENS = {"8": 20_000_000, "16": 6_200_000, "32": 6_200_000, "64": 6_200_000, "96": 2_000_000, "128": 2_000_000}
 SEEDS = (0, 1)
-SEARCH_TOKENS, SEARCH_SEED = (62_000, 620_000), 9  # a seed that no other run has
+SEARCH_TOKENS = {size: (62_000, 620_000 if shape[0] <= 64 else 200_000) for size, shape in SIZES.items()}
+SEARCH_SEED = 9  # that no other run has
 RATES = tuple(0.001 * 2**i for i in range(7))  # 0.001 to 0.064, tried upwards or downwards from FIRST_RATE
 FIRST_RATE = {"8": 4, "16": 4, "32": 3, "64": 3, "96": 2, "128": 2}  # where the search begins: a place in RATES
 REPEATED = {"size": "32", "n_tokens": 620_000, "epochs": (2, 4, 8, 16), "seeds": (0, 1, 2)}
@@ -52,7 +53,7 @@ def protocol() -> dict[str, Any]:
     entropy, bigram = _drawn_lines()
     return {
         "sizes": {name: [*shape, n_block_params(*shape)] for name, shape in SIZES.items()},
-        "search_tokens": list(SEARCH_TOKENS),
+        "search_tokens": {size: list(searched) for size, searched in SEARCH_TOKENS.items()},
         "search_seed": SEARCH_SEED,
         "batch_documents": [[most if math.isfinite(most) else None, size] for most, size in BATCH_DOCUMENTS],
         "warmup_share": WARMUP_SHARE,
@@ -94,7 +95,7 @@ def record(path: Path = RECORD, sizes: Sequence[str] = tuple(SIZES), seeds: Sequ
     if unknown:
         raise ValueError(f"sizes are {', '.join(SIZES)}, got {', '.join(sorted(unknown))}")
     for size in sizes:
-        for n_tokens in SEARCH_TOKENS:
+        for n_tokens in SEARCH_TOKENS[size]:
             _search(path, size, n_tokens)
     for setting in settings(sizes, seeds):
         if setting not in done(content := _open(path)):
@@ -117,12 +118,12 @@ def best_rate(content: dict[str, Any], size: str, n_tokens: float) -> float:
     """The best rate of the search for a size: between the two token counts searched, and beyond them, on a straight
     line in the logs that stops at the ends. ValueError: the search of that size is not done."""
     logs = []
-    for searched in SEARCH_TOKENS:
+    for searched in SEARCH_TOKENS[size]:
         tries = [t for t in content["search"] if (t["size"], t["n_tokens"]) == (size, searched)]
         if not tries:
             raise ValueError(f"no search for size {size} at {searched} tokens in the record")
         logs.append(math.log(min(tries, key=lambda t: t["excess"])["rate"]))
-    low, high = map(math.log, SEARCH_TOKENS)
+    low, high = map(math.log, SEARCH_TOKENS[size])
     share = min(max((math.log(n_tokens) - low) / (high - low), 0.0), 1.0)
     return round(math.exp(logs[0] + share * (logs[1] - logs[0])), 6)
 
