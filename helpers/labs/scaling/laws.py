@@ -16,7 +16,7 @@ from scipy.special import expit
 
 FORMS = ("sum", "product", "power of sum")
 HUBER = 1e-3  # residuals of log-loss above this count linearly, as in Hoffmann et al. 2022, appendix D.3
-MOST_EVALUATIONS = 400  # of one start of the optimiser
+MOST_EVALUATIONS = 200  # of one start of the optimiser
 STARTS = ((0.2, 0.3), (0.5, 0.5), (0.1, 0.6), (0.8, 0.3))  # of (a, b)
 LARGEST = 50.0  # log of an excess: more would overflow while the optimiser looks around
 FLOPS_PER_PARAM_TOKEN = 6  # forward and backward, Kaplan et al. 2020, section 2.1
@@ -109,7 +109,7 @@ def fit(runs: Runs, form: str = "sum", *, entropy: float | None = None, start: L
     return _law(form, min(tries, key=lambda found: found.cost).x, entropy, runs)
 
 
-def bootstrap(runs: Runs, law: Law, *, entropy: float | None = None, n: int = 200, seed: int = 0) -> list[Law]:
+def bootstrap(runs: Runs, law: Law, *, entropy: float | None = None, n: int = 100, seed: int = 0) -> list[Law]:
     """`n` laws, each fitted to as many runs drawn with replacement: how far chance in the runs moves the fit.
 
     law  the fit of all runs, where each fit begins
