@@ -17,10 +17,10 @@ GROUND = {"runtime", "lab"}
 AIMS = {
     "helpers/gpt": (1_700, 1_985),
     "helpers/storage": (1_000, 1_755),
-    "helpers/labs": (3_600, 4_310),
-    "helpers/classroom": (4_200, 4_560),
-    "helpers": (10_700, 12_780),
-    "tests": (11_500, 15_270),
+    "helpers/labs": (3_600, 5_200),
+    "helpers/classroom": (4_200, 4_760),
+    "helpers": (10_700, 13_850),
+    "tests": (11_500, 15_810),
     "tools": (1_700, 2_345),
 }
 MAX_LINES = 300
