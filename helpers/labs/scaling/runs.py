@@ -22,7 +22,8 @@ SIZES = {  # of the sweep: name -> (emb_dim, n_layers)
     "96": (96, 3),
     "128": (128, 3),
 }
-BATCH_DOCUMENTS = ((150_000, 8), (1_000_000, 16), (np.inf, 32))  # up to so many tokens: documents per update
+# up to so many tokens: documents per update
+BATCH_DOCUMENTS = ((150_000, 8), (1_000_000, 16), (3_000_000, 32), (np.inf, 64))
 WARMUP_SHARE, MIN_LR_RATIO = 0.05, 0.05  # of every run's schedule
 N_VALIDATION = 5_000  # documents, 155,000 words, the same for all runs
 VALIDATION_SEED, TRAINING_SEED = 10**6, 10**6 + 1  # of the documents; a run's own seed is added to the second

@@ -7,6 +7,7 @@ import math
 import random
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,11 +30,12 @@ KIND = "sizes and token counts on a mixture of authors"
 TOKENS = (20_000, 62_000, 200_000, 620_000, 2_000_000, 6_200_000, 20_000_000)
 MOST_TOKENS = {"8": 20_000_000, "16": 6_200_000, "32": 6_200_000, "64": 6_200_000, "96": 2_000_000, "128": 2_000_000}
 SEEDS = (0, 1)
-SEARCH_TOKENS, SEARCH_SEED = (62_000, 620_000), 9  # a seed that no other run has
+SEARCH_TOKENS = {size: (62_000, 620_000 if shape[0] <= 64 else 200_000) for size, shape in SIZES.items()}
+SEARCH_SEED = 9  # that no other run has
 RATES = tuple(0.001 * 2**i for i in range(7))  # 0.001 to 0.064, tried upwards or downwards from FIRST_RATE
 FIRST_RATE = {"8": 4, "16": 4, "32": 3, "64": 3, "96": 2, "128": 2}  # where the search begins: a place in RATES
-REPEATED = {"size": "32", "n_tokens": 620_000, "epochs": (2, 4, 8, 16, 32), "seeds": (0, 1, 2)}
-TOY = {"sizes": ("8", "16", "32", "64"), "tokens": (20_000, 62_000, 200_000, 620_000, 2_000_000)}
+REPEATED = {"size": "32", "n_tokens": 620_000, "epochs": (2, 4, 8, 16), "seeds": (0, 1, 2)}
+TOY = {"sizes": ("8", "16", "32"), "tokens": (20_000, 62_000, 200_000, 620_000, 2_000_000)}
 
 
 class Setting(NamedTuple):
@@ -48,22 +50,28 @@ class Setting(NamedTuple):
 
 def protocol() -> dict[str, Any]:
     """What all runs have in common."""
-    source = authors()
+    entropy, bigram = _drawn_lines()
     return {
         "sizes": {name: [*shape, n_block_params(*shape)] for name, shape in SIZES.items()},
-        "search_tokens": list(SEARCH_TOKENS),
+        "search_tokens": {size: list(searched) for size, searched in SEARCH_TOKENS.items()},
         "search_seed": SEARCH_SEED,
         "batch_documents": [[most if math.isfinite(most) else None, size] for most, size in BATCH_DOCUMENTS],
         "warmup_share": WARMUP_SHARE,
         "min_lr_ratio": MIN_LR_RATIO,
-        "n_validation_words": N_VALIDATION * (source.n_tokens - 1),
-        "entropy_rate_nats": round(source.entropy_rate(), 5),
-        "bigram_nats": round(source.bigram_entropy(), 5),
+        "n_validation_words": N_VALIDATION * (authors().n_tokens - 1),
+        "entropy_rate_nats": entropy,
+        "bigram_nats": bigram,
     }
 
 
+@cache
+def _drawn_lines() -> tuple[float, float]:
+    """The source's entropy and its best bigram's, which take seconds."""
+    return round(authors().entropy_rate(), 5), round(authors().bigram_entropy(), 5)
+
+
 def settings(sizes: Sequence[str] = tuple(SIZES), seeds: Sequence[int] = SEEDS) -> list[Setting]:
-    """All runs of the sweep, the first seed first, and of a seed the cheapest first."""
+    """All runs of the sweep, the cheapest first; a seed after the first counts as four times as dear."""
     grid = [Setting("authors", s, D, seed) for seed in seeds for s in sizes for D in TOKENS if MOST_TOKENS[s] >= D]
     toy = [Setting("toy", s, D, 0) for s in TOY["sizes"] if s in sizes for D in TOY["tokens"]]
     again = [
@@ -73,12 +81,13 @@ def settings(sizes: Sequence[str] = tuple(SIZES), seeds: Sequence[int] = SEEDS) 
         if REPEATED["size"] in sizes
     ]
     todo = dict.fromkeys([*grid, *again, *toy])  # each once
-    return sorted(todo, key=lambda s: (s.seed, n_block_params(*SIZES[s.size]) ** 0.5 * s.n_tokens))
+    return sorted(todo, key=lambda s: n_block_params(*SIZES[s.size]) ** 0.5 * s.n_tokens * (4 if s.seed else 1))
 
 
 def record(path: Path = RECORD, sizes: Sequence[str] = tuple(SIZES), seeds: Sequence[int] = SEEDS) -> None:
-    """Make every run that `path` does not have yet, and store each at once; two processes may share a file if their
-    sizes differ.
+    """Make every run that `path` does not have yet, and store each at once.
+
+    Several processes may share a file: each looks before a run what is there by then.
 
     ValueError: the file is of another sweep, or an unknown size.
     """
@@ -86,7 +95,7 @@ def record(path: Path = RECORD, sizes: Sequence[str] = tuple(SIZES), seeds: Sequ
     if unknown:
         raise ValueError(f"sizes are {', '.join(SIZES)}, got {', '.join(sorted(unknown))}")
     for size in sizes:
-        for n_tokens in SEARCH_TOKENS:
+        for n_tokens in SEARCH_TOKENS[size]:
             _search(path, size, n_tokens)
     for setting in settings(sizes, seeds):
         if setting not in done(content := _open(path)):
@@ -109,12 +118,12 @@ def best_rate(content: dict[str, Any], size: str, n_tokens: float) -> float:
     """The best rate of the search for a size: between the two token counts searched, and beyond them, on a straight
     line in the logs that stops at the ends. ValueError: the search of that size is not done."""
     logs = []
-    for searched in SEARCH_TOKENS:
+    for searched in SEARCH_TOKENS[size]:
         tries = [t for t in content["search"] if (t["size"], t["n_tokens"]) == (size, searched)]
         if not tries:
             raise ValueError(f"no search for size {size} at {searched} tokens in the record")
         logs.append(math.log(min(tries, key=lambda t: t["excess"])["rate"]))
-    low, high = map(math.log, SEARCH_TOKENS)
+    low, high = map(math.log, SEARCH_TOKENS[size])
     share = min(max((math.log(n_tokens) - low) / (high - low), 0.0), 1.0)
     return round(math.exp(logs[0] + share * (logs[1] - logs[0])), 6)
 
@@ -174,6 +183,8 @@ def _open(path: Path) -> dict[str, Any]:
 
 def _add(path: Path, part: str, run: dict[str, Any]) -> None:
     content = _open(path)  # again: another process may have added to it
+    if part == "runs" and _setting(run) in done(content):
+        return
     content[part].append(run)
     content |= {"date": datetime.now(UTC).date().isoformat(), "machine": machine.facts("cpu")}
     with write_aside(path) as file:

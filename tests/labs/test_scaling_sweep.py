@@ -1,0 +1,157 @@
+"""A run of the sweep, the search for its rate, a record that is gone on with, and its verification."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from helpers.gpt import token_losses
+from helpers.labs import scaling
+
+SWEEP = "helpers.labs.scaling.sweep"
+BEST = {"8": 0.016, "16": 0.002}  # the rate that the stand-in for training likes best
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
+    """A sweep of two sizes whose runs are not trained; returns what was asked for: (setting, rate)."""
+    asked = []
+
+    def make(setting: scaling.Setting, rate: float) -> dict:
+        asked.append((setting, rate))
+        excess = 1 + abs(math.log(rate / BEST[setting.size]))
+        return setting._asdict() | {"rate": rate, "excess": excess, "error": 0.01, "seconds": 1.0}
+
+    monkeypatch.setattr(f"{SWEEP}.make", make)
+    monkeypatch.setattr(f"{SWEEP}._drawn_lines", lambda: (1.0, 2.0))
+    monkeypatch.setattr(f"{SWEEP}.SIZES", {"8": (8, 2), "16": (16, 2)})
+    monkeypatch.setattr(f"{SWEEP}.TOKENS", (100, 300))
+    monkeypatch.setattr(f"{SWEEP}.MOST_TOKENS", {"8": 300, "16": 100})
+    monkeypatch.setattr(f"{SWEEP}.REPEATED", {"size": "8", "n_tokens": 300, "epochs": (2,), "seeds": (0,)})
+    monkeypatch.setattr(f"{SWEEP}.TOY", {"sizes": ("8",), "tokens": (100,)})
+    monkeypatch.setattr(f"{SWEEP}.SEARCH_TOKENS", {"8": (100, 300), "16": (100, 300)})
+    return asked
+
+
+def test_a_run_depends_on_its_setting_alone():
+    source = scaling.authors(16, 8, 12)
+    torch.manual_seed(5)
+    first = scaling.train_once(source, 8, 1, 6_000, 1e-2, seed=1)
+    again = scaling.train_once(source, 8, 1, 6_000, 1e-2, seed=1)
+    other = scaling.train_once(source, 8, 1, 6_000, 1e-2, seed=2)
+    assert first.excess == again.excess != other.excess
+    untrained, _ = scaling.excess(scaling.model(source, 8, 1, seed=1), source)
+    assert 0 < first.excess < untrained - 0.1
+
+
+def test_the_excess_is_the_loss_minus_the_true_loss_of_the_same_words():
+    source = scaling.authors(16, 8, 12)
+    gpt = scaling.model(source, 8, 1)
+    token_ids, true_nll = scaling.validation(source)
+    with torch.no_grad():
+        logits = gpt(token_ids[:, :-1])[..., : source.n_words]
+    losses = token_losses(logits, token_ids[:, 1:]).double()
+    mean, error = scaling.excess(gpt, source)
+    assert mean == pytest.approx((losses.mean() - true_nll[:, 1:].mean()).item(), abs=1e-5)
+    assert 0 < error < 0.05 * mean
+    assert not (source.sample(len(token_ids), 10**6 + 1).token_ids == token_ids.numpy()).all()
+
+
+def test_epochs_repeat_fewer_documents_in_as_many_updates():
+    source = scaling.authors(16, 8, 12)
+    runs = [scaling.train_once(source, 8, 1, 12_000, 1e-2, epochs=epochs) for epochs in (1, 16)]
+    assert runs[1].excess > runs[0].excess + 0.05  # 68 documents, seen 16 times
+    with pytest.raises(ValueError, match="n_documents must be a whole number of at least 1, got 0"):
+        scaling.train_once(source, 8, 1, 300, 1e-2, epochs=16)
+
+
+def test_the_model_scores_words_and_counts_its_blocks():
+    gpt = scaling.model(scaling.authors(16, 8, 12), 32, 3)
+    assert sum(p.numel() for p in gpt.blocks.parameters()) == scaling.n_block_params(32, 3)
+    assert gpt.blocks[0].attention.qkv.weight.std().item() == pytest.approx(32**-0.5, rel=0.1)
+    assert gpt.token_embedding.weight.std().item() == pytest.approx(1, rel=0.15)
+
+
+def test_the_sizes_of_the_issue():
+    params = [scaling.n_block_params(*shape) for shape in scaling.SIZES.values()]
+    assert len(params) >= 6 and params[0] < 2_500 and params[-1] > 500_000
+    settings = scaling.settings()
+    tokens = {size: {s.n_tokens for s in settings if (s.size, s.source) == (size, "authors")} for size in scaling.SIZES}
+    assert all(len(counts) >= 5 and max(counts) >= 100 * min(counts) for counts in tokens.values())
+    assert max(tokens["8"]) == 1000 * min(tokens["8"]) and len(settings) == len(set(settings))
+
+
+def test_the_search_stops_between_two_worse_rates_and_every_run_has_the_best(small: list[tuple], tmp_path: Path):
+    path = tmp_path / "scaling.json"
+    scaling.record(path, BEST)
+    content = scaling.read(path)
+    for size, best in BEST.items():
+        for n_tokens in (100, 300):
+            tried = {t["rate"] for t in content["search"] if (t["size"], t["n_tokens"]) == (size, n_tokens)}
+            assert {best / 2, best, best * 2} <= tried and len(tried) <= 6
+        assert scaling.best_rate(content, size, 10_000) == scaling.best_rate(content, size, 1) == best
+    assert {(run["size"], run["rate"]) for run in content["runs"]} == set(BEST.items())
+    assert {tuple(run.values())[:5] for run in content["runs"]} == set(map(tuple, scaling.settings(("8", "16"))))
+    assert content["machine"]["threads"] >= 1 and content["protocol"]["n_validation_words"] >= 100_000
+
+
+def test_rates_lie_between_those_of_the_two_searches():
+    content = {
+        "search": [
+            {"size": "8", "n_tokens": n, "rate": rate, "excess": excess}
+            for n, rate, excess in ((62_000, 0.01, 2.0), (62_000, 0.02, 3.0), (620_000, 0.04, 1.0))
+        ]
+    }
+    middle = scaling.best_rate(content, "8", math.sqrt(62_000 * 620_000))
+    assert middle == pytest.approx(0.02) and scaling.best_rate(content, "8", 1e9) == pytest.approx(0.04)
+    with pytest.raises(ValueError, match="no search for size 16"):
+        scaling.best_rate(content, "16", 1e5)
+
+
+def test_an_interrupted_record_is_gone_on_with(small: list[tuple], tmp_path: Path):
+    path = tmp_path / "scaling.json"
+    scaling.record(path, sizes=["8"])
+    whole, n_asked = scaling.read(path), len(small)
+    whole["runs"] = whole["runs"][:1] + whole["runs"][2:]
+    path.write_text(json.dumps(whole))
+    scaling.record(path, BEST)
+    assert small[n_asked][0].size == "16" and {s.size for s, _ in small[n_asked:]} == {"8", "16"}
+    again = [setting for setting, _ in small[n_asked:] if setting.size == "8"]
+    assert len(again) == 1 and len(scaling.read(path)["runs"]) == len(scaling.settings(("8", "16")))
+    with pytest.raises(ValueError, match="sizes are 8, 16, got 5"):
+        scaling.record(path, sizes=["5"])
+
+
+def test_a_record_of_another_sweep_is_left_alone(small: list[tuple], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "scaling.json"
+    scaling.record(path, sizes=["8"])
+    before = path.read_bytes()
+    monkeypatch.setattr(f"{SWEEP}.WARMUP_SHARE", 0.5)
+    with pytest.raises(ValueError, match="holds another sweep: move it away"):
+        scaling.record(path, BEST)
+    assert path.read_bytes() == before
+
+
+def test_verification_finds_a_run_that_does_not_come_again(
+    small: list[tuple], tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    path = tmp_path / "scaling.json"
+    scaling.record(path, BEST)
+    assert scaling.verify(3, path) and "3 of 3 runs within two error bars" in capsys.readouterr().out
+    content = scaling.read(path)
+    for run in content["runs"]:
+        run["excess"] += 0.021
+    path.write_text(json.dumps(content))
+    assert not scaling.verify(3, path) and "0 of 3" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("damage", ["[]", "{}", '{"kind": 3, "runs": [], "search": []}', "{"])
+def test_a_damaged_record_is_refused(tmp_path: Path, damage: str):
+    path = tmp_path / "scaling.json"
+    path.write_text(damage)
+    with pytest.raises(ValueError, match=r"scaling\.json is no record that"):
+        scaling.read(path)
