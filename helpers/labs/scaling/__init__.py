@@ -33,7 +33,7 @@ from helpers.labs.scaling.sweep import RECORD, SEEDS, Setting, best_rate, make, 
 # fmt: off
 __all__ = [
     "FORMS", "PUBLISHED", "RECORD", "SEEDS", "SIZES", "Authors", "Documents", "Law", "Plan", "Result", "Runs",
-    "Setting", "ToyDocuments", "authors", "best_plan", "best_rate", "bootstrap", "excess", "fit", "initialised", "interval",
-    "make", "model", "n_block_params", "protocol", "read", "record", "rms_error", "rule_of_thumb", "settings",
-    "toy_documents", "train", "train_once", "validation", "verify",
+    "Setting", "ToyDocuments", "authors", "best_plan", "best_rate", "bootstrap", "excess", "fit", "initialised",
+    "interval", "make", "model", "n_block_params", "protocol", "read", "record", "rms_error", "rule_of_thumb",
+    "settings", "toy_documents", "train", "train_once", "validation", "verify",
 ]
