@@ -15,9 +15,10 @@ from helpers.labs import (
     texts,
     training_grid,
 )
+from helpers.labs.rows import rows_of
 
 # fmt: off
 __all__ = [
-    "budget", "changes", "distributed", "metrics", "pretrain", "pretrained", "quantise", "questions", "scaling",
-    "scores", "speed", "texts", "training_grid",
+    "budget", "changes", "distributed", "metrics", "pretrain", "pretrained", "quantise", "questions", "rows_of",
+    "scaling", "scores", "speed", "texts", "training_grid",
 ]

@@ -11,7 +11,8 @@ import matplotlib.pyplot as plt
 import pytest
 
 from helpers.classroom import exercises, plots, reveal
-from helpers.classroom.exercises import room as reading
+
+reading = exercises.room
 
 
 @pytest.fixture
