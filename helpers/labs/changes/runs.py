@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -59,6 +60,7 @@ class Difference(NamedTuple):
     n_seeds: int
 
 
+@cache
 def config_of(change: str, matched: str = "parameters") -> GPTConfig:
     """The model with one change, its feed-forward layer so wide that parameters or FLOPs are nearest the base's.
 
@@ -128,6 +130,7 @@ def settings() -> list[Setting]:
     return [Setting(change, matched, seed) for seed in SEEDS for change in CHANGES for matched in MATCHED]
 
 
+@cache  # counting the entropies takes a second
 def protocol() -> dict[str, Any]:
     """What all runs have in common."""
     source = scaling.authors()
