@@ -8,7 +8,7 @@ import pytest
 from py_mini_racer import MiniRacer
 
 from helpers import language, runtime
-from helpers.classroom import Mistake, check, register, reveal
+from helpers.classroom import CHECKS, Mistake, check, exercises, register, reveal
 from tests.classroom.scripts import FOLDER
 
 SAID = {
@@ -79,7 +79,9 @@ def test_a_page_gets_what_its_script_can_say(portuguese):
     ]
 
 
-def test_check_and_reveal_speak_it(capsys, portuguese):
+def test_check_and_reveal_speak_it(capsys, monkeypatch, portuguese):
+    monkeypatch.setattr(exercises.grader, "CHECKS", dict(CHECKS))  # what is registered here is gone afterwards
+
     @register("language-example")
     def wrong(answer):
         raise Mistake("case 1: expected 2, got 3. Which step comes first?")

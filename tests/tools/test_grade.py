@@ -184,7 +184,7 @@ def test_a_verdict_cannot_be_forged(graded):
     verdict, note = said(graded, "hugo")
     assert verdict == "not yet" and "inputs should be" in note
     assert said(graded, "hugo", "l5-bits-per-byte")[0] == "stopped"
-    assert "look at this cell: it names CHECKS, Mistake, exercises, verdict" in note
+    assert "look at this cell: it names CHECKS, Mistake, exercises" in note and "verdict" in note
 
 
 def test_files_and_network_and_memory_are_out_of_reach(graded):

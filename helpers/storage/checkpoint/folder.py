@@ -91,7 +91,7 @@ def read_document(path: Path, kind: Kind) -> tuple[dict, dict[str, str]]:
     with storage(f"reading {path.name}", path.parent):
         _require_folder(path, kind)
         raw = _read(path / SUMS, at_most=MAX_SUMS_BYTES)
-        sums = {name: digest for digest, name in _LINE.findall(raw.decode("ascii", errors="replace"))}
+        sums = {name: digest for digest, name in _LINE.findall(raw.decode("utf-8", errors="replace"))}
         as_written = _sums_text(sums) == raw
         if as_written and kind.json_name in sums:
             document = _from_json(path / kind.json_name, sums[kind.json_name])
@@ -191,7 +191,7 @@ def current_versions() -> dict[str, str]:
 
 
 def _sums_text(sums: dict[str, str]) -> bytes:
-    return "".join(f"{sums[file]}  {file}\n" for file in sorted(sums)).encode("ascii")
+    return "".join(f"{sums[file]}  {file}\n" for file in sorted(sums)).encode()
 
 
 def _require_folder(path: Path, kind: Kind) -> None:
