@@ -1,6 +1,6 @@
 # The course in two commands: `make lab` to study, `make test` to check. `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help lab test smollm2 test-unit test-notebooks test-processors test-avx2 test-live test-colab colab test-browser drill bench gpu pretrained student lint format notebooks \
+.PHONY: help lab test smollm2 test-unit test-notebooks test-processors test-avx2 test-live test-portuguese test-colab colab test-browser drill bench gpu pretrained student lint format notebooks \
 	stamp translate hooks clean
 
 VENV := .venv
@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 # A mark that the published model of notebook 11 was asked for: once for each environment, with a network or without
 ASKED := $(VENV)/.smollm2
 COLAB_BIN := .venv-colab/bin
-NOTEBOOKS := $(wildcard notebooks/*.ipynb pt-BR/notebooks/02_*.ipynb pt-BR/notebooks/04_*.ipynb) # the rest of pt-BR: .ci/run
+NOTEBOOKS := $(wildcard notebooks/*.ipynb pt-BR/notebooks/02_*.ipynb pt-BR/notebooks/04_*.ipynb) # the rest: test-portuguese
 CELL_TIMEOUT := 120
 # Tests run on two processes with a thread each; what stands in one file, or one notebook, stays together: WORKERS=0 is none
 WORKERS ?= 2
@@ -87,6 +87,9 @@ test-colab: $(STAMP) ## first cells and all notebooks with Colab's versions (3 G
 
 test-live: $(STAMP) ## as in a class: run each notebook, then its predictions and its plan's cells again in the same kernel
 	$(NO_NETWORK) $(BIN)/python -m tools.again $(NOTEBOOKS)
+
+test-portuguese: $(STAMP) ## the notebooks of the Portuguese edition, run again and compared with their stored outputs
+	$(MAKE) test-notebooks NOTEBOOKS="$(wildcard pt-BR/notebooks/*.ipynb)"
 
 test-browser: $(STAMP) ## run the notebooks in headless Chromium, move their sliders, keep screenshots in build/
 	$(BIN)/python -m pytest -m browser $(PARALLEL) $(BROWSER_TESTS) -rP --durations=10
