@@ -19,7 +19,7 @@ AIMS = {
     "helpers/storage": (1_000, 2_160),
     "helpers/labs": (3_600, 6_010),
     "helpers/classroom": (4_200, 5_470),
-    "helpers": (10_700, 15_810),
+    "helpers": (10_700, 15_840),
     "tests": (11_500, 18_070),
     "tools": (1_700, 4_610),
 }

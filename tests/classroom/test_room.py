@@ -78,7 +78,7 @@ def test_the_dots_are_the_guesses(drawn):
     reveal(None, 7, "moves", room="2; 7; 7; 7; 9; 12")
     ((ax, alt),) = drawn
     assert ax.get_xscale() == "linear" and places(ax) == [2, 7, 7, 7, 9, 12] and heights(ax) == [1, 1, 1, 1, 2, 3]
-    assert "6 predictions between 2 and 12" in alt and "3 of 6 within 5%, 2 above, 1 below" in alt
+    assert "6 predictions between 2 and 12" in alt and "3 of 6 within 5% · 2 above, 1 below" in alt
     assert [text.get_text() for text in ax.texts] == ["measured 7", "median 7"]
     assert [line.get_xdata()[0] for line in ax.lines] == [7, 7]
     assert ax.get_title(loc="left") == "3 of 6 within 5% · 2 above, 1 below"

@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import median
 
 from helpers.classroom.pages import Html, readable, table
+from helpers.language import spoken
 
 CLOSE = 0.05  # relative distance that counts as a hit
 FACTOR = 2
@@ -47,7 +48,9 @@ def predictions(file: str | Path | None = None) -> Html | None:
     """
     made = [(i, p) for i, p in enumerate(KEPT.values(), 1) if p.guess is not None]
     if not made:
-        print("no predictions of yours yet: write one after `my_guess =`, run the next cell, then this one again")
+        print(
+            spoken("no predictions of yours yet: write one after `my_guess =`, run the next cell, then this one again")
+        )
         return None
     rows = [[i, readable(p.guess), readable(p.measured), p.unit, p.how_far] for i, p in made]
     if file is not None:
@@ -55,24 +58,25 @@ def predictions(file: str | Path | None = None) -> Html | None:
             csv.writer(out).writerows([COLUMNS, *rows])
     numbers = [p for _, p in made if not isinstance(p.measured, str | bool)]
     choices = [p for _, p in made if isinstance(p.measured, str | bool)]
-    print(f"{len(made)} of {len(KEPT)} predictions made")
+    print(spoken(f"{len(made)} of {len(KEPT)} predictions made"))
     if numbers:
         print(_of_numbers(numbers))
     if choices:
-        print(_of_choices(choices))
-    return table(rows, COLUMNS)
+        print(spoken(_of_choices(choices)))
+    return table([[*row, spoken(how_far)] for *row, how_far in rows], COLUMNS)
 
 
 def _of_numbers(made: list[Prediction]) -> str:
     missed = [p for p in made if not math.isclose(p.guess, p.measured, rel_tol=CLOSE)]
     above = sum(p.guess > p.measured for p in missed)
     ratios = [abs(math.log(p.guess / p.measured)) for p in made if p.guess > 0 and p.measured > 0]
-    said = f"numbers: {len(made) - len(missed)} of {len(made)} within {CLOSE:.0%}"
+    said = [f"numbers: {len(made) - len(missed)} of {len(made)} within {CLOSE:.0%}"]
     if ratios:
         within = sum(ratio <= math.log(FACTOR) * (1 + 1e-9) for ratio in ratios)
-        said += f" · within a factor of {FACTOR}: {within} of {len(ratios)}"
-        said += f" · half of them within a factor of {readable(math.exp(median(ratios)))}"
-    return f"{said} · too high {above}, too low {len(missed) - above}: {_tendency(above, len(missed))}"
+        said += [f"within a factor of {FACTOR}: {within} of {len(ratios)}"]
+        said += [f"half of them within a factor of {readable(math.exp(median(ratios)))}"]
+    said += [f"too high {above}, too low {len(missed) - above}: {_tendency(above, len(missed))}"]
+    return " · ".join(map(spoken, said))
 
 
 def _tendency(above: int, missed: int) -> str:
@@ -83,7 +87,7 @@ def _tendency(above: int, missed: int) -> str:
     chance = 2 * sum(math.comb(missed, k) for k in range(side, missed + 1)) / 2**missed
     if chance > UNLIKELY:
         return "no clear tendency to one side"
-    return f"you tend to guess too {'high' if above == side else 'low'}"
+    return "you tend to guess too high" if above == side else "you tend to guess too low"
 
 
 def _of_choices(made: list[Prediction]) -> str:

@@ -23,6 +23,7 @@ from helpers.classroom.exercises.record import CLOSE
 from helpers.classroom.exercises.room import Room, read_room
 from helpers.classroom.exercises.room_figure import answer_bars, dots
 from helpers.classroom.pages import readable
+from helpers.language import spoken
 
 SHOWN = 5  # answers that could not be read
 
@@ -55,29 +56,32 @@ def _named(answer: bool | None) -> str | None:
 def _show_numbers(room: Room, measured: float, unit: str) -> None:
     guesses = room.guesses
     if not guesses:
-        print(f"the room: no prediction{_not_read(room)}")
+        print(spoken(f"the room: no prediction{_not_read(room)}"))
         return
     near = [math.isclose(guess, measured, rel_tol=CLOSE) for guess in guesses]
     above = sum(guess > measured and not hit for guess, hit in zip(guesses, near, strict=True))
     said = f"{sum(near)} of {len(guesses)} within {CLOSE:.0%}"
     sides = f"{above} above, {len(guesses) - above - sum(near)} below"
     middle = f"median {readable(float(median(guesses)))}{f' {unit}' if unit else ''}"
-    print(f"the room: {said} ({sum(near) / len(guesses):.0%}) · {sides} · {middle}{_not_read(room)}")
-    alt = f"A dot for each of {len(guesses)} predictions between {readable(min(guesses))} and {readable(max(guesses))}"
-    alt += f", with lines at the measured {readable(measured)} and at the {middle}: {said}, {sides}."
-    plots.show(dots(guesses, measured, unit, near, f"{said} · {sides}"), alt)
+    print(spoken(f"the room: {said} ({sum(near) / len(guesses):.0%}) · {sides} · {middle}{_not_read(room)}"))
+    low, high = readable(min(guesses)), readable(max(guesses))
+    alt = spoken(
+        f"A dot for each of {len(guesses)} predictions between {low} and {high}, a line at the measured value."
+    )
+    parts = spoken(f"{said} · {sides}")
+    plots.show(dots(guesses, measured, unit, near, parts), alt + " " + parts)
 
 
 def _show_answers(room: Room, measured: str, offered: Sequence[str]) -> None:
     if not room.guesses:
-        print(f"the room: no prediction{_not_read(room)}")
+        print(spoken(f"the room: no prediction{_not_read(room)}"))
         return
     counts = Counter(room.guesses)
     said = f"{counts[measured]} of {len(room.guesses)} said {measured}"
-    print(f"the room: {said} ({counts[measured] / len(room.guesses):.0%}){_not_read(room)}")
+    print(spoken(f"the room: {said} ({counts[measured] / len(room.guesses):.0%}){_not_read(room)}"))
     each = ", ".join(f"{name} {n}" for name, n in counts.most_common(SHOWN))
     alt = f"A bar for each answer of the room: {each}. Measured: {measured}."
-    plots.show(answer_bars(room.guesses, measured, offered, f"{said}, as measured"), alt)
+    plots.show(answer_bars(room.guesses, measured, offered, spoken(f"{said}, as measured")), spoken(alt))
 
 
 def _not_read(room: Room) -> str:
