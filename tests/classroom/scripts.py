@@ -24,7 +24,8 @@ class Script:
     def __init__(self, kind: str) -> None:
         self.v8 = MiniRacer()
         atexit.register(self.v8.close)  # one left open can keep Python from ending
-        for name in ["runtime", kind] if kind else ["runtime"]:
+        shared = ["log_slider"] if kind in ("cost", "size") else []
+        for name in ["runtime", *shared, kind] if kind else ["runtime"]:
             self.v8.eval((FOLDER / f"{name}.js").read_text(encoding="utf-8"))
 
     def call(self, function: str, *arguments: object) -> object:

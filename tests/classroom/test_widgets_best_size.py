@@ -19,7 +19,7 @@ DRAWN = [OURS, *(replace(OURS, a=0.5 + 0.002 * i, B=2e4 + 300 * (i % 7)) for i i
 def test_sizes_and_tokens_are_those_of_the_laws_at_every_stop() -> None:
     card, js = cards.best_size(1.9e17, scaling.PUBLISHED | {"ours": OURS}), script("size")
     laws = [*scaling.PUBLISHED.values(), OURS]
-    stops = js.call("(scale) => [...Array(385).keys()].map((i) => flopsAt(i, scale))", card.config["flops"])
+    stops = js.call("(scale) => [...Array(385).keys()].map((i) => valueAt(i, scale))", card.config["flops"])
     assert (stops[0], stops[-1]) == (1e10, 1e26) and 1.9e17 in stops and sorted(stops) == stops
     for flops, state in zip(stops, js.states([{"flops": i} for i in range(385)], card.config), strict=True):
         plans = [scaling.rule_of_thumb(flops), *(scaling.best_plan(law, flops) for law in laws)]
@@ -48,7 +48,7 @@ def test_a_button_goes_to_its_budget() -> None:
     card, js = cards.best_size(1e12, budgets={"T4, 4 hours": 1.9e17}), script("size")
     page = js.call("view", "x-1", card.values, card.config)
     position = int(re.search(r"data-set='\{\"flops\":(\d+)\}'>T4, 4 hours", page)[1])
-    assert js.call("flopsAt", position, card.config["flops"]) == pytest.approx(1.9e17, rel=0.06)
+    assert js.call("valueAt", position, card.config["flops"]) == pytest.approx(1.9e17, rel=0.06)
 
 
 def test_what_the_card_refuses() -> None:

@@ -49,7 +49,7 @@ def test_differences_by_hand():
     assert set(found) == {*ALONE, "all five"}
     assert found["SwiGLU"].mean == pytest.approx(-0.02) and found["SwiGLU"].n_seeds == 3
     assert found["SwiGLU"].half_width == pytest.approx(4.3027 * 0.01 / math.sqrt(3), rel=1e-4)
-    assert found["RMSNorm"] == (0, 0, 3)
+    assert found["RMSNorm"] == (0, 0, 3, 0) and found["SwiGLU"].n_lower == 3
     with pytest.raises(ValueError, match="two seeds or more, got 1"):
         changes.differences(runs_of({name: [0.3] for name in changes.CHANGES}), "FLOPs")
 

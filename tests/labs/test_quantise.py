@@ -128,5 +128,5 @@ def test_the_record_is_whole_and_is_made_again(tmp_path):
     with pytest.raises(ValueError, match=r"no record that helpers\.labs\.quantise made"):
         quantise.read(tmp_path / "record.json")
     (tmp_path / "record.json").write_text(json.dumps(half | {"protocol": record["protocol"] | {"n_scored": 7}}))
-    with pytest.raises(ValueError, match="holds another grid"):
+    with pytest.raises(ValueError, match="holds other runs"):
         quantise.record(tmp_path / "record.json")

@@ -131,7 +131,7 @@ def test_a_record_of_another_sweep_is_left_alone(small: list[tuple], tmp_path: P
     scaling.record(path, sizes=["8"])
     before = path.read_bytes()
     monkeypatch.setattr(f"{SWEEP}.WARMUP_SHARE", 0.5)
-    with pytest.raises(ValueError, match="holds another sweep: move it away"):
+    with pytest.raises(ValueError, match="holds other runs: move it away"):
         scaling.record(path, BEST)
     assert path.read_bytes() == before
 

@@ -48,7 +48,7 @@ def test_an_interrupted_record_is_gone_on_with(
     path.write_text(json.dumps(whole | {"runs": whole["runs"][1:3]}))
     training_grid.record(path)
     assert small[4:] == [small[0], small[3]] and len(training_grid.read(path)["runs"]) == 4
-    assert "2 of 2: " in capsys.readouterr().out
+    assert "runs 4: " in capsys.readouterr().out
 
 
 def test_a_record_of_another_grid_is_left_alone(
@@ -58,7 +58,7 @@ def test_a_record_of_another_grid_is_left_alone(
     training_grid.record(path)
     before = path.read_bytes()
     monkeypatch.setattr(f"{GRID}.N_TOKENS", 99)
-    with pytest.raises(ValueError, match="holds another grid: move it away"):
+    with pytest.raises(ValueError, match="holds other runs: move it away"):
         training_grid.record(path)
     assert path.read_bytes() == before
 

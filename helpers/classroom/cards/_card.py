@@ -83,10 +83,15 @@ def _style(kind: str) -> str:
     return "".join(file.read_text(encoding="utf-8") for file in files if file.exists()).replace("\n", "")
 
 
+def script_names(kind: str) -> tuple[str, ...]:
+    """The scripts of a card in their order, without .js."""
+    return "runtime", *(["log_slider"] if kind in ("cost", "size") else []), kind
+
+
 def _scripts(kind: str) -> str:
-    both = "".join((ASSETS / f"{name}.js").read_text(encoding="utf-8") for name in ("runtime", kind))
-    said = json.dumps(said_in(both), ensure_ascii=False).replace("</", "<\\/")
-    return _NOT_NEEDED.sub("", both).replace("const SAID = [];", f"const SAID = {said};")
+    together = "".join((ASSETS / f"{name}.js").read_text(encoding="utf-8") for name in script_names(kind))
+    said = json.dumps(said_in(together), ensure_ascii=False).replace("</", "<\\/")
+    return _NOT_NEEDED.sub("", together).replace("const SAID = [];", f"const SAID = {said};")
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:

@@ -1,13 +1,5 @@
 // Tokens to read over tokens per second, and the speed that one hour needs. Of each slider, config has the powers of ten
 // at its ends and the exact number that it starts from.
-const stepAt = (position, low) => E24[position % 24] * 10 ** (low + Math.floor(position / 24) - 1);
-const positionOf = (value, [low, high]) => { // the nearest step on the log scale
-  let best = 0;
-  const distance = (i) => Math.abs(Math.log(stepAt(i, low) / value));
-  for (let i = 1; i <= 24 * (high - low); i++) if (distance(i) < distance(best)) best = i;
-  return best;
-};
-const valueAt = (position, scale) => position === positionOf(scale[2], scale) ? scale[2] : stepAt(position, scale[0]);
 
 const RATE = [2, 9], SECONDS = [0, 11]; // powers of ten on the axes; one second to three thousand years
 const LINES = { "1 second": 1, "1 hour": HOUR, "1 day": DAY, "1 month": MONTH, "1 year": YEAR, "100 years": 100 * YEAR };

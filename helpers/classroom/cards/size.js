@@ -1,14 +1,6 @@
 // The best size for a budget. Of each law config has lines [constant, power]: ln N = constant + power * ln(N D), the
 // first that of the law, the others of a bootstrap. flops has the slider's powers of ten and the number it starts from.
 const RULE = "20 tokens a parameter", RATIO = 20, FLOPS_EACH = 6, SHARE = 0.95;
-const stepAt = (position, low) => E24[position % 24] * 10 ** (low + Math.floor(position / 24) - 1);
-const positionOf = (value, [low, high]) => { // the nearest step on the log scale
-  let best = 0;
-  const distance = (i) => Math.abs(Math.log(stepAt(i, low) / value));
-  for (let i = 1; i <= 24 * (high - low); i++) if (distance(i) < distance(best)) best = i;
-  return best;
-};
-const flopsAt = (position, scale) => position === positionOf(scale[2], scale) ? scale[2] : stepAt(position, scale[0]);
 const quantile = (sorted, share) => { // numpy's: on a straight line between the neighbours
   const place = share * (sorted.length - 1), below = Math.floor(place);
   return sorted[below] + (place - below) * (sorted[Math.min(below + 1, sorted.length - 1)] - sorted[below]);
@@ -26,7 +18,7 @@ const sizes = (flops, laws) => {
 const LEFT = 8, WIDTH = 300, POWERS = [2, 14]; // px; powers of ten of the axis of sizes
 const X = (n) => fixed(LEFT + WIDTH * clamp((Math.log10(n) - POWERS[0]) / (POWERS[1] - POWERS[0]), 0, 1), 1);
 const compute = (values, config) => {
-  const flops = flopsAt(values.flops, config.flops), found = sizes(flops, config.laws), product = flops / FLOPS_EACH;
+  const flops = valueAt(values.flops, config.flops), found = sizes(flops, config.laws), product = flops / FLOPS_EACH;
   const text = `${flops.toExponential(2)} FLOPs`;
   const state = {
     "summary": `${text}, at ${RULE}: ${readableCount(found[RULE][0])} parameters, ${readableCount(product / found[RULE][0])} tokens.`,

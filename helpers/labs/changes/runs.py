@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,10 +16,9 @@ from torch import Tensor
 from helpers.gpt import GPT, GPTConfig, token_losses
 from helpers.labs import scaling
 from helpers.labs.budget import matmul_flops_per_token, parameter_count
-from helpers.labs.speed import machine
-from helpers.storage import write_aside
+from helpers.labs.recorded import FOLDER, Recorded
 
-RECORD = Path(__file__).parents[3] / "notebooks" / "data" / "changes_cpu.json"
+RECORD = FOLDER / "changes_cpu.json"
 KIND = "changes since GPT-2, each alone, on a mixture of authors"
 BASE = "GPT-2's parts"
 CHANGES: dict[str, dict[str, Any]] = {
@@ -58,6 +54,7 @@ class Difference(NamedTuple):
     mean: float
     half_width: float  # of the 95 % interval of the mean over seeds, from Student's t
     n_seeds: int
+    n_lower: int  # seeds in which the change lowers it
 
 
 @cache
@@ -121,7 +118,7 @@ def differences(content: dict[str, Any], matched: str) -> dict[str, Difference]:
             raise ValueError(f"{change}, equal {matched}: an error bar needs two seeds or more, got {len(seeds)}")
         pairs = np.array([excess[change, seed] - excess[BASE, seed] for seed in seeds])
         half_width = scipy.stats.t.ppf(0.975, len(pairs) - 1) * pairs.std(ddof=1) / math.sqrt(len(pairs))
-        found[change] = Difference(float(pairs.mean()), float(half_width), len(pairs))
+        found[change] = Difference(float(pairs.mean()), float(half_width), len(pairs), int((pairs < 0).sum()))
     return found
 
 
@@ -150,21 +147,21 @@ def record(path: Path = RECORD) -> None:
     """Make every run that `path` does not have yet, and store each at once. ValueError: the file is of other runs."""
     for change in CHANGES:
         for rate in RATES:
-            if rate not in {run["rate"] for run in _open(path)["search"] if run["change"] == change}:
-                _add(path, "search", make(Setting(change, "parameters", SEARCH_SEED), rate)[0])
+            if rate not in {run["rate"] for run in _RECORDED.open(path)["search"] if run["change"] == change}:
+                _RECORDED.add(path, make(Setting(change, "parameters", SEARCH_SEED), rate)[0], "search")
     for setting in settings():
-        content = _open(path)
+        content = _RECORDED.open(path)
         if setting in {_setting(run) for run in content["runs"]}:
             continue
         same = [run for run in content["runs"] if (run["change"], run["seed"]) == (setting.change, setting.seed)]
         width = config_of(setting.change, setting.matched).hidden_ff_dim
         if same and same[0]["ff_dim"] == width:  # parameters and FLOPs ask for the same model
-            _add(path, "runs", {k: v for k, v in same[0].items() if k != "by_position"} | setting._asdict())
+            _RECORDED.add(path, {k: v for k, v in same[0].items() if k != "by_position"} | setting._asdict())
             continue
         run, model = make(setting, best_rate(content, setting.change))
         if setting.matched == "parameters" and setting.change in READ_ON:
             run["by_position"] = excess_by_position(model, N_TIMES * (scaling.authors().n_tokens - 1))
-        _add(path, "runs", run)
+        _RECORDED.add(path, run)
 
 
 def best_rate(content: dict[str, Any], change: str) -> float:
@@ -180,46 +177,16 @@ def read(path: Path = RECORD) -> dict[str, Any]:
 
     FileNotFoundError: nothing there. ValueError: no JSON, a file of another kind, or a damaged one.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        finite = all(math.isfinite(run["excess"]) for run in (*content["runs"], *content["search"]))
-        whole = {_setting(run) for run in content["runs"]} <= set(settings())
-        if content["kind"] != KIND or not finite or not whole:
-            raise ValueError(f"kind {content['kind']!r}, all numbers finite: {finite}, only its runs: {whole}")
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"{path.name} is no record that helpers.labs.changes made, or a damaged one ({error!r}): take another "
-            "copy, or make it again"
-        ) from error
-    return content
+    return _RECORDED.read(path)
 
 
-def _open(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {"kind": KIND, "date": None, "machine": None, "protocol": protocol(), "search": [], "runs": []}
-    content = read(path)
-    if content["protocol"] != protocol():
-        raise ValueError(f"{path} holds other runs: move it away, or go on with the course that made it")
-    return content
-
-
-def _add(path: Path, part: str, run: dict[str, Any]) -> None:
-    content = _open(path)
-    content[part].append(run)
-    content |= {"date": datetime.now(UTC).date().isoformat(), "machine": machine.facts("cpu")}
-    with write_aside(path) as file:
-        file.write("".join(_as_text(content)).encode())
-    print(f"{part} {len(content[part])}: { ({k: v for k, v in run.items() if k != 'by_position'}) }", flush=True)
+def _is_whole(content: dict[str, Any]) -> bool:
+    finite = all(math.isfinite(run["excess"]) for run in (*content["runs"], *content["search"]))
+    return finite and {_setting(run) for run in content["runs"]} <= set(settings())
 
 
 def _setting(run: dict[str, Any]) -> Setting:
     return Setting(*(run[name] for name in Setting._fields))
 
 
-def _as_text(content: dict[str, Any]) -> Iterator[str]:
-    """JSON with a run a line."""
-    lists = ("search", "runs")
-    yield json.dumps({name: part for name, part in content.items() if name not in lists}, indent=1)[:-2]
-    for name in lists:
-        yield f',\n "{name}": [\n  ' + ",\n  ".join(json.dumps(run) for run in content[name]) + "\n ]"
-    yield "\n}\n"
+_RECORDED = Recorded("changes", KIND, protocol, _is_whole, ("search", "runs"))

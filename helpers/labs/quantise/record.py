@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
-from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,10 +13,10 @@ from helpers.gpt import GPT, tokenizer
 from helpers.labs import pretrained, texts
 from helpers.labs.metrics import block_bootstrap
 from helpers.labs.quantise.model import KINDS, quantised_copy, relative_error, size_bytes, surprisals
-from helpers.labs.speed import machine
-from helpers.storage import weights, write_aside
+from helpers.labs.recorded import FOLDER, Recorded
+from helpers.storage import weights
 
-RECORD = Path(__file__).parents[3] / "notebooks" / "data" / "quantisation_cpu.json"
+RECORD = FOLDER / "quantisation_cpu.json"
 KIND = "two models whose weights are rounded"
 AXES = {"model": ("course", "smollm2-135m"), "part": (*KINDS, "all"), "n_bits": (8, 6, 5, 4, 3)}
 N_SCORED, CONTEXTS = 2048, {"course": 128, "smollm2-135m": 1024}  # the beginning of the English story
@@ -68,19 +66,12 @@ def protocol() -> dict[str, Any]:
 def record(path: Path = RECORD) -> None:
     """Measure every point that `path` does not have yet, and store each at once.
 
-    ValueError: the file is of another grid.
+    ValueError: the file is of other runs. FileNotFoundError: the published model was not fetched.
     """
-    content = {"kind": KIND, "date": None, "machine": None, "protocol": protocol(), "runs": []}
-    if path.exists() and (content := read(path))["protocol"] != protocol():
-        raise ValueError(f"{path} holds another grid: move it away, or go on with the course that made it")
-    done = {tuple(run["setting"]) for run in content["runs"]}
-    todo = [setting for setting in itertools.product(*AXES.values()) if setting not in done]
-    for n, setting in enumerate(todo, 1):
-        content["runs"].append({"setting": list(setting), **measure(*setting)})
-        content |= {"date": datetime.now(UTC).date().isoformat(), "machine": machine.facts("cpu")}
-        with write_aside(path) as file:
-            file.write(_as_text(content).encode())
-        print(f"{n} of {len(todo)}: {content['runs'][-1]}", flush=True)
+    done = {tuple(run["setting"]) for run in _RECORDED.open(path)["runs"]}
+    for setting in itertools.product(*AXES.values()):
+        if setting not in done:
+            _RECORDED.add(path, {"setting": list(setting), **measure(*setting)})
 
 
 def read(path: Path = RECORD) -> dict[str, Any]:
@@ -88,22 +79,12 @@ def read(path: Path = RECORD) -> dict[str, Any]:
 
     FileNotFoundError: nothing there. ValueError: no JSON, a file of another kind, or a damaged one.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        known = set(itertools.product(*content["protocol"]["axes"].values()))
-        whole = all(tuple(run["setting"]) in known and run["low"] <= run["high"] for run in content["runs"])
-        if content["kind"] != KIND or not whole:
-            raise ValueError(f"kind {content['kind']!r}, runs of its grid: {whole}")
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"{path.name} is no record that helpers.labs.quantise made, or a damaged one ({error!r}): take another "
-            "copy, or make it again"
-        ) from error
-    return content
+    return _RECORDED.read(path)
 
 
-def _as_text(content: dict[str, Any]) -> str:
-    """JSON with a run a line."""
-    runs = ",\n  ".join(json.dumps(run) for run in content["runs"])
-    head = json.dumps({name: part for name, part in content.items() if name != "runs"}, indent=1)
-    return f'{head[:-2]},\n "runs": [\n  {runs}\n ]\n}}\n'
+def _is_whole(content: dict[str, Any]) -> bool:
+    known = set(itertools.product(*content["protocol"]["axes"].values()))
+    return all(tuple(run["setting"]) in known and run["low"] <= run["high"] for run in content["runs"])
+
+
+_RECORDED = Recorded("quantise", KIND, protocol, _is_whole)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
 import random
-from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from helpers.labs.recorded import FOLDER, Recorded
 from helpers.labs.scaling.runs import (
     BATCH_DOCUMENTS,
     MIN_LR_RATIO,
@@ -22,10 +21,8 @@ from helpers.labs.scaling.runs import (
     train_once,
 )
 from helpers.labs.scaling.source import authors, toy_documents
-from helpers.labs.speed import machine
-from helpers.storage import write_aside
 
-RECORD = Path(__file__).parents[3] / "notebooks" / "data" / "scaling_cpu.json"
+RECORD = FOLDER / "scaling_cpu.json"
 KIND = "sizes and token counts on a mixture of authors"
 TOKENS = (20_000, 62_000, 200_000, 620_000, 2_000_000, 6_200_000, 20_000_000)
 MOST_TOKENS = {"8": 20_000_000, "16": 6_200_000, "32": 6_200_000, "64": 6_200_000, "96": 2_000_000, "128": 2_000_000}
@@ -87,7 +84,7 @@ def settings(sizes: Sequence[str] = tuple(SIZES), seeds: Sequence[int] = SEEDS) 
 def record(path: Path = RECORD, sizes: Sequence[str] = tuple(SIZES), seeds: Sequence[int] = SEEDS) -> None:
     """Make every run that `path` does not have yet, and store each at once.
 
-    Several processes may share a file: each looks before a run what is there by then.
+    Several processes may share a file: each looks before and after a run what is there by then.
 
     ValueError: the file is of another sweep, or an unknown size.
     """
@@ -98,8 +95,10 @@ def record(path: Path = RECORD, sizes: Sequence[str] = tuple(SIZES), seeds: Sequ
         for n_tokens in SEARCH_TOKENS[size]:
             _search(path, size, n_tokens)
     for setting in settings(sizes, seeds):
-        if setting not in done(content := _open(path)):
-            _add(path, "runs", make(setting, best_rate(content, setting.size, setting.n_tokens)))
+        if setting not in done(content := _RECORDED.open(path)):
+            run = make(setting, best_rate(content, setting.size, setting.n_tokens))
+            if setting not in done(_RECORDED.open(path)):  # another process may have made it meanwhile
+                _RECORDED.add(path, run)
 
 
 def make(setting: Setting, rate: float) -> dict[str, Any]:
@@ -131,7 +130,7 @@ def best_rate(content: dict[str, Any], size: str, n_tokens: float) -> float:
 def _search(path: Path, size: str, n_tokens: int) -> None:
     """Try rates, neighbours of the best so far, until both its neighbours are worse."""
     while True:
-        tries = [t for t in _open(path)["search"] if (t["size"], t["n_tokens"]) == (size, n_tokens)]
+        tries = [t for t in _RECORDED.open(path)["search"] if (t["size"], t["n_tokens"]) == (size, n_tokens)]
         place = FIRST_RATE[size]
         if tries:
             place = RATES.index(min(tries, key=lambda t: t["excess"])["rate"])
@@ -139,7 +138,7 @@ def _search(path: Path, size: str, n_tokens: int) -> None:
         missing = [i for i in (place, place + 1, place - 1) if 0 <= i < len(RATES) and RATES[i] not in tried]
         if not missing:
             return
-        _add(path, "search", make(Setting("authors", size, n_tokens, SEARCH_SEED), RATES[missing[0]]))
+        _RECORDED.add(path, make(Setting("authors", size, n_tokens, SEARCH_SEED), RATES[missing[0]]), "search")
 
 
 def verify(n_runs: int, path: Path = RECORD, seed: int = 0) -> bool:
@@ -159,47 +158,16 @@ def read(path: Path = RECORD) -> dict[str, Any]:
 
     FileNotFoundError: nothing there. ValueError: no JSON, a file of another kind, or a damaged one.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        finite = all(math.isfinite(run["excess"]) for run in (*content["runs"], *content["search"]))
-        if content["kind"] != KIND or not finite or len(done(content)) != len(content["runs"]):
-            raise ValueError(f"kind {content['kind']!r}, all numbers finite: {finite}")
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"{path.name} is no record that helpers.labs.scaling made, or a damaged one ({error!r}): take another "
-            "copy, or make it again"
-        ) from error
-    return content
+    return _RECORDED.read(path)
 
 
-def _open(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {"kind": KIND, "date": None, "machine": None, "protocol": protocol(), "search": [], "runs": []}
-    content = read(path)
-    if content["protocol"] != protocol():
-        raise ValueError(f"{path} holds another sweep: move it away, or go on with the course that made it")
-    return content
-
-
-def _add(path: Path, part: str, run: dict[str, Any]) -> None:
-    content = _open(path)  # again: another process may have added to it
-    if part == "runs" and _setting(run) in done(content):
-        return
-    content[part].append(run)
-    content |= {"date": datetime.now(UTC).date().isoformat(), "machine": machine.facts("cpu")}
-    with write_aside(path) as file:
-        file.write("".join(_as_text(content)).encode())
-    print(f"{part} {len(content[part])}: {run}", flush=True)
+def _is_whole(content: dict[str, Any]) -> bool:
+    finite = all(math.isfinite(run["excess"]) for run in (*content["runs"], *content["search"]))
+    return finite and len(done(content)) == len(content["runs"])
 
 
 def _setting(run: dict[str, Any]) -> Setting:
     return Setting(*(run[name] for name in Setting._fields))
 
 
-def _as_text(content: dict[str, Any]) -> Iterator[str]:
-    """JSON with a run a line."""
-    lists = ("search", "runs")
-    yield json.dumps({name: part for name, part in content.items() if name not in lists}, indent=1)[:-2]
-    for name in lists:
-        yield f',\n "{name}": [\n  ' + ",\n  ".join(json.dumps(run) for run in content[name]) + "\n ]"
-    yield "\n}\n"
+_RECORDED = Recorded("scaling", KIND, protocol, _is_whole, ("search", "runs"))

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from contextlib import suppress
-from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,10 +14,9 @@ from torch import Tensor
 
 from helpers.gpt import GPT, Batches, Evaluation, GPTConfig, NonFiniteError, TrainConfig, Trainer, scoring_batches
 from helpers.labs import texts
-from helpers.labs.speed import machine
-from helpers.storage import write_aside
+from helpers.labs.recorded import FOLDER, Recorded
 
-RECORD = Path(__file__).parents[3] / "notebooks" / "data" / "training_grid_cpu.json"
+RECORD = FOLDER / "training_grid_cpu.json"
 AXES = {
     "learning_rate": (1e-3, 3e-3, 1e-2, 3e-2, 1e-1),
     "warmup": (0.0, 0.1, 0.3),  # share of the updates
@@ -82,27 +79,11 @@ def protocol() -> dict[str, Any]:
 
 
 def record(path: Path = RECORD) -> None:
-    """Make every run that `path` does not have yet, and store each at once.
-
-    ValueError: the file is of another grid.
-    """
-    if path.exists():
-        content = read(path)
-        if content["protocol"] != protocol():
-            raise ValueError(f"{path} holds another grid: move it away, or go on with the course that made it")
-    else:
-        content = {"kind": KIND, "date": None, "machine": None, "protocol": protocol(), "runs": []}
-    done = {tuple(run["setting"]) for run in content["runs"]}
-    todo = [setting for setting in itertools.product(*AXES.values()) if setting not in done]
-    for n, setting in enumerate(todo, 1):
-        content["runs"].append({"setting": list(setting), "losses": train_once(*setting)})
-        content |= {"date": datetime.now(UTC).date().isoformat(), "machine": machine.facts("cpu")}
-        with write_aside(path) as file:
-            file.write(_as_text(content).encode())
-        print(
-            f"{n} of {len(todo)}: {dict(zip(AXES, setting, strict=True))} {content['runs'][-1]['losses'][-1]}",
-            flush=True,
-        )
+    """Make every run that `path` does not have yet, and store each at once. ValueError: the file is of other runs."""
+    done = {tuple(run["setting"]) for run in _RECORDED.open(path)["runs"]}
+    for setting in itertools.product(*AXES.values()):
+        if setting not in done:
+            _RECORDED.add(path, {"setting": list(setting), "losses": train_once(*setting)})
 
 
 def read(path: Path = RECORD) -> dict[str, Any]:
@@ -110,23 +91,12 @@ def read(path: Path = RECORD) -> dict[str, Any]:
 
     FileNotFoundError: nothing there. ValueError: no JSON, a file of another kind, or a damaged one.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        axes = content["protocol"]["axes"]
-        known = set(itertools.product(*(axes[name] for name in AXES)))
-        whole = all(tuple(run["setting"]) in known and run["losses"] for run in content["runs"])
-        if content["kind"] != KIND or not whole:
-            raise ValueError(f"kind {content['kind']!r}, runs of its grid: {whole}")
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"{path.name} is no record that helpers.labs.training_grid made, or a damaged one ({error!r}): take "
-            "another copy, or make it again"
-        ) from error
-    return content
+    return _RECORDED.read(path)
 
 
-def _as_text(content: dict[str, Any]) -> str:
-    """JSON with a run a line."""
-    runs = ",\n  ".join(json.dumps(run) for run in content["runs"])
-    head = json.dumps({name: part for name, part in content.items() if name != "runs"}, indent=1)
-    return f'{head[:-2]},\n "runs": [\n  {runs}\n ]\n}}\n'
+def _is_whole(content: dict[str, Any]) -> bool:
+    known = set(itertools.product(*(content["protocol"]["axes"][name] for name in AXES)))
+    return all(tuple(run["setting"]) in known and run["losses"] for run in content["runs"])
+
+
+_RECORDED = Recorded("training_grid", KIND, protocol, _is_whole)
