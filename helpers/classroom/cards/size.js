@@ -15,7 +15,7 @@ const sizes = (flops, laws) => {
   }
   return found;
 };
-const LEFT = 8, WIDTH = 300, POWERS = [2, 14]; // px; powers of ten of the axis of sizes
+const LEFT = 16, WIDTH = 200, POWERS = [2, 14]; // px; powers of ten of the axis of sizes
 const X = (n) => fixed(LEFT + WIDTH * clamp((Math.log10(n) - POWERS[0]) / (POWERS[1] - POWERS[0]), 0, 1), 1);
 const compute = (values, config) => {
   const flops = valueAt(values.flops, config.flops), found = sizes(flops, config.laws), product = flops / FLOPS_EACH;
@@ -37,12 +37,12 @@ const compute = (values, config) => {
   });
   return state;
 };
-const axis = [2, 6, 10, 14].map((power) => `<text x="${X(10 ** power)}" y="14" text-anchor="middle">${
-  { 2: "100", 6: "1 million", 10: "10 billion", 14: "" }[power]}</text>`).join("");
+const axis = Object.entries({ 2: "10²", 6: "10⁶", 10: "10¹⁰", 14: "10¹⁴" }).map(([power, text]) =>
+  `<text x="${X(10 ** power)}" y="14" text-anchor="middle">${text}</text>`).join("");
 const view = (id, values, config) => {
   const names = [RULE, ...Object.keys(config.laws)];
   const rows = names.map((name, i) => `<tr><td>${escaped(name)}</td><td data-key="n${i}"></td><td data-key="d${i}"></td>`
-    + `<td data-key="r${i}"></td><td><svg width="${WIDTH + 16}" height="22" viewBox="0 0 ${WIDTH + 16} 22" aria-hidden="true">`
+    + `<td data-key="r${i}"></td><td><svg width="${WIDTH + 2 * LEFT}" height="22" viewBox="0 0 ${WIDTH + 2 * LEFT} 22" aria-hidden="true">`
     + `<line x1="${LEFT}" x2="${LEFT + WIDTH}" y1="11" y2="11" stroke="#d5dae0"/>`
     + `<line data-key="bar${i}" y1="11" y2="11" stroke="#0072b2" stroke-width="7"/>`
     + `<circle data-key="dot${i}" cy="11" r="6" fill="#d55e00"/></svg></td></tr>`);
@@ -50,8 +50,8 @@ const view = (id, values, config) => {
     button(name, { set: { flops: positionOf(flops, config.flops) } }));
   return `${slider(id, "flops", "compute", positionOf(values.flops, config.flops), 0, 24 * (config.flops[1] - config.flops[0]))}
 <div>${buttons.join("")}</div>
-<table><thead><tr><th>by</th><th>parameters</th><th>tokens</th><th>tokens a parameter</th>
-<th><svg width="${WIDTH + 16}" height="18" viewBox="0 0 ${WIDTH + 16} 18" aria-label="axis of parameters, logarithmic">${axis}</svg></th></tr></thead>
+<table class="bs-sizes"><thead><tr><th>by</th><th>parameters</th><th>tokens</th><th>tokens a parameter</th>
+<th><svg width="${WIDTH + 2 * LEFT}" height="18" viewBox="0 0 ${WIDTH + 2 * LEFT} 18" aria-label="axis of parameters, logarithmic">${axis}</svg></th></tr></thead>
 <tbody>${rows.join("")}</tbody></table>
 <p class="cw-note">Compute is 6 FLOPs × parameters × tokens. In brackets: the middle 95 % of a bootstrap over runs. It says nothing about a law that has the wrong form, or is used far from its runs.</p>`;
 };
