@@ -9,16 +9,19 @@ const TEMPLATES = SAID.map(([message, said]) => {
   const pattern = parts.map((part, i) => i % 2 ? "(.*?)" : part.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&")).join("");
   return { said, names, whole: new RegExp(`^${pattern}$`, "su"), begin: names.length ? null : new RegExp(`^${pattern}(?!\\p{L})`, "su") };
 });
+const agreeing = (text) => text
+  .replace(/(^|[^\d.,])(?!1(?:\.\d+)? )(\d[\d.,]* (?:m|b|tr)ilh)ão(?!\p{L})/gu, "$1$2ões")
+  .replace(/(\d (?:m|b|tr)ilh(?:ão|ões)) (?=tokens|parâmetros)/g, "$1 de ");
 const spoken = (sentence) => {
   const begin = sentence.match(/^[^\p{L}'"“‘]*/u)[0], rest = sentence.slice(begin.length);
   if (!rest) return sentence; // numbers alone
   for (const { said, names, whole, begin: beginning } of TEMPLATES) {
     for (const [before, text] of [["", sentence], [begin, rest]]) {
       const all = text.match(whole);
-      if (all) return before + said.replace(/\{[^{}]*\}/g, (name) => spoken(all[names.indexOf(name) + 1] ?? ""));
+      if (all) return agreeing(before + said.replace(/\{[^{}]*\}/g, (name) => spoken(all[names.indexOf(name) + 1] ?? "")));
     }
     const part = beginning && rest.match(beginning);
-    if (part) return begin + said + spoken(rest.slice(part[0].length));
+    if (part) return agreeing(begin + said + spoken(rest.slice(part[0].length)));
   }
   return sentence;
 };
