@@ -61,8 +61,7 @@ def spoken(sentence: str) -> str:
     """A finished English sentence in the chosen language, what stood in its placeholders too; unknown ones as they are.
 
     "case 2: expected 3, got 4" is found by "{case}: expected {wanted}, got {came}". Where only the beginning is known
-    it is said, and then the rest. What stands in quotes is left alone. classroom/cards/runtime.js has the same rule,
-    and `agreeing` too.
+    it is said, and then the rest. What stands in quotes is left alone. classroom/cards/runtime.js has the same rule.
     """
     at = next((i for i, character in enumerate(sentence) if character.isalpha() or character in QUOTES), len(sentence))
     begin, rest = sentence[:at], sentence[at:]  # numbers and signs, and words
@@ -73,6 +72,11 @@ def spoken(sentence: str) -> str:
         if "{" not in message and rest[:1].isalpha() and (found := pattern.match(rest)):
             return agreeing(begin + _messages[message] + spoken(rest[found.end() :]))
     return sentence
+
+
+def agreement() -> list[tuple[str, str]]:
+    """What `agreeing` does, as a page's script understands it; nothing in English."""
+    return [(pattern.pattern, right.replace("\\", "$")) for pattern, right in AGREEMENT if chosen() != ENGLISH]
 
 
 def agreeing(text: str) -> str:

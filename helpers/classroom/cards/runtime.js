@@ -9,9 +9,8 @@ const TEMPLATES = SAID.map(([message, said]) => {
   const pattern = parts.map((part, i) => i % 2 ? "(.*?)" : part.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&")).join("");
   return { said, names, whole: new RegExp(`^${pattern}$`, "su"), begin: names.length ? null : new RegExp(`^${pattern}(?!\\p{L})`, "su") };
 });
-const agreeing = (text) => text
-  .replace(/(^|[^\d.,])(?!1(?:\.\d+)? )(\d[\d.,]* (?:m|b|tr)ilh)ão(?!\p{L})/gu, "$1$2ões")
-  .replace(/(\d (?:m|b|tr)ilh(?:ão|ões)) (?=tokens|parâmetros)/g, "$1 de ");
+const AGREE = []; // [pattern, what it becomes]
+const agreeing = (text) => AGREE.reduce((said, [from, to]) => said.replace(RegExp(from, "gu"), to), text);
 const spoken = (sentence) => {
   const begin = sentence.match(/^[^\p{L}'"“‘]*/u)[0], rest = sentence.slice(begin.length);
   if (!rest) return sentence; // numbers alone
