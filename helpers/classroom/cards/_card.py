@@ -92,8 +92,8 @@ def _scripts(kind: str) -> str:
     together = "".join((ASSETS / f"{name}.js").read_text(encoding="utf-8") for name in script_names(kind))
     said = json.dumps(said_in(together), ensure_ascii=False).replace("</", "<\\/")
     agree = json.dumps(agreement(), ensure_ascii=False)
-    with_words = _NOT_NEEDED.sub("", together).replace("const SAID = [];", f"const SAID = {said};")
-    return with_words.replace("const AGREE = [];", f"const AGREE = {agree};")
+    spoken_by_it = f"const SAID = {said}, AGREE = {agree};"
+    return _NOT_NEEDED.sub("", together).replace("const SAID = [], AGREE = [];", spoken_by_it)
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:
