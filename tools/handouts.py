@@ -34,7 +34,7 @@ MAX_FIGURES = 3
 MAX_WORDS = 18
 LANGUAGES = {ENGLISH: "en", PORTUGUESE: "pt-BR"}  # the folders of PDFs
 SHEET = {"size": "8.6pt", "margin": "(x: 13mm, y: 12mm)"}
-NOTES = {"size": "10pt", "margin": "(x: 20mm, y: 18mm)"}
+NOTES = {"numbering": "1", "size": "10pt", "margin": "(x: 20mm, y: 18mm)"}
 
 
 class Class(NamedTuple):
@@ -140,8 +140,8 @@ def pdf(text: str, pictures: dict[str, bytes], edition: Edition, look: dict[str,
     import pypandoc  # this and typst are from requirements-site.txt: who studies needs neither
     import typst
 
-    text = NEAR.sub(r"\1", LANGUAGE_LINK.sub("", text)).replace("'s ", "’s ")  # typst takes that after 03 for minutes
-    body = pypandoc.convert_text(text, "typst", "commonmark_x", ["--columns=10000", "--wrap=none"])
+    text = NEAR.sub(r"\1", LANGUAGE_LINK.sub("", text))
+    body = pypandoc.convert_text(text, "typst-smart", "commonmark_x", ["--columns=10000", "--wrap=none"])
     with tempfile.TemporaryDirectory() as folder:
         for name, content in {"page.typ": (TEMPLATE.read_text("utf-8") + body).encode("utf-8"), **pictures}.items():
             Path(folder, name).write_bytes(content)
