@@ -22,6 +22,7 @@ from typing import NamedTuple
 import nbformat
 
 from tools.notebooks import ENGLISH, LANGUAGE_LINK, NOTEBOOKS, PORTUGUESE, ROOT, Edition
+from tools.student import FOLDED
 
 TEMPLATE = Path(__file__).with_name("handouts.typ")
 MARK = re.compile(r"^\*(Class(?: [12])?|Deeper) · .*\*$", re.MULTILINE)
@@ -30,6 +31,7 @@ PICTURE = re.compile(r'<img alt="([^"]*)".*?src="data:image/png;base64,([^"]+)"'
 CARD = re.compile(r"# (.+)\n\n(\*\*.+)\n\n(?:\|.*\n){5}\| (.+?) \| (.+) \|$", re.MULTILINE)  # the goal is row four
 SEVEN_LINES = re.compile(r"^## (.+)\n((?:\d\. .+\n){7})", re.MULTILINE)
 NEAR = re.compile(r"(?<!!)\[([^\[\]\n]*)\]\((?!https?:)[^)]*\)")  # a link that leads nowhere from a sheet of paper
+ANSWER = re.compile(r"<details><summary>(.*?)</summary>\n\n")
 MAX_FIGURES = 3
 MAX_WORDS = 18
 LANGUAGES = {ENGLISH: "en", PORTUGUESE: "pt-BR"}  # the folders of PDFs
@@ -178,8 +180,10 @@ def make(out: Path, only: str = "") -> list[Path]:
                 name = f"{one.stem}-{one.number}" if one.number else one.stem
                 made[out / language / f"{name}.pdf"] = handout(one, edition, words_of(one, everything, rows))
         for path in sorted((ROOT / edition.folder / "lecture_notes").glob(f"{only}*.md")):
-            text = path.read_text(encoding="utf-8")
-            made[out / language / "lecture_notes" / f"{path.stem}.pdf"] = pdf(text, {}, edition, NOTES)
+            text, folder = path.read_text(encoding="utf-8"), out / language / "lecture_notes"
+            made[folder / f"{path.stem}.pdf"] = pdf(ANSWER.sub(r"*\1.* ", text), {}, edition, NOTES)
+            if ANSWER.search(text):  # the exam, once more for whoever is examined
+                made[folder / f"{path.stem}-questions.pdf"] = pdf(FOLDED.sub("", text), {}, edition, NOTES)
     for path, content in made.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
