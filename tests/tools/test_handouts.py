@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import importlib.util
 import re
+from functools import cache
 
 import nbformat
 import pytest
@@ -67,6 +68,7 @@ def test_words_of_this_class_come_before_words_of_every_class():
     assert handouts.words_of(one, [one, *others], rows) == [rows[2], rows[0]]
 
 
+@cache
 def everything() -> list[handouts.Class]:
     paths = sorted(NOTEBOOKS.glob("*.ipynb"))
     return [one for path in paths for one in handouts.classes(nbformat.read(path, as_version=4), path.stem)]
