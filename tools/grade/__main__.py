@@ -25,41 +25,49 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
 
+import torch
+
+from helpers import language
 from helpers.classroom import RIGHT
+from helpers.language import t
 from tools.grade import cage
-from tools.grade.judge import IN_THE_CAGE, STOPPED, judge
+from tools.grade.judge import ON_TRUST, STOPPED, TOO_LONG, judge
 from tools.grade.returned import Answer, Exercise, answers, cells, everyone, exercises
 from tools.notebooks import ROOT
 
 SECONDS, GRACE_S = 15, 5  # for an exercise; for the judge to say that they are over
-MISSING, UNREADABLE = "missing", "unreadable"
-COLUMNS = ("who", "notebook", "exercise", "verdict", "minutes", "seconds", "note")
+MISSING, UNREADABLE = t("missing"), t("unreadable")
+ON_ITS_WORD = "its check must take the answer's word, which could be forged: read this cell"
+FIELDS = ("who", "notebook", "exercise", "verdict", "minutes", "seconds", "note", "look")
 
 
 @dataclass(frozen=True)
 class Row:
-    """A line of grades.csv. minutes: what the exercise is said to take; seconds: what judging it took."""
+    """A line of grades.csv.
+
+    minutes, seconds  what the exercise is said to take, what judging it took
+    note, look        for the student, in the language of the notebook; for the teacher
+    """
 
     who: str
     notebook: str
     exercise: str
     verdict: str
-    minutes: int
-    seconds: float
-    note: str
+    minutes: int = 0
+    seconds: float = 0.0
+    note: str = ""
+    look: str = ""
+    language: str = ""
 
     def cells(self) -> list[str]:
         """As text; a spreadsheet takes none of it for a formula."""
-        told = [
-            self.who,
-            self.notebook,
-            self.exercise,
-            self.verdict,
-            str(self.minutes),
-            f"{self.seconds:.1f}",
-            self.note,
-        ]
-        return [re.sub(r"^(?=[=+\-@\t\r])", "'", " ".join(text.split())) for text in told]
+        told = {field: _plain(str(getattr(self, field))) for field in FIELDS}
+        return [re.sub(r"^(?=[=+\-@])", "'", text) for text in told.values()]
+
+
+def _plain(text: str) -> str:
+    """On one line, without what a terminal or an editor would not show as it is."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def grade(folder: Path, out: Path, notebook: str = "", seconds: int = SECONDS, jobs: int = 0) -> list[Row]:
@@ -77,15 +85,14 @@ def grade(folder: Path, out: Path, notebook: str = "", seconds: int = SECONDS, j
     if reason := cage.why_not():
         raise ValueError(f"this system permits no cage, and without one nothing is run: {reason}")
     out.mkdir(parents=True, exist_ok=True)
+    torch.optim.SGD([torch.zeros(1, requires_grad=True)])  # the first one imports for seconds: here, and in no judge
     with tempfile.TemporaryDirectory() as own:
         os.chmod(own, 0o755)
         empty = cage.hidden([folder, out])  # judges begin before anything is read, so that none holds what others wrote
         judges = [_Judge(Path(own), empty, seconds) for _ in range(jobs or os.cpu_count() or 1)]
         wanted = [e for e in exercises().values() if e.notebook.startswith(notebook)]
         rows, found = _read(folder, wanted, bool(notebook))
-        for answer, (verdict, note, took) in _judged(found, judges):
-            note = " · ".join(filter(None, (note, *answer.remarks)))
-            rows.append(_row(answer.who, answer.exercise, verdict, took, note))
+        rows += [_row(answer, *verdict) for answer, verdict in _judged(found, judges)]
     order = {exercise.name: i for i, exercise in enumerate(wanted)}
     rows.sort(key=lambda row: (row.who, order.get(row.exercise, -1)))
     _write(rows, out)
@@ -101,23 +108,26 @@ def _read(folder: Path, wanted: Sequence[Exercise], required: bool) -> tuple[lis
             try:
                 code = [source for kind, source in cells(path) if kind == "code"]
             except (ValueError, OSError) as error:
-                rows.append(Row(who, path.name, "", UNREADABLE, 0, 0.0, str(error)))
+                rows.append(Row(who, path.name, "", UNREADABLE, note=str(error)))
                 continue
             own += answers(who, code, wanted)
         there = {answer.exercise.notebook for answer in own}
         asked = [exercise for exercise in wanted if required or exercise.notebook in there]
         if not own and not any(row.who == who for row in rows):
-            rows.append(Row(who, "", "", MISSING, 0, 0.0, "no exercise found in what was returned"))
+            rows.append(Row(who, "", "", MISSING, note=t("no exercise found in what was returned")))
         names = {answer.exercise.name for answer in own}
-        rows += [_row(who, exercise, MISSING, 0.0, "") for exercise in asked if exercise.name not in names]
+        rows += [Row(who, e.notebook, e.name, MISSING, e.minutes) for e in asked if e.name not in names]
         found += own
     return rows, found
 
 
-def _row(who: str, exercise: Exercise, verdict: str, took: float, note: str) -> Row:
-    beside = "its check must run beside the answer, which could forge this" if exercise.name in IN_THE_CAGE else ""
-    note = " · ".join(filter(None, (note, beside if verdict == RIGHT else "")))
-    return Row(who, exercise.notebook, exercise.name, verdict, exercise.minutes, took, note)
+def _row(answer: Answer, verdict: str, note: str, took: float) -> Row:
+    exercise, note = answer.exercise, " · ".join(filter(None, (note, answer.note)))
+    look = f"it names {answer.look}" if answer.look else ""
+    if verdict == RIGHT and exercise.name in ON_TRUST:
+        look = " · ".join(filter(None, (look, ON_ITS_WORD)))
+    took, minutes = round(took, 1), exercise.minutes
+    return Row(answer.who, exercise.notebook, exercise.name, verdict, minutes, took, note, look, answer.language)
 
 
 class _Judge:
@@ -151,7 +161,7 @@ class _Judge:
         for process in reversed(self.processes):
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
-        return STOPPED, "It took too long", took
+        return STOPPED, TOO_LONG, took
 
     def end(self) -> None:
         self.line.send(None)
@@ -204,14 +214,29 @@ def _judge_one(line: Connection, own: Path, empty: list[Path], seconds: int) -> 
 
 def _write(rows: Sequence[Row], out: Path) -> None:
     with open(out / "grades.csv", "w", newline="", encoding="utf-8-sig") as file:  # as a spreadsheet wants it
-        csv.writer(file).writerows([COLUMNS, *(row.cells() for row in rows)])
+        csv.writer(file).writerows([FIELDS, *(row.cells() for row in rows)])
     (out / "feedback").mkdir(exist_ok=True)
+    usual = Counter(row.language for row in rows if row.language).most_common(1) or [(language.ENGLISH, 0)]
+    taken = set()
     for who in dict.fromkeys(row.who for row in rows):
         own = [row for row in rows if row.who == who]
-        lines = [f"# {who}", "", f"{sum(row.verdict == RIGHT for row in own)} right of {len(own)}.", ""]
-        lines += [f"- **{row.exercise or row.notebook}**: {row.verdict}. {row.note}".rstrip(". ") for row in own]
-        name = re.sub(r"[^\w.-]+", "_", who).strip(".") or "_"
-        (out / "feedback" / f"{name}.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        language.choose(next((row.language for row in own if row.language), usual[0][0]))
+        name = re.sub(r"[^\w.-]+", "_", who).strip(".")[:60] or "_"
+        while name.casefold() in taken:
+            name += "_"
+        taken.add(name.casefold())
+        (out / "feedback" / f"{name}.txt").write_text(_feedback(who, own), encoding="utf-8")
+    language.choose(language.ENGLISH)
+
+
+def _feedback(who: str, rows: Sequence[Row]) -> str:
+    right = sum(row.verdict == RIGHT for row in rows)
+    lines = [_plain(who), t("{right} right of {total}", right=right, total=len(rows)), ""]
+    for row in rows:
+        note = row.note if row.language else language.spoken(row.note)
+        said = " · ".join(filter(None, (row.notebook, row.exercise, language.spoken(row.verdict), note)))
+        lines.append(_plain(said))
+    return "\n".join(lines) + "\n"
 
 
 def main(arguments: list[str] | None = None) -> int:
