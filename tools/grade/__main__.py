@@ -11,27 +11,26 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import multiprocessing
 import os
 import re
 import signal
 import sys
 import tempfile
 import time
-import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, Pipe, wait
+from multiprocessing.connection import wait
 from pathlib import Path
-
-import torch
+from typing import Any
 
 from helpers import language
 from helpers.classroom import RIGHT
 from helpers.language import t
 from tools.grade import cage
-from tools.grade.judge import ON_TRUST, STOPPED, TOO_LONG, judge
+from tools.grade.judge import ENDED, ON_TRUST, STOPPED, TOO_LONG, judge_and_tell
 from tools.grade.returned import Answer, Exercise, answers, cells, everyone, exercises
 from tools.notebooks import ROOT
 
@@ -85,14 +84,13 @@ def grade(folder: Path, out: Path, notebook: str = "", seconds: int = SECONDS, j
     if reason := cage.why_not():
         raise ValueError(f"this system permits no cage, and without one nothing is run: {reason}")
     out.mkdir(parents=True, exist_ok=True)
-    torch.optim.SGD([torch.zeros(1, requires_grad=True)])  # the first one imports for seconds: here, and in no judge
+    empty = cage.hidden([folder, out])
+    wanted = [e for e in exercises().values() if e.notebook.startswith(notebook)]
+    rows, found = _read(folder, wanted, bool(notebook))
     with tempfile.TemporaryDirectory() as own:
         os.chmod(own, 0o755)
-        empty = cage.hidden([folder, out])  # judges begin before anything is read, so that none holds what others wrote
-        judges = [_Judge(Path(own), empty, seconds) for _ in range(jobs or os.cpu_count() or 1)]
-        wanted = [e for e in exercises().values() if e.notebook.startswith(notebook)]
-        rows, found = _read(folder, wanted, bool(notebook))
-        rows += [_row(answer, *verdict) for answer, verdict in _judged(found, judges)]
+        judged = _judged(found, jobs or os.cpu_count() or 1, Path(own), empty, seconds)
+        rows += [_row(answer, *verdict) for answer, verdict in judged]
     order = {exercise.name: i for i, exercise in enumerate(wanted)}
     rows.sort(key=lambda row: (row.who, order.get(row.exercise, -1)))
     _write(rows, out)
@@ -130,86 +128,54 @@ def _row(answer: Answer, verdict: str, note: str, took: float) -> Row:
     return Row(answer.who, exercise.notebook, exercise.name, verdict, minutes, took, note, look, answer.language)
 
 
-class _Judge:
-    """A process that forks a judge for one answer after the other; it never sees an answer itself."""
-
-    def __init__(self, own: Path, empty: list[Path], seconds: int) -> None:
-        self.seconds, self.answer, self.processes = seconds, None, []
-        self.line, there = Pipe()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # of a fork beside threads: numpy's, which are not used
-            self.process = os.fork()
-        if not self.process:
-            self.line.close()
-            _fork_judges(there, own, empty, seconds)
-        there.close()
-
-    def begin(self, answer: Answer) -> None:
-        self.answer, self.since, self.processes = answer, time.monotonic(), []
-        self.line.send(answer)
-
-    def verdict(self) -> tuple[str, str, float] | None:
-        """What the judge says, or None as long as it says nothing and has time left."""
-        took = time.monotonic() - self.since
-        while self.line.poll():
-            said = json.loads(self.line.recv_bytes())
-            if isinstance(said, list):
-                return said[0], said[1], took
-            self.processes.append(said)  # first the judge's, then the answer's
-        if took < self.seconds + GRACE_S:
-            return None
-        for process in reversed(self.processes):
-            with suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL)
-        return STOPPED, TOO_LONG, took
-
-    def end(self) -> None:
-        self.line.send(None)
-        os.waitpid(self.process, 0)
-
-
-def _judged(found: Sequence[Answer], judges: list[_Judge]) -> Iterator[tuple[Answer, tuple[str, str, float]]]:
-    """(answer, (verdict, note, seconds)), as they come."""
+def _judged(found: Sequence[Answer], jobs: int, *rest: Any) -> Iterator[tuple[Answer, tuple[str, str, float]]]:
+    """(answer, (verdict, note, seconds)), as they come, so many at a time; rest: what else a judge wants."""
+    context = multiprocessing.get_context("forkserver")  # it forks judges, and never sees an answer itself
+    context.set_forkserver_preload(["tools.grade.judge", "torch._dynamo"])  # what an optimizer imports, for seconds
     waiting, working = list(reversed(found)), []
-    free = list(judges)
     while waiting or working:
-        while waiting and free:
-            working.append(free.pop())
-            working[-1].begin(waiting.pop())
+        while waiting and len(working) < jobs:
+            working.append(_Judge(context, waiting.pop(), *rest))
         wait([each.line for each in working], timeout=0.5)
         for each in list(working):
             if verdict := each.verdict():
                 working.remove(each)
-                free.append(each)
                 yield each.answer, verdict
-    for each in judges:
-        each.end()
 
 
-def _fork_judges(line: Connection, own: Path, empty: list[Path], seconds: int) -> None:
-    """Fork a judge, wait for its end, and again, until nobody asks any more; never return."""
-    while True:
-        if not (process := os.fork()):
-            with suppress(BaseException):
-                _judge_one(line, own, empty, seconds)
-                os._exit(0)
-            os._exit(1)
-        if os.waitpid(process, 0)[1] == 1 << 8:
-            os._exit(0)
+class _Judge:
+    """A process that judges one answer."""
 
+    def __init__(self, context: Any, answer: Answer, own: Path, empty: list[Path], seconds: int) -> None:
+        self.answer, self.seconds = answer, seconds
+        self.started: list[int] = []  # the answer's process, by its number
+        self.line, there = context.Pipe(duplex=False)
+        self.process = context.Process(target=judge_and_tell, args=(there, answer, own, empty, seconds))
+        self.process.start()  # waits for the server's imports, the first time
+        self.since = time.monotonic()
+        there.close()
 
-def _judge_one(line: Connection, own: Path, empty: list[Path], seconds: int) -> None:
-    if not (answer := line.recv()):
-        raise EOFError("nobody asks any more")
-
-    def tell(said: object) -> None:
-        line.send_bytes(json.dumps(said).encode())
-
-    tell(os.getpid())
-    try:
-        tell(judge(answer, own, empty, seconds, tell))
-    except Exception as error:  # of ours
-        tell((STOPPED, f"The judge failed: {type(error).__name__}: {error}"))
+    def verdict(self) -> tuple[str, str, float] | None:
+        """What it says, or None as long as it says nothing and has time left."""
+        took = time.monotonic() - self.since
+        said = (STOPPED, TOO_LONG) if took > self.seconds + GRACE_S else None
+        try:
+            while self.line.poll():
+                message = json.loads(self.line.recv_bytes())
+                if isinstance(message, list):
+                    said, self.started = message, []  # it has ended the answer's process itself
+                else:
+                    self.started.append(message)
+        except EOFError:
+            said = said or (STOPPED, ENDED)
+        if not said:
+            return None
+        self.process.kill()
+        for number in self.started:
+            with suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL)
+        self.process.join()
+        return *said, took
 
 
 def _write(rows: Sequence[Row], out: Path) -> None:

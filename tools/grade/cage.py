@@ -49,7 +49,7 @@ def hidden(folders: Sequence[Path]) -> list[Path]:
             raise ValueError(f"{folder} holds {inside[0]}, and would be hidden: put what was returned elsewhere")
     others = [path for path in sorted(Path("/").iterdir()) if not SYSTEM.fullmatch(path.name)]
     others += [Path("/dev/pts"), Path("/dev/shm"), Path.home()]  # the teacher's terminals, memory that others share
-    there = [path.resolve() for path in (*others, *folders, *(ROOT / name for name in EMPTY))]
+    there = [path.resolve() for path in (*others, *folders, *(place / name for place in needed() for name in EMPTY))]
     return [path for path in there if path.is_dir() and path != Path("/")]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import json
 import os
 import signal
 import time
@@ -38,14 +39,24 @@ class Stopped(BaseException):
     """The answer's process ended or had to be ended; no check takes it for an error of the answer's."""
 
 
-def judge(answer: Answer, own: Path, empty: list[Path], seconds: int, tell: Callable[[int], None]) -> tuple[str, str]:
-    """The verdict, one of VERDICTS, and what to say about it in its notebook's language; in a forked process only.
+def judge_and_tell(line: Connection, answer: Answer, own: Path, empty: list[Path], seconds: int) -> None:
+    """Say the number of the answer's process, so that somebody may end it, then the verdict and what to say about it.
+
+    To be called in a process of its own, which it changes. The verdict is one of VERDICTS, the rest is in the
+    language of the notebook.
 
     own      an empty folder, in which check and answer work
     empty    folders that they find empty
     seconds  for everything
-    tell     gets the number of the answer's process, so that somebody may end it
     """
+    try:
+        said = _judged(answer, own, empty, seconds, lambda number: line.send_bytes(json.dumps(number).encode()))
+    except Exception as error:  # of ours
+        said = STOPPED, f"The judge failed: {type(error).__name__}: {error}"
+    line.send_bytes(json.dumps(said).encode())
+
+
+def _judged(answer: Answer, own: Path, empty: list[Path], seconds: int, tell: Callable) -> tuple[str, str]:
     torch.set_num_threads(1)
     end = time.monotonic() + seconds
     cage.enter(own, empty)
