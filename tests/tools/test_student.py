@@ -53,6 +53,7 @@ def test_every_notebook_has_its_edition(tmp_path, monkeypatch):
     assert {path.name for path in every_notebook()} <= {path.name for path in made}
     assert all((tmp_path / "student" / name).is_file() for name in ("helpers/runtime.py", "LICENSE"))
     assert (tmp_path / "student" / "notebooks" / "data").is_dir()
+    assert not list(tmp_path.rglob("*exam*")), "its answers are for teachers"
     for path in made:
         text = path.read_text(encoding="utf-8")
         assert "<summary>Solu" not in text and "](../lecture_notes" not in text and '"image/png"' not in text

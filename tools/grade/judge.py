@@ -162,10 +162,12 @@ def _function(answer: Answer) -> Callable:
         with contextlib.suppress(Exception):  # what of it is missed is missed below
             if is_harmless(node):
                 exec(compile(ast.Module([node], []), "<notebook>", "exec"), names)
-    names.pop(answer.function, None)
+    body = parsed(answer.cell).body
+    if answer.function in (getattr(node, "name", "") for node in body):
+        names.pop(answer.function, None)  # another cell's
     names["check"] = lambda *_arguments: None
     failed = None
-    for node in parsed(answer.cell).body:
+    for node in body:
         try:
             exec(compile(ast.Module([node], []), f"<{answer.exercise.name}>", "exec"), names)
         except Exception as error:
