@@ -60,8 +60,7 @@ class Row:
 
     def cells(self) -> list[str]:
         """As text; a spreadsheet takes none of it for a formula."""
-        told = {field: _plain(str(getattr(self, field))) for field in FIELDS}
-        return [re.sub(r"^(?=[=+\-@])", "'", text) for text in told.values()]
+        return [re.sub(r"^(?=[=+\-@])", "'", _plain(str(getattr(self, field)))) for field in FIELDS]
 
 
 def _plain(text: str) -> str:
@@ -69,13 +68,12 @@ def _plain(text: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
-def grade(folder: Path, out: Path, notebook: str = "", seconds: int = SECONDS, jobs: int = 0) -> list[Row]:
+def grade(folder: Path, out: Path, notebook: str = "", seconds: int = SECONDS) -> list[Row]:
     """Judge everything in `folder`, and write grades.csv and feedback/ into `out`.
 
     notebook  beginning of the name of the one that was to be returned: its exercises are missed where they are not;
               "": of each notebook of which somebody returned an exercise
     seconds   for one exercise
-    jobs      how many are judged at a time; 0: one a core
 
     ValueError: no such folder or notebook, or a system that permits no cage.
     """
@@ -89,8 +87,7 @@ def grade(folder: Path, out: Path, notebook: str = "", seconds: int = SECONDS, j
     rows, found = _read(folder, wanted, bool(notebook))
     with tempfile.TemporaryDirectory() as own:
         os.chmod(own, 0o755)
-        judged = _judged(found, jobs or os.cpu_count() or 1, Path(own), empty, seconds)
-        rows += [_row(answer, *verdict) for answer, verdict in judged]
+        rows += [_row(answer, *verdict) for answer, verdict in _judged(found, Path(own), empty, seconds)]
     order = {exercise.name: i for i, exercise in enumerate(wanted)}
     rows.sort(key=lambda row: (row.who, order.get(row.exercise, -1)))
     _write(rows, out)
@@ -128,13 +125,13 @@ def _row(answer: Answer, verdict: str, note: str, took: float) -> Row:
     return Row(answer.who, exercise.notebook, exercise.name, verdict, minutes, took, note, look, answer.language)
 
 
-def _judged(found: Sequence[Answer], jobs: int, *rest: Any) -> Iterator[tuple[Answer, tuple[str, str, float]]]:
-    """(answer, (verdict, note, seconds)), as they come, so many at a time; rest: what else a judge wants."""
+def _judged(found: Sequence[Answer], *rest: Any) -> Iterator[tuple[Answer, tuple[str, str, float]]]:
+    """(answer, (verdict, note, seconds)), as they come, one a core at a time; rest: what else a judge wants."""
     context = multiprocessing.get_context("forkserver")  # it forks judges, and never sees an answer itself
     context.set_forkserver_preload(["tools.grade.judge", "torch._dynamo"])  # what an optimizer imports, for seconds
     waiting, working = list(reversed(found)), []
     while waiting or working:
-        while waiting and len(working) < jobs:
+        while waiting and len(working) < (os.cpu_count() or 1):
             working.append(_Judge(context, waiting.pop(), *rest))
         wait([each.line for each in working], timeout=0.5)
         for each in list(working):
@@ -199,9 +196,13 @@ def _feedback(who: str, rows: Sequence[Row]) -> str:
     right = sum(row.verdict == RIGHT for row in rows)
     lines = [_plain(who), t("{right} right of {total}", right=right, total=len(rows)), ""]
     for row in rows:
-        note = row.note if row.language else language.spoken(row.note)
-        said = " · ".join(filter(None, (row.notebook, row.exercise, language.spoken(row.verdict), note)))
-        lines.append(_plain(said))
+        said = (
+            row.notebook,
+            row.exercise,
+            language.spoken(row.verdict),
+            row.note if row.language else language.spoken(row.note),
+        )
+        lines.append(_plain(" · ".join(filter(None, said))))
     return "\n".join(lines) + "\n"
 
 
