@@ -50,8 +50,9 @@ def build(folder: Path, names: list[str], speaker: Callable[[str], Say] = catalo
             notebooks.stamp(notebook, ROOT / counterpart(name))
             notebooks.tidy(notebook, file)
             file.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
-    ruff = ["ruff", "format", "--quiet", "--config", ROOT / "pyproject.toml", folder]
-    subprocess.run([Path(sys.executable).parent / ruff[0], *ruff[1:]], check=True)
+    ruff, where = Path(sys.executable).parent / "ruff", ["--quiet", "--config", ROOT / "pyproject.toml", folder]
+    for command in ("check", "--fix-only", "--select=UP034"), ("format",):  # ast.unparse doubles parentheses
+        subprocess.run([ruff, *command, *where], check=True)
 
 
 def install(names: list[str]) -> Iterator[Path]:
