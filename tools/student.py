@@ -45,7 +45,8 @@ def without_answers(notebook: nbformat.NotebookNode, name: str) -> None:
             if not n_answers:
                 raise ValueError(f"{name}: expected folded answers in its recap, got none")
         if cell["id"] == BADGE_ID:
-            cell.source = cell.source.rpartition(" · ")[2]
+            parts = cell.source.split(" · ")
+            cell.source = " · ".join(part for part in parts if "colab." not in part and "lecture_notes" not in part)
         cell.source, function = TO_TEACHERS.sub(r"\1", cell.source), None
 
 
@@ -60,7 +61,8 @@ def make(out: Path) -> list[Path]:
     """Write the edition into `out`, which is made anew; return its notebooks."""
     shutil.rmtree(out, ignore_errors=True)
     shutil.copytree(ROOT / "helpers", out / "helpers", ignore=LEFT_OUT)
-    shutil.copy(ROOT / "requirements.txt", out)
+    for name in ("requirements.txt", "LICENSE"):
+        shutil.copy(ROOT / name, out)
     made = []
     for folder in (ROOT / name for name in FOLDERS if (ROOT / name).is_dir()):
         target = out / folder.relative_to(ROOT)

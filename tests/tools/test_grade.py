@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import csv
 import json
 import os
 import pickle
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
 import torch
 
-from helpers.classroom import Mistake
+from helpers.classroom import Mistake, verdict
 from tools.grade import cage, returned, wire
 from tools.notebooks import ROOT
 
@@ -108,6 +111,41 @@ def text_bits_per_byte(nats, n, text):
     while True:
         print("x" * 10**6, flush=True)
 """
+HALVES = "half = lambda nats: nats / LN2\nLN2: float = math.log(2)\nassert False, 'a cell that fails'"
+OWN_WAY = """%%time
+def own(nats, n, text):
+    return (
+        half(nats)
+        % 1e9
+        * n
+        / len(text.encode())
+    )
+own?
+print(own(*story), input())
+check(
+    "l5-bits-per-byte",
+    own,
+)
+"""
+BOMB = """
+import os, pickle, struct
+def text_bits_per_byte(nats, n, text):
+    bomb = pickle.dumps(([], b"\\x80\\x04cbuiltins\\nset\\n(cbuiltins\\nrange\\nI10000000000\\n\\x85RtR."))
+    for number in range(3, 99):
+        try:
+            os.write(number, struct.pack("!i", len(bomb)) + bomb)
+        except OSError:
+            pass
+def two_views(ids, rows):
+    raise ValueError("=1+1\\nana,02,l1-two-views,right \\ud800\\x1b[2J" + "a: b, c. " * 500)
+"""
+TRUSTED = """
+def accumulate(model, pairs):
+    from helpers.classroom import exercises
+    rows = [(ids.tolist(), targets.tolist()) for ids, targets in pairs]
+    model.table.grad = torch.tensor(exercises.nb04._counted_gradient(model.table.detach(), rows))
+check("t2-accumulate", accumulate)
+"""
 LEAVES = "import sys\n{}\nsys.exit(0)\n"
 
 
@@ -119,7 +157,7 @@ def notebook(path: Path, *sources: str) -> None:
 
 @pytest.fixture(scope="module")
 def graded(tmp_path_factory) -> dict[tuple[str, str], dict[str, str]]:
-    """A class of ten, four of them hostile: (who, exercise) -> row of grades.csv."""
+    """A class of seventeen, seven of them hostile: (who, exercise) -> row of grades.csv."""
     place = tmp_path_factory.mktemp("grade")
     folder, out = place / "returned", place / "out"
     own = ["import math, torch", "from helpers.classroom import check"]
@@ -144,14 +182,30 @@ def graded(tmp_path_factory) -> dict[tuple[str, str], dict[str, str]]:
         BYTES.format("").replace("return", "sys.exit() or") + BITS,
         LEAVES,
     )
+    portuguese = 'print(lab := runtime.start(seed=0, language="pt_BR"))'
+    notebook(folder / "kai b.ipynb", portuguese, *own, OWN_WAY, HALVES, VIEWS.replace("1:", ":-1") + CHECK)
+    notebook(folder / "kai_b.ipynb", portuguese, *own, "def two_views(ids, rows):\n    return" + CHECK)
+    notebook(folder / "lia.ipynb", *own, BOMB + CHECK, BOMB + BITS, TRUSTED)
+    (folder / "mia.pdf").write_text("no notebook")
+    notebook(
+        folder / "paula.ipynb",
+        *own,
+        "import os\ndef two_views(ids, rows):\n    os.kill(0, 9)\n" + CHECK,
+        BYTES.format("") + BITS,
+    )
+    notebook(folder / "nuno" / "02.ipynb", "x = [" + "0," * 300_000 + "]", VIEWS + CHECK)
+    notebook(folder / ("o" * 255) / "02.ipynb", VIEWS + CHECK)
     before = {path: path.read_bytes() for path in folder.rglob("*.ipynb")}
+    os.mkfifo(folder / "nuno" / "06.ipynb")
     command = [sys.executable, "-m", "tools.grade", folder, "--out", out, "--seconds", "8"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, start_new_session=True)
     if "permits no cage" in done.stderr:
         pytest.skip(done.stderr)
     assert done.returncode == 0, done.stderr
-    assert {path: path.read_bytes() for path in folder.rglob("*.ipynb")} == before
-    assert sum(1 for path in (out / "feedback").iterdir()) == 10
+    assert {path: path.read_bytes() for path in before} == before
+    assert sum(1 for path in (out / "feedback").iterdir()) == 17
+    text = (out / "feedback" / "kai_b.txt").read_text(encoding="utf-8")
+    assert text.startswith("kai b\n1 certos de 6\n") and "l5-bits-per-byte · certo" in text and "ainda não" in text
     with open(out / "grades.csv", encoding="utf-8-sig", newline="") as file:
         return {(row["who"], row["exercise"]): row for row in csv.DictReader(file)}
 
@@ -163,10 +217,8 @@ def said(graded, who: str, exercise: str = "l1-two-views") -> tuple[str, str]:
 def test_honest_answers(graded):
     assert said(graded, "ana") == ("right", "") and said(graded, "caio")[0] == "right"
     assert graded["ana", "l1-two-views"]["minutes"] == "5"
-    assert said(graded, "ana", "c2-atomic-write") == (
-        "right",
-        "its check must run beside the answer, which could forge this",
-    )
+    assert said(graded, "ana", "c2-atomic-write") == ("right", "")
+    assert "could be forged" in graded["ana", "c2-atomic-write"]["look"]
     verdict, note = said(graded, "bia", "l5-bits-per-byte")
     assert verdict == "not yet" and "'não há manhã'" in note and "letters or bytes" in note
     assert said(graded, "eva")[0] == "not attempted yet"
@@ -174,7 +226,15 @@ def test_honest_answers(graded):
     assert said(graded, "fabio", "l5-bits-per-byte")[0] == "right", "one broken cell breaks no other"
 
 
+def test_a_students_own_ways(graded):
+    """A cell with magics and tests of its own that fail, constants in other cells, a check over several lines."""
+    assert said(graded, "kai b", "l5-bits-per-byte") == ("right", "")
+    assert "a sua função devolveu None" in said(graded, "kai_b")[1], "in the notebook's language"
+
+
 def test_what_is_not_there_is_said(graded):
+    assert said(graded, "mia", "") == ("missing", "no exercise found in what was returned")
+    assert said(graded, "nuno", "")[0] == "unreadable" and graded["o" * 255, "l1-two-views"]["verdict"] == "right"
     assert said(graded, "davi", "")[0] == "unreadable" and "JSONDecodeError" in said(graded, "davi", "")[1]
     assert said(graded, "ana", "l4-stable-loss") == ("missing", "")
     assert ("bia", "c1-bytes") not in graded
@@ -184,7 +244,11 @@ def test_a_verdict_cannot_be_forged(graded):
     verdict, note = said(graded, "hugo")
     assert verdict == "not yet" and "inputs should be" in note
     assert said(graded, "hugo", "l5-bits-per-byte")[0] == "stopped"
-    assert "look at this cell: it names CHECKS, Mistake, exercises" in note and "verdict" in note
+    assert graded["hugo", "l1-two-views"]["look"] == "it names CHECKS, Mistake, exercises, get_objects, verdict"
+    assert "names" not in note, "that is for the teacher"
+    assert said(graded, "lia", "l5-bits-per-byte")[0] == "stopped", "small to send, large to hold"
+    assert "raised ValueError: =1+1 ana,02,l1-two-views,right [2J" in said(graded, "lia")[1]
+    assert said(graded, "lia", "t2-accumulate")[0] == "right" and "forged" in graded["lia", "t2-accumulate"]["look"]
 
 
 def test_files_and_network_and_memory_are_out_of_reach(graded):
@@ -195,6 +259,14 @@ def test_bombs_are_ended(graded):
     assert "few processes: True" in said(graded, "ivo")[1]
     assert said(graded, "ivo", "l5-bits-per-byte")[0] == "stopped"
     assert "too long" in said(graded, "ivo", "l5-bits-per-byte")[1]
+
+
+def test_a_signal_to_its_group_reaches_nobody_else(graded):
+    assert "returned None" in said(graded, "paula")[1] and said(graded, "paula", "l5-bits-per-byte")[0] == "right"
+
+
+def test_no_more_than_is_allowed(graded):
+    assert max(float(row["seconds"]) for row in graded.values()) < 8 + 6
 
 
 def test_leaving_is_no_verdict(graded):
@@ -212,15 +284,19 @@ def found(*sources: str, notebook: str = "02") -> dict[str, returned.Answer]:
 
 def test_answers_are_found_by_what_they_check():
     mine = VIEWS.replace("two_views", "mine")
-    twice = found(mine + "\ncheck('l1-two-views', mine)", VIEWS + CHECK, "x = 3\ny = f()\ndef help(): pass")[
-        "l1-two-views"
-    ]
-    assert twice.function == "two_views" and twice.remarks == ("2 cells have it, the last one counts",)
-    assert "check(" not in twice.cell and "x = 3" in twice.before and "y = f()" not in twice.before
+    twice = found(mine + "\ncheck('l1-two-views', mine)", VIEWS + CHECK)["l1-two-views"]
+    assert twice.function == "two_views" and twice.note == "2 cells have it, the last one counts"
     assert found(mine + "\ncheck('l1-two-views', mine)")["l1-two-views"].function == "mine"
     lost = found(VIEWS, BYTES + BITS)
     assert set(lost) == {"l1-two-views", "l5-bits-per-byte"}, "the call of check was lost"
     assert found("def suspect(): pass", VIEWS + CHECK, notebook="").keys() == {"l1-two-views"}, "a name of notebook 08"
+
+
+def test_other_cells_give_what_takes_no_time():
+    source = "import math\nx = [3 for _ in range(2)]\ny = f()\nz: float = math.log(x) + y\n"
+    source += "def help(): pass\nfor i in x: pass\nw = lambda: f()"
+    kept = [ast.unparse(node)[:1] for node in returned.tree(source).body if returned.is_harmless(node)]
+    assert kept == ["i", "x", "z", "d", "w"]
 
 
 def test_every_exercise_has_its_minutes():
@@ -229,10 +305,11 @@ def test_every_exercise_has_its_minutes():
 
 
 def test_everyone(tmp_path):
-    for name in ("ana/02.ipynb", "ana/x/03.ipynb", "rui.ipynb", "ana/.ipynb_checkpoints/02.ipynb"):
+    for name in ("ana/02.ipynb", "ana/x/03.ipynb", "rui.ipynb", "ana/.ipynb_checkpoints/02.ipynb", "eva/02.ipynb.txt"):
         notebook(tmp_path / name)
     assert {who: [path.name for path in paths] for who, paths in returned.everyone(tmp_path).items()} == {
         "ana": ["02.ipynb", "03.ipynb"],
+        "eva": [],
         "rui": ["rui.ipynb"],
     }
     os.symlink("/etc/passwd", link := tmp_path / "link.ipynb")
@@ -264,6 +341,22 @@ def test_what_comes_out_is_what_went_in():
     wire.put_back(ids, torch.tensor([9, 9]))
     wire.put_back(rows := [1], [2, 3])
     assert ids.tolist() == [9, 9] and rows == [2, 3]
+
+
+def test_a_message_changes_no_class():
+    """BUILD upon a class would set its attributes: a Fraction that equals whatever it is compared with."""
+    changes = b"\x80\x04cfractions\nFraction\nN}\x8c\x06__eq__cbuiltins\ncomplex\ns\x86b."
+    equal = Fraction.__eq__
+    with contextlib.suppress(Exception):
+        wire.unpack(pickle.dumps(([], changes)), out=True)
+    changed, Fraction.__eq__ = Fraction.__eq__, equal
+    assert changed is equal
+
+
+def test_a_model_of_a_check_comes_back_as_data():
+    models: list = []
+    verdict("t2-accumulate", lambda model, _pairs: models.append(wire.unpack(wire.pack(model, out=True), out=True)))
+    assert type(models[0]).__name__ == "_Bigram" and models[0].table.grad.shape == (5, 5)
 
 
 @pytest.mark.parametrize("error", [NotImplementedError(), NotImplementedError("x"), Mistake("m"), KeyError("k"), Evil])

@@ -19,7 +19,7 @@ def small(help_below: str = HINT + SOLUTION, recap: str = RECAP) -> nbformat.Not
     text, code = nbformat.v4.new_markdown_cell, nbformat.v4.new_code_cell
     stub = code('def twice(x):\n    raise NotImplementedError\n\n\ncheck("d-twice", twice)', execution_count=1)
     stub.outputs = [nbformat.v4.new_output("stream", text="d-twice: not attempted yet")]
-    badge = "[Open in Colab](https://x) · [lecture notes](../lecture_notes/x.md) · prose CC BY 4.0"
+    badge = "[Open in Colab](https://colab.x) · [notes](../lecture_notes/x.md) · prose CC BY 4.0 · [em português](x)"
     cells = [text(badge, id="badge"), text("See [the notes](../../lecture_notes/x.md#a)."), stub, text(help_below)]
     return nbformat.v4.new_notebook(cells=[*cells, text(recap, id="recap")])
 
@@ -28,7 +28,7 @@ def test_what_goes_and_what_stays():
     notebook = small()
     student.without_answers(notebook, "x.ipynb")
     badge, prose, stub, below, recap = notebook.cells
-    assert badge.source == "prose CC BY 4.0" and prose.source == "See the notes."
+    assert badge.source == "prose CC BY 4.0 · [em português](x)" and prose.source == "See the notes."
     assert stub.source == small().cells[2].source and stub.outputs == [] and stub.execution_count is None
     assert below.source == HINT
     assert recap.source == "## Recap\n\n1. Why?\n\n**Traps.** Many."
@@ -51,7 +51,7 @@ def test_every_notebook_has_its_edition(tmp_path, monkeypatch):
     monkeypatch.setattr(student, "FOLDERS", ("notebooks", "pt-BR/notebooks", "not/there"))
     made = student.make(tmp_path / "student")
     assert {path.name for path in every_notebook()} <= {path.name for path in made}
-    assert (tmp_path / "student" / "helpers" / "runtime.py").is_file()
+    assert all((tmp_path / "student" / name).is_file() for name in ("helpers/runtime.py", "LICENSE"))
     assert (tmp_path / "student" / "notebooks" / "data").is_dir()
     assert not list(tmp_path.rglob("*exam*")), "its answers are for teachers"
     for path in made:

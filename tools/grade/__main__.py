@@ -11,64 +11,69 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import multiprocessing
 import os
 import re
 import signal
 import sys
 import tempfile
 import time
-import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, Pipe, wait
+from multiprocessing.connection import wait
 from pathlib import Path
+from typing import Any
 
+from helpers import language
 from helpers.classroom import RIGHT
+from helpers.language import t
 from tools.grade import cage
-from tools.grade.judge import IN_THE_CAGE, STOPPED, judge
+from tools.grade.judge import ENDED, ON_TRUST, STOPPED, TOO_LONG, judge_and_tell
 from tools.grade.returned import Answer, Exercise, answers, cells, everyone, exercises
 from tools.notebooks import ROOT
 
 SECONDS, GRACE_S = 15, 5  # for an exercise; for the judge to say that they are over
-MISSING, UNREADABLE = "missing", "unreadable"
-COLUMNS = ("who", "notebook", "exercise", "verdict", "minutes", "seconds", "note")
+MISSING, UNREADABLE = t("missing"), t("unreadable")
+ON_ITS_WORD = "its check must take the answer's word, which could be forged: read this cell"
+FIELDS = ("who", "notebook", "exercise", "verdict", "minutes", "seconds", "note", "look")
 
 
 @dataclass(frozen=True)
 class Row:
-    """A line of grades.csv. minutes: what the exercise is said to take; seconds: what judging it took."""
+    """A line of grades.csv.
+
+    minutes, seconds  what the exercise is said to take, what judging it took
+    note, look        for the student, in the language of the notebook; for the teacher
+    """
 
     who: str
     notebook: str
     exercise: str
     verdict: str
-    minutes: int
-    seconds: float
-    note: str
+    minutes: int = 0
+    seconds: float = 0.0
+    note: str = ""
+    look: str = ""
+    language: str = ""
 
     def cells(self) -> list[str]:
         """As text; a spreadsheet takes none of it for a formula."""
-        told = [
-            self.who,
-            self.notebook,
-            self.exercise,
-            self.verdict,
-            str(self.minutes),
-            f"{self.seconds:.1f}",
-            self.note,
-        ]
-        return [re.sub(r"^(?=[=+\-@\t\r])", "'", " ".join(text.split())) for text in told]
+        return [re.sub(r"^(?=[=+\-@])", "'", _plain(str(getattr(self, field)))) for field in FIELDS]
 
 
-def grade(folder: Path, out: Path, notebook: str = "", seconds: int = SECONDS, jobs: int = 0) -> list[Row]:
+def _plain(text: str) -> str:
+    """On one line, without what a terminal or an editor would not show as it is."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def grade(folder: Path, out: Path, notebook: str = "", seconds: int = SECONDS) -> list[Row]:
     """Judge everything in `folder`, and write grades.csv and feedback/ into `out`.
 
     notebook  beginning of the name of the one that was to be returned: its exercises are missed where they are not;
               "": of each notebook of which somebody returned an exercise
     seconds   for one exercise
-    jobs      how many are judged at a time; 0: one a core
 
     ValueError: no such folder or notebook, or a system that permits no cage.
     """
@@ -77,15 +82,12 @@ def grade(folder: Path, out: Path, notebook: str = "", seconds: int = SECONDS, j
     if reason := cage.why_not():
         raise ValueError(f"this system permits no cage, and without one nothing is run: {reason}")
     out.mkdir(parents=True, exist_ok=True)
+    empty = cage.hidden([folder, out])
+    wanted = [e for e in exercises().values() if e.notebook.startswith(notebook)]
+    rows, found = _read(folder, wanted, bool(notebook))
     with tempfile.TemporaryDirectory() as own:
         os.chmod(own, 0o755)
-        empty = cage.hidden([folder, out])  # judges begin before anything is read, so that none holds what others wrote
-        judges = [_Judge(Path(own), empty, seconds) for _ in range(jobs or os.cpu_count() or 1)]
-        wanted = [e for e in exercises().values() if e.notebook.startswith(notebook)]
-        rows, found = _read(folder, wanted, bool(notebook))
-        for answer, (verdict, note, took) in _judged(found, judges):
-            note = " · ".join(filter(None, (note, *answer.remarks)))
-            rows.append(_row(answer.who, answer.exercise, verdict, took, note))
+        rows += [_row(answer, *verdict) for answer, verdict in _judged(found, Path(own), empty, seconds)]
     order = {exercise.name: i for i, exercise in enumerate(wanted)}
     rows.sort(key=lambda row: (row.who, order.get(row.exercise, -1)))
     _write(rows, out)
@@ -101,117 +103,107 @@ def _read(folder: Path, wanted: Sequence[Exercise], required: bool) -> tuple[lis
             try:
                 code = [source for kind, source in cells(path) if kind == "code"]
             except (ValueError, OSError) as error:
-                rows.append(Row(who, path.name, "", UNREADABLE, 0, 0.0, str(error)))
+                rows.append(Row(who, path.name, "", UNREADABLE, note=str(error)))
                 continue
             own += answers(who, code, wanted)
         there = {answer.exercise.notebook for answer in own}
         asked = [exercise for exercise in wanted if required or exercise.notebook in there]
         if not own and not any(row.who == who for row in rows):
-            rows.append(Row(who, "", "", MISSING, 0, 0.0, "no exercise found in what was returned"))
+            rows.append(Row(who, "", "", MISSING, note=t("no exercise found in what was returned")))
         names = {answer.exercise.name for answer in own}
-        rows += [_row(who, exercise, MISSING, 0.0, "") for exercise in asked if exercise.name not in names]
+        rows += [Row(who, e.notebook, e.name, MISSING, e.minutes) for e in asked if e.name not in names]
         found += own
     return rows, found
 
 
-def _row(who: str, exercise: Exercise, verdict: str, took: float, note: str) -> Row:
-    beside = "its check must run beside the answer, which could forge this" if exercise.name in IN_THE_CAGE else ""
-    note = " · ".join(filter(None, (note, beside if verdict == RIGHT else "")))
-    return Row(who, exercise.notebook, exercise.name, verdict, exercise.minutes, took, note)
+def _row(answer: Answer, verdict: str, note: str, took: float) -> Row:
+    exercise, note = answer.exercise, " · ".join(filter(None, (note, answer.note)))
+    look = f"it names {answer.look}" if answer.look else ""
+    if verdict == RIGHT and exercise.name in ON_TRUST:
+        look = " · ".join(filter(None, (look, ON_ITS_WORD)))
+    took, minutes = round(took, 1), exercise.minutes
+    return Row(answer.who, exercise.notebook, exercise.name, verdict, minutes, took, note, look, answer.language)
 
 
-class _Judge:
-    """A process that forks a judge for one answer after the other; it never sees an answer itself."""
-
-    def __init__(self, own: Path, empty: list[Path], seconds: int) -> None:
-        self.seconds, self.answer, self.processes = seconds, None, []
-        self.line, there = Pipe()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # of a fork beside threads: numpy's, which are not used
-            self.process = os.fork()
-        if not self.process:
-            self.line.close()
-            _fork_judges(there, own, empty, seconds)
-        there.close()
-
-    def begin(self, answer: Answer) -> None:
-        self.answer, self.since, self.processes = answer, time.monotonic(), []
-        self.line.send(answer)
-
-    def verdict(self) -> tuple[str, str, float] | None:
-        """What the judge says, or None as long as it says nothing and has time left."""
-        took = time.monotonic() - self.since
-        while self.line.poll():
-            said = json.loads(self.line.recv_bytes())
-            if isinstance(said, list):
-                return said[0], said[1], took
-            self.processes.append(said)  # first the judge's, then the answer's
-        if took < self.seconds + GRACE_S:
-            return None
-        for process in reversed(self.processes):
-            with suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL)
-        return STOPPED, "It took too long", took
-
-    def end(self) -> None:
-        self.line.send(None)
-        os.waitpid(self.process, 0)
-
-
-def _judged(found: Sequence[Answer], judges: list[_Judge]) -> Iterator[tuple[Answer, tuple[str, str, float]]]:
-    """(answer, (verdict, note, seconds)), as they come."""
+def _judged(found: Sequence[Answer], *rest: Any) -> Iterator[tuple[Answer, tuple[str, str, float]]]:
+    """(answer, (verdict, note, seconds)), as they come, one a core at a time; rest: what else a judge wants."""
+    context = multiprocessing.get_context("forkserver")  # it forks judges, and never sees an answer itself
+    context.set_forkserver_preload(["tools.grade.judge", "torch._dynamo"])  # what an optimizer imports, for seconds
     waiting, working = list(reversed(found)), []
-    free = list(judges)
     while waiting or working:
-        while waiting and free:
-            working.append(free.pop())
-            working[-1].begin(waiting.pop())
+        while waiting and len(working) < (os.cpu_count() or 1):
+            working.append(_Judge(context, waiting.pop(), *rest))
         wait([each.line for each in working], timeout=0.5)
         for each in list(working):
             if verdict := each.verdict():
                 working.remove(each)
-                free.append(each)
                 yield each.answer, verdict
-    for each in judges:
-        each.end()
 
 
-def _fork_judges(line: Connection, own: Path, empty: list[Path], seconds: int) -> None:
-    """Fork a judge, wait for its end, and again, until nobody asks any more; never return."""
-    while True:
-        if not (process := os.fork()):
-            with suppress(BaseException):
-                _judge_one(line, own, empty, seconds)
-                os._exit(0)
-            os._exit(1)
-        if os.waitpid(process, 0)[1] == 1 << 8:
-            os._exit(0)
+class _Judge:
+    """A process that judges one answer."""
 
+    def __init__(self, context: Any, answer: Answer, own: Path, empty: list[Path], seconds: int) -> None:
+        self.answer, self.seconds = answer, seconds
+        self.started: list[int] = []  # the answer's process, by its number
+        self.line, there = context.Pipe(duplex=False)
+        self.process = context.Process(target=judge_and_tell, args=(there, answer, own, empty, seconds))
+        self.process.start()  # waits for the server's imports, the first time
+        self.since = time.monotonic()
+        there.close()
 
-def _judge_one(line: Connection, own: Path, empty: list[Path], seconds: int) -> None:
-    if not (answer := line.recv()):
-        raise EOFError("nobody asks any more")
-
-    def tell(said: object) -> None:
-        line.send_bytes(json.dumps(said).encode())
-
-    tell(os.getpid())
-    try:
-        tell(judge(answer, own, empty, seconds, tell))
-    except Exception as error:  # of ours
-        tell((STOPPED, f"The judge failed: {type(error).__name__}: {error}"))
+    def verdict(self) -> tuple[str, str, float] | None:
+        """What it says, or None as long as it says nothing and has time left."""
+        took = time.monotonic() - self.since
+        said = (STOPPED, TOO_LONG) if took > self.seconds + GRACE_S else None
+        try:
+            while self.line.poll():
+                message = json.loads(self.line.recv_bytes())
+                if isinstance(message, list):
+                    said, self.started = message, []  # it has ended the answer's process itself
+                else:
+                    self.started.append(message)
+        except EOFError:
+            said = said or (STOPPED, ENDED)
+        if not said:
+            return None
+        self.process.kill()
+        for number in self.started:
+            with suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL)
+        self.process.join()
+        return *said, took
 
 
 def _write(rows: Sequence[Row], out: Path) -> None:
     with open(out / "grades.csv", "w", newline="", encoding="utf-8-sig") as file:  # as a spreadsheet wants it
-        csv.writer(file).writerows([COLUMNS, *(row.cells() for row in rows)])
+        csv.writer(file).writerows([FIELDS, *(row.cells() for row in rows)])
     (out / "feedback").mkdir(exist_ok=True)
+    usual = Counter(row.language for row in rows if row.language).most_common(1) or [(language.ENGLISH, 0)]
+    taken = set()
     for who in dict.fromkeys(row.who for row in rows):
         own = [row for row in rows if row.who == who]
-        lines = [f"# {who}", "", f"{sum(row.verdict == RIGHT for row in own)} right of {len(own)}.", ""]
-        lines += [f"- **{row.exercise or row.notebook}**: {row.verdict}. {row.note}".rstrip(". ") for row in own]
-        name = re.sub(r"[^\w.-]+", "_", who).strip(".") or "_"
-        (out / "feedback" / f"{name}.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        language.choose(next((row.language for row in own if row.language), usual[0][0]))
+        name = re.sub(r"[^\w.-]+", "_", who).strip(".")[:60] or "_"
+        while name.casefold() in taken:
+            name += "_"
+        taken.add(name.casefold())
+        (out / "feedback" / f"{name}.txt").write_text(_feedback(who, own), encoding="utf-8")
+    language.choose(language.ENGLISH)
+
+
+def _feedback(who: str, rows: Sequence[Row]) -> str:
+    right = sum(row.verdict == RIGHT for row in rows)
+    lines = [_plain(who), t("{right} right of {total}", right=right, total=len(rows)), ""]
+    for row in rows:
+        said = (
+            row.notebook,
+            row.exercise,
+            language.spoken(row.verdict),
+            row.note if row.language else language.spoken(row.note),
+        )
+        lines.append(_plain(" · ".join(filter(None, said))))
+    return "\n".join(lines) + "\n"
 
 
 def main(arguments: list[str] | None = None) -> int:

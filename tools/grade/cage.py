@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import errno
 import os
+import re
 import resource
 import signal
 import sys
@@ -26,10 +27,10 @@ MOUNT_SETATTR, AT_FDCWD, AT_RECURSIVE, READ_ONLY = 442, -100, 0x8000, 0x1  # a s
 CAPABILITIES = 0x20080522  # the version of capset(2)
 DIE_WITH_PARENT, DUMPABLE, NO_NEW_PRIVILEGES = 1, 4, 38  # of prctl(2)
 NOBODY = 65534
-MEMORY_BYTES = 2**30  # of a process, above what it has when it begins
-FILE_BYTES, FOLDER_BYTES, N_PROCESSES, N_FILES = 2**24, 2**26, 24, 64
+MEMORY_BYTES = 2**29  # of a process, above what it has when it begins
+FILE_BYTES, FOLDER_BYTES, N_PROCESSES, N_FILES = 2**24, 2**26, 12, 64
 EMPTY = ("notebooks", "lecture_notes", "tests", "pt-BR", "build", ".git")  # of the course: there the solutions are
-OTHERS = (Path("/run"), Path("/tmp"), Path("/var/tmp"), Path.home())  # other programs' sockets, the teacher's files
+SYSTEM = re.compile(r"bin|dev|etc|gnu|lib\w*|nix|proc|sbin|sys|usr")  # what stays of the root folder
 
 
 def needed() -> set[Path]:
@@ -39,14 +40,16 @@ def needed() -> set[Path]:
 
 
 def hidden(folders: Sequence[Path]) -> list[Path]:
-    """What is empty in a cage but for what is needed: other programs' files, `folders`, the course's own solutions.
+    """What is empty in a cage but for what is needed: all but the system, `folders`, the course's own solutions.
 
     ValueError: Python or the course lies within one of `folders`.
     """
     for folder in folders:
         if inside := [place for place in needed() if place.is_relative_to(folder.resolve())]:
             raise ValueError(f"{folder} holds {inside[0]}, and would be hidden: put what was returned elsewhere")
-    there = [path.resolve() for path in (*OTHERS, *folders, *(ROOT / name for name in EMPTY))]
+    others = [path for path in sorted(Path("/").iterdir()) if not SYSTEM.fullmatch(path.name)]
+    others += [Path("/dev/pts"), Path("/dev/shm"), Path.home()]  # the teacher's terminals, memory that others share
+    there = [path.resolve() for path in (*others, *folders, *(place / name for place in needed() for name in EMPTY))]
     return [path for path in there if path.is_dir() and path != Path("/")]
 
 
@@ -55,6 +58,8 @@ def enter(own: Path, empty: Sequence[Path]) -> None:
 
     OSError: this system does not permit it.
     """
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("1000")  # where memory ends, this ends first
     root = os.getuid() == 0
     user, group = (NOBODY, NOBODY) if root else (os.getuid(), os.getgid())
     rest = ("mount", "network", "ipc", "process")  # the processes that are forked from now on, not this one
@@ -94,15 +99,14 @@ def lock(seconds: int, keep: int) -> None:
     """Limit what this process and those that it starts can take; of its open files only number `keep` stays open."""
     capabilities = (ctypes.c_uint32 * 2)(CAPABILITIES, 0), (ctypes.c_uint32 * 6)()
     _done(_libc().capset(*map(ctypes.byref, capabilities)), "capabilities")  # none: what `enter` did stays done
+    os.setsid()  # a signal to its group, or what it says to the terminal, reaches nobody else
     nowhere = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):
         os.dup2(nowhere, number)
     os.closerange(3, keep)
     os.closerange(keep + 1, 4096)
-    with open("/proc/self/statm") as file:
-        held = int(file.read().split()[0]) * resource.getpagesize()
+    limit_memory()
     for name, most in (
-        ("AS", held + MEMORY_BYTES),
         ("FSIZE", FILE_BYTES),
         ("NPROC", N_PROCESSES),
         ("NOFILE", max(N_FILES, keep + 1)),
@@ -113,6 +117,13 @@ def lock(seconds: int, keep: int) -> None:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a file that is too large is an OSError
     _libc().prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0)
     _libc().prctl(DIE_WITH_PARENT, signal.SIGKILL)
+
+
+def limit_memory() -> None:
+    """Let this process, and each that it starts, take MEMORY_BYTES above what it holds, and no more."""
+    with open("/proc/self/statm") as file:
+        most = int(file.read().split()[0]) * resource.getpagesize() + MEMORY_BYTES
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
 def why_not() -> str:

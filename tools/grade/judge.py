@@ -1,13 +1,15 @@
 """One answer judged: the check runs here, the answer in a process of its own, and calls pass between the two.
 
 What the answer can do in its process changes no verdict: that is found outside, from the values that come back. Two
-checks watch files and threads while the answer runs, and must run beside it: IN_THE_CAGE. Their verdict an answer that
-sets out to do so can forge, which the CSV says.
+checks watch files and threads while the answer runs, and must run beside it: IN_THE_CAGE. A third believes a model that
+comes back how it was called: ON_TRUST. These an answer that sets out to do so can forge, which the CSV says.
 """
 
 from __future__ import annotations
 
+import ast
 import contextlib
+import json
 import os
 import signal
 import time
@@ -18,12 +20,17 @@ from typing import Any
 
 import torch
 
+from helpers import language
 from helpers.classroom import NOT_ATTEMPTED, RIGHT, WRONG, Mistake, exercises, verdict
+from helpers.language import t
 from tools.grade import cage, wire
-from tools.grade.returned import Answer
+from tools.grade.returned import Answer, is_harmless, parsed, tree
 
 IN_THE_CAGE = {"c2-atomic-write", "c2-background"}
-STOPPED = "stopped"
+ON_TRUST = IN_THE_CAGE | {"t2-accumulate"}
+STOPPED = t("stopped")
+TOO_LONG = t("It took too long: is there a loop that never ends?")
+ENDED = t("Its process ended: sys.exit, out of memory, or killed")
 MAX_MESSAGE = 2**26  # bytes
 VERDICTS = (NOT_ATTEMPTED, RIGHT, WRONG, STOPPED)
 
@@ -32,14 +39,24 @@ class Stopped(BaseException):
     """The answer's process ended or had to be ended; no check takes it for an error of the answer's."""
 
 
-def judge(answer: Answer, own: Path, empty: list[Path], seconds: int, tell: Callable[[int], None]) -> tuple[str, str]:
-    """The verdict, one of VERDICTS, and what to say about it. To be called in a forked process, which it changes.
+def judge_and_tell(line: Connection, answer: Answer, own: Path, empty: list[Path], seconds: int) -> None:
+    """Say the number of the answer's process, so that somebody may end it, then the verdict and what to say about it.
+
+    To be called in a process of its own, which it changes. The verdict is one of VERDICTS, the rest is in the
+    language of the notebook.
 
     own      an empty folder, in which check and answer work
     empty    folders that they find empty
     seconds  for everything
-    tell     gets the number of the answer's process, so that somebody may end it
     """
+    try:
+        said = _judged(answer, own, empty, seconds, lambda number: line.send_bytes(json.dumps(number).encode()))
+    except Exception as error:  # of ours
+        said = STOPPED, f"The judge failed: {type(error).__name__}: {error}"
+    line.send_bytes(json.dumps(said).encode())
+
+
+def _judged(answer: Answer, own: Path, empty: list[Path], seconds: int, tell: Callable) -> tuple[str, str]:
     torch.set_num_threads(1)
     end = time.monotonic() + seconds
     cage.enter(own, empty)
@@ -48,6 +65,7 @@ def judge(answer: Answer, own: Path, empty: list[Path], seconds: int, tell: Call
         _answer(answer, there, seconds)
     there.close()
     tell(child)
+    cage.limit_memory()  # what comes back may be small to send and large to hold
     try:
         said = _said(answer, _Asked(here, end))
     except Stopped as stopped:
@@ -57,16 +75,17 @@ def judge(answer: Answer, own: Path, empty: list[Path], seconds: int, tell: Call
             os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
     kind = next(kind for kind in VERDICTS if said.startswith(kind))
-    return kind, said[len(kind) :].lstrip(". ")
+    language.choose(answer.language)
+    return kind, language.spoken(said).removeprefix(language.spoken(kind)).lstrip(". ")
 
 
 def _said(answer: Answer, asked: _Asked) -> str:
     kind, value = asked.receive()
     if kind == "raised":
-        return f"{WRONG}. The cell itself fails: {value[0]}: {value[2]}"
+        return f"{WRONG}. " + t("The cell itself fails: {error}", error=f"{value[0]}: {value[2]}")
     if answer.exercise.name in IN_THE_CAGE:
         kind, value = asked.receive()
-        return value if isinstance(value, str) and value.startswith(VERDICTS[:3]) else f"{STOPPED}. No verdict came"
+        return value if isinstance(value, str) and value.startswith(VERDICTS[:3]) else f"{STOPPED}. {ENDED}"
     return verdict(answer.exercise.name, asked.call)
 
 
@@ -95,16 +114,17 @@ class _Asked:
     def receive(self) -> tuple[str, Any]:
         """The next message. Stopped: none came in time, the process ended, or it is nothing that may come out."""
         if not self.line.poll(max(0.0, self.end - time.monotonic())):
-            raise Stopped("It took too long: is there a loop that never ends?")
+            raise Stopped(TOO_LONG)
         try:
             message = self.line.recv_bytes(MAX_MESSAGE)
         except (EOFError, OSError):
-            raise Stopped("Its process ended: sys.exit, out of memory, or killed") from None
+            raise Stopped(ENDED) from None
         try:
             kind, value = wire.unpack(message, out=True)
             return str(kind), value
         except Exception as error:  # a stranger made it
-            raise Stopped(f"What came back cannot be read: {error}") from None
+            told = f"{type(error).__name__}: {error}"
+            raise Stopped(t("What came back cannot be read: {error}", error=told)) from None
 
 
 def _outcome(function: Callable, arguments: tuple) -> tuple[str, Any]:
@@ -136,11 +156,24 @@ def _answer(answer: Answer, line: Connection, seconds: int) -> None:
 
 
 def _function(answer: Answer) -> Callable:
+    """What the cell defines, whatever else in it fails: a student's own tests use what is not here."""
     names: dict[str, Any] = {"__name__": "__main__", "torch": torch}
-    for source in answer.before:
+    for node in (node for source in answer.before for node in tree(source).body):
         with contextlib.suppress(Exception):  # what of it is missed is missed below
-            exec(compile(source, "<notebook>", "exec"), names)
-    exec(compile(answer.cell, f"<{answer.exercise.name}>", "exec"), names)
+            if is_harmless(node):
+                exec(compile(ast.Module([node], []), "<notebook>", "exec"), names)
+    body = parsed(answer.cell).body
+    if answer.function in (getattr(node, "name", "") for node in body):
+        names.pop(answer.function, None)  # another cell's
+    names["check"] = lambda *_arguments: None
+    failed = None
+    for node in body:
+        try:
+            exec(compile(ast.Module([node], []), f"<{answer.exercise.name}>", "exec"), names)
+        except Exception as error:
+            failed = failed or error
+    if answer.function not in names:
+        raise failed or NameError(f"no function {answer.function}")
     return names[answer.function]
 
 

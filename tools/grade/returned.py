@@ -5,15 +5,20 @@ from __future__ import annotations
 import ast
 import json
 import re
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
+from helpers.language import ENGLISH, LOCALE, t
 from tools.notebooks import every_notebook
 
-MAX_BYTES = 20_000_000  # of a returned notebook
+MAX_BYTES, MAX_CODE = 20_000_000, 400_000  # of a returned notebook, and characters of the code in it
 MINUTES = re.compile(r"[●○]{3},? (\d+) min")
-MAGIC = re.compile(r"^\s*[%!?].*$", re.MULTILINE)  # IPython's own lines
+MAGIC, MAX_MAGICS = re.compile(r"\s*[%!?]|\s*[\w.]+\?+\s*$"), 99  # IPython's own lines, of a cell
+CHEAP = re.compile(r"math\.\w+|range|len|float|int|dict|list|set|tuple|zip")
+LANGUAGE = re.compile(r"runtime\.start\([^)\n]*language=.(\w+)")
 LOOK = re.compile(r"exercises|CHECKS|verdict|Mistake|_getframe|get_objects|__globals__|\.ipynb|ctypes|/proc/|os\.fork")
 
 
@@ -29,9 +34,10 @@ class Exercise:
 
 @dataclass(frozen=True)
 class Answer:
-    """What somebody returned for an exercise: sources to run before, the cell, and the function's name in it.
+    """What somebody returned for an exercise: the notebook's other cells, the cell, and the function's name in it.
 
-    remarks  what a teacher should know about how it was found
+    language  of the notebook
+    note      what the student should know about how it was found; look: what the teacher should
     """
 
     who: str
@@ -39,7 +45,9 @@ class Answer:
     before: tuple[str, ...]
     cell: str
     function: str
-    remarks: tuple[str, ...]
+    language: str
+    note: str
+    look: str
 
 
 def exercises() -> dict[str, Exercise]:
@@ -57,36 +65,46 @@ def exercises() -> dict[str, Exercise]:
 
 def cells(path: Path) -> list[tuple[str, str]]:
     """(kind, source) of each cell. ValueError: the file is no notebook that can be read."""
-    if path.is_symlink() or path.stat().st_size > MAX_BYTES:
-        raise ValueError(f"a link, or larger than {MAX_BYTES:,} bytes")
+    if path.is_symlink() or not path.is_file() or path.stat().st_size > MAX_BYTES:
+        raise ValueError(t("a link, a device, or larger than {n:,} bytes", n=MAX_BYTES))
     try:
         found = json.loads(path.read_text(encoding="utf-8-sig"))["cells"]
-        return [(cell["cell_type"], "".join(cell["source"])) for cell in found]
+        found = [(cell["cell_type"], "".join(cell["source"])) for cell in found]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ValueError(f"no notebook that can be read: {type(error).__name__}: {error}") from None
+        told = f"{type(error).__name__}: {error}"
+        raise ValueError(t("no notebook that can be read: {error}", error=told)) from None
+    if sum(len(source) for kind, source in found if kind == "code") > MAX_CODE:
+        raise ValueError(t("more than {n:,} characters of code", n=MAX_CODE))
+    return found
 
 
 def everyone(folder: Path) -> dict[str, list[Path]]:
-    """Who returned which files: somebody's folder, or else the file's name."""
+    """Who returned which notebooks, by the folder or else the name of a file; none where files are no notebooks."""
     found: dict[str, list[Path]] = {}
-    for path in sorted(folder.rglob("*.ipynb")):
-        inside = path.relative_to(folder)
-        if ".ipynb_checkpoints" not in inside.parts:
-            found.setdefault(inside.parts[0] if len(inside.parts) > 1 else path.stem, []).append(path)
+    for path in sorted(folder.rglob("*")):
+        inside = path.relative_to(folder).parts
+        if not any(part.startswith(".") for part in inside):
+            own = found.setdefault(inside[0] if len(inside) > 1 or path.is_dir() else path.stem, [])
+            own += [path] * (path.suffix.lower() == ".ipynb")
     return found
 
 
 def answers(who: str, code: Sequence[str], wanted: Iterable[Exercise]) -> list[Answer]:
     """The answers among the sources of one notebook's code cells, found by what they check or define, not by ids.
 
-    Of several cells with one exercise the last counts. Before it come the imports, definitions and constants of the
-    other cells: an exercise needs nothing else of its notebook.
+    Of several cells with one exercise the last counts.
     """
-    code = [MAGIC.sub("", source) for source in code]
     checked = {(i, *call) for i, source in enumerate(code) for call in calls_of_check(source)}
-    defined = [(i, name) for i, source in enumerate(code) for name in _defines(source)]
+    defined = [
+        (i, node.name)
+        for i, source in enumerate(code)
+        for node in tree(source).body
+        if isinstance(node, ast.FunctionDef)
+    ]
     names = {name for _, name, _ in checked}
     own = {exercise.notebook for exercise in wanted if exercise.name in names}
+    said = LANGUAGE.search("\n".join(code))
+    language = said[1] if said and (LOCALE / f"{said[1]}.json").is_file() else ENGLISH
     found = []
     for exercise in wanted:
         places = sorted((i, function) for i, name, function in checked if name == exercise.name)
@@ -94,17 +112,16 @@ def answers(who: str, code: Sequence[str], wanted: Iterable[Exercise]) -> list[A
             places = [(i, name) for i, name in defined if name == exercise.function]
         if places:
             i, function = places[-1]
-            remarks = [f"{len(places)} cells have it, the last one counts"] * (len(places) > 1)
-            if look := sorted(set(LOOK.findall(code[i]))):
-                remarks.append(f"look at this cell: it names {', '.join(look)}")
-            before = tuple(text for k, source in enumerate(code) if k != i for text in _harmless(source))
-            found.append(Answer(who, exercise, before, _without_checks(code[i]), function, tuple(remarks)))
+            note = t("{n} cells have it, the last one counts", n=len(places)) if len(places) > 1 else ""
+            look = ", ".join(sorted(set(LOOK.findall(code[i]))))
+            before = tuple(source for k, source in enumerate(code) if k != i)
+            found.append(Answer(who, exercise, before, code[i], function, language, note, look))
     return found
 
 
 def calls_of_check(source: str) -> list[tuple[str, str]]:
     """(name of the check, name of the function) of each call of `check` in a cell."""
-    calls = [node.value for node in _tree(source).body if isinstance(node, ast.Expr)]
+    calls = [node.value for node in tree(source).body if isinstance(node, ast.Expr)]
     return [
         (call.args[0].value, call.args[1].id)
         for call in calls
@@ -113,33 +130,35 @@ def calls_of_check(source: str) -> list[tuple[str, str]]:
     ]
 
 
-def _tree(source: str) -> ast.Module:
+@lru_cache(maxsize=512)
+def tree(source: str) -> ast.Module:
+    """What a cell says to Python, or at least the check that it calls where it says nothing."""
     try:
-        return ast.parse(source)
+        return parsed(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):  # told when the cell is run
         named = re.search(r"^check\((['\"])([\w-]+)\1, (\w+)\)", source, re.MULTILINE)
         return ast.parse(named[0]) if named else ast.Module([], [])
 
 
-def _defines(source: str) -> list[str]:
-    return [node.name for node in _tree(source).body if isinstance(node, ast.FunctionDef)]
+def parsed(source: str) -> ast.Module:
+    """As Python reads it, or as IPython does. SyntaxError: neither can."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a backslash in a text, say
+        for _ in range(MAX_MAGICS):
+            try:
+                return ast.parse(source)
+            except SyntaxError as error:
+                lines = source.splitlines()
+                at = (error.lineno or 0) - 1
+                if not (0 <= at < len(lines) and MAGIC.match(lines[at])):
+                    raise
+                source = "\n".join((*lines[:at], re.sub(r"\S.*", "pass", lines[at]), *lines[at + 1 :]))
+    raise SyntaxError(f"more than {MAX_MAGICS} lines of IPython's")
 
 
-def _harmless(source: str) -> list[str]:
-    """The imports, definitions and constants of a cell."""
-    kinds = ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef
-    return [ast.unparse(node) for node in _tree(source).body if isinstance(node, kinds) or _is_constant(node)]
-
-
-def _is_constant(node: ast.stmt) -> bool:
-    if not isinstance(node, ast.Assign):
-        return False
-    try:
-        ast.literal_eval(node.value)
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
-        return False
-    return True
-
-
-def _without_checks(source: str) -> str:
-    return re.sub(r"^check\(.*$", "", source, flags=re.MULTILINE)
+def is_harmless(node: ast.stmt) -> bool:
+    """Whether it is an import, a definition, or something that is computed at once: no call but of CHEAP."""
+    if isinstance(node, ast.Assign | ast.AnnAssign) and not isinstance(node.value, ast.Lambda):
+        calls = (inner.func for inner in ast.walk(node) if isinstance(inner, ast.Call))
+        return all(CHEAP.fullmatch(ast.unparse(function)) for function in calls)
+    return isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef | ast.Assign | ast.AnnAssign)

@@ -84,7 +84,10 @@ class _Packer(pickle.Pickler):
     @staticmethod
     def _of_a_stranger(value: Any) -> tuple | None:
         kind = type(value)
-        if kind in PLAIN or isinstance(value, type) or _is_harmless(kind.__module__, kind.__name__):
+        if _of_a_check(kind.__module__, kind.__name__) is kind:
+            return "of a check", kind.__module__, kind.__name__, vars(value)
+        named = value if isinstance(value, type) else kind
+        if kind in PLAIN or named.__name__ in HARMLESS.get(named.__module__, ()):
             return None
         for base in (tuple, list, dict):
             if isinstance(value, base):  # a namedtuple, a defaultdict
@@ -98,9 +101,12 @@ class _Unpacker(pickle.Unpickler):
         self.storages, self.out, self.call_back = storages, out, call_back
 
     def find_class(self, module: str, name: str) -> Any:
-        if self.out and not _is_harmless(module, name):
+        if not self.out:
+            return super().find_class(module, name)
+        if name not in HARMLESS.get(module, ()):
             raise pickle.UnpicklingError(f"{module}.{name} may not leave the cage")
-        return super().find_class(module, name)
+        kind = getattr(importlib.import_module(module), name)
+        return lambda *arguments: kind(*arguments)  # the class itself would let a message change it
 
     def persistent_load(self, told: tuple) -> Any:
         kind, *rest = told
@@ -112,6 +118,10 @@ class _Unpacker(pickle.Unpickler):
             return rest[0]
         if kind == "opaque":
             return type(str(rest[0]), (Opaque,), {})()
+        if kind == "of a check" and (found := _of_a_check(rest[0], rest[1])):
+            made = object.__new__(found)
+            made.__dict__.update(rest[2])
+            return made
         if kind == "callback" and not self.out:
             return lambda *arguments: self.call_back(rest[0], arguments)
         if kind == "module" and not self.out:
@@ -119,15 +129,12 @@ class _Unpacker(pickle.Unpickler):
         raise pickle.UnpicklingError(f"{kind} may not leave the cage")
 
 
-def _is_harmless(module: str, name: str) -> bool:
-    return name in HARMLESS.get(module, ()) or _is_of_a_check(module, name)
-
-
-def _is_of_a_check(module: str, name: str) -> bool:
+def _of_a_check(module: str, name: str) -> type | None:
     """The models that checks hand out come back with what they have seen. They are data; no code comes along."""
     if not module.startswith("helpers.classroom.exercises.nb") or not name.startswith("_"):
-        return False
-    return isinstance(getattr(importlib.import_module(module), name, None), type)
+        return None
+    found = getattr(importlib.import_module(module), name, None)
+    return found if isinstance(found, type) else None
 
 
 def _tensor(
