@@ -1,1 +1,1 @@
-"""The projector edition: a deck of slides for each class of the course, made from stored notebooks and lecture notes."""
+"""The projector edition: a deck of slides for each class, made from the stored notebooks and the lecture notes."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import html
-import re
 import shutil
 import sys
 from pathlib import Path
@@ -28,7 +27,6 @@ from tools.slides.page import Placed, markdown, page
 
 HERE = Path(__file__).parent
 EDITIONS = {"en": "", "pt_BR": "pt-BR/"}  # language: folder
-LONG = 110  # words of an answer
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -81,7 +79,9 @@ def write(stem: str, folder: Path, edition: str, spoken: str) -> list[tuple[Path
         placed = [*_opening(title, card[1].shown, about, number), *_middle(of_class(sections, number), about, number)]
         placed += _ending(sections, about, number)
         path = folder / f"{stem}{f'_{number}' if number else ''}.html"
-        path.write_text(page(title, spoken, "../lib" if edition else "lib", about.plans[number], placed), encoding="utf-8")
+        path.write_text(
+            page(title, spoken, "../lib" if edition else "lib", about.plans[number], placed), encoding="utf-8"
+        )
         made.append((path, title))
     return made
 
@@ -99,7 +99,9 @@ def of_class(sections: list[Section], number: str) -> list[Section]:
 
 def _opening(title: str, asked: str, about: notes.Notes, number: str) -> list[Placed]:
     """The title with the class's question, then its plan; what to say at any time, and advice, stand in the notes."""
-    keys = t("→ goes on, ↓ one step down, Space through all. Keys: S notes, C clock, D deeper, I guesses, ? all of them")
+    keys = t(
+        "→ goes on, ↓ one step down, Space through all. Keys: S notes, C clock, D deeper, I guesses, ? all of them"
+    )
     first = Slide("title", "title", [f"# {title}", asked, *(block.shown for block in about.goal), f"*{keys}*"])
     table = "\n".join(f"| {row.minutes} | {row.what} |" for row in about.plans[number])
     second = Slide("plan", "plan", [f"| {t('minutes')} | {t('what')} |\n|---|---|\n{table}"])

@@ -150,6 +150,8 @@ const clock = (plan, row, minute) => {
   return { from: start, to: end, off }; // off: minutes late, or early where it is negative
 };
 
+const ROOM = 640, LARGEST = 1.28; // px of a slide's height; how much a short text is enlarged
+
 const startDeck = () => {
   const { plan, words } = JSON.parse(document.getElementById("deck").textContent);
   const say = (name, values = {}) => Object.entries(values).reduce((text, [key, value]) => text.replaceAll(`{${key}}`, value), words[name] ?? name);
@@ -165,7 +167,6 @@ const startDeck = () => {
   const fit = (slide) => {
     const box = slide.querySelector(":scope > .fit"), card = box?.querySelector(".cw");
     if (!box) return;
-    const ROOM = 672 - 22 - 8;
     const scale = (element, most, tall) => {
       let z = most;
       for (element.style.zoom = z; z > 0.4 && tall(); element.style.zoom = z) z = Math.round(100 * z - 2) / 100;
@@ -174,7 +175,8 @@ const startDeck = () => {
     const sticks = () => [...box.querySelectorAll("table, img, svg")].some((e) => !e.closest(".cw") && e.getBoundingClientRect().right > box.getBoundingClientRect().right + 2);
     const tooLarge = () => box.getBoundingClientRect().height / Reveal.getScale() > ROOM || sticks();
     box.style.zoom = 1;
-    const z = card ? scale(card, 1.7, tooLarge) : scale(box, 1, tooLarge);
+    const most = /figure|wide|program/.test(slide.className) ? 1 : LARGEST;
+    const z = card ? scale(card, 1.7, tooLarge) : scale(box, most, tooLarge);
     slide.dataset.fit = z;
   };
 
@@ -213,7 +215,7 @@ const startDeck = () => {
     const slide = Reveal.getCurrentSlide(), row = Number(slide?.dataset.row ?? -1), began = Number(kept("clock"));
     const down = Reveal.availableRoutes().down ? ` · ${say("below", { n: slide.parentElement.children.length - 1 - Reveal.getIndices().v })} ▾` : "";
     footer.what.textContent = (plan[row]?.what || "") + (slide?.dataset.deeper === undefined ? "" : "Deeper") + down;
-    footer.block.textContent = row < 0 ? say("before", { n: plan.reduce((sum, { minutes }) => sum + minutes, 0) }) : say("block", { n: row + 1, of: plan.length });
+    footer.block.textContent = row < 0 ? say("before", { n: plan.reduce((sum, { minutes }) => sum + minutes, 0) }) : `${row + 1}/${plan.length}`;
     if (row < 0 || !began) { footer.minute.textContent = footer.late.textContent = footer.late.className = ""; return; }
     const minute = (Date.now() - began) / 60000, { from, to, off } = clock(plan, row, minute);
     footer.minute.textContent = say("minute", { now: Math.floor(minute), from, to });

@@ -1,4 +1,4 @@
-"""A notebook cut into slides: what a class sees goes across; the rest of a text and the programs stand one step down."""
+"""A notebook cut into slides: what a class sees goes across; longer texts and the programs stand one step down."""
 
 from __future__ import annotations
 
@@ -9,14 +9,23 @@ from nbformat import NotebookNode
 
 from tools.slides.lines import Block, blocks, sentences
 
-KINDS = {"heading": "#{2,3} ", "predict": r"(?s:.*)\*\*Predict[.:]", "read": r"\*\*(?:Read|Look)", "figure": r"\*\*Figure"}
+KINDS = {
+    "heading": "#{2,3} ",
+    "predict": r"(?s:.*)\*\*Predict[.:]",
+    "read": r"\*\*(?:Read|Look)",
+    "figure": r"\*\*Figure",
+}
 KINDS |= {"run": r"\*\*Run", "lead": r"\*\*(?:By hand|Verify|Play|Your turn)"}
 MARK = re.compile(r"\*(Class(?: \d)?|Deeper) · (?:(\d+) minutes?|to look up)\*")
 SILENT = re.compile(r"\*Pause here\.\*$|The (?:first|second) class ends here")
 END = re.compile(r"## (?:Exercises|Recap)")
+REVEAL = "reveal(my_guess"
 NOT_SHOWN = ("badge", "setup", "imports", "card")
 FOLDED = "hide-input"  # a cell whose code is not worth a look
-ACROSS, CONTEXT, LEAD, BESIDE, BELOW = 95, 60, 38, 46, 64  # words: of a slide, before a prediction, over and by figures
+ACROSS, CONTEXT, LEAD, BESIDE, BELOW = 95, 60, 38, 50, 64  # words: of a slide, before a prediction, over and by figures
+ASKED = 85  # words of a prediction with what comes before it
+FULL, ROW, LINE = 600, 48, 36  # px: a slide's height; a table's row and a line of text as they stand there
+SHORT, ANSWER = 14, 4  # words that stand above any output; lines of an answer, what is beyond them comes after it
 WIDE = 1000  # px, of a figure that leaves no room beside it
 
 
@@ -121,8 +130,13 @@ class _Cutter:
             self.waiting.append(Slide(f"{cell_id}-{len(self.waiting)}", "text", [block.shown]))
             return
         before = n_words([text for kind, text in self.pending if kind != "heading"])
-        too_much = {"predict": before > CONTEXT, "figure": before > LEAD, "lead": before + n_words([block.shown]) > CONTEXT}
-        if too_much.get(kind, before + n_words([block.shown]) > ACROSS):
+        asked = before + n_words([block.shown]) > ASKED
+        too_much = {
+            "predict": before > CONTEXT or asked,
+            "figure": before > LEAD,
+            "lead": before + n_words([block.shown]) > CONTEXT,
+        }
+        if before and too_much.get(kind, before + n_words([block.shown]) > ACROSS):
             self.flush(across=kind != "lead" or "heading" in self._kinds())
         self.name = self.name or cell_id
         self.pending.append((kind, block.shown))
@@ -137,28 +151,34 @@ class _Cutter:
         asked = "predict" in self._kinds()
         code = [] if kind == "card" or FOLDED in shown.metadata.get("tags", []) else [shown.source]
         programs = [Slide(f"{shown['id']}-code", "program", code=text) for text in code]
-        if not kind or (asked and "reveal(" not in shown.source):
+        if not kind or (asked and REVEAL not in shown.source):
             self.waiting += programs
             return
         after = self._after_the_figures_name() if kind in ("figure", "wide") else []
-        if not asked and n_words([text for _, text in self.pending]) > (LEAD if kind in ("figure", "wide") else ACROSS):
+        if not asked and not self._fits_above(shown, kind):
             self.flush(across=True)
-        slide = Slide(shown["id"], "predict" if asked else kind, self._take())
-        if asked and kind != "output":  # what it draws comes after the answer
-            self.sections[-1].slides.append(slide)
-            slide.shown, slide.english, slide.cells = [shown], [english], [shown["id"]]
-            slide, slide.below = Slide(f"{shown['id']}-drawn", kind), slide.below
-        if not slide.texts and kind == "output" and self.last and self.last.kind == "output" and _small(shown):
-            slide = self.last
+        if asked:
+            self._show(Slide(shown["id"], "predict", self._take()), english, shown)
+        if not asked or answer_goes_on(shown):
+            self._show(Slide(f"{shown['id']}-more" if asked else shown["id"], kind, self._take()), english, shown)
+        self.last.below += self.waiting + programs
+        self.waiting = []
+        for text in after:
+            self._read(text, shown["id"])
+
+    def _fits_above(self, shown: NotebookNode, kind: str) -> bool:
+        words = n_words([text for _, text in self.pending])
+        return words <= LEAD if kind in ("figure", "wide") else words <= SHORT or _height(shown, words) <= FULL
+
+    def _show(self, slide: Slide, english: NotebookNode, shown: NotebookNode) -> None:
+        last = self.last
+        if not slide.texts and last and {slide.kind, last.kind} == {"output"} and _height(shown) < LINE * ANSWER:
+            slide = last  # a line more
         else:
             self.sections[-1].slides.append(slide)
         slide.shown.append(shown)
         slide.english.append(english)
         slide.cells.append(shown["id"])
-        slide.below += self.waiting + programs
-        self.waiting = []
-        for text in after:
-            self._read(text, shown["id"])
 
     def flush(self, across: bool = False) -> None:
         """The pending text as a slide: of its own where it opens a section or is needed, else below the last one."""
@@ -172,9 +192,9 @@ class _Cutter:
 
     def _read(self, text: str, cell_id: str) -> None:
         """Beside its figure as much as there is room for; the rest one step down."""
-        room = {"figure": BESIDE, "wide": BELOW, "output": ACROSS - n_words(self.last.texts)}.get(self.last.kind, 0)
-        if self.last.kind == "output" and not all(map(_small, self.last.shown)):
-            room = 0
+        room = {"figure": BESIDE, "wide": BELOW, "output": 170 - n_words(self.last.texts)}.get(self.last.kind, 0)
+        if self.last.kind == "output":
+            room -= sum(map(_height, self.last.shown)) // LINE * 11
         more = self.last.below[-1] if self.last.below and self.last.below[-1].kind == "read" else None
         here = []
         for sentence in sentences(text):
@@ -208,7 +228,19 @@ class _Cutter:
         return texts
 
 
-def _small(cell: NotebookNode) -> bool:
-    """A few lines of print."""
-    text = "".join(output.get("text", "\n" * 9) for output in cell.outputs)
-    return text.count("\n") <= 4
+def printed(cell: NotebookNode) -> list[str]:
+    """The lines that a cell printed."""
+    return "".join(output.get("text", "") for output in cell.outputs).splitlines()
+
+
+def answer_goes_on(cell: NotebookNode) -> bool:
+    """Whether the cell of an answer has more to show than the answer: a table, a figure, many lines."""
+    return len(printed(cell)) > ANSWER or any("text/html" in output.get("data", {}) for output in cell.outputs)
+
+
+def _height(cell: NotebookNode, words: int = 0) -> float:
+    """About how many pixels an output takes, with so many words above it."""
+    pages = [output.get("data", {}).get("text/html", "") for output in cell.outputs]
+    lines = [line for text in (printed(cell), *(p.splitlines() for p in pages if "<tr" not in p)) for line in text]
+    wrapped = sum(1 + len(re.sub("<[^>]+>", "", line)) // 70 for line in lines)
+    return ROW * sum(page.count("<tr") for page in pages) + LINE * (wrapped + words / 11)

@@ -41,7 +41,7 @@ def _is_heading(line: str) -> bool:
 def sentences(text: str) -> list[str]:
     """A paragraph cut where a sentence ends, outside of formulas and code."""
     parts, depth = [""], 0
-    for piece in re.split(r"(?<=[.!?]) (?=[^a-z])", text):
+    for piece in re.split(r"(?:(?<=[.!?])|(?<=[.!?][)\"*])) (?=[^a-z])", text):
         parts[-1] += (" " if parts[-1] and depth else "") + piece
         depth = parts[-1].count("$") % 2 or parts[-1].count("`") % 2 or parts[-1].count("*") % 2
         depth = depth or parts[-1].count("(") > parts[-1].count(")")

@@ -1,4 +1,4 @@
-"""The page of a deck: slides of a class in reveal.js's markup, with the plan for its clock and the questions to guess."""
+"""The page of a deck: a class's slides in reveal.js's markup, the plan for its clock, and what there is to guess."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
 from helpers.language import t
-from tools.slides.deck import Slide
+from tools.slides.deck import ANSWER, REVEAL, Slide, printed
 from tools.slides.notes import Row
 
 MEASURED = "measured: "
@@ -56,6 +56,8 @@ def page(title: str, language: str, lib: str, plan: list[Row], placed: list[Plac
     """The whole page; `lib` leads from it to the folder of scripts and styles."""
     deck = {"plan": [{"minutes": row.minutes, "what": _plain(row.what)} for row in plan], "words": words()}
     slides = "\n".join(map(_stack, placed))
+    ids = {part.id for one in placed for part in (one.slide, *one.slide.below)}
+    slides = re.sub(r"<code>([\w-]+)</code>", lambda found: _linked(found, ids), slides)
     deck_json = json.dumps(deck, ensure_ascii=False).replace("</", "<\\/")
     language = language.replace("_", "-")
     return PAGE.substitute(title=html.escape(title), language=language, lib=lib, slides=slides, deck=deck_json)
@@ -64,8 +66,7 @@ def page(title: str, language: str, lib: str, plan: list[Row], placed: list[Plac
 def words() -> dict[str, str]:
     """What the page's script says."""
     return {
-        "block": t("block {n} of {of}"),
-        "minute": t("minute {now}, planned {from} to {to}"),
+        "minute": t("minute {now} of {from} to {to}"),
         "before": t("{n} minutes"),
         "on_time": t("on time"),
         "late": t("{n} min late"),
@@ -93,6 +94,11 @@ def markdown(text: str) -> str:
     return re.sub(r'<a href="(?!https?://)[^"]*">(.*?)</a>', r"\1", shown, flags=re.DOTALL)
 
 
+def _linked(code: re.Match, ids: set[str]) -> str:
+    """A cell that a text names is a link to its slide."""
+    return f'<a href="#/{code[1]}">{code[0]}</a>' if code[1] in ids else code[0]
+
+
 def _plain(text: str) -> str:
     return html.unescape(re.sub(r"<[^>]+>", "", markdown(text))).strip()
 
@@ -104,12 +110,18 @@ def _stack(placed: Placed) -> str:
     slides = [_section(slide, about + (' data-deeper=""' if placed.deeper else ""), placed.say)]
     slides += [_section(down, about, "") for down in below]
     hidden = ' data-visibility="hidden"' if placed.deeper else ""
-    return f"<section{hidden}>{''.join(slides)}</section>" if below else slides[0].replace("<section", f"<section{hidden}", 1)
+    return (
+        f"<section{hidden}>{''.join(slides)}</section>"
+        if below
+        else slides[0].replace("<section", f"<section{hidden}", 1)
+    )
 
 
 def _section(slide: Slide, about: str, say: str) -> str:
     aside = f'<aside class="notes">{say}</aside>' if say else ""
-    return f'<section id="{slide.id}" class="{slide.kind}"{about}><div class="fit">{_body(slide)}</div>{aside}</section>\n'
+    return (
+        f'<section id="{slide.id}" class="{slide.kind}"{about}><div class="fit">{_body(slide)}</div>{aside}</section>\n'
+    )
 
 
 def _body(slide: Slide) -> str:
@@ -128,15 +140,18 @@ def _body(slide: Slide) -> str:
 
 
 def _output(cell: NotebookNode, kind: str) -> str:
-    """What a cell shows: everything, but of a prediction's cell first the answer and then what it draws."""
+    """What a cell shows: everything, but of a prediction's cell first the answer, then what it draws and tabulates."""
     parts = []
+    answers = REVEAL in cell.source
     for output in cell.outputs:
         page = output.get("data", {}).get("text/html", "")
-        image = "<img" in page and 'class="cw"' not in page
-        if (kind == "predict" and image) or (kind != "predict" and not image and "reveal(my_guess" in cell.source):
+        if answers and (page if kind == "predict" else not page and len(printed(cell)) <= ANSWER):
+            continue
+        if output.get("text", "").startswith("Exception reporting mode"):
             continue
         if output.output_type == "stream":
-            parts.append(f"<pre>{html.escape(strip_ansi(output.text).strip())}</pre>")
+            text = "\n".join(strip_ansi(output.text).strip().splitlines()[: ANSWER if kind == "predict" else None])
+            parts.append(f"<pre>{html.escape(text)}</pre>")
         elif output.output_type == "error":
             parts.append(f'<pre class="error">{html.escape(f"{output.ename}: {output.evalue}")}</pre>')
         elif page:
@@ -150,21 +165,20 @@ def _programs(slide: Slide) -> list[Slide]:
     """A program in parts that a slide can hold, cut where a statement begins."""
     if slide.kind != "program":
         return [slide]
-    parts: list[list[str]] = [[]]
-    n_lines = 0
+    parts: list[list[str]] = []
     for statement in re.split(r"\n(?=\S)", slide.code.strip()):
         lines = statement.split("\n")
-        height = sum(1 + len(line) // CODE_WIDTH for line in lines)
-        if parts[-1] and n_lines + height > CODE_LINES:
-            parts.append([])
-            n_lines = 0
-        while len(lines) > CODE_LINES:
-            parts[-1] += lines[:CODE_LINES]
-            parts.append([])
-            lines = lines[CODE_LINES:]
-        parts[-1] += lines
-        n_lines += height
+        n = -(-_height(lines) // CODE_LINES)  # a long one in equal parts
+        if n == 1 and parts and _height(parts[-1]) + _height(lines) <= CODE_LINES:
+            parts[-1] += lines
+        else:
+            size = -(-len(lines) // n)
+            parts += [lines[i : i + size] for i in range(0, len(lines), size)]
     return [Slide(f"{slide.id}-{i}" if i else slide.id, "program", code="\n".join(p)) for i, p in enumerate(parts)]
+
+
+def _height(lines: list[str]) -> int:
+    return sum(1 + len(line) // CODE_WIDTH for line in lines)
 
 
 def question(english: NotebookNode, shown: NotebookNode) -> dict:
@@ -174,11 +188,11 @@ def question(english: NotebookNode, shown: NotebookNode) -> dict:
     """
     calls = [node for node in ast.walk(ast.parse(_python(shown.source))) if isinstance(node, ast.Call)]
     call = next((node for node in calls if ast.unparse(node.func) == "reveal"), None)
-    printed, said = (_lines(cell) for cell in (english, shown))
-    at = next((i for i, line in enumerate(printed) if line.startswith(MEASURED)), None)
+    lines, said = printed(english), printed(shown)
+    at = next((i for i, line in enumerate(lines) if line.startswith(MEASURED)), None)
     if call is None or at is None:
         raise ValueError(f"cell {shown['id']}: expected reveal(...) and 'measured: ' in its output, got neither or one")
-    value, value_said = printed[at].removeprefix(MEASURED), said[at].partition(": ")[2]
+    value, value_said = lines[at].removeprefix(MEASURED), said[at].partition(": ")[2]
     given = {keyword.arg: _literal(keyword.value) for keyword in call.keywords}
     unit = (_literal(call.args[2]) if len(call.args) > 2 else "") or ""
     offered, bounds = list(given.get("one_of") or ()), list(given.get("bounds") or ())
@@ -191,10 +205,6 @@ def question(english: NotebookNode, shown: NotebookNode) -> dict:
         return {"kind": "number", "measured": measured, "whole": whole, "unit": unit, "bounds": bounds}
     measured = next((name for name in offered if value_said.startswith(name)), value_said.removesuffix(f" {unit}"))
     return {"kind": "word", "measured": measured, "offered": offered}
-
-
-def _lines(cell: NotebookNode) -> list[str]:
-    return "".join(output.get("text", "") for output in cell.outputs).splitlines()
 
 
 def _python(source: str) -> str:
