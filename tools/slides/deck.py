@@ -17,7 +17,7 @@ KINDS = {
 }
 KINDS |= {"run": r"\*\*Run", "lead": r"\*\*(?:By hand|Verify|Play|Your turn)"}
 MARK = re.compile(r"\*(Class(?: \d)?|Deeper) · (?:(\d+) minutes?|to look up)\*")
-SILENT = re.compile(r"\*Pause here\.\*$|The (?:first|second) class ends here")
+SILENT = re.compile(r"\*Pause here\.\*$|The (?:first|second) class ends here|</?details>")
 END = re.compile(r"## (?:Exercises|Recap)")
 REVEAL = "reveal(my_guess"
 NOT_SHOWN = ("badge", "setup", "imports", "card")
@@ -168,7 +168,7 @@ class _Cutter:
 
     def _fits_above(self, shown: NotebookNode, kind: str) -> bool:
         words = n_words([text for _, text in self.pending])
-        return words <= LEAD if kind in ("figure", "wide") else words <= SHORT or _height(shown, words) <= FULL
+        return words <= LEAD if kind in ("figure", "wide", "card") else words <= SHORT or _height(shown, words) <= FULL
 
     def _show(self, slide: Slide, english: NotebookNode, shown: NotebookNode) -> None:
         last = self.last
