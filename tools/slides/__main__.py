@@ -75,7 +75,7 @@ def write(stem: str, folder: Path, edition: str, spoken: str) -> list[tuple[Path
     card = list(blocks(english.cells[0].source, shown.cells[0].source))
     made = []
     for number in about.plans:
-        title = card[0].shown.removeprefix("# ") + (" · " + t("class {n}", n=number) if number else "")
+        title = card[0].shown.removeprefix("# ") + (" · " + t("class number {n}", n=number) if number else "")
         placed = [*_opening(title, card[1].shown, about, number), *_middle(of_class(sections, number), about, number)]
         placed += _ending(sections, about, number)
         path = folder / f"{stem}{f'_{number}' if number else ''}.html"
@@ -104,7 +104,7 @@ def _opening(title: str, asked: str, about: notes.Notes, number: str) -> list[Pl
     )
     first = Slide("title", "title", [f"# {title}", asked, *(block.shown for block in about.goal), f"*{keys}*"])
     table = "\n".join(f"| {row.minutes} | {row.what} |" for row in about.plans[number])
-    second = Slide("plan", "plan", [f"| {t('minutes')} | {t('what')} |\n|---|---|\n{table}"])
+    second = Slide("plan", "plan", [f"| {t('minutes')} | |\n|---|---|\n{table}"])
     anytime = [block for block in about.say if not notes.cells(block)]
     return [Placed(first, say=_say(anytime)), Placed(second, say=_say(about.advice))]
 

@@ -66,8 +66,8 @@ def page(title: str, language: str, lib: str, plan: list[Row], placed: list[Plac
 def words() -> dict[str, str]:
     """What the page's script says."""
     return {
-        "minute": t("minute {now} of {from} to {to}"),
-        "before": t("{n} minutes"),
+        "minute": t("minute {now} (plan: {from} to {to})"),
+        "before": t("{n} minutes in all"),
         "on_time": t("on time"),
         "late": t("{n} min late"),
         "early": t("{n} min early"),
@@ -76,8 +76,8 @@ def words() -> dict[str, str]:
         "numbers": t("{near} of {n} within 5% ({share}%) · {above} above, {below} below · median {median}"),
         "answers": t("{right} of {n} said {measured} ({share}%)"),
         "unread": t("not read: {n} ({which})"),
-        "measured": t("measured {value}"),
-        "median": t("median {value}"),
+        "measured": t("measured: {value}"),
+        "median": t("median of the room: {value}"),
         "yes": t("yes"),
         "no": t("no"),
         "below": t("one step down: {n}"),
