@@ -214,7 +214,7 @@ const startDeck = () => {
   const tick = () => {
     const slide = Reveal.getCurrentSlide(), row = Number(slide?.dataset.row ?? -1), began = Number(kept("clock"));
     const down = Reveal.availableRoutes().down ? ` · ${say("below", { n: slide.parentElement.children.length - 1 - Reveal.getIndices().v })} ▾` : "";
-    footer.what.textContent = (plan[row]?.what || "") + (slide?.dataset.deeper === undefined ? "" : "Deeper") + down;
+    footer.what.textContent = (plan[row]?.what || "") + down;
     footer.block.textContent = row < 0 ? say("before", { n: plan.reduce((sum, { minutes }) => sum + minutes, 0) }) : `${row + 1}/${plan.length}`;
     if (row < 0 || !began) { footer.minute.textContent = footer.late.textContent = footer.late.className = ""; return; }
     const minute = (Date.now() - began) / 60000, { from, to, off } = clock(plan, row, minute);

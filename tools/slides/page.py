@@ -71,7 +71,7 @@ def words() -> dict[str, str]:
         "on_time": t("on time"),
         "late": t("{n} min late"),
         "early": t("{n} min early"),
-        "guesses": t("The room's guesses, typed or pasted: 4.5; 6; 20"),
+        "guesses": t("The room's guesses, typed or pasted: 5; 6; 20"),
         "count": t("{n} guesses"),
         "numbers": t("{near} of {n} within 5% ({share}%) · {above} above, {below} below · median {median}"),
         "answers": t("{right} of {n} said {measured} ({share}%)"),
