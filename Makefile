@@ -1,6 +1,6 @@
 # The course in two commands: `make lab` to study, `make test` to check. `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help lab test smollm2 test-unit test-notebooks test-processors test-avx2 test-live test-portuguese test-colab colab test-browser drill bench gpu pretrained student slides lint format notebooks \
+.PHONY: help lab test smollm2 test-unit test-notebooks test-processors test-avx2 test-live test-portuguese test-colab colab test-browser drill bench gpu pretrained student handouts slides lint format notebooks \
 	stamp translate hooks clean
 
 VENV := .venv
@@ -8,6 +8,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # A mark that the published model of notebook 11 was asked for: once for each environment, with a network or without
 ASKED := $(VENV)/.smollm2
+# What only pages and PDFs need
+SITE_STAMP := $(VENV)/.site
 COLAB_BIN := .venv-colab/bin
 NOTEBOOKS := $(wildcard notebooks/*.ipynb pt-BR/notebooks/02_*.ipynb pt-BR/notebooks/04_*.ipynb) # the rest: test-portuguese
 CELL_TIMEOUT := 120
@@ -112,6 +114,13 @@ student: $(STAMP) ## the course without solutions and answers, into build/studen
 
 slides: $(STAMP) ## the projector edition, a deck for each class in both languages, into build/slides (npm fetches reveal.js, once)
 	$(BIN)/python -m tools.slides
+
+handouts: $(SITE_STAMP) ## a page of paper for each class, the lecture notes and the exam, as PDFs in both languages
+	$(BIN)/python -m tools.handouts
+
+$(SITE_STAMP): requirements-site.txt | $(STAMP)
+	$(BIN)/python -m pip install --quiet -r requirements-site.txt
+	@touch $@
 
 lint: $(STAMP) ## style of code and notebooks, badges and first cells up to date, both editions in step
 	$(BIN)/ruff check .

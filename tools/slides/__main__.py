@@ -75,7 +75,7 @@ def write(stem: str, folder: Path, edition: str, spoken: str) -> list[tuple[Path
     card = list(blocks(english.cells[0].source, shown.cells[0].source))
     made = []
     for number in about.plans:
-        title = card[0].shown.removeprefix("# ") + (" · " + t("class number {n}", n=number) if number else "")
+        title = card[0].shown.removeprefix("# ") + _part(number)
         placed = [*_opening(title, card[1].shown, about, number), *_middle(of_class(sections, number), about, number)]
         placed += _ending(sections, about, number)
         path = folder / f"{stem}{f'_{number}' if number else ''}.html"
@@ -84,6 +84,10 @@ def write(stem: str, folder: Path, edition: str, spoken: str) -> list[tuple[Path
         )
         made.append((path, title))
     return made
+
+
+def _part(number: str) -> str:
+    return {"": "", "1": " · " + t("class 1"), "2": " · " + t("class 2")}[number]
 
 
 def of_class(sections: list[Section], number: str) -> list[Section]:
