@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 
 from nbformat import NotebookNode
@@ -19,7 +20,7 @@ KINDS |= {"run": r"\*\*Run", "lead": r"\*\*(?:By hand|Verify|Play|Your turn)"}
 MARK = re.compile(r"\*(Class(?: \d)?|Deeper) · (?:(\d+) minutes?|to look up)\*")
 SILENT = re.compile(r"\*Pause here\.\*$|The (?:first|second) class ends here|</?details>")
 END = re.compile(r"## (?:Exercises|Recap)")
-REVEAL = "reveal(my_guess"
+REVEAL = re.compile(r"reveal\(\s*my_guess")
 NOT_SHOWN = ("badge", "setup", "imports", "card")
 FOLDED = "hide-input"  # a cell whose code is not worth a look
 ACROSS, CONTEXT, LEAD, BESIDE, BELOW = 95, 60, 38, 50, 64  # words: of a slide, before a prediction, over and by figures
@@ -79,9 +80,19 @@ def cut(english: NotebookNode, shown: NotebookNode) -> list[Section]:
         for block in blocks(a.source, b.source):
             if END.match(block.english):
                 cutter.flush()
-                return cutter.sections
+                return _named_once(cutter.sections)
             cutter.text(block, a["id"])
     raise ValueError("expected a heading '## Exercises' or '## Recap' in the notebook, got none")
+
+
+def _named_once(sections: list[Section]) -> list[Section]:
+    """Two slides made of one cell get two names: the page's address leads to one."""
+    seen: Counter = Counter()
+    for slide in (part for section in sections for top in section.slides for part in (top, *top.below)):
+        seen[slide.id] += 1
+        if seen[slide.id] > 1:
+            slide.id += f"-{seen[slide.id]}"
+    return sections
 
 
 def output_kind(cell: NotebookNode) -> str:
@@ -151,7 +162,7 @@ class _Cutter:
         asked = "predict" in self._kinds()
         code = [] if kind == "card" or FOLDED in shown.metadata.get("tags", []) else [shown.source]
         programs = [Slide(f"{shown['id']}-code", "program", code=text) for text in code]
-        if not kind or (asked and REVEAL not in shown.source):
+        if not kind or (asked and not REVEAL.search(shown.source)):
             self.waiting += programs
             return
         after = self._after_the_figures_name() if kind in ("figure", "wide") else []

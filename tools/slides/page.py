@@ -142,7 +142,7 @@ def _body(slide: Slide) -> str:
 def _output(cell: NotebookNode, kind: str) -> str:
     """What a cell shows: everything, but of a prediction's cell first the answer, then what it draws and tabulates."""
     parts = []
-    answers = REVEAL in cell.source
+    answers = REVEAL.search(cell.source) is not None
     for output in cell.outputs:
         page = output.get("data", {}).get("text/html", "")
         if answers and (page if kind == "predict" else not page and len(printed(cell)) <= ANSWER):
