@@ -168,14 +168,21 @@ const startDeck = () => {
     const box = slide.querySelector(":scope > .fit"), card = box?.querySelector(".cw");
     if (!box) return;
     const scale = (element, most, tall) => {
-      let z = most;
-      for (element.style.zoom = z; z > 0.4 && tall(); element.style.zoom = z) z = Math.round(100 * z - 2) / 100;
+      const anew = (z) => { // lines break as they will be shown: what is kept of the size before is thrown away
+        element.style.zoom = z;
+        box.style.display = "none";
+        void box.offsetHeight;
+        box.style.display = "";
+        return z;
+      };
+      let z = anew(most);
+      while (z > 0.4 && tall()) z = anew(Math.round(100 * z - 2) / 100);
       return z;
     };
     const sticks = () => [...box.querySelectorAll("table, img, svg")].some((e) => !e.closest(".cw") && e.getBoundingClientRect().right > box.getBoundingClientRect().right + 2);
     const tooLarge = () => box.getBoundingClientRect().height / Reveal.getScale() > ROOM || sticks();
     box.style.zoom = 1;
-    const most = /figure|wide|program/.test(slide.className) ? 1 : LARGEST;
+    const most = /figure|wide|program/.test(slide.className) || box.querySelector("tr > :nth-child(6)") ? 1 : LARGEST;
     const z = card ? scale(card, 1.7, tooLarge) : scale(box, most, tooLarge);
     slide.dataset.fit = z;
   };

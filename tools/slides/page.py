@@ -151,7 +151,8 @@ def _output(cell: NotebookNode, kind: str) -> str:
             continue
         if output.output_type == "stream":
             text = "\n".join(strip_ansi(output.text).strip().splitlines()[: ANSWER if kind == "predict" else None])
-            parts.append(f"<pre>{html.escape(text)}</pre>")
+            long = ' class="long"' if text.count("\n") > 14 else ""
+            parts.append(f"<pre{long}>{html.escape(text)}</pre>")
         elif output.output_type == "error":
             parts.append(f'<pre class="error">{html.escape(f"{output.ename}: {output.evalue}")}</pre>')
         elif page:
