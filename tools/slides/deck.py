@@ -190,11 +190,13 @@ class _Cutter:
         slide.shown.append(shown)
         slide.english.append(english)
         slide.cells.append(shown["id"])
+        if slide.kind in ("figure", "wide") and len(printed(shown)) > ANSWER:
+            slide.below.append(Slide(f"{shown['id']}-printed", "printed", shown=[shown]))
 
     def flush(self, across: bool = False) -> None:
         """The pending text as a slide: of its own where it opens a section or is needed, else below the last one."""
         if self.pending:
-            across = across or self.last is None or self._kinds() - {"plain"}
+            across = across or self.last is None or self.last.kind == "text" or self._kinds() - {"plain"}
             slide = Slide(self.name, "text", self._take())
             (self.sections[-1].slides if across else self.last.below).append(slide)
         if self.waiting and self.last:

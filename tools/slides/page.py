@@ -142,10 +142,11 @@ def _body(slide: Slide) -> str:
 def _output(cell: NotebookNode, kind: str) -> str:
     """What a cell shows: everything, but of a prediction's cell first the answer, then what it draws and tabulates."""
     parts = []
-    answers = REVEAL.search(cell.source) is not None
+    few = len(printed(cell)) <= ANSWER
+    print_elsewhere = few if REVEAL.search(cell.source) else not few and kind in ("figure", "wide")
     for output in cell.outputs:
         page = output.get("data", {}).get("text/html", "")
-        if answers and (page if kind == "predict" else not page and len(printed(cell)) <= ANSWER):
+        if kind in ("predict", "printed") if page else print_elsewhere and kind != "predict":
             continue
         if output.get("text", "").startswith("Exception reporting mode"):
             continue
