@@ -1,6 +1,6 @@
 # The course in two commands: `make lab` to study, `make test` to check. `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help lab test smollm2 test-unit test-notebooks test-processors test-avx2 test-live test-portuguese test-colab colab test-browser drill bench gpu pretrained student handouts lint format notebooks \
+.PHONY: help lab test smollm2 test-unit test-notebooks test-processors test-avx2 test-live test-portuguese test-colab colab test-browser drill bench gpu pretrained student handouts slides lint format notebooks \
 	stamp translate hooks clean
 
 VENV := .venv
@@ -111,6 +111,9 @@ pretrained: $(STAMP) ## make the course's own model again (hours; needs Debian's
 
 student: $(STAMP) ## the course without solutions and answers, into build/student: what students get
 	$(BIN)/python -m tools.student
+
+slides: $(STAMP) ## the projector edition, a deck for each class in both languages, into build/slides (npm fetches reveal.js, once)
+	$(BIN)/python -m tools.slides
 
 handouts: $(SITE_STAMP) ## a page of paper for each class, the lecture notes and the exam, as PDFs in both languages
 	$(BIN)/python -m tools.handouts

@@ -19,9 +19,9 @@ AIMS = {
     "helpers/storage": (1_000, 2_160),
     "helpers/labs": (3_600, 5_970),
     "helpers/classroom": (4_200, 5_540),
-    "helpers": (10_700, 15_860),
-    "tests": (11_500, 18_470),
-    "tools": (1_700, 4_900),
+    "helpers": (10_700, 15_840),
+    "tests": (11_500, 18_830),
+    "tools": (1_700, 5_710),
 }
 MAX_LINES = 300
 

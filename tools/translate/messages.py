@@ -1,4 +1,4 @@
-"""What `helpers` and the grading say to a reader: what is marked with t("…"), each sentence of checks and cards."""
+"""What `helpers`, pages and grading say to a reader: what is marked with t("…"), sentences of checks and cards."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from helpers.language import LOCALE, PLACEHOLDER
 from tools.translate.literals import WORDS, strings, template
 from tools.translate.scripts import sentences
 
-HELPERS = Path(__file__).resolve().parents[2] / "helpers"
+ROOT = Path(__file__).resolve().parents[2]
+HELPERS = ROOT / "helpers"
+SPEAKING = ("tools/site", "tools/slides", "tools/grade")  # of tools, those that readers see
 FILE = LOCALE / "pt_BR.json"
 # what these show goes through `spoken`: nothing is marked there
-SPOKEN = HELPERS / "classroom" / "exercises", HELPERS / "classroom" / "cards"
+SPOKEN = ("helpers/classroom/exercises", "helpers/classroom/cards")
 # constants that are said by t(variable)
 NAMES = {"COLUMNS", "DIFFERS", "FIRST", "MEANS", "NAMED", "NOT_STATED", "PADDINGS", "SAME", "_NAMES"}
 SILENT = re.compile(r"\w*Error:|register:|getattr:|hasattr:|Subscript.slice|Card:kind|Card:attributes|arguments|encod")
@@ -25,10 +27,10 @@ CODE = re.compile(r"<|^\S*[_=/.]\w\S*$|^\w+-\w+$|^[\w-]+:\S|^\w+\(\S*$|SAID|data
 def messages() -> list[str]:
     """Every message once, in the order of the files."""
     found: list[str] = []
-    for file in (*sorted(HELPERS.rglob("*.py")), *sorted((HELPERS.parent / "tools" / "grade").glob("*.py"))):
+    for file in sorted(path for folder in ("helpers", *SPEAKING) for path in (ROOT / folder).rglob("*.py")):
         tree = ast.parse(file.read_text(encoding="utf-8"))
         found += [*_marked(tree), *_named(tree)]
-        if file.parent in SPOKEN and file.name != "__init__.py":
+        if file.parent.relative_to(ROOT).as_posix() in SPOKEN and file.name != "__init__.py":
             found += _sentences(tree)
     for file in sorted(HELPERS.rglob("*.js")):
         found += sentences(file.read_text(encoding="utf-8"))

@@ -1,0 +1,174 @@
+"""Decks of slides for the projector, one a class, in both languages; they open from a folder, without a network.
+
+    python -m tools.slides [--out build/slides] [NAME ...]
+
+NAME is the beginning of a notebook's name, such as 02; none means all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import html
+import shutil
+import sys
+from pathlib import Path
+
+import nbformat
+from pygments.formatters import HtmlFormatter
+
+from helpers import language
+from helpers.language import t
+from tools import npm
+from tools.notebooks import ROOT
+from tools.slides import notes
+from tools.slides.deck import Section, Slide, cut
+from tools.slides.lines import blocks
+from tools.slides.page import Placed, markdown, page
+
+HERE = Path(__file__).parent
+EDITIONS = {"en": "", "pt_BR": "pt-BR/"}  # language: folder
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "slides")
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    options = parser.parse_args(arguments)
+    try:
+        made = make(options.out, options.names)
+    except (ConnectionError, ValueError) as error:
+        sys.exit(f"slides: {error}")
+    print(f"{options.out / 'index.html'}: {len(made)} decks")
+    return 0
+
+
+def make(out: Path, names: list[str] = ()) -> list[Path]:
+    """Write the decks of these notebooks, and a page that lists them, into `out`; return the decks."""
+    copy_libraries(out / "lib")
+    made = []
+    for spoken, folder in EDITIONS.items():
+        language.choose(spoken)
+        (out / folder).mkdir(parents=True, exist_ok=True)
+        listed = []
+        for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+            if not names or any(path.stem.startswith(name) for name in names):
+                listed += write(path.stem, out / folder, folder, spoken)
+        (out / folder / "index.html").write_text(_index(listed, folder), encoding="utf-8")
+        made += [path for path, _ in listed]
+    language.choose("en")
+    return made
+
+
+def copy_libraries(lib: Path) -> None:
+    for name, package, files in (("reveal", npm.REVEAL, npm.REVEAL_FILES), ("mathjax", npm.MATHJAX, npm.MATHJAX_FILES)):
+        shutil.copytree(npm.package(*package, files), lib / name, dirs_exist_ok=True)
+    shutil.copy(HERE / "deck.js", lib)
+    styles = HtmlFormatter(style="friendly").get_style_defs(".reveal .code")
+    (lib / "deck.css").write_text((HERE / "deck.css").read_text(encoding="utf-8") + styles, encoding="utf-8")
+
+
+def write(stem: str, folder: Path, edition: str, spoken: str) -> list[tuple[Path, str]]:
+    """The decks of one notebook, each with its title."""
+    english, shown = (nbformat.read(ROOT / place / "notebooks" / f"{stem}.ipynb", 4) for place in ("", edition))
+    pages = ((ROOT / place / "lecture_notes" / f"{stem}.md").read_text(encoding="utf-8") for place in ("", edition))
+    about, sections = notes.read(*pages), cut(english, shown)
+    card = list(blocks(english.cells[0].source, shown.cells[0].source))
+    made = []
+    for number in about.plans:
+        title = card[0].shown.removeprefix("# ") + _part(number)
+        placed = [*_opening(title, card[1].shown, about, number), *_middle(of_class(sections, number), about, number)]
+        placed += _ending(sections, about, number)
+        path = folder / f"{stem}{f'_{number}' if number else ''}.html"
+        path.write_text(
+            page(title, spoken, "../lib" if edition else "lib", about.plans[number], placed), encoding="utf-8"
+        )
+        made.append((path, title))
+    return made
+
+
+def _part(number: str) -> str:
+    return {"": "", "1": " · " + t("class 1"), "2": " · " + t("class 2")}[number]
+
+
+def of_class(sections: list[Section], number: str) -> list[Section]:
+    """Its sections, and those marked Deeper that follow them."""
+    chosen, current = [], "1" if number else ""
+    for section in sections:
+        if section.part.startswith("Class"):
+            current = section.part.removeprefix("Class").strip()
+        if current == number:
+            chosen.append(section)
+    return chosen
+
+
+def _opening(title: str, asked: str, about: notes.Notes, number: str) -> list[Placed]:
+    """The title with the class's question, then its plan; what to say at any time, and advice, stand in the notes."""
+    keys = t(
+        "→ goes on, ↓ one step down, Space through all. Keys: S notes, C clock, D deeper, I guesses, ? all of them"
+    )
+    first = Slide("title", "title", [f"# {title}", asked, *(block.shown for block in about.goal), f"*{keys}*"])
+    table = "\n".join(f"| {row.minutes} | {row.what} |" for row in about.plans[number])
+    second = Slide("plan", "plan", [f"| {t('minutes')} | |\n|---|---|\n{table}"])
+    anytime = [block for block in about.say if not notes.cells(block)]
+    return [Placed(first, say=_say(anytime)), Placed(second, say=_say(about.advice))]
+
+
+def _middle(sections: list[Section], about: notes.Notes, number: str) -> list[Placed]:
+    """The class's slides, each in the row of the plan that names its cell or the next one of its section."""
+    row_of = {cell: i for i, row in reversed(list(enumerate(about.plans[number]))) for cell in row.cells}
+    placed: list[Placed] = []
+    row = 0
+    for section in sections:
+        deeper = section.part == "Deeper"
+        for i, slide in enumerate(section.slides):
+            coming = [row_of[cell] for later in section.slides[i:] for cell in later.cells if cell in row_of]
+            row = row if deeper else max(row, next(iter(coming), row))
+            placed.append(Placed(slide, None if deeper else row, deeper, _what_to_say(slide, about)))
+    return placed
+
+
+def _what_to_say(slide: Slide, about: notes.Notes) -> str:
+    """Of the lecture notes, what names a cell of this slide."""
+    own = {cell.removesuffix("-run") for cell in slide.cells}
+
+    def speaks_of_it(block: notes.Block) -> bool:
+        return bool(own & {cell.removesuffix("-run").removesuffix("-predict") for cell in notes.cells(block)})
+
+    said = [block for block in (*about.say, *about.predictions) if speaks_of_it(block)]
+    asked = [(q, answer) for q, answer in about.questions if any(map(speaks_of_it, answer))]
+    return _say(said) + "".join(f"<p><b>{markdown(q.shown)}</b></p>{_say(answer)}" for q, answer in asked)
+
+
+def _ending(sections: list[Section], about: notes.Notes, number: str) -> list[Placed]:
+    """The lines to end with, after the last class; the questions that name a cell of this class, one a slide."""
+    last = number == max(about.plans)
+    own = {cell for section in of_class(sections, number) for cell in section.cells}
+    every = {cell for section in sections for cell in section.cells}
+    row = len(about.plans[number]) - 1
+    placed = [Placed(Slide("end", "end", [block.shown for block in about.last_lines]), row)] if last else []
+    for i, (asked, answer) in enumerate(about.questions):
+        named = {cell for block in answer for cell in notes.cells(block)} & every
+        if (named & own) if named else last:
+            slide = Slide(f"question-{i + 1}", "question", [f"**{asked.shown}**"], read=[b.shown for b in answer])
+            placed.append(Placed(slide, row))
+    return placed
+
+
+def _say(items: list[notes.Block]) -> str:
+    return "".join(markdown(item.shown) for item in items)
+
+
+def _index(listed: list[tuple[Path, str]], folder: str) -> str:
+    other = '<a href="../index.html">in English</a>' if folder else '<a href="pt-BR/index.html">em português</a>'
+    items = "".join(f'<li><a href="{path.name}">{html.escape(title)}</a></li>' for path, title in listed)
+    title = t("Slides, a deck for each class")
+    return (
+        f'<!DOCTYPE html><html lang="{"pt-BR" if folder else "en"}"><meta charset="utf-8"><title>{title}</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">'
+        '<body style="font:18px/1.7 system-ui,sans-serif;max-width:46em;margin:2em auto;padding:0 1em">'
+        f"<h1>{title}</h1><p>{other}</p><ul>{items}</ul></body></html>"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

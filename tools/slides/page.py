@@ -1,0 +1,221 @@
+"""The page of a deck: a class's slides in reveal.js's markup, the plan for its clock, and what there is to guess."""
+
+from __future__ import annotations
+
+import ast
+import html
+import json
+import re
+from dataclasses import dataclass
+from string import Template
+
+from nbconvert.filters import strip_ansi
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+from nbformat import NotebookNode
+from pygments import highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import PythonLexer
+
+from helpers.language import t
+from tools.slides.deck import ANSWER, REVEAL, Slide, printed
+from tools.slides.notes import Row
+
+MEASURED = "measured: "
+NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?")
+ANSWERS = {"yes": True, "no": False}
+CODE_WIDTH, CODE_LINES = 97, 22  # characters and lines of a program's slide at 75 % of its size
+PAGE = Template("""<!DOCTYPE html>
+<html lang="$language"><head><meta charset="utf-8"><title>$title</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="icon" href="data:,"><link rel="stylesheet" href="$lib/reveal/dist/reset.css">
+<link rel="stylesheet" href="$lib/reveal/dist/reveal.css"><link rel="stylesheet" href="$lib/deck.css">
+<script>window.MathJax = {tex: {inlineMath: [["$$", "$$"]], displayMath: [["$$$$", "$$$$"]]},
+  chtml: {matchFontHeight: false}, options: {enableMenu: false}};</script>
+<script defer src="$lib/mathjax/es5/tex-chtml.js"></script></head>
+<body><div class="reveal"><div class="slides">
+$slides
+</div><footer class="clock"><span data-clock="block"></span><span data-clock="what"></span>
+<span data-clock="minute"></span><b data-clock="late"></b></footer></div>
+<script type="application/json" id="deck">$deck</script>
+<script defer src="$lib/reveal/dist/reveal.js"></script><script defer src="$lib/reveal/plugin/notes/notes.js"></script>
+<script defer src="$lib/deck.js"></script></body></html>
+""")
+
+
+@dataclass
+class Placed:
+    """A slide with its place in the plan (None: in none), whether it is for home only, and what to say."""
+
+    slide: Slide
+    row: int | None = None
+    deeper: bool = False
+    say: str = ""
+
+
+def page(title: str, language: str, lib: str, plan: list[Row], placed: list[Placed]) -> str:
+    """The whole page; `lib` leads from it to the folder of scripts and styles."""
+    deck = {"plan": [{"minutes": row.minutes, "what": _plain(row.what)} for row in plan], "words": words()}
+    slides = "\n".join(map(_stack, placed))
+    ids = {part.id for one in placed for part in (one.slide, *one.slide.below)}
+    slides = re.sub(r"<code>([\w-]+)</code>", lambda found: _linked(found, ids), slides)
+    deck_json = json.dumps(deck, ensure_ascii=False).replace("</", "<\\/")
+    language = language.replace("_", "-")
+    return PAGE.substitute(title=html.escape(title), language=language, lib=lib, slides=slides, deck=deck_json)
+
+
+def words() -> dict[str, str]:
+    """What the page's script says."""
+    return {
+        "minute": t("minute {now} (plan: {from} to {to})"),
+        "before": t("{n} minutes in all"),
+        "on_time": t("on time"),
+        "late": t("{n} min late"),
+        "early": t("{n} min early"),
+        "guesses": t("The room's guesses, typed or pasted: 5; 6; 20"),
+        "count": t("{n} guesses"),
+        "numbers": t("{near} of {n} within 5% ({share}%) · {above} above, {below} below · median {median}"),
+        "answers": t("{right} of {n} said {measured} ({share}%)"),
+        "unread": t("not read: {n} ({which})"),
+        "measured": t("measured: {value}"),
+        "median": t("median of the room: {value}"),
+        "yes": t("yes"),
+        "no": t("no"),
+        "below": t("one step down: {n}"),
+        "key_clock": t("the class begins now: the clock starts anew"),
+        "key_deeper": t("show or hide what is marked Deeper"),
+        "key_guesses": t("type the room's guesses"),
+        "chart": t("A dot for each guess, or a bar for each answer"),
+    }
+
+
+def markdown(text: str) -> str:
+    """HTML, with formulas left to MathJax; links within the course lead nowhere from here and become text."""
+    shown = MarkdownWithMath(renderer=IPythonRenderer(escape=False, exclude_anchor_links=True)).render(text)
+    return re.sub(r'<a href="(?!https?://)[^"]*">(.*?)</a>', r"\1", shown, flags=re.DOTALL)
+
+
+def _linked(code: re.Match, ids: set[str]) -> str:
+    """A cell that a text names is a link to its slide."""
+    return f'<a href="#/{code[1]}">{code[0]}</a>' if code[1] in ids else code[0]
+
+
+def _plain(text: str) -> str:
+    return html.unescape(re.sub(r"<[^>]+>", "", markdown(text))).strip()
+
+
+def _stack(placed: Placed) -> str:
+    slide = placed.slide
+    below = [part for down in slide.below for part in _programs(down)]
+    about = f' data-row="{placed.row}"' if placed.row is not None else ""
+    slides = [_section(slide, about + (' data-deeper=""' if placed.deeper else ""), placed.say)]
+    slides += [_section(down, about, "") for down in below]
+    hidden = ' data-visibility="hidden"' if placed.deeper else ""
+    return (
+        f"<section{hidden}>{''.join(slides)}</section>"
+        if below
+        else slides[0].replace("<section", f"<section{hidden}", 1)
+    )
+
+
+def _section(slide: Slide, about: str, say: str) -> str:
+    aside = f'<aside class="notes">{say}</aside>' if say else ""
+    return (
+        f'<section id="{slide.id}" class="{slide.kind}"{about}><div class="fit">{_body(slide)}</div>{aside}</section>\n'
+    )
+
+
+def _body(slide: Slide) -> str:
+    text = markdown("\n\n".join(slide.texts)) if slide.texts else ""
+    read = "\n\n".join(slide.read)
+    read = f'<div class="read fragment">{markdown(read)}</div>' if read else ""
+    shown = "".join(_output(cell, slide.kind) for cell in slide.shown)
+    if slide.kind == "program":
+        return f'<div class="code">{highlight(slide.code, PythonLexer(), HtmlFormatter())}</div>'
+    if slide.kind == "predict":
+        asked = html.escape(json.dumps(question(slide.english[0], slide.shown[0]), ensure_ascii=False))
+        return f'{text}<div class="room" data-question="{asked}"></div><div class="answer fragment">{shown}</div>'
+    if slide.kind in ("figure", "wide"):
+        return f'{text}<div class="beside"><div class="picture">{shown}</div>{read}</div>'
+    return text + shown + read
+
+
+def _output(cell: NotebookNode, kind: str) -> str:
+    """What a cell shows: everything, but of a prediction's cell first the answer, then what it draws and tabulates."""
+    parts = []
+    few = len(printed(cell)) <= ANSWER
+    print_elsewhere = few if REVEAL.search(cell.source) else not few and kind in ("figure", "wide")
+    for output in cell.outputs:
+        page = output.get("data", {}).get("text/html", "")
+        if kind in ("predict", "printed") if page else print_elsewhere and kind != "predict":
+            continue
+        if output.get("text", "").startswith("Exception reporting mode"):
+            continue
+        if output.output_type == "stream":
+            text = "\n".join(strip_ansi(output.text).strip().splitlines()[: ANSWER if kind == "predict" else None])
+            long = ' class="long"' if text.count("\n") > 14 else ""
+            parts.append(f"<pre{long}>{html.escape(text)}</pre>")
+        elif output.output_type == "error":
+            parts.append(f'<pre class="error">{html.escape(f"{output.ename}: {output.evalue}")}</pre>')
+        elif page:
+            parts.append(f'<div class="page">{page}</div>')
+        elif "application/vnd.jupyter.widget-view+json" not in output.data:
+            parts.append(f"<pre>{html.escape(output.data.get('text/plain', ''))}</pre>")
+    return f'<div class="shown mathjax_ignore">{"".join(parts)}</div>'
+
+
+def _programs(slide: Slide) -> list[Slide]:
+    """A program in parts that a slide can hold, cut where a statement begins."""
+    if slide.kind != "program":
+        return [slide]
+    parts: list[list[str]] = []
+    for statement in re.split(r"\n(?=\S)", slide.code.strip()):
+        lines = statement.split("\n")
+        n = -(-_height(lines) // CODE_LINES)  # a long one in equal parts
+        if n == 1 and parts and _height(parts[-1]) + _height(lines) <= CODE_LINES:
+            parts[-1] += lines
+        else:
+            size = -(-len(lines) // n)
+            parts += [lines[i : i + size] for i in range(0, len(lines), size)]
+    return [Slide(f"{slide.id}-{i}" if i else slide.id, "program", code="\n".join(p)) for i, p in enumerate(parts)]
+
+
+def _height(lines: list[str]) -> int:
+    return sum(1 + len(line) // CODE_WIDTH for line in lines)
+
+
+def question(english: NotebookNode, shown: NotebookNode) -> dict:
+    """What a prediction asks for, out of its cell's `reveal(...)` and what it printed.
+
+    ValueError: no such call, or nothing was measured.
+    """
+    calls = [node for node in ast.walk(ast.parse(_python(shown.source))) if isinstance(node, ast.Call)]
+    call = next((node for node in calls if ast.unparse(node.func) == "reveal"), None)
+    lines, said = printed(english), printed(shown)
+    at = next((i for i, line in enumerate(lines) if line.startswith(MEASURED)), None)
+    if call is None or at is None:
+        raise ValueError(f"cell {shown['id']}: expected reveal(...) and 'measured: ' in its output, got neither or one")
+    value, value_said = lines[at].removeprefix(MEASURED), said[at].partition(": ")[2]
+    given = {keyword.arg: _literal(keyword.value) for keyword in call.keywords}
+    unit = (_literal(call.args[2]) if len(call.args) > 2 else "") or ""
+    offered, bounds = list(given.get("one_of") or ()), list(given.get("bounds") or ())
+    number = NUMBER.match(value)
+    if value in ANSWERS:
+        return {"kind": "yes or no", "measured": ANSWERS[value]}
+    if bounds or (number and not offered):
+        measured = float(number[0].replace(",", ""))
+        whole = "." not in number[0] and "e" not in number[0]
+        return {"kind": "number", "measured": measured, "whole": whole, "unit": unit, "bounds": bounds}
+    measured = next((name for name in offered if value_said.startswith(name)), value_said.removesuffix(f" {unit}"))
+    return {"kind": "word", "measured": measured, "offered": offered}
+
+
+def _python(source: str) -> str:
+    return re.sub(r"^\s*[%!].*$", "pass", source, flags=re.MULTILINE)
+
+
+def _literal(node: ast.expr) -> object:
+    """The value of a constant expression, None of any other."""
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        return None
