@@ -1,6 +1,6 @@
 # The course in two commands: `make lab` to study, `make test` to check. `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help lab test smollm2 test-unit test-notebooks test-processors test-avx2 test-live test-portuguese test-colab colab test-browser drill bench gpu pretrained student lint format notebooks \
+.PHONY: help lab test smollm2 test-unit test-notebooks test-processors test-avx2 test-live test-portuguese test-colab colab test-browser drill bench gpu pretrained student site crawl lint format notebooks \
 	stamp translate hooks clean
 
 VENV := .venv
@@ -8,6 +8,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # A mark that the published model of notebook 11 was asked for: once for each environment, with a network or without
 ASKED := $(VENV)/.smollm2
+# What only pages and PDFs need
+SITE_STAMP := $(VENV)/.site
 COLAB_BIN := .venv-colab/bin
 NOTEBOOKS := $(wildcard notebooks/*.ipynb pt-BR/notebooks/02_*.ipynb pt-BR/notebooks/04_*.ipynb) # the rest: test-portuguese
 CELL_TIMEOUT := 120
@@ -109,6 +111,16 @@ pretrained: $(STAMP) ## make the course's own model again (hours; needs Debian's
 
 student: $(STAMP) ## the course without solutions and answers, into build/student: what students get
 	$(BIN)/python -m tools.student
+
+site: $(SITE_STAMP) ## both editions as static pages, into build/site; with QR codes: make site ADDRESS=https://where.it/will/be
+	$(BIN)/python -m tools.site $(if $(ADDRESS),--address $(ADDRESS))
+
+crawl: $(STAMP) ## open every page of build/site in headless Chromium, at 1280 and 390 px, and move its cards
+	$(BIN)/python -m pytest -m 'browser or crawl' -n $(WORKERS) tests/browser/test_site.py
+
+$(SITE_STAMP): requirements-site.txt | $(STAMP)
+	$(BIN)/python -m pip install --quiet -r requirements-site.txt -c requirements.txt
+	@touch $@
 
 lint: $(STAMP) ## style of code and notebooks, badges and first cells up to date, both editions in step
 	$(BIN)/ruff check .

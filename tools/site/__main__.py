@@ -101,7 +101,7 @@ def _make_edition(out: Path, work: Path, edition: Edition, other: Edition, addre
     shutil.copytree(pages, out, dirs_exist_ok=True, ignore=shutil.ignore_patterns("_sources", "locales", "objects.inv"))
     (out / "cards").mkdir()
     for card in shown:
-        page = card_page(card, edition.lang, f"../{_to(other)}cards/{card.name}.html")
+        page = card_page(card, edition.lang, f"../{_to(other)}cards/{card.name}.html", other.name)
         (out / "cards" / f"{card.name}.html").write_text(page, encoding="utf-8")
 
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
-import segno
 
 from helpers.language import t
 from tools.notebooks import ROOT
@@ -62,16 +61,18 @@ def address_of(card: Stored, where: str) -> str:
 
 def qr_code(address: str) -> str:
     """The address as a QR code: SVG that stands in a page, black on white with its margin, four px a module."""
+    import segno  # only `make site` installs it
+
     return segno.make(address, micro=False).svg_inline(scale=4, light="#fff", border=4)
 
 
-def card_page(card: Stored, lang: str, other: str) -> str:
-    """The page of a card; `other` is the path from it to the same card in the other language, whose name is said."""
+def card_page(card: Stored, lang: str, other: str, other_name: str) -> str:
+    """The page of a card; `other` is the path from it to the same card in the language of that name."""
     root = "../" if lang == "en" else "../../"
     links = {
         f"../notebooks/{card.notebook.stem}.html#cell-id={card.cell_id}": t("in its notebook"),
         "../index.html": t("How a GPT is pretrained: the course"),
-        other: t("em português"),
+        other: other_name,
     }
     shown = "".join(f'<a href="{target}">{html.escape(text)}</a>' for target, text in links.items())
     return PAGE.format(lang=lang, title=html.escape(card.title), root=root, card=_shorter(card.markup), links=shown)

@@ -16,6 +16,7 @@ from tools.site.cards import Stored, address_of, cards_of, qr_code
 
 LINK = re.compile(r"(?<!!)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
 ROW = re.compile(r"^\| \[(\d\d) ([^\]]*)\]\([^)]*/([^)/]*)\.ipynb\) \| ([^|]*) \| ([^|]*) \| ([^|]*) \|$", re.MULTILINE)
+HEADING = re.compile(r"^##+ (.+)$", re.MULTILINE)
 ALSO_ONLINE = re.compile(r", \w+ \[[^\]]*\]\([^)]*\)")  # of the lecture notes: here they are
 FIRST_CARD = ("01_evaluating_a_generative_model", "cost")  # what the landing page lets one move
 
@@ -55,7 +56,8 @@ def write_sources(folder: Path, edition: Path, readme: Path, address: str) -> li
         else:
             cards = [card for card in shown if card.notebook.stem == path.stem]
             text = on_the_site(LANGUAGE_LINK.sub("", path.read_text(encoding="utf-8")), path)
-            target.write_text(text + _by_link(cards, address), encoding="utf-8")
+            english = (ROOT / path.relative_to(edition)).read_text(encoding="utf-8")
+            target.write_text(_with_places(text, english) + _by_link(cards, address), encoding="utf-8")
     (folder / "index.md").write_text(_landing(course_map(readme), shown, folder), encoding="utf-8")
     return shown
 
@@ -63,24 +65,31 @@ def write_sources(folder: Path, edition: Path, readme: Path, address: str) -> li
 def on_the_site(text: str, path: Path) -> str:
     """The Markdown of the file at `path` with its links turned to pages of the site.
 
-    What the site does not have is linked in the repository, where that has an address, and else only named.
+    A file that the site does not have is linked in the repository, where that has an address, and else only named.
     """
 
     def turned(link: re.Match[str]) -> str:
         words, target = link.groups()
         if NO_ADDRESS in target:
             return words
-        if "://" in target or target.startswith("#"):
-            return link[0]
         file, mark, anchor = target.partition("#")
         goal = Path(os.path.normpath(path.parent / file))
+        if not file or not goal.exists():  # an address; or no link at all, such as f[i](x)
+            return link[0]
         if goal.suffix in (".ipynb", ".md") and goal.parent != ROOT:
+            mark += "at=" if mark and goal.suffix == ".md" else ""
             return f"[{words}]({Path(file).with_suffix('.html').as_posix()}{mark}{anchor})"
         if NO_ADDRESS in repository():
             return words
         return f"[{words}]({repository()}/blob/main/{goal.relative_to(ROOT).as_posix()}{mark}{anchor})"
 
     return LINK.sub(turned, text)
+
+
+def _with_places(text: str, english: str) -> str:
+    """The page with each heading to be found under #at=…, the name that GitHub gives to the English one."""
+    names = (re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in HEADING.findall(english))
+    return HEADING.sub(lambda heading: f'<div id="at={next(names)}"></div>\n\n{heading[0]}', text)
 
 
 def _with_anchors(notebook: nbformat.NotebookNode, path: Path) -> nbformat.NotebookNode:
@@ -116,7 +125,7 @@ def _by_link(cards: list[Stored], address: str) -> str:
         link = f'<a href="../cards/{card.name}.html">{html.escape(card.title)}</a>'
         picture = qr_code(address_of(card, address)) if address else ""
         items.append(f"<figure>{picture}<figcaption>{link}</figcaption></figure>")
-    said = t("Each of these cards has a page of its own, for a telephone too: no kernel, nothing to install.")
+    said = t("Each of these cards has a page of its own, for a phone too: no kernel, nothing to install.")
     return f'\n## {t("Cards by link")}\n{said}\n\n<div class="by-link">{"".join(items)}</div>\n'
 
 
@@ -143,11 +152,11 @@ def _landing(notebooks: list[Notebook], shown: list[Stored], folder: Path) -> st
             "Before anyone asks a large model a question, it has read hundreds of billions of tokens. How long does "
             "that take? Move the sliders."
         ),
-        first.markup,
-        f"## {t('The map')}",
+        f"`````{{raw}} html\n{first.markup}\n`````",
+        f"## {t('From notebook to notebook')}",
         f'<div class="map">{"".join(tiles)}</div>',
         f"## {t('More to move')}",
-        t("Cards on pages of their own, small enough to send to a telephone."),
+        t("Cards on pages of their own, small enough to send to a phone."),
         f'<div class="links">{"".join(links)}</div>',
         f"## {t('Study it, teach it')}",
         t(

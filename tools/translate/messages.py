@@ -1,4 +1,4 @@
-"""What `helpers` says to a reader: what is marked with t("…"), and every sentence of its checks and cards."""
+"""What `helpers` and tools' pages say to a reader: what is marked with t("…"), every sentence of checks and cards."""
 
 from __future__ import annotations
 
@@ -12,10 +12,23 @@ from helpers.language import LOCALE, PLACEHOLDER
 from tools.translate.literals import WORDS, strings, template
 from tools.translate.scripts import sentences
 
-HELPERS = Path(__file__).resolve().parents[2] / "helpers"
+ROOT = Path(__file__).resolve().parents[2]
+HELPERS = ROOT / "helpers"
+PAGES = ("tools/site", "tools/slides")  # of tools, those that make pages for readers
 FILE = LOCALE / "pt_BR.json"
-SPOKEN = ("classroom/exercises", "classroom/cards")  # what these show goes through `spoken`: nothing is marked there
-NAMES = {"COLUMNS", "NOT_STATED", "_NAMES", "MEANS", "PADDINGS", "SAME"}  # constants that are said by t(variable)
+SPOKEN = (
+    "helpers/classroom/exercises",
+    "helpers/classroom/cards",
+)  # what these show goes through `spoken`: nothing is marked there
+NAMES = {
+    "COLUMNS",
+    "NOT_STATED",
+    "_NAMES",
+    "MEANS",
+    "PADDINGS",
+    "SAME",
+    "THEME_SAYS",
+}  # constants that are said by t(variable)
 SILENT = re.compile(r"\w*Error:|register:|getattr:|hasattr:|Subscript.slice|Card:kind|Card:attributes|arguments|encod")
 CODE = re.compile(r"<|^\S*[_=/.]\w\S*$|^\w+-\w+$|^[\w-]+:\S|^\w+\(\S*$|SAID|data-feed")  # markup, names, files
 
@@ -23,10 +36,10 @@ CODE = re.compile(r"<|^\S*[_=/.]\w\S*$|^\w+-\w+$|^[\w-]+:\S|^\w+\(\S*$|SAID|data
 def messages() -> list[str]:
     """Every message once, in the order of the files."""
     found: list[str] = []
-    for file in sorted(HELPERS.rglob("*.py")):
+    for file in sorted(path for folder in ("helpers", *PAGES) for path in (ROOT / folder).rglob("*.py")):
         tree = ast.parse(file.read_text(encoding="utf-8"))
         found += [*_marked(tree), *_named(tree)]
-        if file.parent.relative_to(HELPERS).as_posix() in SPOKEN and file.name != "__init__.py":
+        if file.parent.relative_to(ROOT).as_posix() in SPOKEN and file.name != "__init__.py":
             found += _sentences(tree)
     for file in sorted(HELPERS.rglob("*.js")):
         found += sentences(file.read_text(encoding="utf-8"))
