@@ -18,10 +18,10 @@ AIMS = {
     "helpers/gpt": (1_700, 1_900),
     "helpers/storage": (1_000, 2_160),
     "helpers/labs": (3_600, 5_960),
-    "helpers/classroom": (4_200, 5_480),
-    "helpers": (10_700, 15_780),
-    "tests": (11_500, 18_070),
-    "tools": (1_700, 4_610),
+    "helpers/classroom": (4_200, 5_520),
+    "helpers": (10_700, 15_820),
+    "tests": (11_500, 18_280),
+    "tools": (1_700, 4_810),
 }
 MAX_LINES = 300
 

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
+from helpers.classroom import titles
 from helpers.classroom._literal import literal
 from helpers.language import t
 
@@ -66,6 +67,7 @@ def bundle(drawn: Axes | Figure, alt: str) -> dict[str, str]:
     if not alt.strip():
         raise ValueError("a figure needs alternative text: say in a sentence what it shows")
     figure, pixels, png = literal(drawn), io.BytesIO(), io.BytesIO()
+    titles.wrap(figure)
     width = round(figure.get_figwidth() * figure.dpi)
     figure.savefig(pixels, format="png", dpi=SHARPNESS * figure.dpi, facecolor="white")
     # a palette of 256 colours: a third of the bytes, and notebooks are stored with their figures

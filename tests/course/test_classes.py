@@ -114,7 +114,7 @@ def stored_text(stem: str, cell_id: str) -> str:
     """What a cell printed and the text of the tables that it showed."""
     notebook = nbformat.read(ROOT / "notebooks" / f"{stem}.ipynb", as_version=4)
     (cell,) = (cell for cell in notebook.cells if cell["id"] == cell_id)
-    shown = [o.get("text", "") + o.get("data", {}).get("text/html", "") for o in cell.outputs]
+    shown = [o.get("text", "") + o.get("data", {}).get("text/html", "") for o in cell.get("outputs", [])]
     return html.unescape(re.sub(r"<[^>]+>", " ", " ".join(shown)))
 
 

@@ -53,6 +53,7 @@ def test_every_notebook_has_its_edition(tmp_path, monkeypatch):
     assert {path.name for path in every_notebook()} <= {path.name for path in made}
     assert (tmp_path / "student" / "helpers" / "runtime.py").is_file()
     assert (tmp_path / "student" / "notebooks" / "data").is_dir()
+    assert not list(tmp_path.rglob("*exam*")), "its answers are for teachers"
     for path in made:
         text = path.read_text(encoding="utf-8")
         assert "<summary>Solu" not in text and "](../lecture_notes" not in text and '"image/png"' not in text

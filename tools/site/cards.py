@@ -23,7 +23,8 @@ PAGE = """<!doctype html>
 <html lang="{lang}"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
 <title>{title}</title><link rel="icon" href="{root}_static/favicon.svg">
 <style>:root{{color-scheme:light dark}}body{{max-width:1000px;margin:0 auto;padding:6px}}
-nav{{display:flex;flex-wrap:wrap;gap:0 22px;padding:0 8px;font:16px/2.6 system-ui,sans-serif}}</style></head><body>
+nav{{display:flex;flex-wrap:wrap;gap:0 22px;padding:0 8px;font:16px/2.6 system-ui,sans-serif}}
+body .cw .cw-big{{white-space:normal}}</style></head><body>
 {card}
 <nav>{links}</nav></body></html>
 """

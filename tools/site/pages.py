@@ -18,6 +18,7 @@ LINK = re.compile(r"(?<!!)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
 ROW = re.compile(r"^\| \[(\d\d) ([^\]]*)\]\([^)]*/([^)/]*)\.ipynb\) \| ([^|]*) \| ([^|]*) \| ([^|]*) \|$", re.MULTILINE)
 HEADING = re.compile(r"^##+ (.+)$", re.MULTILINE)
 ALSO_ONLINE = re.compile(r", \w+ \[[^\]]*\]\([^)]*\)")  # of the lecture notes: here they are
+NOT_SHOWN = ("exam",)  # its answers
 FIRST_CARD = ("01_evaluating_a_generative_model", "cost")  # what the landing page lets one move
 
 
@@ -47,7 +48,8 @@ def write_sources(folder: Path, edition: Path, readme: Path, address: str) -> li
     address  where the site will be, or "": cards then have no QR code
     """
     shown: list[Stored] = []
-    for path in [*sorted(edition.glob("notebooks/*.ipynb")), *sorted(edition.glob("lecture_notes/*.md"))]:
+    files = [*sorted(edition.glob("notebooks/*.ipynb")), *sorted(edition.glob("lecture_notes/*.md"))]
+    for path in (file for file in files if file.stem not in NOT_SHOWN):
         target = folder / path.relative_to(edition)
         target.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".ipynb":
@@ -76,7 +78,7 @@ def on_the_site(text: str, path: Path) -> str:
         goal = Path(os.path.normpath(path.parent / file))
         if not file or not goal.exists():  # an address; or no link at all, such as f[i](x)
             return link[0]
-        if goal.suffix in (".ipynb", ".md") and goal.parent != ROOT:
+        if goal.suffix in (".ipynb", ".md") and goal.parent != ROOT and goal.stem not in NOT_SHOWN:
             mark += "at=" if mark and goal.suffix == ".md" else ""
             return f"[{words}]({Path(file).with_suffix('.html').as_posix()}{mark}{anchor})"
         if NO_ADDRESS in repository():

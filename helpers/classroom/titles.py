@@ -1,0 +1,37 @@
+"""Titles that fit: one that is wider than its place is set in several lines."""
+
+from __future__ import annotations
+
+import textwrap
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import TextPath
+
+_SIZE, _GAP = 14, 8  # points of a title, as `plots` sets them; pixels
+
+
+def wrap(figure: Figure) -> None:
+    """Break the title of each panel where it would reach the next panel or the figure's edge, between words."""
+    said = {ax: title for ax in figure.axes if (title := ax.get_title(loc="left"))}
+    for ax in said:
+        ax.set_title("", loc="left")
+    figure.draw_without_rendering()  # so that the layout is known; long titles would squeeze their neighbours
+    for ax, title in said.items():
+        share = 1 if "\n" in title else min(1, _room(ax) / _width(ax, title))
+        ax.set_title(title if share == 1 else textwrap.fill(title, max(8, int(share * len(title)))), loc="left")
+
+
+def _width(ax: Axes, title: str) -> float:
+    """Pixels that the title takes in one line."""
+    font = FontProperties(weight="bold", size=_SIZE * ax.figure.dpi / 72)
+    return TextPath((0, 0), title.replace("$", ""), prop=font).get_extents().width
+
+
+def _room(ax: Axes) -> float:
+    """Pixels from the panel's left edge to the next panel in its row, or to the figure's edge."""
+    box, edge = ax.get_position(), ax.figure.bbox.width
+    row = [other.get_position() for other in ax.figure.axes]
+    right = [other.x0 for other in row if other.x0 > box.x0 + 0.02 and other.y0 < box.y1 and other.y1 > box.y0]
+    return (min(right, default=1.0) - box.x0) * edge - _GAP
