@@ -29,6 +29,7 @@ from tools.site.pages import write_sources
 HERE = Path(__file__).parent
 SCRIPT = "es5/tex-svg.js"  # formulas as SVG: some browsers refuse fonts to pages that are opened from a disk
 THEME_SAYS = ("Skip to main content", "Back to top", "On this page", "Color mode", "System Settings", "Light", "Dark")
+NOT_OF_THE_SITE = shutil.ignore_patterns("_sources", "locales", "objects.inv", "*-macros.html")
 CONFIGURATION = {
     "extensions": ["myst_nb"],
     "nb_execution_mode": "off",
@@ -98,7 +99,7 @@ def _make_edition(out: Path, work: Path, edition: Edition, other: Edition, addre
         sphinx.build()
     if sphinx.statuscode:
         raise ValueError(f"{edition.name}: Sphinx warns of what stands above; mend the notebook or page that it names")
-    shutil.copytree(pages, out, dirs_exist_ok=True, ignore=shutil.ignore_patterns("_sources", "locales", "objects.inv"))
+    shutil.copytree(pages, out, dirs_exist_ok=True, ignore=NOT_OF_THE_SITE)
     (out / "cards").mkdir()
     for card in shown:
         page = card_page(card, edition.lang, f"../{_to(other)}cards/{card.name}.html", other.name)
