@@ -122,7 +122,8 @@ handouts: $(SITE_STAMP) ## a page of paper for each class, the lecture notes and
 	$(BIN)/python -m tools.handouts
 
 $(SITE_STAMP): requirements-site.txt | $(STAMP)
-	$(BIN)/python -m pip install --quiet -r requirements-site.txt -c requirements.txt
+	@$(BIN)/python -m pip install --quiet -r requirements-site.txt -c requirements.txt \
+		|| { echo "What makes pages and PDFs is installed once, by pip, and needs a network for that: connect, then again."; exit 1; }
 	@touch $@
 
 lint: $(STAMP) ## style of code and notebooks, badges and first cells up to date, both editions in step
