@@ -17,6 +17,11 @@ from pathlib import Path
 LOCALE = Path(__file__).parent / "assets" / "locale"
 ENGLISH = "en"
 PLACEHOLDER = re.compile(r"(\{[^{}]*\})")
+# In Portuguese a number from two on has "milhões", and "de" stands before what is counted; English has neither word.
+AGREEMENT = (
+    (re.compile(r"(^|[^\d.,])(?!1(?:\.\d+)? )(\d[\d.,]* (?:m|b|tr)ilh)ão\b"), r"\1\2ões"),
+    (re.compile(r"(\d (?:m|b|tr)ilh(?:ão|ões)) (?=tokens|parâmetros)"), r"\1 de "),
+)
 QUOTES = "'\"“‘"  # what begins so is a reader's or a model's own text
 _chosen = [ENGLISH]
 _messages: dict[str, str] = {}
@@ -49,7 +54,7 @@ def chosen() -> str:
 def t(message: str, **values: object) -> str:
     """`message` in the chosen language, its placeholders filled: t("{n:,} tokens", n=1000)."""
     said = _messages.get(message, message)
-    return said.format(**values) if values else said
+    return agreeing(said.format(**values)) if values else said
 
 
 def spoken(sentence: str) -> str:
@@ -63,10 +68,22 @@ def spoken(sentence: str) -> str:
     for pattern, message in _templates if rest else ():
         for before, text in ("", sentence), (begin, rest):
             if found := pattern.fullmatch(text):
-                return before + _filled(message, found.groups())
+                return agreeing(before + _filled(message, found.groups()))
         if "{" not in message and rest[:1].isalpha() and (found := pattern.match(rest)):
-            return begin + _messages[message] + spoken(rest[found.end() :])
+            return agreeing(begin + _messages[message] + spoken(rest[found.end() :]))
     return sentence
+
+
+def agreement() -> list[tuple[str, str]]:
+    """What `agreeing` does, as a page's script understands it; nothing in English."""
+    return [(pattern.pattern, right.replace("\\", "$")) for pattern, right in AGREEMENT if chosen() != ENGLISH]
+
+
+def agreeing(text: str) -> str:
+    """A text whose large numbers agree with their words: "2 milhão tokens" becomes "2 milhões de tokens"."""
+    for pattern, right in AGREEMENT:
+        text = pattern.sub(right, text)
+    return text
 
 
 def _filled(message: str, values: Sequence[str]) -> str:

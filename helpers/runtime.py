@@ -42,9 +42,8 @@ class Lab:
     threads: int
 
     def __str__(self) -> str:
-        name = (
-            torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else t("{n} threads", n=self.threads)
-        )
+        cores = t("1 thread") if self.threads == 1 else t("{n} threads", n=self.threads)
+        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else cores
         precision = str(self.precision).removeprefix("torch.")
         python = ".".join(map(str, sys.version_info[:3]))
         versions = f"torch {torch.__version__} · Python {python}"

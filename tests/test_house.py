@@ -17,11 +17,11 @@ GROUND = {"runtime", "lab", "language"}
 AIMS = {
     "helpers/gpt": (1_700, 1_900),
     "helpers/storage": (1_000, 2_160),
-    "helpers/labs": (3_600, 5_960),
-    "helpers/classroom": (4_200, 5_520),
-    "helpers": (10_700, 15_820),
-    "tests": (11_500, 18_600),
-    "tools": (1_700, 5_330),
+    "helpers/labs": (3_600, 5_970),
+    "helpers/classroom": (4_200, 5_540),
+    "helpers": (10_700, 15_840),
+    "tests": (11_500, 18_680),
+    "tools": (1_700, 5_350),
 }
 MAX_LINES = 300
 

@@ -9,6 +9,7 @@ from py_mini_racer import MiniRacer
 
 from helpers import language, runtime
 from helpers.classroom import CHECKS, Mistake, check, exercises, register, reveal
+from helpers.labs import budget
 from tests.classroom.scripts import FOLDER
 
 SAID = {
@@ -24,6 +25,9 @@ SAID = {
         " · você disse {readable(guess)}{told}: {_distance(guess, measured)}"
     ),
     "not this time. Why?": "não desta vez. Por quê?",
+    "million": "milhão",
+    "billion": "bilhão",
+    "{n} tokens at {rate} tokens/s take {time}.": "{n} tokens a {rate} tokens/s levam {time}.",
 }
 
 
@@ -50,6 +54,13 @@ SENTENCES = {
     "meaning": "meaning",
     "": "",
     "12.5 %": "12.5 %",
+    "1.99 million": "1.99 milhão",
+    "21 billion": "21 bilhões",
+    "1,000 billion": "1,000 bilhões",
+    "1 million tokens at 15,000 tokens/s take 2 hours.": "1 milhão de tokens a 15,000 tokens/s levam 2 horas.",
+    "300 billion tokens at 1.5 million tokens/s take 2 hours.": (
+        "300 bilhões de tokens a 1.5 milhão de tokens/s levam 2 horas."
+    ),
 }
 
 
@@ -63,11 +74,18 @@ def test_the_page_has_the_same_rule(portuguese):
     everything = "\n".join(SAID)
     assert len(language.said_in(everything)) == len(SAID)
     v8 = MiniRacer()
-    v8.eval(script.replace("const SAID = [];", f"const SAID = {json.dumps(language.said_in(everything))};"))
+    said = f"const SAID = {json.dumps(language.said_in(everything))}, AGREE = {json.dumps(language.agreement())};"
+    v8.eval(script.replace("const SAID = [], AGREE = [];", said))
     assert {english: v8.eval(f"spoken({json.dumps(english)})") for english in SENTENCES} == SENTENCES
 
 
+def test_a_count_agrees_with_its_number(portuguese):
+    assert [budget.readable_count(n) for n in (1.9e6, 2e6, 999.6e9)] == ["1.9 milhão", "2 milhões", "1 trillion"]
+    assert language.t("{n} tokens", n=budget.readable_count(3e6)) == "3 milhões de tokens"
+
+
 def test_english_is_left_as_it_is():
+    assert language.agreement() == []
     assert [language.spoken(english) for english in SENTENCES] == list(SENTENCES)
     assert language.t("{n:,} tokens", n=1000) == "1,000 tokens"
 

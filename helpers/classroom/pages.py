@@ -17,6 +17,14 @@ DARKEST = 0.62  # share of SHADE at the top of the scale: dark text on it keeps 
 LINE_BREAK = "<br>"
 DOLLAR = "<span>$</span>"  # alone in an element it opens no formula: MathJax looks within a piece of text
 SHOWN_DIGITS = 1  # decimals of the numbers in a shaded text
+# keys of reports and records, said in the reader's language by a table, and by `named` elsewhere
+NAMED = (
+    *("English", "random", "shuffled", "rows exchanged", "from English", "from random", "training", "stride"),
+    *("english", "portuguese", "truncate", "pad", "pack", "course", "model", "change", "FLOPs", "all", "total"),
+    *("token embedding", "position embedding", "attention", "feed forward", "norms", "head", "embedding"),
+    *("feed-forward", "GPT-2's parts", "rotary positions", "grouped heads", "no biases", "all five"),
+    *("sum", "product", "power of sum"),
+)
 
 
 @dataclass(frozen=True)
@@ -123,6 +131,11 @@ def table(rows: Sequence[Sequence[object]], columns: Sequence[str], caption: str
     )
     lines = [caption] * bool(caption) + ["  ".join(line) for line in [columns, *shown]]
     return Html(markup, "\n".join(lines))
+
+
+def named(key: str) -> str:
+    """A key of a report or record in the reader's language, where it stands in a sentence or figure: one of NAMED."""
+    return t(key)
 
 
 def escaped(text: str) -> str:

@@ -7,7 +7,10 @@ import re
 import numpy as np
 import pytest
 
+from helpers import language
 from helpers.classroom import pages
+from helpers.gpt import preset
+from helpers.labs import budget, changes, quantise, scaling
 
 
 def test_every_token_shows_its_number_and_its_shade() -> None:
@@ -84,3 +87,15 @@ def test_a_table_refuses_ragged_rows() -> None:
     ):
         with pytest.raises(ValueError, match=says):
             pages.table(rows, columns)
+
+
+def test_keys_of_records_are_said_in_other_languages():
+    parts = (part.replace("_", " ") for part in budget.parameter_count(preset("gpt2-124m")))
+    keys = {*changes.CHANGES, *quantise.AXES["part"], *scaling.FORMS, *parts} - {"RMSNorm", "SwiGLU"}
+    assert keys <= set(pages.NAMED)
+    language.choose("pt_BR")
+    try:
+        assert pages.named("rotary positions") == "posições rotatórias"
+        assert "cabeças agrupadas" in pages.table([["grouped heads"]], ["change"]).markup
+    finally:
+        language.choose(language.ENGLISH)

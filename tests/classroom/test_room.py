@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from contextlib import contextmanager
@@ -9,7 +10,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import matplotlib.pyplot as plt
 import pytest
+from matplotlib.text import Text
 
+from helpers import language
 from helpers.classroom import exercises, plots, reveal
 
 reading = exercises.room
@@ -72,6 +75,20 @@ def test_nothing_is_dropped_silently(capsys, drawn):
     reveal(None, 10.0, "nats", room=["?", None])
     assert capsys.readouterr().out.endswith("the room: no prediction · not read: 1 ('?') · empty: 1\n")
     assert len(drawn) == 1
+
+
+def test_the_line_and_the_figure_speak_the_language(capsys, drawn):
+    language.choose("pt_BR")
+    try:
+        reveal(None, 10.0, "nats", room="9,8; ?;; 12")
+        reveal(None, True, room="sim; não; sim")
+    finally:
+        language.choose(language.ENGLISH)
+    said = capsys.readouterr().out
+    assert "a turma: 1 de 2" in said and "não lidos: 1 ('?') · vazios: 1" in said
+    shown = {text.get_text() for ax, _ in drawn for text in ax.figure.findobj(Text)}
+    assert {"palpite, nats", "pessoas", "medido 10", "mediana 10.9", "sim (medido)", "não"} <= shown
+    assert not any(re.search("measured|people|prediction|yes", text) for text in shown)
 
 
 def test_the_dots_are_the_guesses(drawn):

@@ -174,7 +174,7 @@ def test_cost_and_plan():
     assert (cost.hours, cost.money, cost.kwh) == pytest.approx((1, 2.5, 0.07))
     assert budget.cost(54e6, 15_000, 0).kwh is None
     said = budget.plan(budget.memory(CONFIG, 5), GIB, cost, "BRL")
-    assert said.startswith("Fits: ") and said.endswith("54 million tokens: 1.0 hours, 2.50 BRL, 0.07 kWh.")
+    assert said.startswith("Fits: ") and said.endswith("54 million tokens: 1.0 hours, BRL 2.50, 0.07 kWh.")
     for wrong in ({"price_per_hour": -1}, {"watts": 0}, {"tokens_per_s": 0}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             budget.cost(**{"n_tokens": 1, "tokens_per_s": 1, "price_per_hour": 1} | wrong)

@@ -55,7 +55,7 @@ def test_a_readme_without_a_map_is_refused(tmp_path):
 def test_a_cell_and_a_heading_are_found_by_their_names(tmp_path):
     shown = pages.write_sources(tmp_path, ROOT / "pt-BR", ROOT / "README.pt-BR.md", address="")
     notes = (tmp_path / "lecture_notes" / "00_start_here.md").read_text(encoding="utf-8")
-    assert '<div id="at=the-rooms-predictions"></div>\n\n## Os palpites da turma' in notes, (
+    assert '<div id="at=os-palpites-da-turma"></div>\n\n## Os palpites da turma' in notes, (
         "as links in both editions say"
     )
     notebook = json.loads((tmp_path / "notebooks" / "05_decoding.ipynb").read_text(encoding="utf-8"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +30,7 @@ CELLS = [
     new_code_cell(
         'losses = {"new text": 3.0, "text it learnt": 1.0}  # in nats\n'
         "print(f\"new text: {losses['new text']:.2f} nats, {len(losses)} numbers\")\n"
+        "print(f\"{', '.join(str(x) for x in losses)} are all\")\n"
         'ax.set(title="The loss is lower", label=["new text"][0])\n'
         'raise ValueError("expected a text")',
         id="run",
@@ -53,6 +55,7 @@ SAID = {
     "new text: {losses['new text']:.2f} nats, {len(losses)} numbers": (
         "{len(losses)} números; texto novo: {losses['new text']:.2f} nats"
     ),
+    "{', '.join((str(x) for x in losses))} are all": "{', '.join((str(x) for x in losses))} são todos",
     "The loss is lower": "A perda é menor",
     "The loss of `text`.": "A perda de `text`.",
     "<details><summary>Solution</summary>": "<details><summary>Solução</summary>",
@@ -102,6 +105,7 @@ def test_a_course_in_step_passes_and_says_the_same(course):
     said = translated(course)
     assert said["card"].startswith("# Um exemplo\n\n**Ideia.** Veja `loss` e [04](")
     assert "{losses['texto novo']:.2f}" in said["run"], "a key inside a placeholder follows its word"
+    assert "join(str(x) for x in losses)} são" in said["run"], "parentheses as in the English"
     assert 'raise ValueError("expected a text")' in said["run"], "what an exception says stays English"
     assert 'language="pt_BR"' in said["setup"]
     assert "[in English](../../notebooks/00_example.ipynb)" in said["badge"]
@@ -186,6 +190,13 @@ def test_a_fault_in_a_translation_is_named(kind, text, said, says):
     assert faults(text, tcomment="keep") == [], "English that somebody has decided to keep"
 
 
+def test_a_cells_name_is_no_prose():
+    link = "[a-the-loss](../notebooks/01.ipynb#cell-id=a-the-loss)"
+    entry = catalogue.polib.POEntry(msgid=f"See {link}.", msgstr=f"Veja {link}.")
+    entry.comment = "prose"
+    assert list(entry_faults(entry, {})) == []
+
+
 def test_two_words_of_the_program_may_not_become_one(course):
     entries = {entry.msgid: catalogue.identity(entry) for entry in catalogue.load(NAME)}
     catalogue.put(NAME, {entries["text it learnt"]: "texto novo"})
@@ -228,3 +239,17 @@ def test_sentences_of_a_script():
     const css = `width:${w}%`, key = `${name}_text`, pattern = /"quoted"/;
     """
     assert list(scripts.sentences(script)) == ["{n} of {V} tokens, and more", "the {x} numbers", "left", "rows", "row"]
+
+
+def test_links_to_headings_lead_to_the_translated_ones(tmp_path):
+    names = [name for name in edition.finished() if catalogue.source(name).suffix == ".md"]
+    edition.build(tmp_path, names)
+    pages = {tmp_path / edition.counterpart(name) for name in names}
+    headings = {page: set(map(edition.anchor, page.read_text(encoding="utf-8").splitlines())) for page in pages}
+    found = [
+        (page.parent / target, anchor)
+        for page in pages
+        for target, anchor in re.findall(r"\]\(([^)\s#:]*\.md)(#[^)\s]+)\)", page.read_text(encoding="utf-8"))
+    ]
+    assert len(found) >= 3
+    assert [(page, anchor) for page, anchor in found if anchor not in headings[page.resolve()]] == []

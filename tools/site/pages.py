@@ -13,10 +13,11 @@ import nbformat
 from helpers.language import t
 from tools.notebooks import BADGE_ID, FOLDED, LANGUAGE_LINK, NO_ADDRESS, ROOT, SETUP_ID, repository
 from tools.site.cards import Stored, address_of, cards_of, qr_code
+from tools.translate.edition import anchor
 
 LINK = re.compile(r"(?<!!)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
 ROW = re.compile(r"^\| \[(\d\d) ([^\]]*)\]\([^)]*/([^)/]*)\.ipynb\) \| ([^|]*) \| ([^|]*) \| ([^|]*) \|$", re.MULTILINE)
-HEADING = re.compile(r"^##+ (.+)$", re.MULTILINE)
+HEADING = re.compile(r"^##+ .+$", re.MULTILINE)
 ALSO_ONLINE = re.compile(r", \w+ \[[^\]]*\]\([^)]*\)")  # of the lecture notes: here they are
 NOT_SHOWN = ("exam",)  # its answers
 FIRST_CARD = ("01_evaluating_a_generative_model", "cost")  # what the landing page lets one move
@@ -58,8 +59,7 @@ def write_sources(folder: Path, edition: Path, readme: Path, address: str) -> li
         else:
             cards = [card for card in shown if card.notebook.stem == path.stem]
             text = on_the_site(LANGUAGE_LINK.sub("", path.read_text(encoding="utf-8")), path)
-            english = (ROOT / path.relative_to(edition)).read_text(encoding="utf-8")
-            target.write_text(_with_places(text, english) + _by_link(cards, address), encoding="utf-8")
+            target.write_text(_with_places(text) + _by_link(cards, address), encoding="utf-8")
     (folder / "index.md").write_text(_landing(course_map(readme), shown, folder), encoding="utf-8")
     return shown
 
@@ -88,10 +88,9 @@ def on_the_site(text: str, path: Path) -> str:
     return LINK.sub(turned, text)
 
 
-def _with_places(text: str, english: str) -> str:
-    """The page with each heading to be found under #at=…, the name that GitHub gives to the English one."""
-    names = (re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in HEADING.findall(english))
-    return HEADING.sub(lambda heading: f'<div id="at={next(names)}"></div>\n\n{heading[0]}', text)
+def _with_places(text: str) -> str:
+    """The page with each heading to be found under #at=…, the name that GitHub gives it."""
+    return HEADING.sub(lambda heading: f'<div id="at={anchor(heading[0])[1:]}"></div>\n\n{heading[0]}', text)
 
 
 def _with_anchors(notebook: nbformat.NotebookNode, path: Path) -> nbformat.NotebookNode:

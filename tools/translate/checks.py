@@ -19,7 +19,7 @@ from tools.translate.quoting import in_quotes
 ENGLISH = re.compile(r"\b(the|of|and|is|are|which|with|that|from|this|not|each|was|were|to|have|has|you|your)\b", re.I)
 NUMBER = re.compile(r"\d+(?:[.,]\d+)+|\d{2,}")  # one digit may be a word, or a sum that "becomes 0"
 SAID_BY_OTHERS = re.compile(
-    r"`[^`]*`|\$[^$]*\$|(?<!\*)\*(?!\*)[^*]+\*|\"[^\"]*\"|“[^”]*”|\{[^{}]*\}|\]\([^)]*\)|<[^>]*>"
+    r"\[\w+(?:-\w+)+\]\([^)]*\)|`[^`]*`|\$[^$]*\$|(?<!\*)\*(?!\*)[^*]+\*|\"[^\"]*\"|“[^”]*”|\{[^{}]*\}|\]\([^)]*\)|<[^>]*>"
 )
 
 

@@ -18,7 +18,7 @@ from tools.translate.catalogue import EVERYWHERE, ROOT, STAMPED
 from tools.translate.literals import literals
 from tools.translate.quoting import literal_source, with_words
 
-TARGET = re.compile(r'(\]\(|src=")([^)"#\s]*)')  # of a link or picture, without its anchor
+TARGET = re.compile(r'(\]\(|src=")([^)"#\s]*)(#(?!cell-id)[^)"\s]*)?')  # of a link or picture; its anchor
 Say = Callable[[str | None, str], str]
 
 
@@ -50,8 +50,9 @@ def build(folder: Path, names: list[str], speaker: Callable[[str], Say] = catalo
             notebooks.stamp(notebook, ROOT / counterpart(name))
             notebooks.tidy(notebook, file)
             file.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
-    ruff = ["ruff", "format", "--quiet", "--config", ROOT / "pyproject.toml", folder]
-    subprocess.run([Path(sys.executable).parent / ruff[0], *ruff[1:]], check=True)
+    ruff, where = Path(sys.executable).parent / "ruff", ["--quiet", "--config", ROOT / "pyproject.toml", folder]
+    for command in ("check", "--fix-only", "--select=UP034"), ("format",):  # ast.unparse doubles parentheses
+        subprocess.run([ruff, *command, *where], check=True)
 
 
 def install(names: list[str]) -> Iterator[Path]:
@@ -103,7 +104,24 @@ def translated_notebook(notebook: nbformat.NotebookNode, say: Say, name: str) ->
 def translated_text(text: str, context: str | None, say: Say, name: str) -> str:
     """Markdown in the other language, its links turned to that edition."""
     text = prose.translated(text, lambda piece: say(context, piece))
-    return TARGET.sub(lambda link: link[1] + _relinked(link[2], name), text)
+    return TARGET.sub(lambda link: link[1] + _relinked(link[2], name) + _reanchored(link[2], link[3], name), text)
+
+
+def anchor(heading: str) -> str:
+    """What a link to a heading of a page ends in, as GitHub makes it."""
+    return "#" + re.sub(r"[^\w\- ]", "", heading.lstrip("# ").lower()).replace(" ", "-")
+
+
+def _reanchored(target: str, old: str | None, name: str) -> str:
+    if not old:
+        return ""
+    page = Path(os.path.normpath(catalogue.source(name).parent / target)) if target else catalogue.source(name)
+    other = next((n for n in finished() if catalogue.source(n) == page), None)
+    if not other or page.suffix != ".md":
+        return old
+    say = catalogue.speaker(other)
+    headings = re.findall(r"^#+ .*", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return next((anchor(prose.translated(h, lambda text: say(None, text))) for h in headings if anchor(h) == old), old)
 
 
 def _relinked(target: str, name: str) -> str:

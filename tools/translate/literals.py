@@ -89,7 +89,7 @@ def literals(source: str) -> list[Literal]:
     docstrings = {id(node) for node in _docstrings(tree)}
     for node, chain in strings(tree, ()):
         reader = next((place for place in chain if place not in THROUGH), "")
-        of_the_program = CODE & {*reader.split(":"), getattr(node, "value", None)}
+        of_the_program = reader not in READ_PLACES and CODE & {*reader.split(":"), getattr(node, "value", None)}
         if of_the_program or any(place.startswith(ENGLISH) for place in chain):
             continue
         start = position(node.lineno, len(_line(source, node.lineno)[: node.col_offset].decode()))

@@ -16,19 +16,10 @@ ROOT = Path(__file__).resolve().parents[2]
 HELPERS = ROOT / "helpers"
 PAGES = ("tools/site", "tools/slides")  # of tools, those that make pages for readers
 FILE = LOCALE / "pt_BR.json"
-SPOKEN = (
-    "helpers/classroom/exercises",
-    "helpers/classroom/cards",
-)  # what these show goes through `spoken`: nothing is marked there
-NAMES = {
-    "COLUMNS",
-    "NOT_STATED",
-    "_NAMES",
-    "MEANS",
-    "PADDINGS",
-    "SAME",
-    "THEME_SAYS",
-}  # constants that are said by t(variable)
+# what these show goes through `spoken`: nothing is marked there
+SPOKEN = ("helpers/classroom/exercises", "helpers/classroom/cards")
+# constants that are said by t(variable)
+NAMES = {"COLUMNS", "DIFFERS", "FIRST", "MEANS", "NAMED", "NOT_STATED", "PADDINGS", "SAME", "THEME_SAYS", "_NAMES"}
 SILENT = re.compile(r"\w*Error:|register:|getattr:|hasattr:|Subscript.slice|Card:kind|Card:attributes|arguments|encod")
 CODE = re.compile(r"<|^\S*[_=/.]\w\S*$|^\w+-\w+$|^[\w-]+:\S|^\w+\(\S*$|SAID|data-feed")  # markup, names, files
 

@@ -25,6 +25,13 @@ from tools.translate.quoting import in_quotes
 FOLDER = catalogue.ROOT / "build" / "pseudo"
 MARK = "¬"
 WORD = re.compile(r"[^\W\d_]{3,}")
+FIGURES = """
+import matplotlib.figure, matplotlib.text
+def saved(figure, *where, save=matplotlib.figure.Figure.savefig, **how):
+    save(figure, *where, **how)
+    print("\u00ac", *{text.get_text() for text in figure.findobj(matplotlib.text.Text) if text.get_visible()})
+matplotlib.figure.Figure.savefig = saved
+"""  # said by the first cell's end: what stands in a figure is printed too
 UNMARKED = re.compile(rf"(?<![\w{MARK}.])[^\W\d_]{{3,}}(?![\w{MARK}])")
 
 
@@ -80,7 +87,7 @@ def main(beginnings: list[str]) -> int:
             path = FOLDER / edition.counterpart(name)
             notebook = nbformat.read(path, 4)
             setup = next(cell for cell in notebook.cells if cell["id"] == "setup")
-            setup.source = setup.source.replace("pt_BR", "pseudo")
+            setup.source = setup.source.replace("pt_BR", "pseudo") + FIGURES
             client = notebooks.client(notebook, path)
             client.allow_errors = True
             client.execute()

@@ -16,7 +16,7 @@ from itertools import count
 from pathlib import Path
 
 from helpers.classroom.pages import escaped
-from helpers.language import said_in, spoken
+from helpers.language import agreement, said_in, spoken
 
 ASSETS = Path(__file__).parent
 PLAIN_STYLE = "background-color: #ffffff; color: #16191d; padding: 14px 20px"
@@ -91,7 +91,9 @@ def script_names(kind: str) -> tuple[str, ...]:
 def _scripts(kind: str) -> str:
     together = "".join((ASSETS / f"{name}.js").read_text(encoding="utf-8") for name in script_names(kind))
     said = json.dumps(said_in(together), ensure_ascii=False).replace("</", "<\\/")
-    return _NOT_NEEDED.sub("", together).replace("const SAID = [];", f"const SAID = {said};")
+    agree = json.dumps(agreement(), ensure_ascii=False)
+    spoken_by_it = f"const SAID = {said}, AGREE = {agree};"
+    return _NOT_NEEDED.sub("", together).replace("const SAID = [], AGREE = [];", spoken_by_it)
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:

@@ -2,23 +2,25 @@
 // `compute(values, config)` -> {key: text, "key@attribute": value or null}, written into the elements with data-key.
 // In the course's language a finished sentence is found by its template, as `spoken` in helpers/language.py does it; for
 // that Python writes [message, translation] here, the longest first. In English there is none.
-const SAID = [];
+const SAID = [], AGREE = [];
 const PLACEHOLDER = /(\{[^{}]*\})/;
 const TEMPLATES = SAID.map(([message, said]) => {
   const parts = message.split(PLACEHOLDER), names = parts.filter((_, i) => i % 2);
   const pattern = parts.map((part, i) => i % 2 ? "(.*?)" : part.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&")).join("");
   return { said, names, whole: new RegExp(`^${pattern}$`, "su"), begin: names.length ? null : new RegExp(`^${pattern}(?!\\p{L})`, "su") };
 });
+// AGREE: [pattern, what it becomes]
+const agree = (text) => AGREE.reduce((s, [from, to]) => s.replace(RegExp(from, "g"), to), text);
 const spoken = (sentence) => {
   const begin = sentence.match(/^[^\p{L}'"“‘]*/u)[0], rest = sentence.slice(begin.length);
   if (!rest) return sentence; // numbers alone
   for (const { said, names, whole, begin: beginning } of TEMPLATES) {
     for (const [before, text] of [["", sentence], [begin, rest]]) {
       const all = text.match(whole);
-      if (all) return before + said.replace(/\{[^{}]*\}/g, (name) => spoken(all[names.indexOf(name) + 1] ?? ""));
+      if (all) return agree(before + said.replace(/\{[^{}]*\}/g, (name) => spoken(all[names.indexOf(name) + 1] ?? "")));
     }
     const part = beginning && rest.match(beginning);
-    if (part) return begin + said + spoken(rest.slice(part[0].length));
+    if (part) return agree(begin + said + spoken(rest.slice(part[0].length)));
   }
   return sentence;
 };

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 
 from helpers.classroom import plots
 from helpers.classroom.pages import readable
+from helpers.language import spoken
 
 SIZE = (11.2, 4.7)  # inches of 100 pixels: a projector of 1280 x 600 shows it whole
 TYPE = {"font.size": 18, "axes.titlesize": 21, "axes.labelsize": 19}
@@ -26,7 +27,7 @@ def dots(guesses: Sequence[float], measured: float, unit: str, near: Sequence[bo
     values, near = np.asarray(guesses, dtype=float), np.asarray(near, dtype=bool)
     with plt.rc_context(ROOM_TYPE):
         ax = plots.new_axes(plt.figure(figsize=SIZE, layout="constrained").add_subplot(), title)
-        ax.set(xlabel=f"prediction, {unit}" if unit else "prediction", ylabel="people")
+        ax.set(xlabel=spoken(f"prediction, {unit}" if unit else "prediction"), ylabel=spoken("people"))
         ax.set_xscale(*_scale(everything := np.append(values, measured)))
         columns = _columns(ax, values, everything)
         heights = np.array([np.sum(columns[: i + 1] == column) for i, column in enumerate(columns)])
@@ -39,7 +40,8 @@ def dots(guesses: Sequence[float], measured: float, unit: str, near: Sequence[bo
         ax.yaxis.get_major_locator().set_params(integer=True)
         ax.grid(False, axis="x")
         _line(ax, measured, f"measured {readable(measured)}", plots.COLOURS[1], "-", 0.99)
-        _line(ax, float(np.median(values)), f"median {readable(float(np.median(values)))}", "#333333", "--", 0.88)
+        middle = float(np.median(values))
+        _line(ax, middle, f"median {readable(middle)}", "#333333", "--", 0.88)
     return ax
 
 
@@ -71,7 +73,7 @@ def _line(ax: Axes, value: float, name: str, colour: str, dashes: str, height: f
     place = {"xytext": (-8 if on_the_left else 8, 0), "textcoords": "offset points", "va": "top"}
     box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
     where = {"xycoords": ("data", "axes fraction"), "ha": "right" if on_the_left else "left", "bbox": box}
-    ax.annotate(name, (value, height), color=colour, weight="bold", **place, **where)
+    ax.annotate(spoken(name), (value, height), color=colour, weight="bold", **place, **where)
 
 
 def answer_bars(guesses: Sequence[str], measured: str, offered: Sequence[str], title: str) -> Axes:
@@ -81,12 +83,19 @@ def answer_bars(guesses: Sequence[str], measured: str, offered: Sequence[str], t
     if measured not in names:
         names.append(measured)
     others = sum(n for name, n in counts.items() if name not in names)
-    labels = [f"{name} (measured)" if name == measured else name for name in names] + ["others"] * bool(others)
+    labels = [spoken(f"{name} (measured)") if name == measured else name for name in names]
+    labels += [spoken("others")] * bool(others)
     values = [counts[name] for name in names] + [others] * bool(others)
     with plt.rc_context(ROOM_TYPE):
         ax = plt.figure(figsize=SIZE, layout="constrained").add_subplot()
         plots.bars(
-            labels, values, title=title, xlabel="people", highlight=[names.index(measured)], number="{:.0f}", ax=ax
+            labels,
+            values,
+            title=title,
+            xlabel=spoken("people"),
+            highlight=[names.index(measured)],
+            number="{:.0f}",
+            ax=ax,
         )
         ax.xaxis.get_major_locator().set_params(integer=True)
     return ax

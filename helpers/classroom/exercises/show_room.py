@@ -40,7 +40,8 @@ def show_room(
         read = range_reader("".join(offered), lambda x: offered[bisect_right(bounds, x)], number_reader(measured, unit))
         _show_answers(read_room(room, read), letter, offered)
     elif isinstance(measured, bool):
-        _show_answers(read_room(room, lambda text: _named(read_yes_or_no(text))), readable(measured), ("yes", "no"))
+        offered = readable(True), readable(False)
+        _show_answers(read_room(room, lambda text: _named(read_yes_or_no(text))), readable(measured), offered)
     elif isinstance(measured, str):
         names = {word(name): name for name in offered}
         read: Reader = choice_reader(offered) if offered else read_word
@@ -56,14 +57,14 @@ def _named(answer: bool | None) -> str | None:
 def _show_numbers(room: Room, measured: float, unit: str) -> None:
     guesses = room.guesses
     if not guesses:
-        print(spoken(f"the room: no prediction{_not_read(room)}"))
+        print(spoken("the room: no prediction") + _not_read(room))
         return
     near = [math.isclose(guess, measured, rel_tol=CLOSE) for guess in guesses]
     above = sum(guess > measured and not hit for guess, hit in zip(guesses, near, strict=True))
     said = f"{sum(near)} of {len(guesses)} within {CLOSE:.0%}"
     sides = f"{above} above, {len(guesses) - above - sum(near)} below"
     middle = f"median {readable(float(median(guesses)))}{f' {unit}' if unit else ''}"
-    print(spoken(f"the room: {said} ({sum(near) / len(guesses):.0%}) · {sides} · {middle}{_not_read(room)}"))
+    print(spoken(f"the room: {said} ({sum(near) / len(guesses):.0%}) · {sides} · {middle}") + _not_read(room))
     low, high = readable(min(guesses)), readable(max(guesses))
     alt = spoken(
         f"A dot for each of {len(guesses)} predictions between {low} and {high}, a line at the measured value."
@@ -74,11 +75,11 @@ def _show_numbers(room: Room, measured: float, unit: str) -> None:
 
 def _show_answers(room: Room, measured: str, offered: Sequence[str]) -> None:
     if not room.guesses:
-        print(spoken(f"the room: no prediction{_not_read(room)}"))
+        print(spoken("the room: no prediction") + _not_read(room))
         return
     counts = Counter(room.guesses)
     said = f"{counts[measured]} of {len(room.guesses)} said {measured}"
-    print(spoken(f"the room: {said} ({counts[measured] / len(room.guesses):.0%}){_not_read(room)}"))
+    print(spoken(f"the room: {said} ({counts[measured] / len(room.guesses):.0%})") + _not_read(room))
     each = ", ".join(f"{name} {n}" for name, n in counts.most_common(SHOWN))
     alt = f"A bar for each answer of the room: {each}. Measured: {measured}."
     plots.show(answer_bars(room.guesses, measured, offered, spoken(f"{said}, as measured")), spoken(alt))
@@ -86,8 +87,8 @@ def _show_answers(room: Room, measured: str, offered: Sequence[str]) -> None:
 
 def _not_read(room: Room) -> str:
     """What is missing among the guesses, and why."""
-    said = f" · {room.remark}" if room.remark else ""
+    said = f" · {spoken(room.remark)}" if room.remark else ""
     if room.unread:
-        more = ", ..." if len(room.unread) > SHOWN else ""
-        said += f" · not read: {len(room.unread)} ({', '.join(map(repr, room.unread[:SHOWN]))}{more})"
-    return said + (f" · empty: {room.n_empty}" if room.n_empty else "")
+        shown = ", ".join([*map(repr, room.unread[:SHOWN]), *["..."] * (len(room.unread) > SHOWN)])
+        said += " · " + spoken(f"not read: {len(room.unread)} ({shown})")
+    return said + (" · " + spoken(f"empty: {room.n_empty}") if room.n_empty else "")

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from helpers.gpt import GPTConfig
-from helpers.language import t
+from helpers.language import spoken, t
 
 SECONDS_PER_HOUR = 3600
 REPORTED_T4_TOKENS_PER_S = 200_000 * 256 / (2 * SECONDS_PER_HOUR)  # OPT-125M on a T4: the class's report, with padding
@@ -79,9 +79,9 @@ def readable_count(n: float) -> str:
     for name, size in (("trillion", 1e12), ("billion", 1e9), ("million", 1e6)):
         amount = n / size
         if amount >= 999.5:
-            return f"{amount:,.0f} {t(name)}"
+            return spoken(f"{amount:,.0f} {name}")
         if amount >= 0.9995:
-            return f"{amount:.3g} {t(name)}"
+            return spoken(f"{amount:.3g} {name}")
     return f"{n:,.0f}"
 
 

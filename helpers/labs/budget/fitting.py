@@ -62,7 +62,7 @@ def fits(memory: Memory, available_bytes: int) -> Fit:
 def plan(memory: Memory, available_bytes: int, cost: Cost, currency: str = "") -> str:
     """What is about to happen, in words: fits or not, how long, how much money and energy."""
     fit = fits(memory, available_bytes)
-    money = f"{cost.money:,.2f} {currency}".strip()
+    money = f"{currency} {cost.money:,.2f}".strip()
     energy = "" if cost.kwh is None else f", {cost.kwh:.3g} kWh"
     begin = str(fit)[0].upper() + str(fit)[1:]
     time = readable_time(cost.hours * SECONDS_PER_HOUR)

@@ -13,7 +13,7 @@ from helpers.labs.budget import matmul_flops_per_token
 from helpers.labs.speed.harness import Report, Round, ratio, run, run_rounds
 from helpers.labs.speed.machine import check_device, facts
 from helpers.labs.speed.peaks import gpu_peak
-from helpers.labs.speed.record import SAME, Record, Row
+from helpers.labs.speed.record import DIFFERS, FIRST, SAME, Record, Row
 from helpers.labs.speed.update import GPU_ONLY, STEPS
 
 UPDATE, PEAK = "helpers.labs.speed.update:measure_update", "helpers.labs.speed.peaks:cpu_peak"
@@ -164,7 +164,7 @@ def _row(reports: list[Report], rounds: list[Round], settings: dict, peaks: dict
         times_before=ratio(name, "tokens_per_s", ran[-2], rounds)["median"] if len(ran) > 1 else None,
         times_first=ratio(name, "tokens_per_s", ran[0], rounds)["median"],
         agrees=agrees,
-        check="the first" if len(ran) == 1 else words,
+        check=FIRST if len(ran) == 1 else words,
         losses=tuple(reports[0]["losses"]),
     )
 
@@ -181,7 +181,7 @@ def compare(found: Report, first: Report) -> tuple[bool, str]:
     words = SAME.format(losses=off[0], gradients=off[1])
     if all(o <= limit for o, limit in zip(off, allowed, strict=True)):  # not where a loss is NaN
         return True, words
-    return False, f"DIFFERS: {words}; allowed {allowed[0]:.0e} and {allowed[1]:.0e}"
+    return False, DIFFERS.format(words=words, losses=allowed[0], gradients=allowed[1])
 
 
 def _farthest(values: Sequence[float], expected: Sequence[float]) -> float:

@@ -13,6 +13,8 @@ from helpers.language import spoken, t
 
 COLUMNS = ("step", "tokens/s", "spread", "× before", "× first", "peak memory", "share of peak", "same result")
 SAME = "losses to {losses:.0e}, gradients to {gradients:.0e}"  # the check's words
+DIFFERS = "DIFFERS: {words}; allowed {losses:.0e} and {gradients:.0e}"
+FIRST = "the first"
 NOTE = (
     "tokens/s: median of the timed updates (slowest to fastest). Ratios are taken within a round. Peak memory: on a "
     "CPU resident above the imports, on a GPU its allocator's. Share of peak: budget's FLOPs at that speed."
