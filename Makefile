@@ -1,6 +1,6 @@
 # The course in two commands: `make lab` to study, `make test` to check. `make help` lists the rest.
 .DEFAULT_GOAL := help
-.PHONY: help lab test smollm2 test-unit test-notebooks test-processors test-avx2 test-live test-portuguese test-colab colab test-browser drill bench gpu pretrained student handouts slides lint format notebooks \
+.PHONY: help lab test smollm2 test-unit test-notebooks test-processors test-avx2 test-live test-portuguese test-colab colab test-browser drill bench gpu pretrained student site crawl handouts slides lint format notebooks \
 	stamp translate hooks clean
 
 VENV := .venv
@@ -115,11 +115,18 @@ student: $(STAMP) ## the course without solutions and answers, into build/studen
 slides: $(STAMP) ## the projector edition, a deck for each class in both languages, into build/slides (npm fetches reveal.js, once)
 	$(BIN)/python -m tools.slides
 
+site: $(SITE_STAMP) ## both editions as static pages, into build/site; with QR codes: make site ADDRESS=https://where.it/will/be
+	$(BIN)/python -m tools.site $(if $(ADDRESS),--address $(ADDRESS))
+
+crawl: $(STAMP) ## open every page of build/site in headless Chromium, at 1280 and 390 px, and move its cards
+	$(BIN)/python -m pytest -m 'browser or crawl' -n $(WORKERS) tests/browser/test_site.py
+
 handouts: $(SITE_STAMP) ## a page of paper for each class, the lecture notes and the exam, as PDFs in both languages
 	$(BIN)/python -m tools.handouts
 
 $(SITE_STAMP): requirements-site.txt | $(STAMP)
-	$(BIN)/python -m pip install --quiet -r requirements-site.txt
+	@$(BIN)/python -m pip install --quiet -r requirements-site.txt -c requirements.txt \
+		|| { echo "What makes pages and PDFs is installed once, by pip, and needs a network for that: connect, then again."; exit 1; }
 	@touch $@
 
 lint: $(STAMP) ## style of code and notebooks, badges and first cells up to date, both editions in step
