@@ -41,8 +41,11 @@ def choose(language: str) -> None:
     file = files[language]
     _chosen[:] = [language]
     _messages.clear()
-    _messages.update(json.loads(file.read_text(encoding="utf-8")) if file else {})
-    longest_first = sorted(_messages, key=lambda message: len(PLACEHOLDER.sub("", message)), reverse=True)
+    said = json.loads(file.read_text(encoding="utf-8")) if file else {}
+    _messages.update(said)
+    _messages.update((bare, said[message].lstrip()) for message in said if (bare := message.lstrip())[:1].isalpha())
+    searched = (message for message in _messages if not (message[:1] == " " and message.lstrip() in _messages))
+    longest_first = sorted(searched, key=lambda message: len(PLACEHOLDER.sub("", message)), reverse=True)
     _templates[:] = [(_pattern(message), message) for message in longest_first]
 
 

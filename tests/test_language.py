@@ -25,6 +25,7 @@ SAID = {
         " · você disse {readable(guess)}{told}: {_distance(guess, measured)}"
     ),
     "not this time. Why?": "não desta vez. Por quê?",
+    " as perplexity": " como perplexidade",
     "million": "milhão",
     "billion": "bilhão",
     "{n} tokens at {rate} tokens/s take {time}.": "{n} tokens a {rate} tokens/s levam {time}.",
@@ -49,6 +50,7 @@ SENTENCES = {
     ),
     "not yet: 2.0 hours": "ainda não: 2.0 horas",
     "3 tokens": "3 tokens",
+    "not yet: 4.0000 as perplexity": "ainda não: 4.0000 como perplexidade",
     "' mean'": "' mean'",
     "“mean hours”": "“mean hours”",
     "meaning": "meaning",
