@@ -17,10 +17,10 @@ GROUND = {"runtime", "lab", "language"}
 AIMS = {
     "helpers/gpt": (1_700, 1_900),
     "helpers/storage": (1_000, 2_160),
-    "helpers/labs": (3_600, 5_970),
+    "helpers/labs": (3_600, 5_980),
     "helpers/classroom": (4_200, 5_540),
-    "helpers": (10_700, 15_840),
-    "tests": (11_500, 18_340),
+    "helpers": (10_700, 15_850),
+    "tests": (11_500, 18_360),
     "tools": (1_700, 4_820),
 }
 MAX_LINES = 300
