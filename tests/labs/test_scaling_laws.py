@@ -58,6 +58,18 @@ def test_a_wrong_form_may_fit_and_be_wrong_about_the_entropy():
     assert 3.05 - wrong.E > 0.03 and scaling.rms_error(wrong, runs) > 3 * 0.003
 
 
+def test_a_power_that_the_runs_do_not_fix_stays_a_number():
+    """The cheap half of the sweep: the steeper in N, the better the power of a sum fits, without end."""
+    record = scaling.read()
+    sizes, entropy = record["protocol"]["sizes"], record["protocol"]["entropy_rate_nats"]
+    fresh = [run for run in record["runs"] if (run["source"], run["epochs"]) == ("authors", 1)]
+    N, D, excess = np.array([(sizes[run["size"]][2], run["n_tokens"], run["excess"]) for run in fresh]).T
+    runs = scaling.Runs(N, D, entropy + excess)
+    cheap = runs.take(runs.flops <= np.median(runs.flops))
+    law = scaling.fit(cheap, "power of sum", entropy=entropy)
+    assert 1 < law.a <= 20 and math.isfinite(law.A) and scaling.rms_error(law, cheap) < 0.1
+
+
 def test_one_outlier_hardly_moves_the_fit():
     runs = runs_of(LAWS["sum"], 0.001)
     runs.loss[7] += 0.3

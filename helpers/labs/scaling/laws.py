@@ -17,6 +17,7 @@ from scipy.special import expit
 FORMS = ("sum", "product", "power of sum")
 HUBER = 3e-3  # differences of log-loss above it count linearly; Hoffmann et al. 2022 have 1e-3, their runs less noise
 STARTS = ((0.2, 0.3), (0.5, 0.5), (0.1, 0.6), (0.8, 0.3))  # of (a, b)
+MOST_POWER, LEAST_SUM_POWER = 20.0, 0.05  # of a, of c: beyond them the runs do not fix a power, and A overflows
 LARGEST = 50.0  # log of an excess: more would overflow while the optimiser looks around
 FLOPS_PER_PARAM_TOKEN = 6  # forward and backward, Kaplan et al. 2020, section 2.1
 
@@ -172,7 +173,7 @@ def rule_of_thumb(flops: float, tokens_per_param: float = 20.0) -> Plan:
 def _log_excess(form: str, x: np.ndarray, runs: Runs) -> np.ndarray:
     """(n,) logs of the excess, at most LARGEST."""
     log_N, log_D = _middle(runs)
-    n, d = np.log(runs.n_params) - log_N, np.log(runs.n_tokens) - log_D
+    n, d, x = np.log(runs.n_params) - log_N, np.log(runs.n_tokens) - log_D, _within(form, x)
     if form == "product":
         log_excess = x[0] - x[1] * n - x[2] * d
     elif form == "sum":
@@ -182,12 +183,21 @@ def _log_excess(form: str, x: np.ndarray, runs: Runs) -> np.ndarray:
     return np.minimum(log_excess, LARGEST)
 
 
+def _within(form: str, x: np.ndarray) -> np.ndarray:
+    """x with powers that a float can hold the law of."""
+    bounded = x.copy()
+    bounded[1] = min(x[1], MOST_POWER)
+    if form == "power of sum":
+        bounded[3] = max(x[3], LEAST_SUM_POWER)
+    return bounded
+
+
 def _entropy(x: np.ndarray, entropy: float | None, runs: Runs) -> float:
     return float(entropy if entropy is not None else runs.loss.min() * expit(x[-1]))
 
 
 def _law(form: str, x: np.ndarray, entropy: float | None, runs: Runs) -> Law:
-    log_N, log_D = _middle(runs)
+    (log_N, log_D), x = _middle(runs), _within(form, x)
     E, log_A, a = _entropy(x, entropy, runs), x[0], float(x[1])
     if form == "product":
         return Law(form, E, math.exp(log_A + a * log_N + x[2] * log_D), a, 0.0, float(x[2]))
