@@ -67,7 +67,7 @@ def test_a_power_that_the_runs_do_not_fix_stays_a_number():
     runs = scaling.Runs(N, D, entropy + excess)
     cheap = runs.take(runs.flops <= np.median(runs.flops))
     law = scaling.fit(cheap, "power of sum", entropy=entropy)
-    assert 1 < law.a <= 20 and math.isfinite(law.A) and scaling.rms_error(law, cheap) < 0.1
+    assert 1 < law.a <= 20 and math.isfinite(law.A) and scaling.rms_error(law, cheap) < 0.12
 
 
 def test_one_outlier_hardly_moves_the_fit():
