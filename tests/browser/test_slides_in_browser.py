@@ -119,7 +119,7 @@ def test_a_lecture_is_given_with_the_keyboard_and_forty_pasted_guesses(opened):
     )
     page.screenshot(path=SCREENSHOTS / "slides_forty_guesses.png")
     told = page.locator("#l1-shift-run .tally").inner_text()
-    assert told == "5 of 40 within 5% (13%) · 30 above, 5 below · median 7.5"
+    assert told == "the room: 5 of 40 within 5% (13%) · 30 above, 5 below · median 7.5"
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("ArrowRight")
     page.reload()
