@@ -148,7 +148,7 @@ def test_typing_stays_in_the_box(opened):
     assert page.locator("#l3-trap .tally").inner_text() == "3 palpites · não lidos: 1 (d)"
     page.keyboard.press("Escape")
     page.keyboard.press("ArrowRight")
-    assert page.locator("#l3-trap .tally").inner_text().startswith("2 de 3 disseram c (67%)")
+    assert page.locator("#l3-trap .tally").inner_text().startswith("a turma: 2 de 3 disseram c (67%)")
 
 
 def test_what_is_for_home_comes_with_a_key(opened):
