@@ -18,7 +18,7 @@ CORE = range(45, 61)  # minutes of the core path for one who is alone, a class
 MARK = re.compile(r"\*(Class(?: ([12]))?|Deeper) · (?:(\d+) minutes?|to look up)\*")
 CARD = re.compile(
     r"^\| minutes \| in class (?:100, with 15 of questions(?: \(two classes: (2) × 100\))?|20) · alone, the core path "
-    r"(?:2 × )?(\d+) and everything (\d+) · (?:under )?1 to run on two CPU cores \|$",
+    r"(?:2 × )?(\d+) and everything (\d+) · (?:under )?[12] to run on two CPU cores \|$",
     re.MULTILINE,
 )
 TRICKS = ROOT / "lecture_notes" / "tricks.md"
