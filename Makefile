@@ -119,7 +119,7 @@ site: $(SITE_STAMP) ## both editions as static pages, into build/site; with QR c
 	$(BIN)/python -m tools.site $(if $(ADDRESS),--address $(ADDRESS))
 
 crawl: $(STAMP) ## open every page of build/site in headless Chromium, at 1280 and 390 px, and move its cards
-	$(BIN)/python -m pytest -m 'browser or crawl' -n $(WORKERS) tests/browser/test_site.py
+	$(BIN)/python -m pytest -m 'browser or crawl' -n $(WORKERS) tests/browser/test_site.py tests/browser/test_slides_in_browser.py
 
 handouts: $(SITE_STAMP) ## a page of paper for each class, the lecture notes and the exam, as PDFs in both languages
 	$(BIN)/python -m tools.handouts

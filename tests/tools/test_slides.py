@@ -17,6 +17,7 @@ from tools import slides
 from tools.notebooks import ROOT
 from tools.slides import __main__ as decks
 from tools.slides import deck, lines, notes
+from tools.slides.lines import Block, halves
 from tools.slides.page import question
 
 OURS = r'<section(?: data-visibility="hidden")?(?:>| id=)'
@@ -229,3 +230,14 @@ def test_plan_and_questions_are_read_off_the_lecture_notes(stem):
     about = notes.read(page, page)
     assert all(sum(row.minutes for row in plan) in range(20, 101) for plan in about.plans.values())
     assert len(about.questions) >= 5 and all(answer for _, answer in about.questions) and about.last_lines
+
+
+def test_a_table_too_long_for_a_slide_is_two_with_one_heading():
+    rows = [f"| row {i} | {'word ' * 12}|" for i in range(20)]
+    table = "\n".join(["| a | b |", "|---|---|", *rows])
+    first, second = halves(Block(table, table))
+    assert first.shown.splitlines()[:2] == second.shown.splitlines()[:2] == ["| a | b |", "|---|---|"]
+    assert [*first.shown.splitlines()[2:], *second.shown.splitlines()[2:]] == rows
+    assert abs(first.n_words - second.n_words) < 40
+    short, prose = Block("| a |\n|---|\n| 1 |", "| a |\n|---|\n| 1 |"), Block("word " * 400, "word " * 400)
+    assert halves(short) == [short] and halves(prose) == [prose]

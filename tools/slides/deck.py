@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from nbformat import NotebookNode
 
-from tools.slides.lines import Block, blocks, sentences
+from tools.slides.lines import Block, blocks, halves, sentences
 
 KINDS = {
     "heading": "#{2,3} ",
@@ -77,7 +77,7 @@ def cut(english: NotebookNode, shown: NotebookNode) -> list[Section]:
         if a.cell_type == "code":
             cutter.program(a, b)
             continue
-        for block in blocks(a.source, b.source):
+        for block in (half for whole in blocks(a.source, b.source) for half in halves(whole)):
             if END.match(block.english):
                 cutter.flush()
                 return _named_once(cutter.sections)

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+LONGEST_TABLE = 250  # words
+
 
 class Block(NamedTuple):
     """A paragraph, list, table, formula or heading: its English, and what is shown."""
@@ -34,6 +36,19 @@ def blocks(english: str, shown: str) -> Iterator[Block]:
             if part:
                 yield Block("\n".join(a for a, _ in part), "\n".join(b for _, b in part))
             start = i + (not line.strip())
+
+
+def halves(block: Block) -> list[Block]:
+    """A table that is too long for a slide in two, each with its heading; everything else as it is."""
+    english, shown = block.english.split("\n"), block.shown.split("\n")
+    if not block.shown.startswith("|") or block.n_words <= LONGEST_TABLE:
+        return [block]
+    n_words = [len(row.split()) for row in shown]
+    middle = next(i for i in range(3, len(shown)) if sum(n_words[2 : i + 1]) * 2 >= sum(n_words[2:]))
+    return [
+        Block("\n".join(english[:2] + english[a:b]), "\n".join(shown[:2] + shown[a:b]))
+        for a, b in ((2, middle), (middle, len(shown)))
+    ]
 
 
 def _is_heading(line: str) -> bool:

@@ -23,7 +23,7 @@ from tools.slides.notes import Row
 MEASURED = "measured: "
 NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?")
 ANSWERS = {"yes": True, "no": False}
-CODE_WIDTH, CODE_LINES = 97, 22  # characters and lines of a program's slide at 75 % of its size
+CODE_WIDTH, CODE_LINES = 97, 21  # characters and lines of a program's slide at 75 % of its size
 PAGE = Template("""<!DOCTYPE html>
 <html lang="$language"><head><meta charset="utf-8"><title>$title</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
