@@ -235,9 +235,19 @@ def test_plan_and_questions_are_read_off_the_lecture_notes(stem):
 def test_a_table_too_long_for_a_slide_is_two_with_one_heading():
     rows = [f"| row {i} | {'word ' * 12}|" for i in range(20)]
     table = "\n".join(["| a | b |", "|---|---|", *rows])
-    first, second = halves(Block(table, table))
+    english = table.replace("row", "line")
+    first, second = halves(Block(english, table))
+    assert first.english == first.shown.replace("row", "line") and second.english == second.shown.replace("row", "line")
     assert first.shown.splitlines()[:2] == second.shown.splitlines()[:2] == ["| a | b |", "|---|---|"]
     assert [*first.shown.splitlines()[2:], *second.shown.splitlines()[2:]] == rows
     assert abs(first.n_words - second.n_words) < 40
     short, prose = Block("| a |\n|---|\n| 1 |", "| a |\n|---|\n| 1 |"), Block("word " * 400, "word " * 400)
     assert halves(short) == [short] and halves(prose) == [prose]
+
+
+def test_the_last_words_before_the_exercises_are_shown():
+    text = "## 1 A section\n\n*Class · 3 minutes*\n\n**Idea.** One.\n\nThe last words."
+    cells = [nbformat.v4.new_markdown_cell(text), nbformat.v4.new_markdown_cell("## Exercises")]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    slides = [slide for section in deck.cut(notebook, notebook) for slide in section.slides]
+    assert "The last words." in "".join(text for slide in slides for text in slide.texts)
