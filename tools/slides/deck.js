@@ -125,13 +125,14 @@ const dots = (said, question, answered, say) => {
     column.forEach((_, i) => { out += `<circle cx="${x.toFixed(1)}" cy="${(AXIS - step * (i + 0.55)).toFixed(1)}" r="${radius}" fill="#0072b2"/>`; });
   }
   if (!answered) return out;
+  let labels = ""; // above both lines
   for (const [x, text, colour, dashes, y] of [[said.median, "median", "#333", "9 7", 56], [measured, "measured", "#b84500", "", 26]]) {
     const at = place(x), left = at > 0.6 * WIDE;
-    out += `<line class="${text}" x1="${at}" x2="${at}" y1="0" y2="${AXIS}" stroke="${colour}" stroke-width="4" stroke-dasharray="${dashes}"/>`
-      + `<text x="${at + (left ? -10 : 10)}" y="${y}" text-anchor="${left ? "end" : "start"}" fill="${colour}" font-weight="700" `
+    out += `<line class="${text}" x1="${at}" x2="${at}" y1="0" y2="${AXIS}" stroke="${colour}" stroke-width="4" stroke-dasharray="${dashes}"/>`;
+    labels += `<text x="${at + (left ? -10 : 10)}" y="${y}" text-anchor="${left ? "end" : "start"}" fill="${colour}" font-weight="700" `
       + `paint-order="stroke" stroke="#fff" stroke-width="6">${escaped(say(text, { value: readable(x) }))}</text>`;
   }
-  return out;
+  return out + labels;
 };
 const bars = (said, answered, say) => {
   const most = Math.max(1, ...said.bars.map(([, n]) => n)), step = HIGH / said.bars.length, high = Math.min(40, 0.8 * step);
