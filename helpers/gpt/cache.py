@@ -12,8 +12,8 @@ from torch import Tensor
 class KeyValueCache:
     """Keys and values of every layer for up to `capacity` tokens a sequence; sequences may differ in length.
 
-    shape         of keys and of values, (n_layers, B, H, capacity, D), where H counts the heads of keys and values;
-                  taken at once and never again: `model.new_cache(batch_size, capacity)`
+    keys, values  (n_layers, B, H, capacity, D) each, where H counts the heads of keys and values; memory that is
+                  taken once: `model.new_cache(batch_size, capacity)`
     lengths       B whole numbers: how many tokens of each sequence are cached
     kind          dtype and device of the model's activations
 
@@ -23,12 +23,15 @@ class KeyValueCache:
     Source: Shazeer 2019, "Fast Transformer Decoding", section 2.4.
     """
 
-    def __init__(self, *shape: int, **kind: object) -> None:
-        if len(shape) != 5 or min(shape) < 1:
+    def __init__(
+        self, n_layers: int, batch_size: int, n_heads: int, capacity: int, head_dim: int, **kind: object
+    ) -> None:
+        shape = n_layers, batch_size, n_heads, capacity, head_dim
+        if min(shape) < 1:
             raise ValueError(f"expected at least one layer, sequence, head, token and number a head, got {shape}")
         self.keys = torch.zeros(shape, **kind)
         self.values = torch.zeros_like(self.keys)
-        self.lengths = [0] * shape[1]
+        self.lengths = [0] * batch_size
 
     @property
     def capacity(self) -> int:

@@ -1,4 +1,4 @@
-"""`loss_from_hidden`: the loss of notebook 02 in little memory, for training. Fast, and hard to read: come back to it.
+"""`loss_from_hidden`: the losses of notebook 02, summed, in little memory. Fast, and hard to read: come back to it.
 
 The scores (B * T, V) and their gradient are the largest thing in a small GPT's memory. Here the scores of a chunk of
 positions at a time are made, scored, turned into gradients and thrown away: notebook 09 measures what that saves.
@@ -111,6 +111,7 @@ def _scores_to_gradient(scores: Tensor, targets: Tensor) -> Tensor:
 
 
 def _rows_to_gradient(rows: Tensor, targets: Tensor) -> Tensor:
+    """Of each row: loss = log-sum-exp of the scores - score at the target, gradient = softmax - one-hot. In place."""
     scored = targets != IGNORED_TARGET
     index = targets.where(scored, 0)[:, None]
     scores = rows.float()  # `rows` itself where they are float32

@@ -14,13 +14,15 @@ import torch
 from torch import Tensor
 
 IGNORED_TARGET = -100  # a target that is not scored, as F.cross_entropy has it
-CHOICES = {  # settings that are names
+CHOICES = {  # settings that are one of a few
     "activation": ("gelu", "gelu_tanh", "relu"),
     "norm": ("layernorm", "rmsnorm"),
     "positions": ("learned", "rotary"),
     "rotary_pairs": ("adjacent", "halves"),
     "feed_forward": ("mlp", "swiglu"),
-    **dict.fromkeys(("qkv_bias", "linear_bias", "tied_head"), (True, False)),
+    "qkv_bias": (True, False),
+    "linear_bias": (True, False),
+    "tied_head": (True, False),
 }
 
 
@@ -48,6 +50,7 @@ class GPTConfig:
     activation: str = "gelu_tanh"  # GPT-2's approximation; "gelu" is exact, "relu" is OPT's
     norm_eps: float = 1e-5  # epsilon inside every norm
     position_offset: int = 0  # rows of the position embedding that are skipped (2 in OPT)
+    # Since GPT-2, and not needed before notebook 11:
     norm: str = "layernorm"  # "rmsnorm" takes no mean away and adds no bias
     positions: str = "learned"  # an embedding that is added; "rotary": queries and keys are turned by their position
     rotary_base: float = 10_000.0  # the slowest pair of a head turns by almost 1 / rotary_base radians a token

@@ -81,8 +81,9 @@ class Windows:
 
     token_ids       (N,) integers: a tensor, or an array, memory-mapped from a file or not
     context_length  T, inputs per window; its targets are the same ids one position on
-    stride          from the start of a window to the start of the next; None means T, which makes every id but the
-                    first a target once. A smaller one repeats targets, a larger one leaves ids out
+    stride          from the start of a window to the start of the next; None means T: every id is a target once, but
+                    for the first and the last few, which fill no window. A smaller one repeats targets, a larger one
+                    leaves ids out
     offset          where the first window starts
 
     inputs, targets  (n, T) views, where n = len(windows)
@@ -108,20 +109,20 @@ class Windows:
         self.token_ids, self.context_length, self.stride, self.offset = token_ids, context_length, stride, offset
         width = context_length + 1  # the inputs of a window, and one id more for its last target
         if isinstance(token_ids, Tensor):
-            self._pairs = token_ids[offset:].unfold(0, width, stride)  # (n, T + 1) view
+            self._windows = token_ids[offset:].unfold(0, width, stride)  # (n, T + 1) view
         else:
-            self._pairs = np.lib.stride_tricks.sliding_window_view(token_ids[offset:], width)[::stride]
+            self._windows = np.lib.stride_tricks.sliding_window_view(token_ids[offset:], width)[::stride]
 
     def __len__(self) -> int:
-        return len(self._pairs)
+        return len(self._windows)
 
     @property
     def inputs(self) -> Tensor | np.ndarray:
-        return self._pairs[:, :-1]
+        return self._windows[:, :-1]
 
     @property
     def targets(self) -> Tensor | np.ndarray:
-        return self._pairs[:, 1:]
+        return self._windows[:, 1:]
 
     @property
     def n_targets(self) -> int:
@@ -129,8 +130,8 @@ class Windows:
 
     def rows(self, which: Sequence[int] | Tensor) -> tuple[Tensor, Tensor]:
         which = torch.as_tensor(which, dtype=torch.int64)
-        pairs = _as_int64(self._pairs[which if isinstance(self._pairs, Tensor) else which.numpy()])
-        return pairs[:, :-1].clone(), pairs[:, 1:].clone()  # a target may be masked: the inputs must not notice
+        windows = _as_int64(self._windows[which if isinstance(self._windows, Tensor) else which.numpy()])
+        return windows[:, :-1].clone(), windows[:, 1:].clone()  # a target may be masked: the inputs must not notice
 
 
 @dataclass(frozen=True, eq=False)  # two lists of ids are not compared by ==
@@ -171,11 +172,11 @@ class Batches:
 
     @cached_property
     def n_windows(self) -> int:
-        last_offset = self._step - 1 if self.shift else 0
+        last_offset = self._stride - 1 if self.shift else 0
         return len(Windows(self.token_ids, self.context_length, self.stride, last_offset))
 
     @property
-    def _step(self) -> int:
+    def _stride(self) -> int:
         return self.context_length if self.stride is None else self.stride
 
     def __len__(self) -> int:
@@ -199,8 +200,8 @@ class Batches:
         """The windows of an epoch and the order in which they come."""
         # mixed, because seed + epoch would give run 1 the orders of run 0, an epoch later
         mixed = np.random.SeedSequence([self.seed, epoch]).generate_state(1, np.uint64)[0]
-        generator = torch.Generator().manual_seed(int(mixed) >> 1)
-        offset = int(torch.randint(self._step, (), generator=generator)) if self.shift else 0
+        generator = torch.Generator().manual_seed(int(mixed) >> 1)  # which takes 63 bits
+        offset = int(torch.randint(self._stride, (), generator=generator)) if self.shift else 0
         windows = Windows(self.token_ids, self.context_length, self.stride, offset)
         n = self.n_windows  # the windows of a small offset may be one more
         return windows, torch.randperm(n, generator=generator) if self.shuffle else torch.arange(n)
@@ -216,6 +217,9 @@ def scoring_batches(
     stride      None means T: neighbouring windows. A smaller one scores in each window only the targets that are new
                 in it, each predicted from at least T - stride + 1 ids if there are so many; about T / stride the cost
     yields      Batch on the CPU; a window that is shorter than T is filled up with id 0 and the target -100
+
+    Of the ids 10 to 19, with T = 4, windows start at 10, 14 and 18, a short one. With stride 2 they start at 10, 12, 14
+    and 15, and score 4, 2, 2 and 1 targets.
 
     ValueError: not one list of at least two integers, sizes below 1, or a stride above T, which would leave ids out.
     """

@@ -15,12 +15,71 @@ from torch import Tensor
 from helpers.gpt.cache import KeyValueCache
 from helpers.gpt.config import check_ids
 from helpers.gpt.model import GPT, evaluating
-from helpers.gpt.sampling import SamplingParams, keep_min_p, keep_top_k, keep_top_p, next_probs, penalise_repetition
-
-__all__ = ["SamplingParams", "generate", "keep_min_p", "keep_top_k", "keep_top_p", "next_probs", "penalise_repetition"]
-__all__ += ["stream", "stream_text"]
+from helpers.gpt.sampling import SamplingParams, keep_min_p, keep_top_k, keep_top_p, next_probs, penalise_repetition  # noqa: F401
 
 Prompts = Tensor | Sequence[Tensor | Sequence[int]]
+
+
+@torch.no_grad()
+def stream(
+    model: GPT,
+    prompts: Prompts,
+    n_new: int,
+    *,
+    end_id: int | None = None,
+    generator: torch.Generator | None = None,
+    use_cache: bool = True,
+    **settings: float | bool | None,
+) -> Iterator[Tensor]:
+    """The new tokens as they come, dropout off: (B,) int64 a step, `end_id` for sequences that have ended.
+
+    A text beyond the context is seen through its last tokens. All is checked when the first token is asked for.
+
+    generator  where the draws come from, on the model's device; None: one seeded with 0. Never the global one
+    use_cache  False computes every token anew, and gives the same tokens
+    settings   as for `SamplingParams`; the rest, and ValueError, as for `generate`, which gives all at once
+    """
+    sampling = SamplingParams.of(**settings)
+    context_length, device = model.config.context_length, model.token_embedding.weight.device
+    rows = _as_rows(prompts, device)
+    _check(rows, n_new, end_id, model.config.vocab_size)
+    generator = generator or torch.Generator(device).manual_seed(0)
+    lengths = torch.tensor([len(row) for row in rows])  # (B,), on the CPU
+    B, n_columns = len(rows), int(lengths.max()) + n_new
+    # (B, n_columns): rows are filled up where causal attention does not look, with an id that they have seen already
+    token_ids = torch.stack([torch.cat([row, row[:1].expand(n_columns - len(row))]).long() for row in rows])
+    ended = torch.zeros(B, dtype=torch.bool, device=device)
+    cache = model.new_cache(B, min(context_length, n_columns)) if use_cache else None
+    for _ in range(n_new):  # the loop of notebook 01: score, choose, append
+        if lengths.max() > context_length:
+            cache = None  # the window slides from here on: every token moves to another position
+        with evaluating(model):  # not around the loop: whoever takes the tokens may train between two of them
+            logits = _next_logits(model, token_ids, lengths, cache)  # (B, V)
+        seen = torch.zeros_like(logits, dtype=torch.bool).scatter(1, token_ids, True)  # (B, V) tokens that the text has
+        chosen = sampling.choose(logits, seen, generator)  # (B,)
+        if end_id is not None:
+            chosen = torch.where(ended, end_id, chosen)
+            ended |= chosen == end_id
+        token_ids[torch.arange(B), lengths] = chosen
+        lengths += 1
+        yield chosen
+        if end_id is not None and ended.all():
+            return
+
+
+def _next_logits(model: GPT, token_ids: Tensor, lengths: Tensor, cache: KeyValueCache | None) -> Tensor:
+    """(B, V) scores, in float32, of what follows the first `lengths[b]` ids of each row b: at first all ids are read,
+    shorter rows' filling too, which the cache forgets again; then, with a cache, only the newest."""
+    rows = torch.arange(len(lengths))
+    if cache is not None and max(cache.lengths):  # all but the newest token of each row is cached
+        newest = token_ids[rows, lengths - 1]  # (B,)
+        return model.head(model.hidden(newest[:, None], cache)[:, 0]).float()
+    n_read = lengths.clamp(max=model.config.context_length)  # of each row, up to its last token
+    columns = (lengths - n_read)[:, None] + torch.arange(int(n_read.max()))  # (B, T)
+    hidden = model.hidden(token_ids[rows[:, None], columns], cache)  # (B, T, C)
+    if cache is not None:
+        cache.cut(lengths.tolist())
+    return model.head(hidden[rows, n_read - 1]).float()
 
 
 def generate(
@@ -44,67 +103,6 @@ def generate(
     written = [row.tolist() for row in written]
     stops = [new.index(end_id) + 1 if end_id in new else len(new) for new in written]
     return [torch.cat([row, row.new_tensor(new[:stop])]) for row, new, stop in zip(rows, written, stops, strict=True)]
-
-
-@torch.no_grad()
-def stream(
-    model: GPT,
-    prompts: Prompts,
-    n_new: int,
-    *,
-    end_id: int | None = None,
-    generator: torch.Generator | None = None,
-    use_cache: bool = True,
-    **settings: float | bool | None,
-) -> Iterator[Tensor]:
-    """The new tokens as they come, dropout off: (B,) int64 a step, `end_id` for sequences that have ended.
-
-    A text beyond the context is seen through its last tokens. All is checked when the first token is asked for.
-
-    generator  where the draws come from, on the model's device; None: one seeded with 0. Never the global one
-    use_cache  False computes every token anew, and gives the same tokens
-    settings   as for `SamplingParams`; the rest, and ValueError, as for `generate`
-    """
-    sampling = SamplingParams.of(**settings)
-    context_length, device = model.config.context_length, model.token_embedding.weight.device
-    rows = _as_rows(prompts, device)
-    _check(rows, n_new, end_id, model.config.vocab_size)
-    generator = generator or torch.Generator(device).manual_seed(0)
-    lengths = torch.tensor([len(row) for row in rows])  # (B,), on the CPU
-    B, n_columns = len(rows), int(lengths.max()) + n_new
-    # (B, n_columns): rows are filled up with their own first id, where causal attention does not look
-    token_ids = torch.stack([torch.cat([row, row[:1].expand(n_columns - len(row))]).long() for row in rows])
-    ended = torch.zeros(B, dtype=torch.bool, device=device)
-    cache = model.new_cache(B, min(context_length, n_columns)) if use_cache else None
-    for _ in range(n_new):  # the loop of notebook 01: score, choose, append
-        if lengths.max() > context_length:
-            cache = None  # the window slides from here on: every token moves to another position
-        with evaluating(model):  # not around the loop: whoever takes the tokens may train between two of them
-            logits = _next_logits(model, token_ids, lengths, cache)  # (B, V)
-        seen = torch.zeros_like(logits, dtype=torch.bool).scatter(1, token_ids, True)  # (B, V) tokens that the text has
-        chosen = sampling.choose(logits, seen, generator)  # (B,)
-        if end_id is not None:
-            chosen = torch.where(ended, end_id, chosen)
-            ended |= chosen == end_id
-        token_ids[torch.arange(B), lengths] = chosen
-        lengths += 1
-        yield chosen
-        if end_id is not None and ended.all():
-            return
-
-
-def _next_logits(model: GPT, token_ids: Tensor, lengths: Tensor, cache: KeyValueCache | None) -> Tensor:
-    """(B, V) scores, in float32, of what follows the first `lengths[b]` ids of each row b."""
-    rows = torch.arange(len(lengths))
-    if cache is not None and max(cache.lengths):  # all but the newest token of each row is cached
-        newest = token_ids[rows, lengths - 1]  # (B,)
-        return model.head(model.hidden(newest[:, None], cache)[:, 0]).float()
-    n_read = lengths.clamp(max=model.config.context_length)  # of each row, up to its last token
-    columns = (lengths - n_read)[:, None] + torch.arange(int(n_read.max()))  # (B, T)
-    hidden = model.hidden(token_ids[rows[:, None], columns], cache)  # (B, T, C)
-    if cache is not None:
-        cache.cut(lengths.tolist())  # what fills up a shorter row was read too
-    return model.head(hidden[rows, n_read - 1]).float()
 
 
 def stream_text(model: GPT, tokenizer: tiktoken.Encoding, prompt: str, n_new: int, **options: object) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """From logits to one number: the six steps, their fast equivalents, perplexity, and a mean over all tokens alike.
 
-Notebook 02 teaches the steps, 03 the honest mean. Training calls `chunked_loss.loss_from_hidden`, the same number.
+Notebook 02 teaches the steps, 03 the honest mean. Training calls `chunked_loss.loss_from_hidden`: the sum of the same
+losses, which `train` divides by their number.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The GPT: embeddings, pre-norm blocks with causal attention, and the head that scores every token.
 
-Notebook 01 takes it apart, 05 reads through its cache, 08 keeps documents apart in it; 11 exchanges its parts for those
-of a Llama, by the config. Axes: B batch, T tokens, C embedding width, H heads, D head size (C = H * D), V vocabulary.
+Notebook 01 goes through it block by block, 05 reads through its cache, 08 keeps documents apart in it; 11 exchanges its
+parts for those of a Llama, by the config.
+Axes: B batch, T tokens, C embedding width, H heads, D head size (C = H * D), V vocabulary.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class CausalSelfAttention(nn.Module):
         if extend is not None:
             keys, values = extend(keys, values)  # (B, kv_heads, all tokens so far, D)
         drop_rate = self.drop_rate if self.training else 0.0
-        causal = visible is None and T > 1  # a single query has nothing after it
+        causal = visible is None and T > 1  # counted from the first key: a single new token sees all that are cached
         # softmax(queries @ keys.mT / sqrt(D), what may not be seen at -inf) @ values: (B, H, T, D)
         how = {"attn_mask": visible, "dropout_p": drop_rate, "is_causal": causal}
         if self.kv_heads != self.n_heads:
@@ -122,8 +123,8 @@ class TransformerBlock(nn.Module):
 class GPT(nn.Module):
     """A decoder-only transformer: token ids in, a score for every possible next token out.
 
-    Calling it: token_ids (B, T) integers in [0, V), T <= context_length -> logits (B, T, V); `segments` and
-    `restart_positions` as in `hidden`. Untrained, its loss is near ln V + C * INIT_STD**2 / 2.
+    Calling it: token_ids (B, T) integers in [0, V), T <= context_length -> logits (B, T, V).
+    Untrained, its loss is near ln V + C * INIT_STD**2 / 2 (notebook 01, section 4).
 
     `gradient_checkpointing`, False until it is set: training keeps of each block only its input and computes the rest
     again in the backward pass: the same gradients for less memory and up to a third more arithmetic.
@@ -163,42 +164,22 @@ class GPT(nn.Module):
         """Learned numbers, a shared matrix counted once."""
         return sum(p.numel() for p in self.parameters())
 
-    def forward(self, token_ids: Tensor, segments: Tensor | None = None, *, restart_positions: bool = False) -> Tensor:
-        hidden = self.hidden(token_ids, segments=segments, restart_positions=restart_positions)
-        return self.head(hidden)  # (B, T, C) -> (B, T, V)
+    def forward(self, token_ids: Tensor) -> Tensor:
+        return self.head(self.hidden(token_ids))  # (B, T, C) -> (B, T, V)
 
     def hidden(
-        self,
-        token_ids: Tensor,
-        cache: KeyValueCache | None = None,
-        *,
-        segments: Tensor | None = None,
-        restart_positions: bool = False,
+        self, token_ids: Tensor, cache: KeyValueCache | None = None, *, segments: Tensor | None = None
     ) -> Tensor:
         """The last hidden states, normalised: token_ids (B, T) -> (B, T, C); `head` of them are the logits.
 
         cache     keys and values of the tokens before these, which are added to it; without gradients
         segments  (B, T) int64, which document a token belongs to, as `labs.rows_of` has it: a token then attends only
-                  to tokens of its own number, and positions go on counting along the row
-        restart_positions  counts them from 0 in each document, which is then read as if it stood alone
+                  to tokens of its own number, while positions go on counting along the row
 
         ValueError: a cache that is full, or with segments; segments of another shape.
         """
         self._check(token_ids)
-        if segments is not None and (cache is not None or segments.shape != token_ids.shape):
-            raise ValueError(
-                f"segments must have the shape of token_ids, {tuple(token_ids.shape)}, and go with no cache; got "
-                f"{tuple(segments.shape)}{' and a cache' if cache is not None else ''}"
-            )
-        if restart_positions and segments is None:
-            raise ValueError("restart_positions needs segments, which say where a document begins; got none")
-        T = token_ids.shape[1]
-        positions, visible = torch.arange(T, device=token_ids.device), None
-        if cache is not None:
-            positions, visible = cache.positions(T)
-        elif segments is not None:
-            visible = (segments[:, None, :, None] == segments[:, None, None, :]).tril()  # (B, 1, T, T)
-            positions = _positions_in(segments) if restart_positions else positions
+        positions, visible = self._positions(token_ids, cache, segments)
         x, rotation = self._embed(token_ids, positions)
         recompute = self.gradient_checkpointing and self.training and torch.is_grad_enabled()
         for i, block in enumerate(self.blocks):
@@ -207,7 +188,7 @@ class GPT(nn.Module):
             else:
                 x = block(x, visible, partial(cache.extend, i) if cache is not None else None, rotation)
         if cache is not None:
-            cache.advance(T)
+            cache.advance(token_ids.shape[1])
         return self.final_norm(x)
 
     def residual_stream(self, token_ids: Tensor) -> list[Tensor]:
@@ -230,6 +211,22 @@ class GPT(nn.Module):
             raise ValueError(f"a cache of {capacity} tokens exceeds the context of {config.context_length}")
         sizes = (config.n_layers, batch_size, config.kv_heads, capacity, config.head_dim)
         return KeyValueCache(*sizes, dtype=weight.dtype, device=weight.device)
+
+    def _positions(
+        self, token_ids: Tensor, cache: KeyValueCache | None, segments: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Where the tokens stand, and what each may look at where that is not simply all before it: see `visible`."""
+        if segments is not None and (cache is not None or segments.shape != token_ids.shape):
+            raise ValueError(
+                f"segments must have the shape of token_ids, {tuple(token_ids.shape)}, and go with no cache; got "
+                f"{tuple(segments.shape)}{' and a cache' if cache is not None else ''}"
+            )
+        if cache is not None:
+            return cache.positions(token_ids.shape[1])
+        positions = torch.arange(token_ids.shape[1], device=token_ids.device)
+        if segments is None:
+            return positions, None
+        return positions, (segments[:, None, :, None] == segments[:, None, None, :]).tril()  # (B, 1, T, T)
 
     def _embed(self, token_ids: Tensor, positions: Tensor) -> tuple[Tensor, Rotation | None]:
         """The stream before the first block, (B, T, C), and how queries and keys turn at (1 or B, T) positions."""
@@ -255,13 +252,6 @@ class GPT(nn.Module):
                 "keep the last ones, ids[:, -context_length:]"
             )
         check_ids(token_ids, self.config.vocab_size)
-
-
-def _positions_in(segments: Tensor) -> Tensor:
-    """Where each token stands in its run of equal numbers, the first at 0: (B, T) integers -> (B, T) int64."""
-    positions = torch.arange(segments.shape[1], device=segments.device).expand(segments.shape)
-    begins = F.pad(segments[:, 1:] != segments[:, :-1], (1, 0), value=True)
-    return positions - positions.where(begins, 0).cummax(dim=1).values
 
 
 @contextmanager

@@ -53,6 +53,17 @@ def penalise_repetition(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
     return torch.where(seen, torch.where(logits > 0, logits / penalty, logits * penalty), logits)
 
 
+def at_temperature(logits: Tensor, temperature: float) -> Tensor:
+    """(logits - highest) / temperature, -inf where they are -inf: at most 0, so that nothing overflows."""
+    if temperature == 0:
+        best = logits.argmax(-1, keepdim=True)
+        return torch.full_like(logits, -math.inf).scatter(-1, best, 0.0)
+    if temperature == math.inf:
+        return torch.zeros_like(logits).masked_fill(logits == -math.inf, -math.inf)
+    below = logits - logits.amax(-1, keepdim=True)
+    return (below.double() / temperature).to(logits.dtype)  # in float32 a temperature of 1e-50 would be 0
+
+
 @dataclass(frozen=True)
 class SamplingParams:
     """How the next token is chosen. The order: repetition penalty, top-k, top-p, min-p, temperature.
@@ -98,11 +109,11 @@ class SamplingParams:
             logits = penalise_repetition(logits, seen, self.repetition_penalty)
         if self.filters_first:
             allowed = self._allowed(logits)
-        else:  # scores that a high temperature made equal stay in their order: the vocabulary is sorted meanwhile
+        else:  # a very high temperature rounds different scores to equal ones: sorted, top-k still keeps the higher
             order = logits.argsort(dim=-1, descending=True, stable=True)
-            measured = scaled(logits, self.temperature).gather(-1, order)
+            measured = at_temperature(logits, self.temperature).gather(-1, order)
             allowed = torch.empty_like(order, dtype=torch.bool).scatter(-1, order, self._allowed(measured))
-        return torch.softmax(scaled(logits.masked_fill(~allowed, -math.inf), self.temperature), -1)
+        return torch.softmax(at_temperature(logits.masked_fill(~allowed, -math.inf), self.temperature), -1)
 
     def choose(self, logits: Tensor, seen: Tensor | None, generator: torch.Generator) -> Tensor:
         """One token for each row: logits (B, V), seen (B, V) -> (B,) ids, drawn with `probs`."""
@@ -129,17 +140,6 @@ def next_probs(logits: Tensor, seen: Tensor | None = None, **settings: float | b
     ValueError: settings or logits out of range, every token forbidden, or a penalty without `seen`.
     """
     return SamplingParams.of(**settings).probs(logits, seen)
-
-
-def scaled(logits: Tensor, temperature: float) -> Tensor:
-    """(logits - highest) / temperature, -inf where they are -inf: at most 0, so that nothing overflows."""
-    if temperature == 0:
-        best = logits.argmax(-1, keepdim=True)
-        return torch.full_like(logits, -math.inf).scatter(-1, best, 0.0)
-    if temperature == math.inf:
-        return torch.zeros_like(logits).masked_fill(logits == -math.inf, -math.inf)
-    below = logits - logits.amax(-1, keepdim=True)
-    return (below.double() / temperature).to(logits.dtype)  # in float32 a temperature of 1e-50 would be 0
 
 
 def _check_logits(logits: Tensor, seen: Tensor | None) -> None:

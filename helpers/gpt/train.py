@@ -127,31 +127,33 @@ class Trainer:
                 yield self._evaluation()
         finally:  # also where the caller stops early
             self.model.eval()
+            self.optimizer.zero_grad()  # the memory of the last gradient
 
     def _evaluation(self) -> Evaluation:
         report = self._evaluate(self.validation())
         return Evaluation(self.step, self.n_tokens, report.loss_nats, report.n_tokens)
 
     def _update(self) -> Update:
-        """One turn of the loop: the seven lines of notebook 04, with its numbers and in its order.
+        """One turn of the loop: the seven lines of notebook 04, with its numbers.
 
-        2 and 4 are repeated for each micro-batch: the gradients add up to that of the whole batch's mean loss.
+        2 and 4 are repeated for each micro-batch: the gradients add up to that of the whole batch's mean loss. 3 stands
+        before 2, which then has the memory of the old gradients.
         """
         self.model.train()  # whoever watches the run may have put it in evaluation mode to look at a text
         batch, n_scored = self._batch()  # 1 a batch
+        self.optimizer.zero_grad()  # 3 clear the last gradient
         total = torch.zeros((), device=self.device)  # read once: each look would make a GPU wait
-        for i, micro_batch in enumerate(self._micro_batches(batch)):
+        for micro_batch in self._micro_batches(batch):
             with autocast(self.device, self.config.precision):
-                loss = self._summed_loss(*micro_batch)  # 2 forward: scores, then one number
-            if i == 0:
-                self.optimizer.zero_grad()  # 3 clear the last gradient
-            self.scaler.scale(loss / n_scored).backward()  # 4 backward: every weight's gradient
-            total += loss.detach()
+                summed = self._summed_loss(*micro_batch)  # 2 forward: scores, then one number
+            self.scaler.scale(summed / n_scored).backward()  # 4 backward: every weight's gradient
+            total += summed.detach()
         loss_nats = self._mean_over_ranks(total) / n_scored
         self._require_finite("a loss", loss_nats)
         self.scaler.unscale_(self.optimizer)  # the scaler acts only in float16
         norm = clip_grad_norm_(self.model.parameters(), self.config.clip_norm or math.inf)  # 5 scale down a large one
-        grad_norm, scale = self._mean_over_ranks(norm), self.scaler.get_scale() if self.scaler.is_enabled() else None
+        grad_norm = self._mean_over_ranks(norm)
+        scale = self.scaler.get_scale() if self.scaler.is_enabled() else None
         if scale is None or scale < MIN_LOSS_SCALE:
             self._require_finite("a gradient norm", grad_norm)
         rate = self.config.schedule(self.step)
@@ -159,11 +161,10 @@ class Trainer:
             group["lr"] = rate  # 6 the learning rate of this step
         self.scaler.step(self.optimizer)  # 7 change every weight, unless the scaler has found an overflow
         self.scaler.update()
-        self.optimizer.zero_grad()  # frees the memory before the next forward pass; 3 keeps the order of the loop
         step, epoch = self.step, self.step // len(self.batches)
         self.step, self.n_tokens = step + 1, self.n_tokens + n_scored
-        skipped, precision = not math.isfinite(grad_norm), self.config.precision
-        return Update(step, epoch, self.n_tokens, loss_nats, rate, grad_norm, precision, scale, skipped)
+        how = {"precision": self.config.precision, "loss_scale": scale, "skipped": not math.isfinite(grad_norm)}
+        return Update(step, epoch, self.n_tokens, loss_nats, learning_rate=rate, grad_norm=grad_norm, **how)
 
     @torch.no_grad()  # so that ids are looked at wherever they are
     def _batch(self) -> tuple[tuple[Tensor, ...], int]:
@@ -177,10 +178,25 @@ class Trainer:
         check_ids(scored, self.model.config.vocab_size, f"batch {i}: targets")
         return batch, len(scored)
 
+    # What several processes do otherwise, beside `state` and `_own_part`: see `labs.distributed`.
+    def _micro_batches(self, batch: tuple[Tensor, ...]) -> Iterator[tuple[Tensor, ...]]:
+        """The batch on the device, a few sequences at a time."""
+        size = self.config.micro_batch_size or len(batch[0])
+        for micro_batch in zip(*(part.split(size) for part in batch), strict=True):
+            yield tuple(part.to(self.device) for part in micro_batch)
+
+    def _summed_loss(self, *micro_batch: Tensor) -> Tensor:
+        return summed_loss(self.model, *micro_batch)
+
+    def _mean_over_ranks(self, value: Tensor) -> float:
+        return value.item()
+
+    def _evaluate(self, batches: Iterable[tuple[Tensor, ...]]) -> LossReport:
+        return evaluate(self.model, batches, self.config.precision)
+
     def _require_finite(self, what: str, value: float) -> None:
         if math.isfinite(value):
             return
-        self.optimizer.zero_grad()
         if self.scaler.is_enabled():
             self.scaler.update(self.scaler.get_scale())  # stays as it is, and may unscale again
         position, epoch = self.step % len(self.batches), self.step // len(self.batches)
@@ -220,22 +236,6 @@ class Trainer:
         if state["scaler"] is not None:
             self.scaler.load_state_dict(state["scaler"])
         self.step, self.n_tokens = state["step"], state["n_tokens"]
-
-    # What several processes do otherwise, beside `state`: see `labs.distributed`.
-    def _micro_batches(self, batch: tuple[Tensor, ...]) -> Iterator[tuple[Tensor, ...]]:
-        """The batch on the device, a few sequences at a time."""
-        size = self.config.micro_batch_size or len(batch[0])
-        for micro_batch in zip(*(part.split(size) for part in batch), strict=True):
-            yield tuple(part.to(self.device) for part in micro_batch)
-
-    def _summed_loss(self, *micro_batch: Tensor) -> Tensor:
-        return summed_loss(self.model, *micro_batch)
-
-    def _mean_over_ranks(self, value: Tensor) -> float:
-        return value.item()
-
-    def _evaluate(self, batches: Iterable[tuple[Tensor, ...]]) -> LossReport:
-        return evaluate(self.model, batches, self.config.precision)
 
     def _own_part(self, moment: Tensor, parameter: Tensor) -> Tensor:
         """A copy of a moment, or of a single number."""

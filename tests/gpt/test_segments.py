@@ -21,6 +21,10 @@ def model_of(**changes) -> GPT:
     return model.eval()
 
 
+def logits_of(model: GPT, segments: torch.Tensor = SEGMENTS, token_ids: torch.Tensor = TOKEN_IDS) -> torch.Tensor:
+    return model.head(model.hidden(token_ids, segments=segments))
+
+
 @torch.no_grad()
 @pytest.mark.parametrize("training", [False, True])
 def test_changing_a_document_changes_no_other(training):
@@ -28,30 +32,29 @@ def test_changing_a_document_changes_no_other(training):
     for number in SEGMENTS.unique().tolist():
         here = number == SEGMENTS
         torch.manual_seed(5)
-        before = model(TOKEN_IDS, SEGMENTS)
+        before = logits_of(model)
         torch.manual_seed(5)
-        after = model(torch.where(here, (TOKEN_IDS + 7) % 101, TOKEN_IDS), SEGMENTS)
+        after = logits_of(model, token_ids=torch.where(here, (TOKEN_IDS + 7) % 101, TOKEN_IDS))
         torch.testing.assert_close(after[~here], before[~here], atol=1e-6, rtol=0)
         assert (after[here] - before[here]).abs().amax(-1).min() > 1e-3
 
 
 @torch.no_grad()
-def test_a_document_is_read_as_if_it_stood_alone():
+def test_a_document_is_read_as_if_it_stood_alone_where_it_stands():
     model = model_of()
-    unchanged, restarted = model(TOKEN_IDS, SEGMENTS), model(TOKEN_IDS, SEGMENTS, restart_positions=True)
+    packed = logits_of(model)
     for row, start, end in ((0, 0, 4), (0, 4, 9), (0, 9, 11), (1, 0, 7), (1, 7, 9)):
         alone = model(TOKEN_IDS[row : row + 1, start:end])[0]
-        torch.testing.assert_close(restarted[row, start:end], alone, atol=1e-5, rtol=0)
-        assert torch.allclose(unchanged[row, start:end], alone, atol=1e-5) == (start == 0)
-    hidden = model.hidden(TOKEN_IDS, segments=SEGMENTS, restart_positions=True)
-    torch.testing.assert_close(model.head(hidden), restarted)
+        assert torch.allclose(packed[row, start:end], alone, atol=1e-5) == (start == 0), "positions count along the row"
+        moved = model_of(context_length=13 - start, position_offset=start)  # its first position is that one
+        moved.load_state_dict(model.state_dict())
+        there = moved(TOKEN_IDS[row : row + 1, start:end])[0]
+        torch.testing.assert_close(packed[row, start:end], there, atol=1e-5, rtol=0)
 
 
 def test_refuses():
     model = model_of()
     with pytest.raises(ValueError, match=r"shape of token_ids, \(2, 11\)"):
-        model(TOKEN_IDS, SEGMENTS[:, :10])
+        logits_of(model, SEGMENTS[:, :10])
     with torch.no_grad(), pytest.raises(ValueError, match="and a cache"):
         model.hidden(TOKEN_IDS, model.new_cache(2, 13), segments=SEGMENTS)
-    with pytest.raises(ValueError, match="restart_positions needs segments"):
-        model(TOKEN_IDS, restart_positions=True)
