@@ -19,7 +19,7 @@ from helpers.language import ENGLISH, choose, t
 MIN_BF16_CAPABILITY = (8, 0)  # Ampere; `torch.cuda.is_bf16_supported()` also says yes on a T4, which only emulates it
 MAX_SEED = 2**32 - 1  # numpy's limit
 THREADS_VARIABLE = "COURSE_THREADS"
-DEFAULT_THREADS = 2
+DEFAULT_THREADS = 1  # what small models compute is too short to be shared: with two, notebooks take as long or longer
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def memory_bytes(device: torch.device) -> int | None:
 def _threads() -> int:
     asked = os.environ.get(THREADS_VARIABLE)
     if asked is None:
-        return min(DEFAULT_THREADS, os.cpu_count() or 1)
+        return DEFAULT_THREADS
     if not asked.isascii() or not asked.isdigit() or int(asked) < 1:
         raise ValueError(f"{THREADS_VARIABLE} must be a whole number of at least 1, got {asked!r}")
     return int(asked)

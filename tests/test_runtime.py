@@ -33,8 +33,11 @@ def test_refuses_seeds_that_numpy_cannot_take(seed):
 
 
 def test_threads_can_be_set_from_outside(monkeypatch):
-    monkeypatch.setenv(runtime.THREADS_VARIABLE, "1")
-    assert runtime.start().threads == runtime.threads_in_use() == torch.get_num_threads() == 1
+    for asked, threads in ((None, 1), ("2", 2), ("1", 1)):
+        monkeypatch.delenv(runtime.THREADS_VARIABLE, raising=False)
+        if asked:
+            monkeypatch.setenv(runtime.THREADS_VARIABLE, asked)
+        assert runtime.start().threads == runtime.threads_in_use() == torch.get_num_threads() == threads
     for wrong in ("0", "two", "-1", "²"):
         monkeypatch.setenv(runtime.THREADS_VARIABLE, wrong)
         with pytest.raises(ValueError, match=runtime.THREADS_VARIABLE):

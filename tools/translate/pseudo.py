@@ -101,11 +101,11 @@ def main(beginnings: list[str]) -> int:
 
 def failures(notebook: nbformat.NotebookNode) -> list[str]:
     """Cells that stopped, where the English ones do not."""
-    stopped = [cell for cell in notebook.cells for output in cell.get("outputs", []) if output.output_type == "error"]
     return [
-        f"{cell['id']}: STOPPED, {cell.outputs[-1].ename}: {cell.outputs[-1].evalue[:200]}"
-        for cell in stopped
-        if "raises-exception" not in cell.metadata.get("tags", [])
+        f"{cell['id']}: STOPPED, {output.ename}: {output.evalue[:200]}"
+        for cell in notebook.cells
+        for output in cell.get("outputs", [])
+        if output.output_type == "error" and "raises-exception" not in cell.metadata.get("tags", [])
     ]
 
 
