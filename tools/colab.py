@@ -35,9 +35,12 @@ def pins() -> list[str]:
 def pack(out: Path) -> Path:
     """Write the zip aside, then to `out`; the installed package brings its own data. CalledProcessError: pip failed."""
     with tempfile.TemporaryDirectory() as aside:
-        course = Path(aside, "zipped", NAME)
+        course, source = Path(aside, "zipped", NAME), Path(aside, "source")
+        shutil.copytree(ROOT / "helpers", source / "helpers", ignore=shutil.ignore_patterns("__pycache__"))
+        for file in ("pyproject.toml", "README.md", "LICENSE"):
+            shutil.copy(ROOT / file, source)  # a copy: beside the course, setuptools packs old modules of build/lib too
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", "--no-deps"]
-        subprocess.run([*pip, "--no-build-isolation", "--target", course, str(ROOT)], check=True, cwd=aside)
+        subprocess.run([*pip, "--no-build-isolation", "--target", course, str(source)], check=True, cwd=aside)
         subprocess.run([*pip, "--target", course, *pins()], check=True, cwd=aside)
         for folder in FOLDERS:
             shutil.copytree(ROOT / folder, course / folder, ignore=LEFT_OUT)

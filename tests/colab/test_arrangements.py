@@ -60,6 +60,13 @@ def first_cell(content: Path, change: Callable[[str], str] = str) -> str:
     return "".join(output.text for cell in cells for output in cell.outputs if output.output_type == "stream")
 
 
+def test_the_zip_holds_these_modules_and_no_older_ones(course):
+    def modules(folder: Path) -> set[str]:
+        return {path.relative_to(folder).as_posix() for path in (folder / "helpers").rglob("*.py")}
+
+    assert modules(course) == modules(ROOT)
+
+
 @pytest.mark.parametrize(
     "place", [".", "pretraining-a-gpt-main", "drive/MyDrive/course", "drive/MyDrive/classes/course", "a book"]
 )
