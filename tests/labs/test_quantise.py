@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import gguf
 import numpy as np
 import pytest
@@ -110,23 +108,7 @@ def test_surprisals_are_those_of_the_loss():
     torch.testing.assert_close(losses[:16], first)
 
 
-def test_the_record_is_whole_and_is_made_again(tmp_path):
-    record = quantise.read()
-    assert {tuple(run["setting"]) for run in record["runs"]} == {
-        (model, part, n)
-        for model in quantise.AXES["model"]
-        for part in (*quantise.KINDS, "all")
-        for n in (8, 6, 5, 4, 3)
-    }
-    then = next(run for run in record["runs"] if run["setting"] == ["course", "attention", 4])
+def test_a_recorded_point_is_made_again():
+    then = next(run for run in quantise.read()["runs"] if run["setting"] == ["course", "attention", 4])
     again = quantise.measure("course", "attention", 4)
     assert abs(again["more"] - then["more"]) < 1e-4 and again["megabytes"] == then["megabytes"]
-    half = dict(record, runs=record["runs"][:-1])
-    (tmp_path / "record.json").write_text(json.dumps(half))
-    assert len(quantise.read(tmp_path / "record.json")["runs"]) == 39
-    (tmp_path / "record.json").write_text(json.dumps(half | {"kind": "another"}))
-    with pytest.raises(ValueError, match=r"no record that helpers\.labs\.quantise made"):
-        quantise.read(tmp_path / "record.json")
-    (tmp_path / "record.json").write_text(json.dumps(half | {"protocol": record["protocol"] | {"n_scored": 7}}))
-    with pytest.raises(ValueError, match="holds other runs"):
-        quantise.record(tmp_path / "record.json")

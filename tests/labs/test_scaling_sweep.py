@@ -126,16 +126,6 @@ def test_an_interrupted_record_is_gone_on_with(small: list[tuple], tmp_path: Pat
         scaling.record(path, sizes=["5"])
 
 
-def test_a_record_of_another_sweep_is_left_alone(small: list[tuple], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    path = tmp_path / "scaling.json"
-    scaling.record(path, sizes=["8"])
-    before = path.read_bytes()
-    monkeypatch.setattr(f"{SWEEP}.WARMUP_SHARE", 0.5)
-    with pytest.raises(ValueError, match="holds other runs: move it away"):
-        scaling.record(path, BEST)
-    assert path.read_bytes() == before
-
-
 def test_verification_finds_a_run_that_does_not_come_again(
     small: list[tuple], tmp_path: Path, capsys: pytest.CaptureFixture
 ):
@@ -147,11 +137,3 @@ def test_verification_finds_a_run_that_does_not_come_again(
         run["excess"] += 0.021
     path.write_text(json.dumps(content))
     assert not scaling.verify(3, path) and "0 of 3" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("damage", ["[]", "{}", '{"kind": 3, "runs": [], "search": []}', "{"])
-def test_a_damaged_record_is_refused(tmp_path: Path, damage: str):
-    path = tmp_path / "scaling.json"
-    path.write_text(damage)
-    with pytest.raises(ValueError, match=r"scaling\.json is no record that"):
-        scaling.read(path)

@@ -9,21 +9,18 @@ from helpers.labs.changes.runs import (
     CHANGES,
     MATCHED,
     RECORD,
-    Difference,
     Setting,
     best_rate,
     config_of,
     differences,
     excess_by_position,
     make,
-    protocol,
     read,
     record,
-    settings,
 )
 
 # fmt: off
 __all__ = [
-    "BASE", "CHANGES", "MATCHED", "RECORD", "Difference", "Setting", "best_rate", "config_of", "differences",
-    "excess_by_position", "make", "protocol", "read", "record", "settings",
+    "BASE", "CHANGES", "MATCHED", "RECORD", "Setting", "best_rate", "config_of", "differences",
+    "excess_by_position", "make", "read", "record",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 from functools import cache
@@ -19,7 +20,6 @@ from helpers.labs.budget import matmul_flops_per_token, parameter_count
 from helpers.labs.recorded import FOLDER, Recorded
 
 RECORD = FOLDER / "changes_cpu.json"
-KIND = "changes since GPT-2, each alone, on a mixture of authors"
 BASE = "GPT-2's parts"
 CHANGES: dict[str, dict[str, Any]] = {
     BASE: {},
@@ -145,23 +145,22 @@ def protocol() -> dict[str, Any]:
 
 def record(path: Path = RECORD) -> None:
     """Make every run that `path` does not have yet, and store each at once. ValueError: the file is of other runs."""
-    for change in CHANGES:
-        for rate in RATES:
-            if rate not in {run["rate"] for run in _RECORDED.open(path)["search"] if run["change"] == change}:
-                _RECORDED.add(path, make(Setting(change, "parameters", SEARCH_SEED), rate)[0], "search")
-    for setting in settings():
-        content = _RECORDED.open(path)
-        if setting in {_setting(run) for run in content["runs"]}:
-            continue
-        same = [run for run in content["runs"] if (run["change"], run["seed"]) == (setting.change, setting.seed)]
-        width = config_of(setting.change, setting.matched).hidden_ff_dim
-        if same and same[0]["ff_dim"] == width:  # parameters and FLOPs ask for the same model
-            _RECORDED.add(path, {k: v for k, v in same[0].items() if k != "by_position"} | setting._asdict())
-            continue
-        run, model = make(setting, best_rate(content, setting.change))
-        if setting.matched == "parameters" and setting.change in READ_ON:
-            run["by_position"] = excess_by_position(model, N_TIMES * (scaling.authors().n_tokens - 1))
-        _RECORDED.add(path, run)
+    searched = {(run["change"], run["rate"]) for run in _RECORDED.open(path)["search"]}
+    for change, rate in itertools.product(CHANGES, RATES):
+        if (change, rate) not in searched:
+            _RECORDED.add(path, make(Setting(change, "parameters", SEARCH_SEED), rate)[0], "search")
+    _RECORDED.fill(path, settings(), lambda setting: _run_of(setting, _RECORDED.open(path)))
+
+
+def _run_of(setting: Setting, content: dict[str, Any]) -> dict[str, Any]:
+    same = [run for run in content["runs"] if (run["change"], run["seed"]) == (setting.change, setting.seed)]
+    if same and same[0]["ff_dim"] == config_of(setting.change, setting.matched).hidden_ff_dim:
+        # parameters and FLOPs ask for the same model
+        return {k: v for k, v in same[0].items() if k != "by_position"} | setting._asdict()
+    run, model = make(setting, best_rate(content, setting.change))
+    if setting.matched == "parameters" and setting.change in READ_ON:
+        run["by_position"] = excess_by_position(model, N_TIMES * (scaling.authors().n_tokens - 1))
+    return run
 
 
 def best_rate(content: dict[str, Any], change: str) -> float:
@@ -172,21 +171,6 @@ def best_rate(content: dict[str, Any], change: str) -> float:
     return min(tries, key=lambda run: run["excess"])["rate"]
 
 
-def read(path: Path = RECORD) -> dict[str, Any]:
-    """What `record` stored: kind, date, machine, protocol, search, runs.
-
-    FileNotFoundError: nothing there. ValueError: no JSON, a file of another kind, or a damaged one.
-    """
-    return _RECORDED.read(path)
-
-
-def _is_whole(content: dict[str, Any]) -> bool:
-    finite = all(math.isfinite(run["excess"]) for run in (*content["runs"], *content["search"]))
-    return finite and {_setting(run) for run in content["runs"]} <= set(settings())
-
-
-def _setting(run: dict[str, Any]) -> Setting:
-    return Setting(*(run[name] for name in Setting._fields))
-
-
-_RECORDED = Recorded("changes", KIND, protocol, _is_whole, ("search", "runs"))
+KIND = "changes since GPT-2, each alone, on a mixture of authors"
+_RECORDED = Recorded("changes", RECORD, KIND, protocol, Setting._fields, ("search", "runs"))
+read = _RECORDED.read

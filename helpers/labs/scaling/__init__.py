@@ -7,7 +7,6 @@ from helpers.labs.scaling.laws import (
     FORMS,
     PUBLISHED,
     Law,
-    Plan,
     Runs,
     best_plan,
     bootstrap,
@@ -18,7 +17,6 @@ from helpers.labs.scaling.laws import (
 )
 from helpers.labs.scaling.runs import (
     SIZES,
-    Result,
     excess,
     initialised,
     model,
@@ -27,13 +25,13 @@ from helpers.labs.scaling.runs import (
     train_once,
     validation,
 )
-from helpers.labs.scaling.source import Authors, Documents, ToyDocuments, authors, toy_documents
-from helpers.labs.scaling.sweep import RECORD, SEEDS, Setting, best_rate, make, protocol, read, record, settings, verify
+from helpers.labs.scaling.source import Authors, authors
+from helpers.labs.scaling.sweep import RECORD, Setting, best_rate, make, read, record, settings, verify
 
 # fmt: off
 __all__ = [
-    "FORMS", "PUBLISHED", "RECORD", "SEEDS", "SIZES", "Authors", "Documents", "Law", "Plan", "Result", "Runs",
-    "Setting", "ToyDocuments", "authors", "best_plan", "best_rate", "bootstrap", "excess", "fit", "initialised",
-    "interval", "make", "model", "n_block_params", "protocol", "read", "record", "rms_error", "rule_of_thumb",
-    "settings", "toy_documents", "train", "train_once", "validation", "verify",
+    "FORMS", "PUBLISHED", "RECORD", "SIZES", "Authors", "Law", "Runs",
+    "Setting", "authors", "best_plan", "best_rate", "bootstrap", "excess", "fit", "initialised",
+    "interval", "make", "model", "n_block_params", "read", "record", "rms_error", "rule_of_thumb",
+    "settings", "train", "train_once", "validation", "verify",
 ]
