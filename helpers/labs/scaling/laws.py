@@ -20,11 +20,7 @@ STARTS = ((0.2, 0.3), (0.5, 0.5), (0.1, 0.6), (0.8, 0.3))  # of (a, b)
 MOST_POWER, LEAST_SUM_POWER = 20.0, 0.05  # of a, of c: beyond them the runs do not fix a power, and A overflows
 LARGEST = 50.0  # log of an excess: more would overflow while the optimiser looks around
 FLOPS_PER_PARAM_TOKEN = 6  # forward and backward, Kaplan et al. 2020, section 2.1
-
-
-def _check_form(form: str) -> None:
-    if form not in FORMS:
-        raise ValueError(f"form must be one of {', '.join(FORMS)}, got {form!r}")
+TOKENS_PER_PARAM = 20.0  # Hoffmann et al. 2022, table 3
 
 
 @dataclass(frozen=True)
@@ -47,7 +43,8 @@ class Law:
     c: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_form(self.form)
+        if self.form not in FORMS:
+            raise ValueError(f"form must be one of {', '.join(FORMS)}, got {self.form!r}")
 
     def excess(self, n_params: Any, n_tokens: Any) -> Any:
         """What is left above E, in nats: numbers or arrays of one shape."""
@@ -91,7 +88,6 @@ def fit(runs: Runs, form: str = "sum", *, entropy: float | None = None, start: L
     ValueError: an unknown form, fewer runs than parameters, losses that are not above E or not finite.
     Source: Hoffmann et al. 2022, appendix D.3; Besiroglu et al. 2024, on starts and convergence.
     """
-    _check_form(form)
     _check_runs(runs, form, entropy)
     log_loss = np.log(runs.loss)
 
@@ -119,11 +115,11 @@ def bootstrap(runs: Runs, law: Law, *, entropy: float | None = None, n: int = 10
     return [fit(runs.take(which), law.form, entropy=entropy, start=law) for which in drawn]
 
 
-def interval(values: Sequence[float], share: float = 0.95) -> tuple[float, float]:
-    """The middle `share` of the values. ValueError: none, or a share outside (0, 1)."""
-    if not len(values) or not 0 < share < 1:
-        raise ValueError(f"expected values and a share in (0, 1), got {len(values)} values and {share}")
-    low, high = np.quantile(values, [(1 - share) / 2, (1 + share) / 2])
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """The middle 95 % of the values. ValueError: none."""
+    if not len(values):
+        raise ValueError("expected values, got 0 values")
+    low, high = np.quantile(values, [0.025, 0.975])
     return float(low), float(high)
 
 
@@ -158,12 +154,12 @@ def best_plan(law: Law, flops: float) -> Plan:
     return Plan(math.exp(log_size), budget / math.exp(log_size))
 
 
-def rule_of_thumb(flops: float, tokens_per_param: float = 20.0) -> Plan:
-    """The plan with that many tokens a parameter. ValueError: numbers that are not above 0."""
-    if not (flops > 0 and tokens_per_param > 0):
-        raise ValueError(f"flops and tokens_per_param must be above 0, got {flops} and {tokens_per_param}")
-    n_params = math.sqrt(flops / FLOPS_PER_PARAM_TOKEN / tokens_per_param)
-    return Plan(n_params, n_params * tokens_per_param)
+def rule_of_thumb(flops: float) -> Plan:
+    """The plan with 20 tokens a parameter. ValueError: a budget that is not above 0."""
+    if not flops > 0:
+        raise ValueError(f"flops must be above 0, got {flops}")
+    n_params = math.sqrt(flops / FLOPS_PER_PARAM_TOKEN / TOKENS_PER_PARAM)
+    return Plan(n_params, n_params * TOKENS_PER_PARAM)
 
 
 # What the optimiser moves: the terms at the middle of the runs (their logs), the powers, and E as a share of the lowest

@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from helpers.gpt import GPT, GPTConfig, TrainConfig, Trainer, evaluating, loss_from_hidden, require_whole, token_losses
-from helpers.labs.scaling.source import Documents
+from helpers.labs.scaling.source import Documents, Source
 
 SIZES = {  # of the sweep: name -> (emb_dim, n_layers)
     "8": (8, 2),
@@ -27,16 +27,6 @@ BATCH_DOCUMENTS = ((150_000, 8), (1_000_000, 16), (3_000_000, 32), (np.inf, 64))
 WARMUP_SHARE, MIN_LR_RATIO = 0.05, 0.05  # of every run's schedule
 N_VALIDATION = 5_000  # documents, 155,000 words, the same for all runs
 VALIDATION_SEED, TRAINING_SEED = 10**6, 10**6 + 1  # of the documents; a run's own seed is added to the second
-
-
-class Source(Protocol):
-    """What a run needs of a source: `Authors` and `ToyDocuments` have it."""
-
-    vocab_size: int
-    n_words: int  # ids below it are the ones that may be targets
-    n_tokens: int  # of a document
-
-    def sample(self, n_documents: int, seed: int) -> Documents: ...
 
 
 class Result(NamedTuple):

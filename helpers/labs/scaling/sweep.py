@@ -16,11 +16,10 @@ from helpers.labs.scaling.runs import (
     N_VALIDATION,
     SIZES,
     WARMUP_SHARE,
-    Source,
     n_block_params,
     train_once,
 )
-from helpers.labs.scaling.source import authors, toy_documents
+from helpers.labs.scaling.source import Source, authors, toy_documents
 
 RECORD = FOLDER / "scaling_cpu.json"
 TOKENS = (20_000, 62_000, 200_000, 620_000, 2_000_000, 6_200_000, 20_000_000)
