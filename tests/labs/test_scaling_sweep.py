@@ -76,15 +76,6 @@ def test_the_model_scores_words_and_counts_its_blocks():
     assert gpt.token_embedding.weight.std().item() == pytest.approx(1, rel=0.15)
 
 
-def test_the_sizes_of_the_issue():
-    params = [scaling.n_block_params(*shape) for shape in scaling.SIZES.values()]
-    assert len(params) >= 6 and params[0] < 2_500 and params[-1] > 500_000
-    settings = scaling.settings()
-    tokens = {size: {s.n_tokens for s in settings if (s.size, s.source) == (size, "authors")} for size in scaling.SIZES}
-    assert all(len(counts) >= 5 and max(counts) >= 100 * min(counts) for counts in tokens.values())
-    assert max(tokens["8"]) == 1000 * min(tokens["8"]) and len(settings) == len(set(settings))
-
-
 def test_the_search_stops_between_two_worse_rates_and_every_run_has_the_best(small: list[tuple], tmp_path: Path):
     path = tmp_path / "scaling.json"
     scaling.record(path, BEST)

@@ -13,7 +13,7 @@ import numpy as np
 
 from helpers.gpt import require_whole
 from helpers.labs.texts import ToyLanguage, toy_language
-from helpers.labs.texts.entropy import entropy
+from helpers.labs.texts.language import entropy
 
 DECAY = 0.8  # of the spectrum of tastes: direction number j of the vocabulary counts j ** -0.8
 TASTE, GRAMMAR = 1.0, 0.8  # how strongly an author's preferences and the word before move a score
