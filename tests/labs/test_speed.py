@@ -59,7 +59,7 @@ def test_each_step_computes_what_the_first_does(name, first, monkeypatch):
     found = measured(*changes, timed_batch_size=2 * B if name == "larger-batch" else B)
     assert speed.ablation.compare(found, first)[0], speed.ablation.compare(found, first)
     assert found["precision"] == ("float32" if name == "float32" else "bfloat16")
-    assert len(found["losses"]) == 3 and len(found["seconds"]) == 2
+    assert len(found["losses"]) == 3 and len(found["speeds"]) == 2
     assert abs(found["losses"][0] - math.log(TINY.vocab_size)) < 0.2
 
 

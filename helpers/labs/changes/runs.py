@@ -12,9 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.stats
 import torch
-from torch import Tensor
 
-from helpers.gpt import GPT, GPTConfig, token_losses
+from helpers.gpt import GPT, GPTConfig
 from helpers.labs import scaling
 from helpers.labs.budget import matmul_flops_per_token, parameter_count
 from helpers.labs.recorded import FOLDER, Recorded
@@ -80,7 +79,6 @@ def make(setting: Setting, rate: float) -> tuple[dict[str, Any], GPT]:
     return setting._asdict() | {"rate": rate} | counted | measured, result.model
 
 
-@torch.no_grad()
 def excess_by_position(model: GPT, n_words: int, n_documents: int = N_LONG) -> list[float]:
     """What the model loses above the source at each of the first `n_words` words of a document, in nats.
 
@@ -90,17 +88,12 @@ def excess_by_position(model: GPT, n_words: int, n_documents: int = N_LONG) -> l
     """
     source, trained = scaling.authors(), model.state_dict()
     documents = replace(source, n_tokens=n_words + 1).sample(n_documents, seed=2 * 10**6)
-    longer = scaling.initialised(replace(model.config, context_length=n_words), seed=0).eval()
+    longer = scaling.initialised(replace(model.config, context_length=n_words), seed=0)
     if model.config.positions == "learned":
         rows = longer.position_embedding.weight[model.config.context_length :]
         trained["position_embedding.weight"] = torch.cat([trained["position_embedding.weight"], rows])
     longer.load_state_dict(trained)
-    token_ids, true_nll = map(torch.from_numpy, documents)
-    found = []
-    for ids, true in zip(token_ids.split(200), true_nll.split(200), strict=True):
-        logits = longer.hidden(ids[:, :-1]) @ longer.head.weight[: source.n_words].T
-        found.append(token_losses(logits, ids[:, 1:]).double() - true[:, 1:])
-    means: Tensor = torch.cat(found).mean(0)
+    means = scaling.word_excess(longer, source, scaling.Documents(*map(torch.from_numpy, documents))).mean(0)
     return [round(mean, 3) for mean in means.tolist()]
 
 

@@ -24,14 +24,15 @@ from helpers.labs.scaling.runs import (
     train,
     train_once,
     validation,
+    word_excess,
 )
-from helpers.labs.scaling.source import Authors, authors
+from helpers.labs.scaling.source import Authors, Documents, authors
 from helpers.labs.scaling.sweep import RECORD, Setting, best_rate, make, read, record, settings, verify
 
 # fmt: off
 __all__ = [
-    "FORMS", "PUBLISHED", "RECORD", "SIZES", "Authors", "Law", "Runs",
+    "FORMS", "PUBLISHED", "RECORD", "SIZES", "Authors", "Documents", "Law", "Runs",
     "Setting", "authors", "best_plan", "best_rate", "bootstrap", "excess", "fit", "initialised",
     "interval", "make", "model", "n_block_params", "read", "record", "rms_error", "rule_of_thumb",
-    "settings", "train", "train_once", "validation", "verify",
+    "settings", "train", "train_once", "validation", "verify", "word_excess",
 ]

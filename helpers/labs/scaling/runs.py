@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import cache
+from itertools import count, islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,32 +37,6 @@ class Result(NamedTuple):
     excess: float
     error: float  # standard error of the excess, from the spread between documents
     seconds: float  # of the processor, training alone
-
-
-@dataclass(frozen=True, eq=False)
-class DocumentBatches:
-    """The batches of a run: a document a row, without padding. Each epoch has an order of its own.
-
-    token_ids   (n, T) int64
-    batch_size  documents in a batch; those that do not fill one are left out
-    """
-
-    token_ids: Tensor
-    batch_size: int
-
-    def __len__(self) -> int:
-        return len(self.token_ids) // self.batch_size
-
-    def __getitem__(self, i: int) -> tuple[Tensor, Tensor]:
-        epoch, place = divmod(i, len(self))
-        order = _order(len(self.token_ids), epoch)
-        rows = self.token_ids[order[place * self.batch_size : (place + 1) * self.batch_size]]
-        return rows[:, :-1], rows[:, 1:]
-
-
-@cache
-def _order(n: int, epoch: int) -> Tensor:
-    return torch.randperm(n, generator=torch.Generator().manual_seed(epoch))
 
 
 def model(source: Source, emb_dim: int, n_layers: int, seed: int = 0) -> GPT:
@@ -139,7 +114,8 @@ def train(gpt: GPT, source: Source, n_tokens: float, learning_rate: float, seed:
     config = TrainConfig(
         n_steps, learning_rate, round(WARMUP_SHARE * n_steps), MIN_LR_RATIO, weight_decay=0.0, betas=(0.9, 0.95)
     )
-    trainer = WordTrainer(gpt, DocumentBatches(token_ids, size), config)
+    batches = list(islice(_batches(token_ids, size), n_steps))
+    trainer = WordTrainer(gpt, batches, config)
     trainer.n_words = source.n_words
     start = time.process_time()
     for _ in trainer:
@@ -148,16 +124,29 @@ def train(gpt: GPT, source: Source, n_tokens: float, learning_rate: float, seed:
     return Result(gpt, *excess(gpt, source), seconds)
 
 
+def _batches(token_ids: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """(n, T) documents in batches without end: a document a row, without padding, in another order each epoch."""
+    for epoch in count():
+        order = torch.randperm(len(token_ids), generator=torch.Generator().manual_seed(epoch))
+        for rows in token_ids[order].split(batch_size):
+            yield rows[:, :-1], rows[:, 1:]
+
+
 def excess(gpt: GPT, source: Source) -> tuple[float, float]:
     """(mean, standard error): what the model loses above the source's own loss on the validation documents."""
-    documents = validation(source)
-    per_document = []
-    with torch.no_grad(), evaluating(gpt):
+    differences = word_excess(gpt, source, validation(source)).mean(1)
+    return differences.mean().item(), (differences.std() / len(differences) ** 0.5).item()
+
+
+@torch.no_grad()
+def word_excess(gpt: GPT, source: Source, documents: Documents) -> Tensor:
+    """The same for each word of some documents, whose parts are tensors: (n, T - 1) float64."""
+    found = []
+    with evaluating(gpt):
         for rows, true_nll in zip(documents.token_ids.split(300), documents.true_nll.split(300), strict=True):
             logits = gpt.hidden(rows[:, :-1]) @ gpt.head.weight[: source.n_words].T
-            per_document.append((token_losses(logits, rows[:, 1:]).double() - true_nll[:, 1:]).mean(1))
-    differences = torch.cat(per_document)
-    return differences.mean().item(), (differences.std() / len(differences) ** 0.5).item()
+            found.append(token_losses(logits, rows[:, 1:]).double() - true_nll[:, 1:])
+    return torch.cat(found)
 
 
 @cache
