@@ -64,25 +64,26 @@ def test_when_memory_demands_sharding():
         assert held[1] <= 1600 < held[0]
 
 
-@pytest.mark.parametrize("wrong", [0, -1, 2.5, True])
-def test_sizes_are_whole(wrong):
-    for name in ("n_params", "world_size"):
-        for function in (budget.all_reduce_bytes, budget.bytes_per_rank):
-            with pytest.raises(ValueError, match=f"{name} must be a whole number of at least 1, got {wrong}"):
-                function(**{"n_params": 3, "world_size": 2, name: wrong})
-    with pytest.raises(ValueError, match="tokens_per_step"):
-        budget.scaling(1, wrong, 1, 2, "PCIe 4.0 x16")
-    with pytest.raises(ValueError, match="available_bytes"):
-        budget.replicated_limit(wrong)
+def scaling(**changes: object):
+    usual = {"n_params": 3, "tokens_per_step": 1, "tokens_per_s": 1, "world_size": 2, "interconnect": "PCIe 4.0 x16"}
+    return budget.scaling(**usual | changes)
 
 
-def test_other_refusals():
-    for wrong in (-1, math.inf, math.nan):
-        with pytest.raises(ValueError, match="tokens_per_s must be a finite number above 0"):
-            budget.scaling(1, 1, wrong, 2, "PCIe 4.0 x16")
-    with pytest.raises(ValueError, match="no interconnect named 'string'; there are NVLink, H100"):
-        budget.scaling(1, 1, 1, 2, "string")
-    with pytest.raises(ValueError, match="gathered_params must be at most n_params = 3, got 4"):
-        budget.bytes_per_rank(3, 2, gathered_params=4)
-    with pytest.raises(ValueError, match="no number of GPUs is enough"):
-        budget.ranks_needed(1000, 800, gathered_params=99)
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        *((lambda n=n: budget.all_reduce_bytes(n, 2), "n_params must be a whole number") for n in (0, -1, 2.5, True)),
+        (lambda: budget.all_reduce_bytes(3, 0), "world_size must be a whole number of at least 1, got 0"),
+        (lambda: budget.bytes_per_rank(0, 2), "n_params must be a whole number of at least 1, got 0"),
+        (lambda: budget.bytes_per_rank(3, 2.5), "world_size must be a whole number of at least 1, got 2.5"),
+        (lambda: budget.bytes_per_rank(3, 2, gathered_params=4), "gathered_params must be at most n_params = 3, got 4"),
+        (lambda: budget.replicated_limit(0), "available_bytes"),
+        (lambda: budget.ranks_needed(1000, 800, gathered_params=99), "no number of GPUs is enough"),
+        (lambda: scaling(tokens_per_step=0), "tokens_per_step"),
+        *((lambda x=x: scaling(tokens_per_s=x), "must be a finite number above 0") for x in (-1, math.inf, math.nan)),
+        (lambda: scaling(interconnect="string"), "no interconnect named 'string'; there are NVLink, H100"),
+    ],
+)
+def test_refuses(call, says):
+    with pytest.raises(ValueError, match=says):
+        call()
