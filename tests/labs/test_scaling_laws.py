@@ -119,7 +119,7 @@ RUNS = runs_of(LAWS["sum"])
         (lambda: scaling.interval([]), "got 0 values"),
         (lambda: scaling.best_plan(LAWS["sum"], 0), "flops must be above 0, got 0"),
         (lambda: scaling.best_plan(LAWS["product"], 1e12), "a product has no best size"),
-        (lambda: scaling.rule_of_thumb(-1), "above 0, got -1"),
+        (lambda: scaling.rule_of_thumb(1.0, 0), r"above 0, got 1\.0 and 0"),
     ],
 )
 def test_what_cannot_be_fitted_is_refused(call, says):

@@ -20,7 +20,6 @@ STARTS = ((0.2, 0.3), (0.5, 0.5), (0.1, 0.6), (0.8, 0.3))  # of (a, b)
 MOST_POWER, LEAST_SUM_POWER = 20.0, 0.05  # of a, of c: beyond them the runs do not fix a power, and A overflows
 LARGEST = 50.0  # log of an excess: more would overflow while the optimiser looks around
 FLOPS_PER_PARAM_TOKEN = 6  # forward and backward, Kaplan et al. 2020, section 2.1
-TOKENS_PER_PARAM = 20.0  # Hoffmann et al. 2022, table 3
 
 
 @dataclass(frozen=True)
@@ -154,12 +153,12 @@ def best_plan(law: Law, flops: float) -> Plan:
     return Plan(math.exp(log_size), budget / math.exp(log_size))
 
 
-def rule_of_thumb(flops: float) -> Plan:
-    """The plan with 20 tokens a parameter. ValueError: a budget that is not above 0."""
-    if not flops > 0:
-        raise ValueError(f"flops must be above 0, got {flops}")
-    n_params = math.sqrt(flops / FLOPS_PER_PARAM_TOKEN / TOKENS_PER_PARAM)
-    return Plan(n_params, n_params * TOKENS_PER_PARAM)
+def rule_of_thumb(flops: float, tokens_per_param: float = 20.0) -> Plan:
+    """The plan with that many tokens a parameter. ValueError: numbers that are not above 0."""
+    if not (flops > 0 and tokens_per_param > 0):
+        raise ValueError(f"flops and tokens_per_param must be above 0, got {flops} and {tokens_per_param}")
+    n_params = math.sqrt(flops / FLOPS_PER_PARAM_TOKEN / tokens_per_param)
+    return Plan(n_params, n_params * tokens_per_param)
 
 
 # What the optimiser moves: the terms at the middle of the runs (their logs), the powers, and E as a share of the lowest
