@@ -38,7 +38,8 @@ class Recorded:
         path = path or self.path
         try:
             content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
-            if content["kind"] != self.kind or len(self.done(content)) != len(content["runs"]):
+            whole = "protocol" in content and all(isinstance(content[name], list) for name in self.lists)
+            if content["kind"] != self.kind or not whole or len(self.done(content)) != len(content["runs"]):
                 raise ValueError(f"kind {content['kind']!r}, expected {self.kind!r} with runs that are whole")
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(

@@ -38,7 +38,8 @@ def test_a_damaged_record_is_refused(lab, tmp_path: Path):
     maker, runs = lab.__name__, content["runs"]
     another, twice = content | {"kind": "another"}, content | {"runs": [*runs, runs[0]]}
     damaged = content | {"runs": [runs[0] | {"excess": float("nan")}]}
-    for text in ("[]", "{}", '{"kind": 3, "runs": [], "search": []}', "{", *map(json.dumps, (another, twice, damaged))):
+    parts = ({name: content[name] for name in content if name != part} for part in ("protocol", "runs"))
+    for text in ("[]", "{}", '{"kind": 3}', "{", *map(json.dumps, (another, twice, damaged, *parts))):
         path.write_text(text, encoding="utf-8")
         with pytest.raises(ValueError, match=rf"record\.json is no record that {maker} made"):
             lab.read(path)
