@@ -124,17 +124,6 @@ def test_a_rotation_by_hand(pairs, turned):
     torch.testing.assert_close(got.flatten(), torch.tensor(turned).float())
 
 
-def test_angles_by_hand():
-    """With D = 4 and base 100 the first pair turns by 1 radian a token, the second by 1/10."""
-    model = GPT(replace(TINY, emb_dim=8, n_heads=2, n_kv_heads=1, rotary_base=100.0))
-    seen = []
-    model.blocks[0].register_forward_pre_hook(lambda module, args, kwargs: seen.append(args[3]), with_kwargs=True)
-    model.hidden(torch.zeros(1, 3, dtype=torch.int64))
-    cos, sin = (part.reshape(3, 2) for part in seen[0])
-    angles = torch.tensor([[0, 0], [1, 0.1], [2, 0.2]])
-    torch.testing.assert_close((cos, sin), (angles.cos(), angles.sin()))
-
-
 @torch.no_grad()
 @pytest.mark.parametrize("rotary_pairs", ["adjacent", "halves"])
 def test_rotary_scores_depend_on_the_distance_alone(rotary_pairs):
