@@ -17,7 +17,7 @@ GROUND = {"runtime", "lab", "language"}
 AIMS = {
     "helpers/gpt": (1_700, 1_910),
     "helpers/storage": (1_000, 2_160),
-    "helpers/labs": (3_600, 5_980),
+    "helpers/labs": (3_600, 5_800),
     "helpers/classroom": (4_200, 5_540),
     "helpers": (10_700, 15_900),
     "tests": (11_500, 19_300),

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from helpers import runtime
 from helpers.labs.speed import machine
 from helpers.storage import write_aside
 
@@ -20,19 +24,22 @@ class Recorded:
     """What is in a record of one kind: JSON with kind, date, machine, protocol, and lists of runs, a run a line."""
 
     maker: str  # the module of helpers.labs whose command makes it
+    path: Path  # where the course has it
     kind: str
     protocol: Callable[[], dict[str, Any]]  # what all its runs have in common
-    is_whole: Callable[[dict[str, Any]], bool]  # whether the runs can be what the command wrote
+    fields: tuple[str, ...] = ()  # of a run, which make its setting; none: they stand together, as its "setting"
     lists: tuple[str, ...] = ("runs",)
 
-    def read(self, path: Path) -> dict[str, Any]:
-        """What is stored there.
+    def read(self, path: Path | None = None) -> dict[str, Any]:
+        """What is stored there; None: in the course's own.
 
         FileNotFoundError: nothing. ValueError: no JSON, a record of another kind, or a damaged one.
         """
+        path = path or self.path
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            if content["kind"] != self.kind or not self.is_whole(content):
+            content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
+            whole = "protocol" in content and all(isinstance(content[name], list) for name in self.lists)
+            if content["kind"] != self.kind or not whole or len(self.done(content)) != len(content["runs"]):
                 raise ValueError(f"kind {content['kind']!r}, expected {self.kind!r} with runs that are whole")
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
@@ -51,8 +58,26 @@ class Recorded:
             raise ValueError(f"{path} holds other runs: move it away, or go on with the course that made it")
         return content
 
+    def done(self, content: dict[str, Any]) -> set[tuple]:
+        """The settings of its runs; two runs of one setting are the same run."""
+        runs = content["runs"]
+        return {tuple(run[name] for name in self.fields) if self.fields else tuple(run["setting"]) for run in runs}
+
+    def fill(self, path: Path, settings: Iterable[tuple], run_of: Callable[[Any], dict[str, Any]]) -> None:
+        """Make every run that `path` does not have yet, and store each at once. ValueError: the file is of other runs.
+
+        Several processes may share a file: each looks after a run what is there by then.
+        """
+        done = self.done(self.open(path))
+        for setting in settings:
+            if setting not in done:
+                run = run_of(setting)
+                done = self.done(self.open(path))
+                if setting not in done:
+                    self.add(path, run)
+
     def add(self, path: Path, run: dict[str, Any], part: str = "runs") -> None:
-        """Append a run to what is there by now (several processes may share a file), and store it at once."""
+        """Append a run to what is there by now, and store it at once."""
         content = self.open(path)
         content[part].append(run)
         content |= {"date": datetime.now(UTC).date().isoformat(), "machine": machine.facts("cpu")}
@@ -66,3 +91,22 @@ class Recorded:
         for name in self.lists:
             text += f',\n "{name}": [\n  ' + ",\n  ".join(json.dumps(run) for run in content[name]) + "\n ]"
         return text + "\n}\n"
+
+
+def command(maker: str, path: Path, record: Callable[[Path], None], n_threads: int | None = None) -> None:
+    """`python -m helpers.labs.MAKER`: make the record, or what lacks of it."""
+    says = "Make the record, or what lacks of it."
+    parser = argparse.ArgumentParser(prog=f"python -m helpers.labs.{maker}", description=says)
+    parser.add_argument("--output", type=Path, default=path, help="the record; an unfinished one is gone on with")
+    options = parser.parse_args()
+    runtime.start(seed=0)
+    if n_threads:
+        torch.set_num_threads(n_threads)
+    try:
+        record(options.output)
+    except (ValueError, FileNotFoundError) as error:
+        parser.error(str(error))
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} among the numbers")

@@ -65,23 +65,6 @@ def test_a_memory_mapped_file_gives_what_a_tensor_gives(tmp_path):
         assert torch.equal(one.token_ids, other.token_ids) and torch.equal(one.targets, other.targets)
 
 
-@pytest.mark.parametrize(
-    ("ids", "changes", "says"),
-    [
-        (torch.arange(9), {"stride": 0}, "stride must be .* at least 1"),
-        (torch.arange(9), {"offset": -1}, "offset must be .* at least 0"),
-        (torch.arange(9), {"context_length": 9}, "needs 10 ids, got 9"),
-        (torch.arange(9)[None], {}, "one list"),
-        (torch.ones(9, dtype=torch.bool), {}, "bool"),
-        (np.ones(9), {}, "float64"),
-        ([1, 2, 3, 4, 5], {}, "got a list"),
-    ],
-)
-def test_windows_refuse(ids, changes, says):
-    with pytest.raises(ValueError, match=says):
-        Windows(ids, **{"context_length": 3} | changes)
-
-
 @given(SIZES, st.integers(1, 5), st.booleans(), st.booleans(), st.booleans(), st.integers(0, 99))
 def test_an_epoch_covers_its_windows_once_and_any_batch_is_at_hand(sizes, B, shuffle, drop_last, shift, seed):
     N, T, stride = sizes
@@ -129,19 +112,6 @@ def test_shift_moves_the_windows_between_epochs():
     assert int(Batches(torch.arange(100), 7, 4, shuffle=False)[3 * 3].token_ids[0, 0]) == 0
 
 
-def test_batches_refuse():
-    with pytest.raises(ValueError, match="batch_size"):
-        Batches(torch.arange(9), 3, 0)
-    with pytest.raises(ValueError, match="2 windows of 3 ids do not fill a batch of 3"):
-        Batches(torch.arange(9), 3, 3)
-    with pytest.raises(ValueError, match="shorter context"):
-        Batches(torch.arange(9), 9, 1)
-    with pytest.raises(ValueError, match="seed"):
-        Batches(torch.arange(9), 3, 1, seed=-1)
-    with pytest.raises(IndexError, match="from 0"):
-        Batches(torch.arange(9), 3, 1)[-1]
-
-
 @given(st.integers(2, 40), st.integers(1, 11), st.integers(1, 5), st.data())
 def test_scoring_batches_score_every_id_once_with_the_context_they_promise(N, T, B, data):
     stride = data.draw(st.none() | st.integers(1, T))
@@ -167,21 +137,6 @@ def test_scoring_batches_by_hand():
     one, two = scoring_batches(torch.arange(6), 3, batch_size=1)
     assert one.token_ids.tolist() == [[0, 1, 2]] and one.targets.tolist() == [[1, 2, 3]]
     assert two.token_ids.tolist() == [[3, 4, 0]] and two.targets.tolist() == [[4, 5, IGNORED_TARGET]]  # padded
-
-
-@pytest.mark.parametrize(
-    ("ids", "changes", "says"),
-    [
-        (torch.arange(1), {}, "at least 2 ids"),
-        (torch.tensor(3), {}, "one list"),
-        ([1, 2, 3], {}, "got a list"),
-        (torch.arange(9), {"stride": 4}, "at most context_length, got 4 and 3"),
-        (torch.arange(9), {"batch_size": 0}, "batch_size"),
-    ],
-)
-def test_scoring_batches_refuse(ids, changes, says):
-    with pytest.raises(ValueError, match=says):
-        next(scoring_batches(ids, **{"context_length": 3} | changes))
 
 
 def test_split_by_text_by_hand():
@@ -215,21 +170,6 @@ def test_cut_gives_two_views():
     assert validation.data_ptr() == ids[7:].data_ptr()
 
 
-@pytest.mark.parametrize("share", [0, 1, -0.1, float("nan")])
-def test_shares_outside_0_to_1_are_refused(share):
-    for call in (lambda: cut(torch.arange(9), share), lambda: split_by_text(["a", "b"], share)):
-        with pytest.raises(ValueError, match=r"in \(0, 1\)"):
-            call()
-
-
-def test_cut_and_join_refuse():
-    for ids in (torch.arange(3), torch.arange(20)[None], torch.tensor(1), torch.arange(0)):
-        with pytest.raises(ValueError, match="two parts"):
-            cut(ids, 0.1)
-    with pytest.raises(ValueError, match="at least one document"):
-        join([], 0)
-
-
 def test_join():
     assert join([[1, 2], [], (3,)], 9).tolist() == [1, 2, 9, 9, 3, 9]
     assert join([[]], 9).dtype == torch.int64
@@ -239,3 +179,41 @@ def test_masking_a_target_leaves_the_inputs_alone():
     token_ids, targets = Batches(torch.arange(40), 4, 2, shuffle=False)[0]
     targets[:] = -100
     assert token_ids.tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
+
+
+IDS = torch.arange(9)
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda: Windows(IDS, 3, stride=0), "stride must be .* at least 1"),
+        (lambda: Windows(IDS, 3, offset=-1), "offset must be .* at least 0"),
+        (lambda: Windows(IDS, 9), "needs 10 ids, got 9"),
+        (lambda: Windows(IDS[None], 3), "one list"),
+        (lambda: Windows(torch.ones(9, dtype=torch.bool), 3), "bool"),
+        (lambda: Windows(np.ones(9), 3), "float64"),
+        (lambda: Windows([1, 2, 3, 4, 5], 3), "got a list"),
+        (lambda: Batches(IDS, 3, 0), "batch_size"),
+        (lambda: Batches(IDS, 3, 3), "2 windows of 3 ids do not fill a batch of 3"),
+        (lambda: Batches(IDS, 9, 1), "shorter context"),
+        (lambda: Batches(IDS, 3, 1, seed=-1), "seed"),
+        (lambda: next(scoring_batches(torch.arange(1), 3)), "at least 2 ids"),
+        (lambda: next(scoring_batches(torch.tensor(3), 3)), "one list"),
+        (lambda: next(scoring_batches([1, 2, 3], 3)), "got a list"),
+        (lambda: next(scoring_batches(IDS, 3, stride=4)), "at most context_length, got 4 and 3"),
+        (lambda: next(scoring_batches(IDS, 3, batch_size=0)), "batch_size"),
+        *((lambda share=share: cut(IDS, share), r"in \(0, 1\)") for share in (0, 1, -0.1, float("nan"))),
+        *((lambda share=share: split_by_text(["a", "b"], share), r"in \(0, 1\)") for share in (0, 1, float("nan"))),
+        *((lambda ids=ids: cut(ids), "two parts") for ids in (IDS[:3], IDS[None], torch.tensor(1), IDS[:0])),
+        (lambda: join([], 0), "at least one document"),
+    ],
+)
+def test_refuses(call, says):
+    with pytest.raises(ValueError, match=says):
+        call()
+
+
+def test_batches_are_counted_from_0():
+    with pytest.raises(IndexError, match="from 0"):
+        Batches(IDS, 3, 1)[-1]

@@ -51,9 +51,9 @@ def weights(model: GPT) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in model.parameters()])
 
 
-@pytest.mark.parametrize("tied_head", [True, False])
-def test_it_is_the_loop_that_one_would_write(tied_head):
-    config = TrainConfig(9, 1e-2, warmup_steps=2, weight_decay=0.3, clip_norm=0.5)
+@pytest.mark.parametrize(("tied_head", "clip_norm"), [(True, 0.5), (False, 0.5), (True, None)])
+def test_it_is_the_loop_that_one_would_write(tied_head, clip_norm):
+    config = TrainConfig(9, 1e-2, warmup_steps=2, weight_decay=0.3, clip_norm=clip_norm)
     # no bias on the keys: its gradient is 0 but for rounding, which Adam would blow up to full steps
     switches = {"tied_head": tied_head, "qkv_bias": False}
     run, model = trainer(config, **switches), tiny(**switches)
@@ -70,7 +70,7 @@ def test_it_is_the_loop_that_one_would_write(tied_head):
         loss.backward()
         norm = torch.linalg.vector_norm(torch.cat([p.grad.flatten() for p in model.parameters()]))
         for p in model.parameters():
-            p.grad *= min(1.0, 0.5 / norm.item())
+            p.grad *= min(1.0, (clip_norm or math.inf) / norm.item())
         for group in optimizer.param_groups:
             group["lr"] = config.schedule(step)
         optimizer.step()
@@ -200,25 +200,8 @@ def test_who_watches_may_switch_dropout_off():
     assert modes == [True, True]
 
 
-def test_clipping():
-    moments = {}
-    for clip_norm in (None, 1e-3, 1e6):
-        run = trainer(TrainConfig(1, clip_norm=clip_norm))
-        (record,) = run
-        first = [state["exp_avg"].flatten() for state in run.optimizer.state.values()]
-        moments[clip_norm] = torch.cat(first).norm().item() / (1 - 0.9)  # the gradient that the optimizer saw
-        assert record.grad_norm == pytest.approx(moments[None], rel=1e-4)  # reported as it was before
-    assert moments[1e-3] == pytest.approx(1e-3, rel=1e-2) and moments[1e6] == moments[None]
-
-
-def test_decay_falls_on_matrices_only():
+def test_what_is_frozen_is_not_trained():
     model = tiny()
-    groups = make_optimizer(model, TrainConfig(1, weight_decay=0.1)).param_groups
-    decayed, spared = ({id(p) for p in group["params"]} for group in groups)
-    assert [group["weight_decay"] for group in groups] == [0.1, 0.0]
-    for name, p in model.named_parameters():
-        assert id(p) in (spared if "bias" in name or "norm" in name else decayed), name
-    assert len(decayed | spared) == len(list(model.parameters())) and not decayed & spared
     model.token_embedding.weight.requires_grad_(False)
     assert id(model.head.weight) not in {id(p) for g in make_optimizer(model, CONFIG).param_groups for p in g["params"]}
 

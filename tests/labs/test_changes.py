@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import replace
 
@@ -93,21 +92,10 @@ def test_a_record_goes_on_where_it_was_and_makes_no_run_twice(tmp_path, monkeypa
     assert len(made) == 1 + 7 * 3 + 5 * 11, "three of the seven ask for one model twice"
     assert all(rate == 0.008 for _, rate in made[21:])
     assert sum("by_position" in run for run in content["runs"]) == 2 * 5
-    changes.record(path)
-    assert len(made) == 1 + 7 * 3 + 5 * 11, "a whole record is left as it is"
-    path.write_text(json.dumps(content | {"protocol": {}}), encoding="utf-8")
-    with pytest.raises(ValueError, match="other runs"):
-        changes.record(path)
-    for damage in ("", "{}", json.dumps(content | {"kind": "x"})):
-        path.write_text(damage, encoding="utf-8")
-        with pytest.raises(ValueError, match=r"no record that helpers\.labs\.changes made"):
-            changes.read(path)
 
 
-def test_the_stored_record_is_whole_and_of_this_protocol():
+def test_the_stored_runs_are_of_these_models():
     content = changes.read()
-    assert content["protocol"] == changes.protocol()
-    assert {tuple(run[name] for name in changes.Setting._fields) for run in content["runs"]} == set(changes.settings())
     assert content["machine"]["threads"] == 1
     for run in content["runs"]:
         config = changes.config_of(run["change"], run["matched"])

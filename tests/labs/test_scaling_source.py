@@ -90,15 +90,8 @@ def test_a_seed_gives_the_same_documents_and_another_gives_others():
 
 
 def test_what_does_not_fit_is_refused():
-    probs = tiny().word_probs
-    with pytest.raises(ValueError, match=r"expected word_probs of shape \(3, 4, 3\), got \(2, 4, 3\)"):
-        scaling.Authors(np.full(3, 1 / 3), probs, 4)
-    with pytest.raises(ValueError, match="author_probs must be above 0 and sum to 1"):
-        scaling.Authors(np.array([0.5, 0.6]), probs, 4)
-    with pytest.raises(ValueError, match="word_probs must be above 0"):
-        scaling.Authors(np.array([0.5, 0.5]), np.where(probs == probs.max(), 0, probs), 4)
     with pytest.raises(ValueError, match="n_tokens must be a whole number of at least 3, got 2"):
-        tiny(n_tokens=2)
+        scaling.authors(8, 5, n_tokens=2)
     with pytest.raises(ValueError, match="n_documents must be a whole number of at least 1, got 0"):
         tiny().sample(0, seed=0)
     with pytest.raises(ValueError, match="seed must be a whole number of at least 0, got -1"):

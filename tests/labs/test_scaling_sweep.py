@@ -76,15 +76,6 @@ def test_the_model_scores_words_and_counts_its_blocks():
     assert gpt.token_embedding.weight.std().item() == pytest.approx(1, rel=0.15)
 
 
-def test_the_sizes_of_the_issue():
-    params = [scaling.n_block_params(*shape) for shape in scaling.SIZES.values()]
-    assert len(params) >= 6 and params[0] < 2_500 and params[-1] > 500_000
-    settings = scaling.settings()
-    tokens = {size: {s.n_tokens for s in settings if (s.size, s.source) == (size, "authors")} for size in scaling.SIZES}
-    assert all(len(counts) >= 5 and max(counts) >= 100 * min(counts) for counts in tokens.values())
-    assert max(tokens["8"]) == 1000 * min(tokens["8"]) and len(settings) == len(set(settings))
-
-
 def test_the_search_stops_between_two_worse_rates_and_every_run_has_the_best(small: list[tuple], tmp_path: Path):
     path = tmp_path / "scaling.json"
     scaling.record(path, BEST)
@@ -126,16 +117,6 @@ def test_an_interrupted_record_is_gone_on_with(small: list[tuple], tmp_path: Pat
         scaling.record(path, sizes=["5"])
 
 
-def test_a_record_of_another_sweep_is_left_alone(small: list[tuple], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    path = tmp_path / "scaling.json"
-    scaling.record(path, sizes=["8"])
-    before = path.read_bytes()
-    monkeypatch.setattr(f"{SWEEP}.WARMUP_SHARE", 0.5)
-    with pytest.raises(ValueError, match="holds other runs: move it away"):
-        scaling.record(path, BEST)
-    assert path.read_bytes() == before
-
-
 def test_verification_finds_a_run_that_does_not_come_again(
     small: list[tuple], tmp_path: Path, capsys: pytest.CaptureFixture
 ):
@@ -147,11 +128,3 @@ def test_verification_finds_a_run_that_does_not_come_again(
         run["excess"] += 0.021
     path.write_text(json.dumps(content))
     assert not scaling.verify(3, path) and "0 of 3" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("damage", ["[]", "{}", '{"kind": 3, "runs": [], "search": []}', "{"])
-def test_a_damaged_record_is_refused(tmp_path: Path, damage: str):
-    path = tmp_path / "scaling.json"
-    path.write_text(damage)
-    with pytest.raises(ValueError, match=r"scaling\.json is no record that"):
-        scaling.read(path)

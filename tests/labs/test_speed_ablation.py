@@ -23,7 +23,7 @@ class Processes:
     """Stands in for fresh processes: remembers the jobs, and answers as a test says for a step and a round."""
 
     def __init__(self) -> None:
-        self.answers, self.seconds, self.jobs, self.asked = {}, {}, [], []
+        self.answers, self.speeds, self.jobs, self.asked = {}, {}, [], []
 
     def __call__(self, command: list[str], env: dict, **rest):
         function, job = command[-2], json.loads(command[-1])
@@ -35,10 +35,11 @@ class Processes:
         name = job["changes"][-1]
         turn = sum(done == name for done, _ in self.jobs)
         self.jobs.append((name, job))
-        rounds = self.seconds.get(name, [[1.0, 2.0, 4.0]])
+        rounds = self.speeds.get(name, [[16.0, 8.0, 4.0]])
+        speeds = rounds[turn % len(rounds)]
         usual = {
             "status": "ok", "machine": {"chip": "A chip", "torch": "7"}, "precision": "float32",
-            "seconds": rounds[turn % len(rounds)], "batch_size": job["timed_batch_size"],
+            "speeds": speeds, "tokens_per_s": sorted(speeds)[len(speeds) // 2], "batch_size": job["timed_batch_size"],
             "compile_s": 9.0 if "compile" in job["changes"] else None, "peak_bytes": 2**20, "losses": [4.0],
             "grad_norms": [1.0],
         }  # fmt: skip
@@ -123,7 +124,7 @@ def test_two_real_steps():
 
 def test_ratios_and_peaks(processes):
     """Twice as fast a machine in the second round: the ratio of each round is 2 and 4, whatever the medians."""
-    processes.seconds = {"float32": [[8.0, 8.0], [4.0, 4.0]], "half": [[4.0, 4.0], [1.0, 1.0]]}
+    processes.speeds = {"float32": [[2.0, 2.0], [4.0, 4.0]], "half": [[4.0, 4.0], [16.0, 16.0]]}
     record = ablate(steps=["float32", "half"], rounds=2, updates=2)
     assert [name for name, _ in processes.jobs] == ["float32", "half"] * 2
     half = row(record, "half")
@@ -242,8 +243,8 @@ def test_the_command_prints_a_table_and_writes_the_record(processes, tmp_path, c
 
 def test_the_command_fails_where_a_step_differs(processes, tmp_path, capsys, monkeypatch):
     processes.answers["half"] = {
-        "status": "ok", "precision": "float32", "seconds": [1.0], "batch_size": 4, "compile_s": None, "peak_bytes": 1,
-        "losses": [5.0], "grad_norms": [1.0],
+        "status": "ok", "precision": "float32", "speeds": [1.0], "tokens_per_s": 1.0, "batch_size": 4,
+        "compile_s": None, "peak_bytes": 1, "losses": [5.0], "grad_norms": [1.0],
     }  # fmt: skip
     arguments = ["--preset", "course-small", "--device", "cpu", "--steps", "float32", "half"]
     assert main(monkeypatch, *arguments, "--output", str(tmp_path / "record.json")) == 1

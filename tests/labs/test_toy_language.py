@@ -1,4 +1,4 @@
-"""The toy language: hand-computed entropies, enumeration, linear algebra and counting agree with what it computes."""
+"""The toy language: hand-computed entropies, linear algebra and counting agree with what it computes."""
 
 from __future__ import annotations
 
@@ -27,33 +27,6 @@ def echo() -> texts.ToyLanguage:
     return texts.ToyLanguage.from_rules(rules)
 
 
-def finite() -> texts.ToyLanguage:
-    """Choices, and states that meet again, without a loop: all its texts can be listed."""
-    return texts.ToyLanguage.from_rules(
-        {
-            "start": [("We", 3, "verb"), ("Well", 1, "comma")],
-            "comma": [(",", 1, "we")],
-            "we": [("we", 1, "verb")],
-            "verb": [("sing", 2, "stop"), ("singe", 1, "stop"), ("wait", 1, "stop")],
-            "stop": [(".", 2, "end"), ("!", 1, "end")],
-            "end": [(END_OF_TEXT, 1, "start")],
-        }
-    )
-
-
-def all_documents(language: texts.ToyLanguage) -> dict[tuple[int, ...], float]:
-    """Every document and its probability, by trying every token after every prefix."""
-    documents, open_prefixes = {}, [((), 0, 1.0)]
-    while open_prefixes:
-        prefix, state, p = open_prefixes.pop()
-        for token, q in enumerate(language.probs[state]):
-            if q and token == language.end_id:
-                documents[(*prefix, token)] = p * q
-            elif q:
-                open_prefixes.append(((*prefix, token), language.next_states[state, token], p * q))
-    return documents
-
-
 # exact numbers
 
 
@@ -69,17 +42,6 @@ def test_echo_and_laughter_by_hand():
     assert -coin.log_probs([1, 1, 0]).sum() == pytest.approx(3 * math.log(2))
     for line in (coin.entropy_rate, coin.bigram_entropy, coin.unigram_entropy):
         assert line() == pytest.approx(math.log(2)), "one bit per token"
-
-
-def test_enumeration_of_all_documents_agrees():
-    language = finite()
-    documents = all_documents(language)
-    assert sum(documents.values()) == pytest.approx(1)
-    for ids, p in documents.items():
-        assert math.exp(language.log_probs(ids).sum()) == pytest.approx(p)
-    tokens = sum(p * len(ids) for ids, p in documents.items())
-    nats = -sum(p * math.log(p) for p in documents.values())
-    assert language.entropy_rate() == pytest.approx(nats / tokens, rel=1e-12)
 
 
 @given(st.integers(1, 7), st.integers(0, 9999))

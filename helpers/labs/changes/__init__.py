@@ -4,26 +4,12 @@
 processor core.
 """
 
-from helpers.labs.changes.runs import (
-    BASE,
-    CHANGES,
-    MATCHED,
-    RECORD,
-    Difference,
-    Setting,
-    best_rate,
-    config_of,
-    differences,
-    excess_by_position,
-    make,
-    protocol,
-    read,
-    record,
-    settings,
-)
+# isort: off
+from helpers.labs.changes.runs import BASE, CHANGES, MATCHED, RECORD, Setting
+from helpers.labs.changes.runs import best_rate, config_of, differences, excess_by_position, make, read, record
 
 # fmt: off
 __all__ = [
-    "BASE", "CHANGES", "MATCHED", "RECORD", "Difference", "Setting", "best_rate", "config_of", "differences",
-    "excess_by_position", "make", "protocol", "read", "record", "settings",
+    "BASE", "CHANGES", "MATCHED", "RECORD", "Setting",
+    "best_rate", "config_of", "differences", "excess_by_position", "make", "read", "record",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 from functools import cache
@@ -11,15 +12,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.stats
 import torch
-from torch import Tensor
 
-from helpers.gpt import GPT, GPTConfig, token_losses
+from helpers.gpt import GPT, GPTConfig
 from helpers.labs import scaling
 from helpers.labs.budget import matmul_flops_per_token, parameter_count
 from helpers.labs.recorded import FOLDER, Recorded
 
 RECORD = FOLDER / "changes_cpu.json"
-KIND = "changes since GPT-2, each alone, on a mixture of authors"
 BASE = "GPT-2's parts"
 CHANGES: dict[str, dict[str, Any]] = {
     BASE: {},
@@ -80,7 +79,6 @@ def make(setting: Setting, rate: float) -> tuple[dict[str, Any], GPT]:
     return setting._asdict() | {"rate": rate} | counted | measured, result.model
 
 
-@torch.no_grad()
 def excess_by_position(model: GPT, n_words: int, n_documents: int = N_LONG) -> list[float]:
     """What the model loses above the source at each of the first `n_words` words of a document, in nats.
 
@@ -90,17 +88,12 @@ def excess_by_position(model: GPT, n_words: int, n_documents: int = N_LONG) -> l
     """
     source, trained = scaling.authors(), model.state_dict()
     documents = replace(source, n_tokens=n_words + 1).sample(n_documents, seed=2 * 10**6)
-    longer = scaling.initialised(replace(model.config, context_length=n_words), seed=0).eval()
+    longer = scaling.initialised(replace(model.config, context_length=n_words), seed=0)
     if model.config.positions == "learned":
         rows = longer.position_embedding.weight[model.config.context_length :]
         trained["position_embedding.weight"] = torch.cat([trained["position_embedding.weight"], rows])
     longer.load_state_dict(trained)
-    token_ids, true_nll = map(torch.from_numpy, documents)
-    found = []
-    for ids, true in zip(token_ids.split(200), true_nll.split(200), strict=True):
-        logits = longer.hidden(ids[:, :-1]) @ longer.head.weight[: source.n_words].T
-        found.append(token_losses(logits, ids[:, 1:]).double() - true[:, 1:])
-    means: Tensor = torch.cat(found).mean(0)
+    means = scaling.word_excess(longer, source, scaling.Documents(*map(torch.from_numpy, documents))).mean(0)
     return [round(mean, 3) for mean in means.tolist()]
 
 
@@ -145,23 +138,22 @@ def protocol() -> dict[str, Any]:
 
 def record(path: Path = RECORD) -> None:
     """Make every run that `path` does not have yet, and store each at once. ValueError: the file is of other runs."""
-    for change in CHANGES:
-        for rate in RATES:
-            if rate not in {run["rate"] for run in _RECORDED.open(path)["search"] if run["change"] == change}:
-                _RECORDED.add(path, make(Setting(change, "parameters", SEARCH_SEED), rate)[0], "search")
-    for setting in settings():
-        content = _RECORDED.open(path)
-        if setting in {_setting(run) for run in content["runs"]}:
-            continue
-        same = [run for run in content["runs"] if (run["change"], run["seed"]) == (setting.change, setting.seed)]
-        width = config_of(setting.change, setting.matched).hidden_ff_dim
-        if same and same[0]["ff_dim"] == width:  # parameters and FLOPs ask for the same model
-            _RECORDED.add(path, {k: v for k, v in same[0].items() if k != "by_position"} | setting._asdict())
-            continue
-        run, model = make(setting, best_rate(content, setting.change))
-        if setting.matched == "parameters" and setting.change in READ_ON:
-            run["by_position"] = excess_by_position(model, N_TIMES * (scaling.authors().n_tokens - 1))
-        _RECORDED.add(path, run)
+    searched = {(run["change"], run["rate"]) for run in _RECORDED.open(path)["search"]}
+    for change, rate in itertools.product(CHANGES, RATES):
+        if (change, rate) not in searched:
+            _RECORDED.add(path, make(Setting(change, "parameters", SEARCH_SEED), rate)[0], "search")
+    _RECORDED.fill(path, settings(), lambda setting: _run_of(setting, _RECORDED.open(path)))
+
+
+def _run_of(setting: Setting, content: dict[str, Any]) -> dict[str, Any]:
+    same = [run for run in content["runs"] if (run["change"], run["seed"]) == (setting.change, setting.seed)]
+    if same and same[0]["ff_dim"] == config_of(setting.change, setting.matched).hidden_ff_dim:
+        # parameters and FLOPs ask for the same model
+        return {k: v for k, v in same[0].items() if k != "by_position"} | setting._asdict()
+    run, model = make(setting, best_rate(content, setting.change))
+    if setting.matched == "parameters" and setting.change in READ_ON:
+        run["by_position"] = excess_by_position(model, N_TIMES * (scaling.authors().n_tokens - 1))
+    return run
 
 
 def best_rate(content: dict[str, Any], change: str) -> float:
@@ -172,21 +164,6 @@ def best_rate(content: dict[str, Any], change: str) -> float:
     return min(tries, key=lambda run: run["excess"])["rate"]
 
 
-def read(path: Path = RECORD) -> dict[str, Any]:
-    """What `record` stored: kind, date, machine, protocol, search, runs.
-
-    FileNotFoundError: nothing there. ValueError: no JSON, a file of another kind, or a damaged one.
-    """
-    return _RECORDED.read(path)
-
-
-def _is_whole(content: dict[str, Any]) -> bool:
-    finite = all(math.isfinite(run["excess"]) for run in (*content["runs"], *content["search"]))
-    return finite and {_setting(run) for run in content["runs"]} <= set(settings())
-
-
-def _setting(run: dict[str, Any]) -> Setting:
-    return Setting(*(run[name] for name in Setting._fields))
-
-
-_RECORDED = Recorded("changes", KIND, protocol, _is_whole, ("search", "runs"))
+KIND = "changes since GPT-2, each alone, on a mixture of authors"
+_RECORDED = Recorded("changes", RECORD, KIND, protocol, Setting._fields, ("search", "runs"))
+read = _RECORDED.read

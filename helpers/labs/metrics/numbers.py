@@ -133,23 +133,16 @@ def repetition(token_ids: Sequence[int], window: int = 128) -> float:
 def mean_log_likelihood(model: GPT, token_ids: Tensor, n_prompt: int = 1) -> float:
     """Mean ln p, in nats per token, that the model gives to a text after its prompt: what its loss is, negated.
 
-    token_ids  (T,) on the model's device; beyond the context each token is read with at least half a context before it
+    token_ids  (T,) on the model's device, at most one more than its context
     n_prompt   in [1, T): tokens at the beginning that are read and not scored
 
-    ValueError: another shape, nothing to score, or an id outside [0, V).
+    ValueError: another shape, nothing to score, more than the context, or an id outside [0, V).
     """
     if token_ids.ndim != 1 or not 1 <= n_prompt < len(token_ids):
         raise ValueError(f"expected token_ids (T,) and n_prompt in [1, T), got {tuple(token_ids.shape)} and {n_prompt}")
-    context, total = model.config.context_length, 0.0
     with evaluating(model):
-        first = n_prompt
-        while first < len(token_ids):
-            seen = first if first < context else max(1, context // 2)
-            window = token_ids[first - seen : first - seen + context + 1]
-            losses = token_losses(model(window[None, :-1]), window[None, 1:])[0, seen - 1 :]
-            total -= losses.double().sum().item()
-            first += len(losses)
-    return total / (len(token_ids) - n_prompt)
+        losses = token_losses(model(token_ids[None, :-1]), token_ids[None, 1:])[0, n_prompt - 1 :]
+    return -losses.double().sum().item() / len(losses)
 
 
 class Overlap(NamedTuple):

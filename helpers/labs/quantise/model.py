@@ -27,7 +27,7 @@ def quantised_copy(model: GPT, bits: Mapping[str, int]) -> GPT:
     """A copy of the model with the matrices of some kinds rounded.
 
     bits  kind -> n_bits; a kind that is not named stays as it is
-    ValueError: a kind that is none of KINDS; and as for `quantise`.
+    ValueError: a kind that is none of KINDS; and as for `rounded`.
     """
     _require_kinds(bits)
     changed = copy.deepcopy(model)
@@ -50,14 +50,14 @@ def relative_error(model: GPT, changed: GPT) -> float:
     return float((lost / whole).sqrt())
 
 
-def size_bytes(model: GPT, bits: Mapping[str, int], otherwise: float = 16) -> float:
-    """Of all weights, a tied matrix once, with `otherwise` bits each where `bits` names no other.
+def size_bytes(model: GPT, bits: Mapping[str, int]) -> float:
+    """Of all weights, a tied matrix once, with 16 bits each where `bits` names no other.
 
     ValueError: a kind that is none of KINDS.
     """
     _require_kinds(bits)
     per_weight = {kind: bits_per_weight(n) for kind, n in bits.items()}
-    return sum(p.numel() * per_weight.get(kind_of(name), otherwise) for name, p in model.named_parameters()) / 8
+    return sum(p.numel() * per_weight.get(kind_of(name), 16) for name, p in model.named_parameters()) / 8
 
 
 @torch.no_grad()

@@ -17,7 +17,6 @@ from helpers.labs.recorded import FOLDER, Recorded
 from helpers.storage import weights
 
 RECORD = FOLDER / "quantisation_cpu.json"
-KIND = "two models whose weights are rounded"
 AXES = {"model": ("course", "smollm2-135m"), "part": (*KINDS, "all"), "n_bits": (8, 6, 5, 4, 3)}
 N_SCORED, CONTEXTS = 2048, {"course": 128, "smollm2-135m": 1024}  # the beginning of the English story
 BLOCK_TOKENS = 64  # of the bootstrap: about four sentences
@@ -64,27 +63,14 @@ def protocol() -> dict[str, Any]:
 
 
 def record(path: Path = RECORD) -> None:
-    """Measure every point that `path` does not have yet, and store each at once.
+    """Measure every point that `path` does not have yet.
 
     ValueError: the file is of other runs. FileNotFoundError: the published model was not fetched.
     """
-    done = {tuple(run["setting"]) for run in _RECORDED.open(path)["runs"]}
-    for setting in itertools.product(*AXES.values()):
-        if setting not in done:
-            _RECORDED.add(path, {"setting": list(setting), **measure(*setting)})
+    settings = itertools.product(*AXES.values())
+    _RECORDED.fill(path, settings, lambda setting: {"setting": list(setting), **measure(*setting)})
 
 
-def read(path: Path = RECORD) -> dict[str, Any]:
-    """What `record` stored: kind, date, machine, protocol, and runs of a setting (in the order of AXES) and numbers.
-
-    FileNotFoundError: nothing there. ValueError: no JSON, a file of another kind, or a damaged one.
-    """
-    return _RECORDED.read(path)
-
-
-def _is_whole(content: dict[str, Any]) -> bool:
-    known = set(itertools.product(*content["protocol"]["axes"].values()))
-    return all(tuple(run["setting"]) in known and run["low"] <= run["high"] for run in content["runs"])
-
-
-_RECORDED = Recorded("quantise", KIND, protocol, _is_whole)
+# runs of a setting, in the order of AXES, and what `measure` gives
+_RECORDED = Recorded("quantise", RECORD, "two models whose weights are rounded", protocol)
+read = _RECORDED.read

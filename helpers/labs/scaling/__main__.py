@@ -8,13 +8,12 @@ from pathlib import Path
 import torch
 
 from helpers import runtime
-from helpers.labs.scaling import RECORD, SEEDS, SIZES, record, verify
+from helpers.labs.scaling import RECORD, SIZES, record, verify
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m helpers.labs.scaling", description=__doc__)
     parser.add_argument("--output", type=Path, default=RECORD, help="the record; an unfinished one is gone on with")
     parser.add_argument("--sizes", nargs="+", default=list(SIZES), help="only these, for several processes at once")
-    parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS), help="only these, likewise")
     parser.add_argument("--verify", type=int, metavar="N", help="make N runs of the record again and compare")
     options = parser.parse_args()
     runtime.start(seed=0)
@@ -22,6 +21,6 @@ if __name__ == "__main__":
     try:
         if options.verify:
             raise SystemExit(0 if verify(options.verify, options.output) else 1)
-        record(options.output, options.sizes, options.seeds)
+        record(options.output, options.sizes)
     except ValueError as error:
         parser.error(str(error))

@@ -22,11 +22,6 @@ LARGEST = 50.0  # log of an excess: more would overflow while the optimiser look
 FLOPS_PER_PARAM_TOKEN = 6  # forward and backward, Kaplan et al. 2020, section 2.1
 
 
-def _check_form(form: str) -> None:
-    if form not in FORMS:
-        raise ValueError(f"form must be one of {', '.join(FORMS)}, got {form!r}")
-
-
 @dataclass(frozen=True)
 class Law:
     """L(N, D): the loss in nats that a model of N parameters reaches after D tokens.
@@ -47,7 +42,8 @@ class Law:
     c: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_form(self.form)
+        if self.form not in FORMS:
+            raise ValueError(f"form must be one of {', '.join(FORMS)}, got {self.form!r}")
 
     def excess(self, n_params: Any, n_tokens: Any) -> Any:
         """What is left above E, in nats: numbers or arrays of one shape."""
@@ -91,7 +87,6 @@ def fit(runs: Runs, form: str = "sum", *, entropy: float | None = None, start: L
     ValueError: an unknown form, fewer runs than parameters, losses that are not above E or not finite.
     Source: Hoffmann et al. 2022, appendix D.3; Besiroglu et al. 2024, on starts and convergence.
     """
-    _check_form(form)
     _check_runs(runs, form, entropy)
     log_loss = np.log(runs.loss)
 
@@ -119,11 +114,11 @@ def bootstrap(runs: Runs, law: Law, *, entropy: float | None = None, n: int = 10
     return [fit(runs.take(which), law.form, entropy=entropy, start=law) for which in drawn]
 
 
-def interval(values: Sequence[float], share: float = 0.95) -> tuple[float, float]:
-    """The middle `share` of the values. ValueError: none, or a share outside (0, 1)."""
-    if not len(values) or not 0 < share < 1:
-        raise ValueError(f"expected values and a share in (0, 1), got {len(values)} values and {share}")
-    low, high = np.quantile(values, [(1 - share) / 2, (1 + share) / 2])
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """The middle 95 % of the values. ValueError: none."""
+    if not len(values):
+        raise ValueError("expected values, got 0 values")
+    low, high = np.quantile(values, [0.025, 0.975])
     return float(low), float(high)
 
 

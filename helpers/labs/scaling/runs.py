@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import cache
-from typing import Any, NamedTuple, Protocol
+from itertools import count, islice
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from helpers.gpt import GPT, GPTConfig, TrainConfig, Trainer, evaluating, loss_from_hidden, require_whole, token_losses
-from helpers.labs.scaling.source import Documents
+from helpers.labs.scaling.source import Documents, Source
 
 SIZES = {  # of the sweep: name -> (emb_dim, n_layers)
     "8": (8, 2),
@@ -29,16 +30,6 @@ N_VALIDATION = 5_000  # documents, 155,000 words, the same for all runs
 VALIDATION_SEED, TRAINING_SEED = 10**6, 10**6 + 1  # of the documents; a run's own seed is added to the second
 
 
-class Source(Protocol):
-    """What a run needs of a source: `Authors` and `ToyDocuments` have it."""
-
-    vocab_size: int
-    n_words: int  # ids below it are the ones that may be targets
-    n_tokens: int  # of a document
-
-    def sample(self, n_documents: int, seed: int) -> Documents: ...
-
-
 class Result(NamedTuple):
     """A trained model and what it loses above the true loss of the same tokens, in nats per word."""
 
@@ -46,32 +37,6 @@ class Result(NamedTuple):
     excess: float
     error: float  # standard error of the excess, from the spread between documents
     seconds: float  # of the processor, training alone
-
-
-@dataclass(frozen=True, eq=False)
-class DocumentBatches:
-    """The batches of a run: a document a row, without padding. Each epoch has an order of its own.
-
-    token_ids   (n, T) int64
-    batch_size  documents in a batch; those that do not fill one are left out
-    """
-
-    token_ids: Tensor
-    batch_size: int
-
-    def __len__(self) -> int:
-        return len(self.token_ids) // self.batch_size
-
-    def __getitem__(self, i: int) -> tuple[Tensor, Tensor]:
-        epoch, place = divmod(i, len(self))
-        order = _order(len(self.token_ids), epoch)
-        rows = self.token_ids[order[place * self.batch_size : (place + 1) * self.batch_size]]
-        return rows[:, :-1], rows[:, 1:]
-
-
-@cache
-def _order(n: int, epoch: int) -> Tensor:
-    return torch.randperm(n, generator=torch.Generator().manual_seed(epoch))
 
 
 def model(source: Source, emb_dim: int, n_layers: int, seed: int = 0) -> GPT:
@@ -149,7 +114,8 @@ def train(gpt: GPT, source: Source, n_tokens: float, learning_rate: float, seed:
     config = TrainConfig(
         n_steps, learning_rate, round(WARMUP_SHARE * n_steps), MIN_LR_RATIO, weight_decay=0.0, betas=(0.9, 0.95)
     )
-    trainer = WordTrainer(gpt, DocumentBatches(token_ids, size), config)
+    batches = list(islice(_batches(token_ids, size), n_steps))
+    trainer = WordTrainer(gpt, batches, config)
     trainer.n_words = source.n_words
     start = time.process_time()
     for _ in trainer:
@@ -158,16 +124,29 @@ def train(gpt: GPT, source: Source, n_tokens: float, learning_rate: float, seed:
     return Result(gpt, *excess(gpt, source), seconds)
 
 
+def _batches(token_ids: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """(n, T) documents in batches without end: a document a row, without padding, in another order each epoch."""
+    for epoch in count():
+        order = torch.randperm(len(token_ids), generator=torch.Generator().manual_seed(epoch))
+        for rows in token_ids[order].split(batch_size):
+            yield rows[:, :-1], rows[:, 1:]
+
+
 def excess(gpt: GPT, source: Source) -> tuple[float, float]:
     """(mean, standard error): what the model loses above the source's own loss on the validation documents."""
-    documents = validation(source)
-    per_document = []
-    with torch.no_grad(), evaluating(gpt):
+    differences = word_excess(gpt, source, validation(source)).mean(1)
+    return differences.mean().item(), (differences.std() / len(differences) ** 0.5).item()
+
+
+@torch.no_grad()
+def word_excess(gpt: GPT, source: Source, documents: Documents) -> Tensor:
+    """The same for each word of some documents, whose parts are tensors: (n, T - 1) float64."""
+    found = []
+    with evaluating(gpt):
         for rows, true_nll in zip(documents.token_ids.split(300), documents.true_nll.split(300), strict=True):
             logits = gpt.hidden(rows[:, :-1]) @ gpt.head.weight[: source.n_words].T
-            per_document.append((token_losses(logits, rows[:, 1:]).double() - true_nll[:, 1:]).mean(1))
-    differences = torch.cat(per_document)
-    return differences.mean().item(), (differences.std() / len(differences) ** 0.5).item()
+            found.append(token_losses(logits, rows[:, 1:]).double() - true_nll[:, 1:])
+    return torch.cat(found)
 
 
 @cache

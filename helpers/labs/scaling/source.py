@@ -13,6 +13,7 @@ import numpy as np
 
 from helpers.gpt import require_whole
 from helpers.labs.texts import ToyLanguage, toy_language
+from helpers.labs.texts.language import entropy
 
 DECAY = 0.8  # of the spectrum of tastes: direction number j of the vocabulary counts j ** -0.8
 TASTE, GRAMMAR = 1.0, 0.8  # how strongly an author's preferences and the word before move a score
@@ -35,21 +36,11 @@ class Authors:
     n_tokens      T, tokens of a document, the name included
 
     Words have the ids 0 to W - 1, author k has W + k; `vocab_size` is W + K. Build one with `authors`.
-    ValueError: shapes that do not belong together, a row that is no distribution, or fewer than three tokens.
     """
 
     author_probs: np.ndarray
     word_probs: np.ndarray
     n_tokens: int
-
-    def __post_init__(self) -> None:
-        require_whole(at_least=3, n_tokens=self.n_tokens)
-        K, W = len(self.author_probs), self.word_probs.shape[-1]
-        if self.word_probs.shape != (K, W + 1, W):
-            raise ValueError(f"expected word_probs of shape {(K, W + 1, W)}, got {self.word_probs.shape}")
-        for name, probs in (("author_probs", self.author_probs), ("word_probs", self.word_probs)):
-            if not (probs > 0).all() or not np.allclose(probs.sum(-1), 1):
-                raise ValueError(f"{name} must be above 0 and sum to 1 along the last axis")
 
     @property
     def n_authors(self) -> int:
@@ -81,8 +72,8 @@ class Authors:
 
     def expected_loss(self) -> np.ndarray:
         """(T,) nats: what a perfect predictor loses on average at each position; the first is the name's."""
-        rows = _entropy(self.word_probs)  # (K, W + 1)
-        losses = [_entropy(self.author_probs), self.author_probs @ rows[:, -1]]
+        rows = entropy(self.word_probs)  # (K, W + 1)
+        losses = [entropy(self.author_probs), self.author_probs @ rows[:, -1]]
         for before in self._word_shares():
             losses.append(self.author_probs @ (before * rows[:, :-1]).sum(-1))
         return np.array(losses)
@@ -96,10 +87,10 @@ class Authors:
 
         Of a first word it knows only that it is the first.
         """
-        first = _entropy(self.author_probs @ self.word_probs[:, -1])
+        first = entropy(self.author_probs @ self.word_probs[:, -1])
         before = self.author_probs[:, None] * sum(self._word_shares())  # (K, W), summed over positions
         pairs = np.einsum("kb,kbc->bc", before, self.word_probs[:, :-1])
-        rest = pairs.sum(1) @ _entropy(pairs / pairs.sum(1, keepdims=True))
+        rest = pairs.sum(1) @ entropy(pairs / pairs.sum(1, keepdims=True))
         return float((first + rest) / (self.n_tokens - 1))
 
     def _word_shares(self) -> list[np.ndarray]:
@@ -129,6 +120,7 @@ def authors(n_authors: int = 1024, n_words: int = 128, n_tokens: int = 32, seed:
     ValueError: sizes below 1, fewer than three tokens, or a seed below 0.
     """
     require_whole(n_authors=n_authors, n_words=n_words)
+    require_whole(at_least=3, n_tokens=n_tokens)
     require_whole(at_least=0, seed=seed)
     generator = np.random.default_rng(seed)
     spectrum = np.arange(1, n_words + 1.0) ** -DECAY
@@ -142,11 +134,6 @@ def authors(n_authors: int = 1024, n_words: int = 128, n_tokens: int = 32, seed:
     probs /= probs.sum(-1, keepdims=True)
     author_probs = 1 / np.arange(1, n_authors + 1.0)
     return Authors(author_probs / author_probs.sum(), probs, n_tokens)
-
-
-def _entropy(probs: np.ndarray) -> np.ndarray:
-    """-sum p ln p over the last axis, in nats."""
-    return -(probs * np.log(probs)).sum(-1)
 
 
 def _steps(probs: np.ndarray) -> np.ndarray:
@@ -202,7 +189,9 @@ class ToyDocuments:
 
 
 @cache
-def toy_documents(n_tokens: int = 32) -> ToyDocuments:
-    """The toy language in windows of `n_tokens`. ValueError: fewer than two."""
-    require_whole(at_least=2, n_tokens=n_tokens)
-    return ToyDocuments(toy_language(), n_tokens)
+def toy_documents() -> ToyDocuments:
+    """The toy language in windows of 32 tokens."""
+    return ToyDocuments(toy_language(), n_tokens=32)
+
+
+Source = Authors | ToyDocuments

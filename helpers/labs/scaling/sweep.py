@@ -16,14 +16,12 @@ from helpers.labs.scaling.runs import (
     N_VALIDATION,
     SIZES,
     WARMUP_SHARE,
-    Source,
     n_block_params,
     train_once,
 )
-from helpers.labs.scaling.source import authors, toy_documents
+from helpers.labs.scaling.source import Source, authors, toy_documents
 
 RECORD = FOLDER / "scaling_cpu.json"
-KIND = "sizes and token counts on a mixture of authors"
 TOKENS = (20_000, 62_000, 200_000, 620_000, 2_000_000, 6_200_000, 20_000_000)
 MOST_TOKENS = {"8": 20_000_000, "16": 6_200_000, "32": 6_200_000, "64": 6_200_000, "96": 2_000_000, "128": 2_000_000}
 SEEDS = (0, 1)
@@ -67,9 +65,9 @@ def _drawn_lines() -> tuple[float, float]:
     return round(authors().entropy_rate(), 5), round(authors().bigram_entropy(), 5)
 
 
-def settings(sizes: Sequence[str] = tuple(SIZES), seeds: Sequence[int] = SEEDS) -> list[Setting]:
+def settings(sizes: Sequence[str] = tuple(SIZES)) -> list[Setting]:
     """All runs of the sweep, the cheapest first; a seed after the first counts as four times as dear."""
-    grid = [Setting("authors", s, D, seed) for seed in seeds for s in sizes for D in TOKENS if MOST_TOKENS[s] >= D]
+    grid = [Setting("authors", s, D, seed) for seed in SEEDS for s in sizes for D in TOKENS if MOST_TOKENS[s] >= D]
     toy = [Setting("toy", s, D, 0) for s in TOY["sizes"] if s in sizes for D in TOY["tokens"]]
     again = [
         Setting("authors", REPEATED["size"], REPEATED["n_tokens"], seed, epochs)
@@ -81,10 +79,8 @@ def settings(sizes: Sequence[str] = tuple(SIZES), seeds: Sequence[int] = SEEDS) 
     return sorted(todo, key=lambda s: n_block_params(*SIZES[s.size]) ** 0.5 * s.n_tokens * (4 if s.seed else 1))
 
 
-def record(path: Path = RECORD, sizes: Sequence[str] = tuple(SIZES), seeds: Sequence[int] = SEEDS) -> None:
-    """Make every run that `path` does not have yet, and store each at once.
-
-    Several processes may share a file: each looks before and after a run what is there by then.
+def record(path: Path = RECORD, sizes: Sequence[str] = tuple(SIZES)) -> None:
+    """Make every run that `path` does not have yet; several processes may share a file.
 
     ValueError: the file is of another sweep, or an unknown size.
     """
@@ -94,11 +90,11 @@ def record(path: Path = RECORD, sizes: Sequence[str] = tuple(SIZES), seeds: Sequ
     for size in sizes:
         for n_tokens in SEARCH_TOKENS[size]:
             _search(path, size, n_tokens)
-    for setting in settings(sizes, seeds):
-        if setting not in done(content := _RECORDED.open(path)):
-            run = make(setting, best_rate(content, setting.size, setting.n_tokens))
-            if setting not in done(_RECORDED.open(path)):  # another process may have made it meanwhile
-                _RECORDED.add(path, run)
+
+    def run_of(setting: Setting) -> dict[str, Any]:
+        return make(setting, best_rate(_RECORDED.open(path), setting.size, setting.n_tokens))
+
+    _RECORDED.fill(path, settings(sizes), run_of)
 
 
 def make(setting: Setting, rate: float) -> dict[str, Any]:
@@ -107,10 +103,6 @@ def make(setting: Setting, rate: float) -> dict[str, Any]:
     result = train_once(source, *SIZES[setting.size], setting.n_tokens, rate, setting.seed, setting.epochs)
     measured = {"excess": round(result.excess, 5), "error": round(result.error, 5), "seconds": round(result.seconds, 1)}
     return setting._asdict() | {"rate": rate} | measured
-
-
-def done(content: dict[str, Any]) -> set[Setting]:
-    return {_setting(run) for run in content["runs"]}
 
 
 def best_rate(content: dict[str, Any], size: str, n_tokens: float) -> float:
@@ -141,33 +133,18 @@ def _search(path: Path, size: str, n_tokens: int) -> None:
         _RECORDED.add(path, make(Setting("authors", size, n_tokens, SEARCH_SEED), RATES[missing[0]]), "search")
 
 
-def verify(n_runs: int, path: Path = RECORD, seed: int = 0) -> bool:
+def verify(n_runs: int, path: Path = RECORD) -> bool:
     """Make `n_runs` of the record's runs again, drawn at random, and say whether each lands within two error bars."""
-    runs = random.Random(seed).sample(read(path)["runs"], n_runs)
     inside = []
-    for run in runs:
-        again = make(_setting(run), run["rate"])
+    for run in random.Random(0).sample(read(path)["runs"], n_runs):
+        setting = Setting(*(run[name] for name in Setting._fields))
+        again = make(setting, run["rate"])
         inside.append(abs(again["excess"] - run["excess"]) <= 2 * run["error"])
-        print(f"{_setting(run)}: {run['excess']} +- {run['error']}, again {again['excess']}", flush=True)
+        print(f"{setting}: {run['excess']} +- {run['error']}, again {again['excess']}", flush=True)
     print(f"{sum(inside)} of {n_runs} runs within two error bars")
     return all(inside)
 
 
-def read(path: Path = RECORD) -> dict[str, Any]:
-    """What `record` stored: kind, date, machine, protocol, search, runs.
-
-    FileNotFoundError: nothing there. ValueError: no JSON, a file of another kind, or a damaged one.
-    """
-    return _RECORDED.read(path)
-
-
-def _is_whole(content: dict[str, Any]) -> bool:
-    finite = all(math.isfinite(run["excess"]) for run in (*content["runs"], *content["search"]))
-    return finite and len(done(content)) == len(content["runs"])
-
-
-def _setting(run: dict[str, Any]) -> Setting:
-    return Setting(*(run[name] for name in Setting._fields))
-
-
-_RECORDED = Recorded("scaling", KIND, protocol, _is_whole, ("search", "runs"))
+KIND = "sizes and token counts on a mixture of authors"
+_RECORDED = Recorded("scaling", RECORD, KIND, protocol, Setting._fields, ("search", "runs"))
+read = _RECORDED.read

@@ -133,8 +133,6 @@ def rows_of(rounds: list[Round], settings: dict, peaks: dict[str, dict]) -> tupl
         if broken:
             rows.append(Row(name, broken["status"], broken["reason"], STEPS[name]))
             continue
-        for report in reports:
-            report["tokens_per_s"] = statistics.median(_speeds(report, settings))
         ran.append(name)
         rows.append(_row(reports, rounds, settings, peaks, ran))
     return tuple(rows)
@@ -143,7 +141,7 @@ def rows_of(rounds: list[Round], settings: dict, peaks: dict[str, dict]) -> tupl
 def _row(reports: list[Report], rounds: list[Round], settings: dict, peaks: dict, ran: list[str]) -> Row:
     """Of the last of `ran`, the steps so far that did run."""
     name, precision = ran[-1], reports[0]["precision"]
-    speeds = [speed for report in reports for speed in _speeds(report, settings)]
+    speeds = [speed for report in reports for speed in report["speeds"]]
     middle = statistics.median(speeds)
     flops = BACKWARD_TOO * matmul_flops_per_token(GPTConfig(**settings["config"]), settings["context_length"])
     checks = [compare(report, rounds[0][ran[0]]) for report in reports]
@@ -167,11 +165,6 @@ def _row(reports: list[Report], rounds: list[Round], settings: dict, peaks: dict
         check=FIRST if len(ran) == 1 else words,
         losses=tuple(reports[0]["losses"]),
     )
-
-
-def _speeds(report: Report, settings: dict) -> list[float]:
-    """Tokens/s of each timed update."""
-    return [report["batch_size"] * settings["context_length"] / seconds for seconds in report["seconds"]]
 
 
 def compare(found: Report, first: Report) -> tuple[bool, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+import statistics
 import time
 from collections.abc import Callable, Collection
 from importlib import import_module, util
@@ -60,8 +61,8 @@ def measure_update(
 
     changes           names in STEPS, those of the steps before this one that are kept and its own
     timed_batch_size  sequences of a batch while the clock runs
-    return  {"precision", "batch_size", "seconds" of each timed update, "compile_s", "peak_bytes", and of the first
-            N_CHECKED updates "losses" and "grad_norms" (`gradient_norms`)}
+    return  {"precision", "batch_size", "speeds" of the timed updates in tokens/s, "tokens_per_s" their median,
+            "compile_s", "peak_bytes", and of the first N_CHECKED updates "losses" and "grad_norms" (`gradient_norms`)}
     """
     config = GPTConfig(**config)
     require(changes, device)
@@ -81,11 +82,13 @@ def measure_update(
         losses += [loss] * (i < N_CHECKED)
         norms += found
     timed = seconds[-updates:]
+    speeds = [timed_batch_size * context_length / s for s in timed]
     firsts = [seconds[0], seconds[N_CHECKED]] if larger else [seconds[0]]
     return {
         "precision": precision_of(changes, device),
         "batch_size": timed_batch_size,
-        "seconds": timed,
+        "speeds": speeds,
+        "tokens_per_s": statistics.median(speeds),
         "compile_s": max(sum(firsts) - len(firsts) * min(timed), 0.0) if "compile" in changes else None,
         "peak_bytes": peak_bytes(device) - (at_rest if device == "cpu" else 0),
         "losses": losses,

@@ -26,7 +26,6 @@ AXES = {
 N_TOKENS = 122_880  # that every run is trained on, each seen once
 N_EVALUATIONS = 10  # besides the one before the first update
 CONTEXT, N_VALIDATION = 32, 6_400
-KIND = "rates, warm-ups and batch sizes of the toy model"
 
 
 def model_config() -> GPTConfig:
@@ -79,24 +78,11 @@ def protocol() -> dict[str, Any]:
 
 
 def record(path: Path = RECORD) -> None:
-    """Make every run that `path` does not have yet, and store each at once. ValueError: the file is of other runs."""
-    done = {tuple(run["setting"]) for run in _RECORDED.open(path)["runs"]}
-    for setting in itertools.product(*AXES.values()):
-        if setting not in done:
-            _RECORDED.add(path, {"setting": list(setting), "losses": train_once(*setting)})
+    """Make every run that `path` does not have yet. ValueError: the file is of other runs."""
+    settings = itertools.product(*AXES.values())
+    _RECORDED.fill(path, settings, lambda setting: {"setting": list(setting), "losses": train_once(*setting)})
 
 
-def read(path: Path = RECORD) -> dict[str, Any]:
-    """What `record` stored: kind, date, machine, protocol, and runs of a setting (in the order of AXES) and losses.
-
-    FileNotFoundError: nothing there. ValueError: no JSON, a file of another kind, or a damaged one.
-    """
-    return _RECORDED.read(path)
-
-
-def _is_whole(content: dict[str, Any]) -> bool:
-    known = set(itertools.product(*(content["protocol"]["axes"][name] for name in AXES)))
-    return all(tuple(run["setting"]) in known and run["losses"] for run in content["runs"])
-
-
-_RECORDED = Recorded("training_grid", KIND, protocol, _is_whole)
+# runs of a setting, in the order of AXES, and losses
+_RECORDED = Recorded("training_grid", RECORD, "rates, warm-ups and batch sizes of the toy model", protocol)
+read = _RECORDED.read

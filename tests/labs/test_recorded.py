@@ -1,0 +1,63 @@
+"""The recorded runs of four labs: whole and of today, gone on with after an interruption; others are refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from helpers.labs import changes, quantise, scaling, training_grid
+
+LABS = (changes, quantise, scaling, training_grid)
+each_lab = pytest.mark.parametrize("lab", LABS, ids=lambda lab: lab.__name__.rpartition(".")[2])
+
+
+@each_lab
+def test_the_stored_record_is_whole_and_of_this_protocol(lab, tmp_path: Path):
+    """There is nothing left to make."""
+    path = tmp_path / "record.json"
+    path.write_bytes(lab.RECORD.read_bytes())
+    lab.record(path)
+    assert path.read_bytes() == lab.RECORD.read_bytes()
+
+
+@each_lab
+def test_a_record_of_other_runs_is_left_alone(lab, tmp_path: Path):
+    path, content = tmp_path / "record.json", lab.read()
+    path.write_text(json.dumps(content | {"protocol": content["protocol"] | {"n_tokens": 99}}), encoding="utf-8")
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="holds other runs: move it away"):
+        lab.record(path)
+    assert path.read_bytes() == before
+
+
+@each_lab
+def test_a_damaged_record_is_refused(lab, tmp_path: Path):
+    path, content = tmp_path / "record.json", lab.read()
+    maker, runs = lab.__name__, content["runs"]
+    another, twice = content | {"kind": "another"}, content | {"runs": [*runs, runs[0]]}
+    damaged = content | {"runs": [runs[0] | {"excess": float("nan")}]}
+    parts = ({name: content[name] for name in content if name != part} for part in ("protocol", "runs"))
+    for text in ("[]", "{}", '{"kind": 3}', "{", *map(json.dumps, (another, twice, damaged, *parts))):
+        path.write_text(text, encoding="utf-8")
+        with pytest.raises(ValueError, match=rf"record\.json is no record that {maker} made"):
+            lab.read(path)
+    with pytest.raises(FileNotFoundError):
+        lab.read(tmp_path / "other.json")
+
+
+def test_an_interrupted_record_is_gone_on_with(tmp_path: Path, monkeypatch, capsys):
+    """Four runs that are not trained, of which two are lost."""
+    asked, path = [], tmp_path / "grid.json"
+    axes = {"learning_rate": (0.1, 0.2), "warmup": (0.0,), "batch_size": (2,), "seed": (0, 1)}
+    monkeypatch.setattr("helpers.labs.training_grid.grid.AXES", axes)
+    monkeypatch.setattr("helpers.labs.training_grid.grid.train_once", lambda *setting: asked.append(setting) or [5.0])
+    training_grid.record(path)
+    whole = json.loads(path.read_text())
+    assert [run["setting"] for run in whole["runs"]] == [list(s) for s in asked] and len(asked) == 4
+    assert whole["date"].count("-") == 2 and whole["machine"]["threads"] >= 1
+    path.write_text(json.dumps(whole | {"runs": whole["runs"][1:3]}))
+    training_grid.record(path)
+    assert asked[4:] == [asked[0], asked[3]] and len(training_grid.read(path)["runs"]) == 4
+    assert "runs 4: " in capsys.readouterr().out
