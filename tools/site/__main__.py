@@ -22,12 +22,12 @@ from sphinx.util.docutils import docutils_namespace, patch_docutils
 from helpers import language
 from helpers.language import t
 from tools.notebooks import PORTUGUESE, ROOT
-from tools.npm import MATHJAX, package
+from tools.npm import packages
 from tools.site.cards import card_page
 from tools.site.pages import write_sources
 
 HERE = Path(__file__).parent
-SCRIPT = "es5/tex-svg.js"  # formulas as SVG: some browsers refuse fonts to pages that are opened from a disk
+SCRIPT = "mathjax/es5/tex-svg.js"  # formulas as SVG: some browsers refuse fonts to pages that are opened from a disk
 THEME_SAYS = ("Skip to main content", "Back to top", "On this page", "Color mode", "System Settings", "Light", "Dark")
 NOT_OF_THE_SITE = shutil.ignore_patterns("_sources", "locales", "objects.inv", "*-macros.html")
 CONFIGURATION = {
@@ -74,7 +74,7 @@ def make(out: Path, address: str = "") -> None:
 
     ConnectionError: MathJax is not here yet, and npm brings nothing. ValueError: a page that Sphinx warns of.
     """
-    mathjax = package(*MATHJAX, (SCRIPT,)) / SCRIPT
+    mathjax = packages() / SCRIPT
     shutil.rmtree(out, ignore_errors=True)
     for edition, other in (EDITIONS, EDITIONS[::-1]):
         language.choose(edition.language)

@@ -26,6 +26,14 @@ from tools.slides.lines import blocks
 from tools.slides.page import Placed, markdown, page
 
 HERE = Path(__file__).parent
+LIBRARIES = (
+    "reveal.js/dist/reset.css",
+    "reveal.js/dist/reveal.css",
+    "reveal.js/dist/reveal.js",
+    "reveal.js/plugin/notes/notes.js",
+    "mathjax/es5/tex-chtml.js",
+)
+FONTS = "mathjax/es5/output/chtml/fonts/woff-v2"
 EDITIONS = {"en": "", "pt_BR": "pt-BR/"}  # language: folder
 
 
@@ -60,8 +68,11 @@ def make(out: Path, names: list[str] = ()) -> list[Path]:
 
 
 def copy_libraries(lib: Path) -> None:
-    for name, package, files in (("reveal", npm.REVEAL, npm.REVEAL_FILES), ("mathjax", npm.MATHJAX, npm.MATHJAX_FILES)):
-        shutil.copytree(npm.package(*package, files), lib / name, dirs_exist_ok=True)
+    packages = npm.packages()
+    for name in LIBRARIES:
+        (lib / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(packages / name, lib / name)
+    shutil.copytree(packages / FONTS, lib / FONTS, dirs_exist_ok=True)
     shutil.copy(HERE / "deck.js", lib)
     styles = HtmlFormatter(style="friendly").get_style_defs(".reveal .code")
     (lib / "deck.css").write_text((HERE / "deck.css").read_text(encoding="utf-8") + styles, encoding="utf-8")

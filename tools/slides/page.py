@@ -27,8 +27,8 @@ CODE_WIDTH, CODE_LINES = 97, 21  # characters and lines of a program's slide at 
 PAGE = Template("""<!DOCTYPE html>
 <html lang="$language"><head><meta charset="utf-8"><title>$title</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<link rel="icon" href="data:,"><link rel="stylesheet" href="$lib/reveal/dist/reset.css">
-<link rel="stylesheet" href="$lib/reveal/dist/reveal.css"><link rel="stylesheet" href="$lib/deck.css">
+<link rel="icon" href="data:,"><link rel="stylesheet" href="$lib/reveal.js/dist/reset.css">
+<link rel="stylesheet" href="$lib/reveal.js/dist/reveal.css"><link rel="stylesheet" href="$lib/deck.css">
 <script>window.MathJax = {tex: {inlineMath: [["$$", "$$"]], displayMath: [["$$$$", "$$$$"]]},
   chtml: {matchFontHeight: false}, options: {enableMenu: false}};</script>
 <script defer src="$lib/mathjax/es5/tex-chtml.js"></script></head>
@@ -37,7 +37,8 @@ $slides
 </div><footer class="clock"><span data-clock="block"></span><span data-clock="what"></span>
 <span data-clock="minute"></span><b data-clock="late"></b></footer></div>
 <script type="application/json" id="deck">$deck</script>
-<script defer src="$lib/reveal/dist/reveal.js"></script><script defer src="$lib/reveal/plugin/notes/notes.js"></script>
+<script defer src="$lib/reveal.js/dist/reveal.js"></script>
+<script defer src="$lib/reveal.js/plugin/notes/notes.js"></script>
 <script defer src="$lib/deck.js"></script></body></html>
 """)
 
