@@ -22,7 +22,7 @@ def portuguese():
     language.choose(language.ENGLISH)
 
 
-@pytest.mark.parametrize("kind", [*KINDS, "sampling", "tree"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_no_label_bursts(page, portuguese, kind: str) -> None:
     root = f"#{kind}-1"
     show(page, card(kind))

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.browser
 MEDIAN_MS, P95_MS = 20, 40  # what a move may take until it is painted; the test fails at three times that
 RED = "rgb(179, 38, 30)"
 TIGHT = {"fused_attention": False, "chunked_loss": False, "kept_logits_for_evaluation": 30_000}
-KINDS = ("cost", "die", "predictors", "memory", "calculator", "stepper", "grid", "size")
+KINDS = ("cost", "die", "predictors", "memory", "calculator", "stepper", "grid", "size", "tree", "sampling")
 # laws with what a bootstrap could have made of them: the longest texts of the card
 DRAWN = {
     name: [dataclasses.replace(law, a=law.a * (1 + 0.004 * k)) for k in range(41)]
@@ -209,7 +209,7 @@ def test_red_is_said_in_words_and_signs_too(page, kind: str, small: dict) -> Non
     assert page.text_content(f"{root} [data-key=verdict]") == "It fits"
 
 
-@pytest.mark.parametrize("kind", (*KINDS, "tree", "sampling"))
+@pytest.mark.parametrize("kind", KINDS)
 def test_without_scripts_sentence_and_table_stand(browser, kind: str) -> None:
     """Where scripts are off, and where a sanitiser takes styles and attributes too."""
     context = browser.new_context(java_script_enabled=False, viewport={"width": 390, "height": 800})
