@@ -1,24 +1,21 @@
 """The student edition: the course without solutions, recap answers and stored outputs, in a folder that runs by itself.
 
-    python -m tools.student [--out build/student]
+    python -m tools.student
 
 Solutions and answers are found by their place, not by their words, so that each language of the course comes along.
 """
 
 from __future__ import annotations
 
-import argparse
 import re
 import shutil
-import sys
 from pathlib import Path
 
 import nbformat
 
 from tools.grade.returned import calls_of_check
-from tools.notebooks import BADGE_ID, ROOT
+from tools.notebooks import BADGE_ID, EDITIONS, ROOT
 
-FOLDERS = ("notebooks", "pt-BR/notebooks")  # the second where it is there
 RECAP_ID = "recap"
 LEFT_OUT = shutil.ignore_patterns("*.ipynb", ".ipynb_checkpoints", "__pycache__")
 FOLDED = re.compile(r"<details>\s*<summary>(.*?)</summary>.*?</details>\n*", re.DOTALL)
@@ -64,7 +61,7 @@ def make(out: Path) -> list[Path]:
     for name in ("requirements.txt", "LICENSE"):
         shutil.copy(ROOT / name, out)
     made = []
-    for folder in (ROOT / name for name in FOLDERS if (ROOT / name).is_dir()):
+    for folder in (ROOT / edition.folder / "notebooks" for edition in EDITIONS):
         target = out / folder.relative_to(ROOT)
         shutil.copytree(folder, target, ignore=LEFT_OUT)
         for path in sorted(folder.glob("*.ipynb")):
@@ -75,13 +72,6 @@ def make(out: Path) -> list[Path]:
     return made
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=ROOT / "build" / "student")
-    out = parser.parse_args(arguments).out
-    print(f"{out}: {len(make(out))} notebooks without solutions, recap answers and outputs")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    out = ROOT / "build" / "student"
+    print(f"{out}: {len(make(out))} notebooks without solutions, recap answers and outputs")

@@ -1,13 +1,12 @@
 """Decks of slides for the projector, one a class, in both languages; they open from a folder, without a network.
 
-    python -m tools.slides [--out build/slides] [NAME ...]
+    python -m tools.slides [NAME ...]
 
 NAME is the beginning of a notebook's name, such as 02; none means all.
 """
 
 from __future__ import annotations
 
-import argparse
 import html
 import shutil
 import sys
@@ -19,7 +18,7 @@ from pygments.formatters import HtmlFormatter
 from helpers import language
 from helpers.language import t
 from tools import npm
-from tools.notebooks import ROOT
+from tools.notebooks import EDITIONS, ROOT, Edition
 from tools.slides import notes
 from tools.slides.deck import Section, Slide, cut
 from tools.slides.lines import blocks
@@ -34,34 +33,21 @@ LIBRARIES = (
     "mathjax/es5/tex-chtml.js",
 )
 FONTS = "mathjax/es5/output/chtml/fonts/woff-v2"
-EDITIONS = {"en": "", "pt_BR": "pt-BR/"}  # language: folder
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=ROOT / "build" / "slides")
-    parser.add_argument("names", nargs="*", metavar="NAME")
-    options = parser.parse_args(arguments)
-    try:
-        made = make(options.out, options.names)
-    except (ConnectionError, ValueError) as error:
-        sys.exit(f"slides: {error}")
-    print(f"{options.out / 'index.html'}: {len(made)} decks")
-    return 0
 
 
 def make(out: Path, names: list[str] = ()) -> list[Path]:
     """Write the decks of these notebooks, and a page that lists them, into `out`; return the decks."""
     copy_libraries(out / "lib")
     made = []
-    for spoken, folder in EDITIONS.items():
-        language.choose(spoken)
-        (out / folder).mkdir(parents=True, exist_ok=True)
+    for edition in EDITIONS:
+        folder = out / edition.folder
+        language.choose(edition.language)
+        folder.mkdir(parents=True, exist_ok=True)
         listed = []
         for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
             if not names or any(path.stem.startswith(name) for name in names):
-                listed += write(path.stem, out / folder, folder, spoken)
-        (out / folder / "index.html").write_text(_index(listed, folder), encoding="utf-8")
+                listed += write(path.stem, folder, edition)
+        (folder / "index.html").write_text(_index(listed, edition), encoding="utf-8")
         made += [path for path, _ in listed]
     language.choose("en")
     return made
@@ -78,10 +64,11 @@ def copy_libraries(lib: Path) -> None:
     (lib / "deck.css").write_text((HERE / "deck.css").read_text(encoding="utf-8") + styles, encoding="utf-8")
 
 
-def write(stem: str, folder: Path, edition: str, spoken: str) -> list[tuple[Path, str]]:
+def write(stem: str, folder: Path, edition: Edition) -> list[tuple[Path, str]]:
     """The decks of one notebook, each with its title."""
-    english, shown = (nbformat.read(ROOT / place / "notebooks" / f"{stem}.ipynb", 4) for place in ("", edition))
-    pages = ((ROOT / place / "lecture_notes" / f"{stem}.md").read_text(encoding="utf-8") for place in ("", edition))
+    homes = ROOT, ROOT / edition.folder
+    english, shown = (nbformat.read(home / "notebooks" / f"{stem}.ipynb", 4) for home in homes)
+    pages = ((home / "lecture_notes" / f"{stem}.md").read_text(encoding="utf-8") for home in homes)
     about, sections = notes.read(*pages), cut(english, shown)
     card = list(blocks(english.cells[0].source, shown.cells[0].source))
     made = []
@@ -90,9 +77,8 @@ def write(stem: str, folder: Path, edition: str, spoken: str) -> list[tuple[Path
         placed = [*_opening(title, card[1].shown, about, number), *_middle(of_class(sections, number), about, number)]
         placed += _ending(sections, about, number)
         path = folder / f"{stem}{f'_{number}' if number else ''}.html"
-        path.write_text(
-            page(title, spoken, "../lib" if edition else "lib", about.plans[number], placed), encoding="utf-8"
-        )
+        lib = "../lib" if edition.folder else "lib"
+        path.write_text(page(title, edition.lang, lib, about.plans[number], placed), encoding="utf-8")
         made.append((path, title))
     return made
 
@@ -169,12 +155,14 @@ def _say(items: list[notes.Block]) -> str:
     return "".join(markdown(item.shown) for item in items)
 
 
-def _index(listed: list[tuple[Path, str]], folder: str) -> str:
-    other = '<a href="../index.html">in English</a>' if folder else '<a href="pt-BR/index.html">em português</a>'
+def _index(listed: list[tuple[Path, str]], edition: Edition) -> str:
+    other = (
+        '<a href="../index.html">in English</a>' if edition.folder else '<a href="pt-BR/index.html">em português</a>'
+    )
     items = "".join(f'<li><a href="{path.name}">{html.escape(title)}</a></li>' for path, title in listed)
     title = t("Slides, a deck for each class")
     return (
-        f'<!DOCTYPE html><html lang="{"pt-BR" if folder else "en"}"><meta charset="utf-8"><title>{title}</title>'
+        f'<!DOCTYPE html><html lang="{edition.lang}"><meta charset="utf-8"><title>{title}</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">'
         '<body style="font:18px/1.7 system-ui,sans-serif;max-width:46em;margin:2em auto;padding:0 1em">'
         f"<h1>{title}</h1><p>{other}</p><ul>{items}</ul></body></html>"
@@ -182,4 +170,8 @@ def _index(listed: list[tuple[Path, str]], folder: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    out = ROOT / "build" / "slides"
+    try:
+        print(f"{out / 'index.html'}: {len(make(out, sys.argv[1:]))} decks")
+    except (ConnectionError, ValueError) as error:
+        sys.exit(f"slides: {error}")

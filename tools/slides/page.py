@@ -25,7 +25,7 @@ NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?")
 ANSWERS = {"yes": True, "no": False}
 CODE_WIDTH, CODE_LINES = 97, 21  # characters and lines of a program's slide at 75 % of its size
 PAGE = Template("""<!DOCTYPE html>
-<html lang="$language"><head><meta charset="utf-8"><title>$title</title>
+<html lang="$lang"><head><meta charset="utf-8"><title>$title</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <link rel="icon" href="data:,"><link rel="stylesheet" href="$lib/reveal.js/dist/reset.css">
 <link rel="stylesheet" href="$lib/reveal.js/dist/reveal.css"><link rel="stylesheet" href="$lib/deck.css">
@@ -53,15 +53,14 @@ class Placed:
     say: str = ""
 
 
-def page(title: str, language: str, lib: str, plan: list[Row], placed: list[Placed]) -> str:
+def page(title: str, lang: str, lib: str, plan: list[Row], placed: list[Placed]) -> str:
     """The whole page; `lib` leads from it to the folder of scripts and styles."""
     deck = {"plan": [{"minutes": row.minutes, "what": _plain(row.what)} for row in plan], "words": words()}
     slides = "\n".join(map(_stack, placed))
     ids = {part.id for one in placed for part in (one.slide, *one.slide.below)}
     slides = re.sub(r"<code>([\w-]+)</code>", lambda found: _linked(found, ids), slides)
     deck_json = json.dumps(deck, ensure_ascii=False).replace("</", "<\\/")
-    language = language.replace("_", "-")
-    return PAGE.substitute(title=html.escape(title), language=language, lib=lib, slides=slides, deck=deck_json)
+    return PAGE.substitute(title=html.escape(title), lang=lang, lib=lib, slides=slides, deck=deck_json)
 
 
 def words() -> dict[str, str]:
