@@ -17,7 +17,6 @@ from tools import corpus
 from tools.package_texts import read_php_nowdoc, read_r_strings
 
 HEADER = b"X\n" + struct.pack(">iii", 3, 0x040201, 0x030500) + struct.pack(">i", 5) + b"UTF-8"
-NIL = struct.pack(">I", 254)
 
 
 def chars(text: str, flags: int = 0x8009, encoding: str = "utf-8") -> bytes:
@@ -34,11 +33,10 @@ def integers(*values: int) -> bytes:
 
 
 def named_list(first: bool, **items: bytes) -> bytes:
-    """An R list with names; their symbol, R's second here, is written out first and referred to later."""
-    pair, symbol = struct.pack(">I", 0x402), struct.pack(">I", 1)
-    other = pair + symbol + chars("comment") + strings("first symbol")
-    tag = other + pair + symbol + chars("names") if first else pair + struct.pack(">I", 2 << 8 | 255)
-    return struct.pack(">Ii", 0x213, len(items)) + b"".join(items.values()) + tag + strings(*items) + NIL
+    """An R list with names; the symbol of these is written out first and referred to later."""
+    symbol = struct.pack(">I", 1) + chars("names") if first else struct.pack(">I", 1 << 8 | 255)
+    tag = struct.pack(">I", 0x402) + symbol + strings(*items) + struct.pack(">I", 254)
+    return struct.pack(">Ii", 0x213, len(items)) + b"".join(items.values()) + tag
 
 
 def write_database(base, **vectors: bytes) -> None:
@@ -81,8 +79,7 @@ def unpacked(tmp_path):
 
 
 def test_r_strings_by_hand(tmp_path):
-    names = struct.pack(">I", 0x402) + struct.pack(">I", 1) + chars("names") + strings("mobydick") + NIL
-    named = struct.pack(">Ii", 0x210, 1) + chars("caf\xe9", 0x4009, "latin-1") + names
+    named = struct.pack(">Ii", 0x210, 1) + chars("caf\xe9", 0x4009, "latin-1") + b"its names"
     write_database(tmp_path / "Rdata", a=strings("one", "", "£2"), b=strings("three"), named=named)
     for name, text in (("a", "one\n\n£2"), ("b", "three"), ("named", "café")):
         assert read_r_strings(tmp_path / "Rdata", name) == text
@@ -96,14 +93,14 @@ def test_r_errors(tmp_path):
     write_database(base, numbers=integers(3, 5), missing=missing, closure=struct.pack(">I", 3), short=strings("x")[:-1])
     for name, message in [
         ("absent", "variable 'absent'"),
-        ("numbers", "vector of strings, got tuple"),
-        ("missing", "vector of strings"),
-        ("closure", "got type 3"),
+        ("numbers", "vector of strings in the R data, got R's type 13"),
+        ("missing", "cut short"),
+        ("closure", "damaged, or laid out differently"),
         ("short", "cut short"),
     ]:
         with pytest.raises(ValueError, match=message):
             read_r_strings(base, name)
-    for index in (b"", zlib.compress(HEADER + strings("no", "list")), zlib.compress(HEADER + named_list(True))):
+    for index in (b"", zlib.compress(HEADER + struct.pack(">Ii", 0x213, 3))):
         base.with_suffix(".rdx").write_bytes(index)
         with pytest.raises(ValueError, match="damaged, or laid out differently"):
             read_r_strings(base, "a")
