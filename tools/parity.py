@@ -1,10 +1,11 @@
 """Every published shape, all layers, random weights: the course's model against transformers', from the same files.
 
-    python -m tools.parity [--models gpt2-124m ...] [--work DIR]
+    python -m tools.parity [--models gpt2-124m ...]
 
 transformers draws the weights and saves them; `storage.weights.load` reads them. Compared are the scores over the whole
-context, loss, gradients and a greedy continuation. The largest model takes 7 GB of disk and about 16 GB of memory, each
-model in a process of its own. Exit code 1 where something lies outside the tolerance. No network is used.
+context, loss, gradients and a greedy continuation. The largest model takes 7 GB of disk where TMPDIR says, and about
+16 GB of memory, each model in a process of its own. Exit code 1 where something lies outside the tolerance. No network
+is used.
 """
 
 from __future__ import annotations
@@ -31,23 +32,21 @@ LENGTH = 128  # tokens of the text for loss and gradients
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.parity", description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
-    parser.add_argument("--work", help="where the files lie for a while; the system's temporary folder")
     options = parser.parse_args(arguments)
     rows = []
     for name in options.models:
         print(name, file=sys.stderr, flush=True)
-        job = {"name": name, "work": options.work}
-        rows.append(speed.harness.run("tools.parity:compare", job, runtime.DEFAULT_THREADS) | {"name": name})
+        rows.append(speed.harness.run("tools.parity:compare", {"name": name}, runtime.DEFAULT_THREADS) | {"name": name})
     print(table(rows))
     return 0 if all(row.get("equal") for row in rows) else 1
 
 
-def compare(name: str, work: str | None) -> dict:
-    """How far the two models lie apart, and whether that is "equal"; the files lie in the folder `work` meanwhile."""
+def compare(name: str) -> dict:
+    """How far the two models lie apart, and whether that is "equal"."""
     config = preset(name)
     runtime.start(0)
     ids = torch.randint(config.vocab_size, (1, config.context_length))
-    with tempfile.TemporaryDirectory(dir=work) as folder:
+    with tempfile.TemporaryDirectory() as folder:
         theirs = reference(config)
         theirs.save_pretrained(folder)
         n_params = sum(p.numel() for p in theirs.parameters())

@@ -22,7 +22,7 @@ from tools.notebooks import EDITIONS, ROOT, Edition
 from tools.slides import notes
 from tools.slides.deck import Section, Slide, cut
 from tools.slides.lines import blocks
-from tools.slides.page import Placed, markdown, page
+from tools.slides.page import markdown, page
 
 HERE = Path(__file__).parent
 LIBRARIES = (
@@ -74,11 +74,11 @@ def write(stem: str, folder: Path, edition: Edition) -> list[tuple[Path, str]]:
     made = []
     for number in about.plans:
         title = card[0].shown.removeprefix("# ") + _part(number)
-        placed = [*_opening(title, card[1].shown, about, number), *_middle(of_class(sections, number), about, number)]
-        placed += _ending(sections, about, number)
+        slides = [*_opening(title, card[1].shown, about, number), *_middle(of_class(sections, number), about, number)]
+        slides += _ending(sections, about, number)
         path = folder / f"{stem}{f'_{number}' if number else ''}.html"
         lib = "../lib" if edition.folder else "lib"
-        path.write_text(page(title, edition.lang, lib, about.plans[number], placed), encoding="utf-8")
+        path.write_text(page(title, edition.lang, lib, about.plans[number], slides), encoding="utf-8")
         made.append((path, title))
     return made
 
@@ -98,30 +98,29 @@ def of_class(sections: list[Section], number: str) -> list[Section]:
     return chosen
 
 
-def _opening(title: str, asked: str, about: notes.Notes, number: str) -> list[Placed]:
+def _opening(title: str, asked: str, about: notes.Notes, number: str) -> list[Slide]:
     """The title with the class's question, then its plan; what to say at any time, and advice, stand in the notes."""
     keys = t(
         "→ goes on, ↓ one step down, Space through all. Keys: S notes, C clock, D deeper, I guesses, ? all of them"
     )
-    first = Slide("title", "title", [f"# {title}", asked, *(block.shown for block in about.goal), f"*{keys}*"])
+    anytime = _say([block for block in about.say if not notes.cells(block)])
+    texts = [f"# {title}", asked, *(block.shown for block in about.goal), f"*{keys}*"]
     table = "\n".join(f"| {row.minutes} | {row.what} |" for row in about.plans[number])
-    second = Slide("plan", "plan", [f"| {t('minutes')} | |\n|---|---|\n{table}"])
-    anytime = [block for block in about.say if not notes.cells(block)]
-    return [Placed(first, say=_say(anytime)), Placed(second, say=_say(about.advice))]
+    plan = Slide("plan", "plan", [f"| {t('minutes')} | |\n|---|---|\n{table}"], say=_say(about.advice))
+    return [Slide("title", "title", texts, say=anytime), plan]
 
 
-def _middle(sections: list[Section], about: notes.Notes, number: str) -> list[Placed]:
+def _middle(sections: list[Section], about: notes.Notes, number: str) -> list[Slide]:
     """The class's slides, each in the row of the plan that names its cell or the next one of its section."""
     row_of = {cell: i for i, row in reversed(list(enumerate(about.plans[number]))) for cell in row.cells}
-    placed: list[Placed] = []
     row = 0
     for section in sections:
-        deeper = section.part == "Deeper"
         for i, slide in enumerate(section.slides):
-            coming = [row_of[cell] for later in section.slides[i:] for cell in later.cells if cell in row_of]
-            row = row if deeper else max(row, next(iter(coming), row))
-            placed.append(Placed(slide, None if deeper else row, deeper, _what_to_say(slide, about)))
-    return placed
+            slide.deeper, slide.say = section.part == "Deeper", _what_to_say(slide, about)
+            if not slide.deeper:
+                coming = [row_of[cell] for later in section.slides[i:] for cell in later.cells if cell in row_of]
+                slide.row = row = max(row, next(iter(coming), row))
+    return [slide for section in sections for slide in section.slides]
 
 
 def _what_to_say(slide: Slide, about: notes.Notes) -> str:
@@ -136,19 +135,19 @@ def _what_to_say(slide: Slide, about: notes.Notes) -> str:
     return _say(said) + "".join(f"<p><b>{markdown(q.shown)}</b></p>{_say(answer)}" for q, answer in asked)
 
 
-def _ending(sections: list[Section], about: notes.Notes, number: str) -> list[Placed]:
+def _ending(sections: list[Section], about: notes.Notes, number: str) -> list[Slide]:
     """The lines to end with, after the last class; the questions that name a cell of this class, one a slide."""
     last = number == max(about.plans)
     own = {cell for section in of_class(sections, number) for cell in section.cells}
     every = {cell for section in sections for cell in section.cells}
     row = len(about.plans[number]) - 1
-    placed = [Placed(Slide("end", "end", [block.shown for block in about.last_lines]), row)] if last else []
+    slides = [Slide("end", "end", [block.shown for block in about.last_lines], row=row)] if last else []
     for i, (asked, answer) in enumerate(about.questions):
         named = {cell for block in answer for cell in notes.cells(block)} & every
         if (named & own) if named else last:
-            slide = Slide(f"question-{i + 1}", "question", [f"**{asked.shown}**"], read=[b.shown for b in answer])
-            placed.append(Placed(slide, row))
-    return placed
+            read = [block.shown for block in answer]
+            slides.append(Slide(f"question-{i + 1}", "question", [f"**{asked.shown}**"], read=read, row=row))
+    return slides
 
 
 def _say(items: list[notes.Block]) -> str:
