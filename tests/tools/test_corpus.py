@@ -13,6 +13,7 @@ import zlib
 import pytest
 
 from helpers.gpt import gpt2
+from helpers.labs import pretrained
 from tools import corpus
 from tools.package_texts import read_php_nowdoc, read_r_strings
 
@@ -171,30 +172,30 @@ def test_write_splits_whole_chapters(unpacked, tmp_path):
 
 
 @pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="no dpkg-deb here")
-def test_unpack(tmp_path, capsys):
+def test_unpack(tmp_path):
     tree = tmp_path / "tree"
     write_php(tree / "php" / "Text.php", "text")
     (tree / "DEBIAN").mkdir()
     control = ("Package: php-invented", "Version: 2-1", "Architecture: all", "Maintainer: N <n@example.org>")
     (tree / "DEBIAN" / "control").write_text("\n".join((*control, "Description: none\n")))
     deb = tmp_path / "php-invented_2-1_all.deb"
-    package = corpus.Package("php-invented", "2-1", "MIT", "0" * 64)
+    package = {"php-invented": "MIT"}
     with pytest.raises(ValueError, match="expected one php-invented"):
-        corpus.unpack((package,), tmp_path, tmp_path / "to")
+        corpus.unpack(package, tmp_path, tmp_path / "to")
     subprocess.run(["dpkg-deb", "--root-owner-group", "-b", tree, deb], check=True, capture_output=True)
-    with pytest.raises(ValueError, match="--any-version"):
-        corpus.unpack((package,), tmp_path, tmp_path / "to")
-    assert not (tmp_path / "to").exists()
-    corpus.unpack((package,), tmp_path, tmp_path / "to", any_version=True)
-    assert "warning: php-invented_2-1_all.deb has sha256" in capsys.readouterr().err
-    known = corpus.Package("php-invented", "2-1", "MIT", hashlib.sha256(deb.read_bytes()).hexdigest())
-    facts = corpus.unpack((known,), tmp_path, tmp_path / "to")["php-invented"]
-    assert facts["version"] == "2-1" and facts["sha256"] == known.sha256
+    facts = corpus.unpack(package, tmp_path, tmp_path / "to")["php-invented"]
+    assert facts["version"] == "2-1" and facts["sha256"] == hashlib.sha256(deb.read_bytes()).hexdigest()
     assert read_php_nowdoc(tmp_path / "to" / "php" / "Text.php") == "text"
-    assert capsys.readouterr().err == ""
     deb.write_bytes(b"no archive")
     with pytest.raises(ValueError, match="to succeed, got"):
-        corpus.unpack((package,), tmp_path, tmp_path / "to", any_version=True)
+        corpus.unpack(package, tmp_path, tmp_path / "to")
+
+
+def test_a_text_that_the_model_has_not_read_is_named():
+    published = json.loads((pretrained.FOLDER / "corpus.json").read_text(encoding="utf-8"))
+    assert corpus.differing(published) == []
+    published["books"][6]["train"]["sha256"] = "another"
+    assert corpus.differing(published) == ["Moby-Dick"]
 
 
 def test_programs_that_are_missing(tmp_path, monkeypatch, capsys):
