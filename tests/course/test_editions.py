@@ -12,6 +12,7 @@ import nbformat
 import pytest
 
 from tests.nbval_tolerance import agree
+from tools.translate.edition import anchor
 
 ROOT = Path(__file__).resolve().parents[2]
 ENGLISH, PORTUGUESE = (sorted((ROOT / folder / "notebooks").glob("*.ipynb")) for folder in ("", "pt-BR"))
@@ -69,3 +70,5 @@ def test_links_lead_somewhere(page):
         if target.endswith(".ipynb") and place:
             ids = {f"cell-id={cell['id']}" for cell in nbformat.read(path, as_version=4).cells}
             assert place in ids, f"{target}#{place}"
+        if target.endswith(".md") and place:
+            assert f"#{place}" in map(anchor, path.read_text(encoding="utf-8").splitlines()), f"{target}#{place}"
