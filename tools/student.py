@@ -34,9 +34,10 @@ def without_answers(notebook: nbformat.NotebookNode, name: str) -> None:
             function = next((function for _, function in calls_of_check(cell.source)), None)
             continue
         if function:
-            cell.source, n_solutions = _without_solution(cell.source, function)
-            if n_solutions != 1:
-                raise ValueError(f"{name}: expected one folded solution of {function} below it, got {n_solutions}")
+            solutions = [part[0] for part in FOLDED.finditer(cell.source) if f"\ndef {function}(" in part[0]]
+            if len(solutions) != 1:
+                raise ValueError(f"{name}: expected one folded solution of {function} below it, got {len(solutions)}")
+            cell.source = cell.source.replace(solutions[0], "")
         if cell["id"] == RECAP_ID:
             cell.source, n_answers = FOLDED.subn(r"\1\n\n", cell.source)
             if not n_answers:
@@ -45,13 +46,6 @@ def without_answers(notebook: nbformat.NotebookNode, name: str) -> None:
             parts = cell.source.split(" · ")
             cell.source = " · ".join(part for part in parts if "colab." not in part and "lecture_notes" not in part)
         cell.source, function = TO_TEACHERS.sub(r"\1", cell.source), None
-
-
-def _without_solution(source: str, function: str) -> tuple[str, int]:
-    solutions = [part[0] for part in FOLDED.finditer(source) if re.search(rf"^def {function}\(", part[0], re.MULTILINE)]
-    for solution in solutions:
-        source = source.replace(solution, "")
-    return source, len(solutions)
 
 
 def make(out: Path) -> list[Path]:

@@ -13,13 +13,11 @@ from typing import NamedTuple
 import nbformat
 import polib
 
-from tools.notebooks import COLAB, LANGUAGE_LINK
+from tools.notebooks import COLAB, LANGUAGE_LINK, PORTUGUESE, ROOT
 from tools.translate import messages, prose
 from tools.translate.literals import literals
 
-ROOT = Path(__file__).resolve().parents[2]
-LANGUAGE = "pt_BR"
-FOLDER = ROOT / "i18n" / LANGUAGE
+FOLDER = ROOT / "i18n" / PORTUGUESE.language
 STAMPED = ("badge", "setup")  # cells that `make stamp` writes
 EVERYWHERE = "*"  # the context of a word that the program may read too: one entry for the notebook
 ALIKE = 0.6  # from here on a text is taken for a reworded one, whose translation is worth mending
@@ -103,7 +101,7 @@ def update(name: str) -> Counter:
     count: Counter = Counter(gone=sum(key not in current for key in old))
     catalogue = polib.POFile(wrapwidth=0)
     catalogue.metadata = {
-        "Language": LANGUAGE,
+        "Language": PORTUGUESE.language,
         "Content-Type": "text/plain; charset=UTF-8",
         "Content-Transfer-Encoding": "8bit",
     }
