@@ -120,7 +120,7 @@ FAULTS = {
     "a line of the program": (lambda: english(lambda s: s.replace("3.0", "4.0"), "run"), "make translate"),
     "a number in the other edition": (
         lambda: rewrite(notebooks.ROOT / edition.counterpart(NAME), lambda s: s.replace("3.0", "4.0"), "run"),
-        "is not what its English and its catalogue make (['run'])",
+        "is not what its English and its catalogue make",
     ),
     "a gap": (lambda: forget("The loss is lower"), "not translated"),
 }

@@ -123,10 +123,9 @@ def _new_entry(wanted: Entry, gone: list[polib.POEntry]) -> polib.POEntry:
     if moved is not None:
         entry.msgstr, entry.flags, entry.tcomment = moved.msgstr, moved.flags, moved.tcomment
         return entry
-    near = [(difflib.SequenceMatcher(None, other.msgid, wanted.text).ratio(), other.msgid, other) for other in gone
-            if other.msgctxt == wanted.context and other.comment == wanted.kind]  # fmt: skip
-    likeness, _, best = max(near, default=(0, "", None), key=lambda found: found[:2])
-    if likeness >= ALIKE:
+    near = {e.msgid: e for e in gone if (e.msgctxt, e.comment) == (wanted.context, wanted.kind)}
+    for text in difflib.get_close_matches(wanted.text, near, 1, ALIKE):
+        best = near[text]
         entry.msgstr, entry.previous_msgid, entry.flags = best.msgstr, best.msgid, ["fuzzy"]
     return entry
 
