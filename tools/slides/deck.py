@@ -208,22 +208,21 @@ class _Cutter:
         if self.last.kind == "output":
             room -= sum(map(_height, self.last.shown)) // LINE * 11
         more = self.last.below[-1] if self.last.below and self.last.below[-1].kind == "read" else None
-        here = []
+        here, begun = [], False
         for sentence in sentences(text):
             if more is None and n_words([*self.last.read, *here, sentence]) <= room:
                 here.append(sentence)
                 continue
             if more is None or n_words([*more.texts, sentence]) > ACROSS:
-                more = Slide(f"{cell_id}-{len(self.last.below)}", "read")
+                more, begun = Slide(f"{cell_id}-{len(self.last.below)}", "read"), False
                 self.last.below.append(more)
-            if more.texts and more.texts[-1].endswith("\n"):
-                more.texts[-1] = more.texts[-1][:-1] + " " + sentence + "\n"
+            if begun:
+                more.texts[-1] += f" {sentence}"
             else:
-                more.texts.append(sentence + "\n")
+                more.texts.append(sentence)
+                begun = True
         if here:
             self.last.read.append(" ".join(here))
-        if more is not None and more.texts:
-            more.texts[-1] = more.texts[-1].rstrip("\n")
 
     def _after_the_figures_name(self) -> list[str]:
         """What pends after the text that announces the figure: it says what is seen there."""
