@@ -44,12 +44,8 @@ def unfinished() -> list[str]:
 
 
 def find(beginning: str) -> str:
-    """The one name that begins so, also without its folder: "02" is notebooks/02_…"""
-    if beginning in names():
-        return beginning
-    found = [n for n in names() if n.startswith(beginning)] or [
-        n for n in names() if n.split("/")[-1].startswith(beginning)
-    ]
+    """The first name that begins so, also without its folder: "02" is notebooks/02_…"""
+    found = [name for name in names() if name.startswith(beginning) or name.split("/")[-1].startswith(beginning)]
     if not found:
         raise ValueError(f"nothing to translate is called {beginning!r}; there are {', '.join(names())}")
     return found[0]

@@ -43,7 +43,7 @@ def table(say: Callable[[None, str], str]) -> dict[str, str]:
 
 
 def stored() -> dict[str, str]:
-    return json.loads(FILE.read_text(encoding="utf-8")) if FILE.exists() else {}
+    return json.loads(FILE.read_text(encoding="utf-8"))
 
 
 def store(say: Callable[[None, str], str]) -> None:
