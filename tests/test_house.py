@@ -21,7 +21,7 @@ AIMS = {
     "helpers/classroom": (4_200, 5_540),
     "helpers": (10_700, 15_900),
     "tests": (11_500, 19_300),
-    "tools": (1_700, 6_300),
+    "tools": (1_700, 6_000),
 }
 MAX_LINES = 300
 

@@ -1,6 +1,6 @@
 """Make the training text of the course's own model: eight public-domain novels, read from three Debian packages.
 
-    python -m tools.corpus --out DIR [--packages DIR] [--any-version]
+    python -m tools.corpus --out DIR [--packages DIR]
 
 DIR/train/BOOK.txt and DIR/validation/BOOK.txt hold whole chapters, one document each; a line with a form feed stands
 between two documents. DIR/corpus.json says where each text is from and how large it is. The texts stay outside the
@@ -27,21 +27,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from helpers.gpt import gpt2
+from helpers.labs import pretrained
 from tools.package_texts import read_php_nowdoc, read_r_strings
 
 SEPARATOR = "\n\f\n"
 HOLD_OUT_EVERY, HOLD_OUT_FIRST = 12, 5  # chapters 5, 17, 29, ... of each book
 SPLITS = ("train", "validation")
-
-
-@dataclass(frozen=True)
-class Package:
-    """A Debian package as it was when this module was written; `licence` is the package's own, not the novels'."""
-
-    name: str
-    version: str
-    licence: str
-    sha256: str
 
 
 @dataclass(frozen=True)
@@ -61,14 +52,11 @@ _AUSTEN = "r-cran-janeaustenr", f"{_R_LIBRARY}/janeaustenr/data/Rdata"
 _MELVILLE = "r-cran-tokenizers", f"{_R_LIBRARY}/tokenizers/data/Rdata"
 _CARROLL = "php-faker", "usr/share/php/Faker/Provider/en_US/Text.php"
 # fmt: off
-PACKAGES = (  # r-cran-tokenizers holds compiled code: for another processor than amd64 its sum is another
-    Package("r-cran-janeaustenr", "1.0.0-1", "MIT",
-            "df6bddf211906d1ff404f8ff662c21b34e6660e7f54a311084e749050c019c95"),
-    Package("r-cran-tokenizers", "0.3.0-1", "MIT",
-            "6312f013ebfde5650235bfd7ba5c44d9e4cf9f2da9855337c9483fe778f0d8c7"),
-    Package("php-faker", "1.20.0+dfsg-1", "MIT; the file with the novel: Project Gutenberg's, in the package",
-            "25dc2058d5d33aae702c9a59aa0b13046d46536022c7774fa3042fd601dd7b6f"),
-)
+PACKAGES = {  # Debian's, with their own licences, which are not the novels'
+    "r-cran-janeaustenr": "MIT",
+    "r-cran-tokenizers": "MIT",
+    "php-faker": "MIT; the file with the novel: Project Gutenberg's, in the package",
+}
 BOOKS = (
     Book("emma", "Emma", "Jane Austen", 55, *_AUSTEN),
     Book("mansfieldpark", "Mansfield Park", "Jane Austen", 48, *_AUSTEN),
@@ -123,25 +111,26 @@ def held_out(n_chapters: int) -> list[int]:
     return list(range(HOLD_OUT_FIRST, n_chapters + 1, HOLD_OUT_EVERY))
 
 
-def unpack(packages: tuple[Package, ...], folder: Path, target: Path, any_version: bool = False) -> dict[str, dict]:
+def unpack(packages: dict[str, str], folder: Path, target: Path) -> dict[str, dict]:
     """Unpack each package's .deb in `folder` into `target`; name, version, sha256, licence of each come back by name.
-    ValueError: no dpkg-deb, not exactly one .deb of a package, or one with another sha256 without `any_version`."""
+    ValueError: no dpkg-deb, or not exactly one .deb of a package."""
     facts = {}
-    for package in packages:
-        files = sorted(folder.glob(f"{package.name}_*.deb"))
+    for name, licence in packages.items():
+        files = sorted(folder.glob(f"{name}_*.deb"))
         if len(files) != 1:
-            raise ValueError(f"expected one {package.name}_*.deb in {folder}, found {len(files)}: apt-get download it")
-        sha256 = _sha256(files[0].read_bytes())
-        if sha256 != package.sha256:
-            message = f"{files[0].name} has sha256 {sha256}, expected {package.sha256} (version {package.version})"
-            if not any_version:
-                raise ValueError(f"{message}: another version or processor; --any-version goes on with it")
-            print(f"warning: {message}", file=sys.stderr)
+            raise ValueError(f"expected one {name}_*.deb in {folder}, found {len(files)}: apt-get download it")
         _run(["dpkg-deb", "-x", str(files[0]), str(target)])
         version = _run(["dpkg-deb", "-f", str(files[0]), "Version"]).strip()
-        known = {"package": package.name, "version": version, "sha256": sha256}
-        facts[package.name] = known | {"package_licence": package.licence}
+        known = {"package": name, "version": version, "sha256": _sha256(files[0].read_bytes())}
+        facts[name] = known | {"package_licence": licence}
     return facts
+
+
+def differing(corpus: dict) -> list[str]:
+    """Titles of the books whose texts are not those that the published model read."""
+    published = json.loads((pretrained.FOLDER / "corpus.json").read_text(encoding="utf-8"))["books"]
+    pairs = zip(corpus["books"], published, strict=True)
+    return [new["title"] for new, old in pairs if any(new[split] != old[split] for split in SPLITS)]
 
 
 def write(books: tuple[Book, ...], facts: dict[str, dict], unpacked: Path, out: Path) -> dict:
@@ -198,19 +187,22 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.corpus", description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder for the texts, outside the repository")
     parser.add_argument("--packages", type=Path, help="folder with the .deb files; without it apt-get fetches them")
-    parser.add_argument("--any-version", action="store_true", help="go on where a package has another sha256")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as scratch:
         fetched, unpacked = Path(scratch, "packages"), Path(scratch, "unpacked")
         fetched.mkdir()
         try:
             if options.packages is None:
-                _run(["apt-get", "download", *(package.name for package in PACKAGES)], fetched)
-            facts = unpack(PACKAGES, options.packages or fetched, unpacked, options.any_version)
+                _run(["apt-get", "download", *PACKAGES], fetched)
+            facts = unpack(PACKAGES, options.packages or fetched, unpacked)
             corpus = write(BOOKS, facts, unpacked, options.out)
         except ValueError as error:
             print(f"corpus: {error}", file=sys.stderr)
             return 1
+    if others := differing(corpus):
+        told = f"{', '.join(others)}: expected the texts that the published model read, got others"
+        print(f"corpus: {told}; they are in {options.out}, and `make pretrained` goes on with them", file=sys.stderr)
+        return 1
     for split, counts in corpus["totals"].items():
         print(f"{split}: " + ", ".join(f"{value:,} {key}" for key, value in counts.items()))
     return 0

@@ -2,8 +2,8 @@
 
     python -m tools.drill [--kills 100] [--seed 0]
 
-A kill is a SIGKILL. They come in turn after some updates, as soon as a file or folder is being written, and at a random
-moment, start-up included. After a kill the same command is run again, until the run ends; then the next run begins,
+A kill is a SIGKILL. They come in turn at a random moment, start-up included, and as soon as a file or folder is being
+written after one. After a kill the same command is run again, until the run ends; then the next run begins,
 until there were as many kills as asked for. Of every run the weights (final and best) must be those of the undisturbed
 run byte for byte, and the log line by line, its seconds aside.
 
@@ -37,11 +37,10 @@ PLAN = {
 WORDS = ["rain", "fell", "on", "the", "roof", "and", "nobody", "came", "home", "before", "night", "was", "over"]
 UNFINISHED = (".unfinished", ".replaced")  # ends of the names of what is being written
 WEIGHTS = ("model/model.safetensors", "best/model.safetensors")
-AIMS = ("after some updates", "at a write", "at a moment")
 ASIDE = ("seconds", "crc32")  # of a line of the log: when it came, and its sum
 MAX_SECONDS = 300  # of one process
 POLL_SECONDS = 0.0005
-RANDOM_SHARE = 0.4  # of the undisturbed run's time: when kills at a random moment come
+LATEST = 0.5  # of the undisturbed run's time: until when the random moment comes
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -105,24 +104,16 @@ def until_it_ends(
     in how they went on."""
     out, killed, wrong = folder / name, False, []
     while True:
-        start, log, left = newest_step(out), log_id(out), unfinished(out)
-        child, aim = Child(train, folder, name), AIMS[counts["kills"] % len(AIMS)]
-
-        def updates(log: int | None = log, start: int = start or 0) -> int:
-            return 0 if log_id(out) == log else sum(line["step"] >= start for line in updates_in(out))
-
+        start, left = newest_step(out), unfinished(out)
+        child = Child(train, folder, name)
         if counts["kills"] >= n_kills:
             ended = child.wait()
-        elif aim == "after some updates":
-            n = draw.randint(1, N_STEPS // 4)
-            ended = child.wait(until=lambda n=n, updates=updates: updates() >= n)
-        elif aim == "at a write":
-            ended = child.wait(draw.uniform(0, RANDOM_SHARE * seconds))
-            before = unfinished(out)
-            ended = ended or child.wait(until=lambda before=before: bool(unfinished(out) - before))
         else:
-            ended = child.wait(draw.uniform(0, RANDOM_SHARE * seconds))
-        ended = ended or not child.kill()
+            ended = child.wait(draw.uniform(0, LATEST * seconds))
+            if counts["kills"] % 2:
+                before = unfinished(out)
+                ended = ended or child.wait(until=lambda before=before: bool(unfinished(out) - before))
+            ended = ended or not child.kill()
         if killed:
             how = resumption(child.said.read_text() if child.said.exists() else "", start, ended)
             counts[how] += 1
@@ -131,8 +122,6 @@ def until_it_ends(
             return wrong
         killed = True
         counts["kills"] += 1
-        counts[f"  aimed {aim}"] += 1
-        counts["  that came after updates" if updates() else "  that came before any update"] += 1
         counts["  that left an unfinished write"] += bool(unfinished(out) - left)
 
 
@@ -214,26 +203,11 @@ def newest_step(out: Path) -> int | None:
     return max(steps, default=None)
 
 
-def log_id(out: Path) -> int | None:
-    """Changes when a process has begun to train: it writes the log anew before."""
-    log = out / "log.jsonl"
-    return log.stat().st_ino if log.exists() else None
-
-
-def lines(out: Path) -> list[dict]:
-    """The whole lines of the log."""
-    text = (out / "log.jsonl").read_text() if (out / "log.jsonl").exists() else ""
-    return [json.loads(line) for line in text.split("\n")[:-1]]
-
-
-def updates_in(out: Path) -> list[dict]:
-    return [line for line in lines(out) if line["kind"] == "update"]
-
-
 def outcome(out: Path) -> dict[str, str]:
     """What must be equal: a sha256 of each file of weights, and the log without its seconds."""
     hashes = {name: hashlib.sha256((out / name).read_bytes()).hexdigest() for name in WEIGHTS}
-    return hashes | {"log.jsonl": str([{k: v for k, v in line.items() if k not in ASIDE} for line in lines(out)])}
+    lines = map(json.loads, (out / "log.jsonl").read_text().splitlines())
+    return hashes | {"log.jsonl": str([{k: v for k, v in line.items() if k not in ASIDE} for line in lines])}
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -181,14 +180,6 @@ def work(name: str, small: bool, out: Path) -> dict:
         return {"ok": False, "reason": f"{type(error).__name__}: {error}"[: speed.harness.MAX_REASON]}
 
 
-def reported(said: list[str]) -> dict:
-    """The record in a part's last line."""
-    with suppress(IndexError, ValueError):
-        if isinstance(found := json.loads(said[-1]), dict):
-            return found
-    return {"reason": "no report"}
-
-
 def in_a_process(name: str, seconds: float, small: bool, out: Path) -> dict:
     """The record of a part; after so many seconds it is stopped, with all processes that it has started."""
     command = [sys.executable, "-m", "tools.gpu", "--part", name, "--out", str(out), *["--rehearse"] * small]
@@ -196,7 +187,7 @@ def in_a_process(name: str, seconds: float, small: bool, out: Path) -> dict:
     child, started = subprocess.Popen(command, cwd=ROOT, **pipes), time.monotonic()
     try:
         said = child.communicate(timeout=seconds)[0].splitlines()
-        found = {"reason": f"exit code {child.returncode}"} if child.returncode else reported(said)
+        found = {"reason": f"exit code {child.returncode}"} if child.returncode else json.loads(said[-1])
     except subprocess.TimeoutExpired:
         found = {"reason": f"stopped after {seconds} s"}
     finally:

@@ -1,6 +1,6 @@
 """The course on paper, in both languages: one A4 page for each class, and the lecture notes, as PDFs.
 
-    python -m tools.handouts [--out build/handouts] [--only 02]
+    python -m tools.handouts
 
 A class's page is made by rule, and nothing of it is typed here: question and goal of the notebook's card, the seven
 lines that end its lecture notes, up to three stored figures of the class's sections, and the rows of the glossary whose
@@ -9,11 +9,9 @@ words this class uses much and others little. It needs pandoc and typst, which `
 
 from __future__ import annotations
 
-import argparse
 import base64
 import json
 import re
-import sys
 import tempfile
 from html import unescape
 from pathlib import Path
@@ -21,7 +19,7 @@ from typing import NamedTuple
 
 import nbformat
 
-from tools.notebooks import ENGLISH, LANGUAGE_LINK, NOTEBOOKS, PORTUGUESE, ROOT, Edition
+from tools.notebooks import EDITIONS, LANGUAGE_LINK, NOTEBOOKS, ROOT, Edition
 from tools.student import FOLDED
 
 TEMPLATE = Path(__file__).with_name("handouts.typ")
@@ -34,7 +32,6 @@ NEAR = re.compile(r"(?<!!)\[([^\[\]\n]*)\]\((?!https?:)[^)]*\)")  # a link that 
 ANSWER = re.compile(r"<details><summary>(.*?)</summary>\n\n")
 MAX_FIGURES = 3
 MAX_WORDS = 18
-LANGUAGES = {ENGLISH: "en", PORTUGUESE: "pt-BR"}  # the folders of PDFs
 SHEET = {"size": "8.6pt", "margin": "(x: 13mm, y: 12mm)"}
 NOTES = {"numbering": "1", "size": "10pt", "margin": "(x: 20mm, y: 18mm)"}
 
@@ -147,7 +144,7 @@ def pdf(text: str, pictures: dict[str, bytes], edition: Edition, look: dict[str,
     with tempfile.TemporaryDirectory() as folder:
         for name, content in {"page.typ": (TEMPLATE.read_text("utf-8") + body).encode("utf-8"), **pictures}.items():
             Path(folder, name).write_bytes(content)
-        inputs = {"lang": LANGUAGES[edition][:2], **look}
+        inputs = {"lang": edition.lang[:2], **look}
         try:
             return typst.compile(Path(folder, "page.typ"), sys_inputs=inputs, ignore_system_fonts=True)
         except typst.TypstError as error:
@@ -168,19 +165,18 @@ def handout(one: Class, edition: Edition, ranked: list[tuple[str, str]]) -> byte
     raise TooLong(f"{one.stem} {one.number}: expected one page, got more even without a glossary: shorten its lines")
 
 
-def make(out: Path, only: str = "") -> list[Path]:
-    """Write the PDFs of all classes and lecture notes, or of those that begin with `only`; return the paths."""
+def make(out: Path) -> list[Path]:
+    """Write the PDFs of all classes and lecture notes; return the paths."""
     english = {path.stem: nbformat.read(path, as_version=4) for path in sorted(NOTEBOOKS.glob("*.ipynb"))}
     everything = [one for stem, notebook in english.items() for one in classes(notebook, stem)]
     rows = glossary(next(iter(english.values())))
     made = {}
-    for edition, language in LANGUAGES.items():
+    for edition in EDITIONS:
         for one in everything:
-            if one.stem.startswith(only):
-                name = f"{one.stem}-{one.number}" if one.number else one.stem
-                made[out / language / f"{name}.pdf"] = handout(one, edition, words_of(one, everything, rows))
-        for path in sorted((ROOT / edition.folder / "lecture_notes").glob(f"{only}*.md")):
-            text, folder = path.read_text(encoding="utf-8"), out / language / "lecture_notes"
+            name = f"{one.stem}-{one.number}" if one.number else one.stem
+            made[out / edition.lang / f"{name}.pdf"] = handout(one, edition, words_of(one, everything, rows))
+        for path in sorted((ROOT / edition.folder / "lecture_notes").glob("*.md")):
+            text, folder = path.read_text(encoding="utf-8"), out / edition.lang / "lecture_notes"
             made[folder / f"{path.stem}.pdf"] = pdf(ANSWER.sub(r"*\1.* ", text), {}, edition, NOTES)
             if ANSWER.search(text):  # the exam, once more for whoever is examined
                 made[folder / f"{path.stem}-questions.pdf"] = pdf(FOLDED.sub("", text), {}, edition, NOTES)
@@ -190,14 +186,6 @@ def make(out: Path, only: str = "") -> list[Path]:
     return list(made)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=ROOT / "build" / "handouts")
-    parser.add_argument("--only", default="", help="how the names begin, 02 for example")
-    asked = parser.parse_args(arguments)
-    print(f"{asked.out}: {len(make(asked.out, asked.only))} PDFs, one page a class and the lecture notes")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    out = ROOT / "build" / "handouts"
+    print(f"{out}: {len(make(out))} PDFs, one page a class and the lecture notes")

@@ -41,9 +41,13 @@ COLAB = "https://colab.research.google.com/github/"
 
 
 class Edition(NamedTuple):
-    """What `stamp` writes in one language, into files below `folder`."""
+    """One language of the course: its files stand below `folder`, and `stamp` writes the rest into them."""
 
+    language: str  # as `helpers.language` has it
+    lang: str  # as HTML says it
+    name: str
     folder: str
+    readme: str
     badge: str
     other: str  # the link to the other edition
     start: str  # arguments of the first cell's `runtime.start`
@@ -51,7 +55,11 @@ class Edition(NamedTuple):
 
 
 ENGLISH = Edition(
+    "en",
+    "en",
+    "English",
     "",
+    "README.md",
     "[Open in Colab]({colab}) · [lecture notes]({notes}), also [online]({blob}/{notes_file}) "
     "· prose CC BY 4.0, code MIT",
     "em português",
@@ -60,7 +68,11 @@ ENGLISH = Edition(
     '             "pretraining-a-gpt.zip (`make colab`)\\nor mount its Drive; else `make lab`.\\nThen again.',
 )
 PORTUGUESE = Edition(
+    "pt_BR",
+    "pt-BR",
+    "Português",
     "pt-BR/",
+    "README.pt-BR.md",
     "[Abrir no Colab]({colab}) · [notas de aula]({notes}), também [on-line]({blob}/{notes_file}) "
     "· texto CC BY 4.0, código MIT",
     "in English",
@@ -68,6 +80,7 @@ PORTUGUESE = Edition(
     'O pacote `helpers` do curso não está aqui, ou um helpers.py seu o esconde: renomeie-o.\\nNo Colab, envie "\n'
     '             "pretraining-a-gpt.zip (`make colab`)\\nou monte o Drive; senão, `make lab`.\\nDepois, de novo.',
 )
+EDITIONS = (ENGLISH, PORTUGUESE)
 LANGUAGE_LINK = re.compile(r"^\*\[(?:em português|in English)\]\([^)]*\)\*\n\n", re.MULTILINE)
 NO_ADDRESS = "-address-not-set-"  # no account can bear a name that begins with a hyphen
 # The course may lie here, above (a laptop), below (an unpacked zip), on a mounted Drive, or be installed
@@ -115,13 +128,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 def every_notebook() -> list[Path]:
     """The notebooks of the course in order, the English edition first."""
-    return sorted(NOTEBOOKS.glob("*.ipynb")) + sorted((ROOT / PORTUGUESE.folder / "notebooks").glob("*.ipynb"))
+    return [path for e in EDITIONS for path in sorted((ROOT / e.folder / "notebooks").glob("*.ipynb"))]
 
 
 def every_page() -> list[Path]:
     """README and lecture notes of both editions."""
-    editions = (ROOT, ROOT / PORTUGUESE.folder)
-    return [*ROOT.glob("README*.md"), *(page for e in editions for page in sorted((e / "lecture_notes").glob("*.md")))]
+    notes = [path for e in EDITIONS for path in sorted((ROOT / e.folder / "lecture_notes").glob("*.md"))]
+    return [*ROOT.glob("README*.md"), *notes]
 
 
 def edition(path: Path) -> Edition:
@@ -131,11 +144,10 @@ def edition(path: Path) -> Edition:
 
 def twin(path: Path) -> Path:
     """The same file in the other edition."""
+    own, other = EDITIONS if edition(path) is ENGLISH else EDITIONS[::-1]
     if path.parent == ROOT:
-        return ROOT / ("README.pt-BR.md" if edition(path) is ENGLISH else "README.md")
-    if edition(path) is ENGLISH:
-        return ROOT / PORTUGUESE.folder / path.relative_to(ROOT)
-    return ROOT / path.relative_to(ROOT / PORTUGUESE.folder)
+        return ROOT / other.readme
+    return ROOT / other.folder / path.relative_to(ROOT / own.folder)
 
 
 def language_link(path: Path) -> str:

@@ -1,24 +1,21 @@
 """The student edition: the course without solutions, recap answers and stored outputs, in a folder that runs by itself.
 
-    python -m tools.student [--out build/student]
+    python -m tools.student
 
 Solutions and answers are found by their place, not by their words, so that each language of the course comes along.
 """
 
 from __future__ import annotations
 
-import argparse
 import re
 import shutil
-import sys
 from pathlib import Path
 
 import nbformat
 
 from tools.grade.returned import calls_of_check
-from tools.notebooks import BADGE_ID, ROOT
+from tools.notebooks import BADGE_ID, EDITIONS, ROOT
 
-FOLDERS = ("notebooks", "pt-BR/notebooks")  # the second where it is there
 RECAP_ID = "recap"
 LEFT_OUT = shutil.ignore_patterns("*.ipynb", ".ipynb_checkpoints", "__pycache__")
 FOLDED = re.compile(r"<details>\s*<summary>(.*?)</summary>.*?</details>\n*", re.DOTALL)
@@ -37,9 +34,10 @@ def without_answers(notebook: nbformat.NotebookNode, name: str) -> None:
             function = next((function for _, function in calls_of_check(cell.source)), None)
             continue
         if function:
-            cell.source, n_solutions = _without_solution(cell.source, function)
-            if n_solutions != 1:
-                raise ValueError(f"{name}: expected one folded solution of {function} below it, got {n_solutions}")
+            solutions = [part[0] for part in FOLDED.finditer(cell.source) if f"\ndef {function}(" in part[0]]
+            if len(solutions) != 1:
+                raise ValueError(f"{name}: expected one folded solution of {function} below it, got {len(solutions)}")
+            cell.source = cell.source.replace(solutions[0], "")
         if cell["id"] == RECAP_ID:
             cell.source, n_answers = FOLDED.subn(r"\1\n\n", cell.source)
             if not n_answers:
@@ -50,13 +48,6 @@ def without_answers(notebook: nbformat.NotebookNode, name: str) -> None:
         cell.source, function = TO_TEACHERS.sub(r"\1", cell.source), None
 
 
-def _without_solution(source: str, function: str) -> tuple[str, int]:
-    solutions = [part[0] for part in FOLDED.finditer(source) if re.search(rf"^def {function}\(", part[0], re.MULTILINE)]
-    for solution in solutions:
-        source = source.replace(solution, "")
-    return source, len(solutions)
-
-
 def make(out: Path) -> list[Path]:
     """Write the edition into `out`, which is made anew; return its notebooks."""
     shutil.rmtree(out, ignore_errors=True)
@@ -64,7 +55,7 @@ def make(out: Path) -> list[Path]:
     for name in ("requirements.txt", "LICENSE"):
         shutil.copy(ROOT / name, out)
     made = []
-    for folder in (ROOT / name for name in FOLDERS if (ROOT / name).is_dir()):
+    for folder in (ROOT / edition.folder / "notebooks" for edition in EDITIONS):
         target = out / folder.relative_to(ROOT)
         shutil.copytree(folder, target, ignore=LEFT_OUT)
         for path in sorted(folder.glob("*.ipynb")):
@@ -75,13 +66,6 @@ def make(out: Path) -> list[Path]:
     return made
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=ROOT / "build" / "student")
-    out = parser.parse_args(arguments).out
-    print(f"{out}: {len(make(out))} notebooks without solutions, recap answers and outputs")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    out = ROOT / "build" / "student"
+    print(f"{out}: {len(make(out))} notebooks without solutions, recap answers and outputs")

@@ -38,6 +38,13 @@ TRIAL = [
     "['model', 'loss, nats', 'perplexity'], 'Lower is better')",
 ]
 
+DOLLARS = (
+    "from IPython.display import HTML\nfrom helpers.classroom import cards, pages",
+    "HTML('<p>R$ 1 to R$ 2</p>')",  # what would happen, so that the rest shows something
+    "cards.cost_calculator(currency='$a$')",
+    "pages.table([('R$ 1 to R$ 2',)], ['R$ and R$'], 'R$ 1 and R$ 2')",
+)
+
 
 def write_notebook(path: Path, sources: list[str], raising: int | None = None) -> None:
     """A notebook of code cells; the one numbered `raising` is tagged as meant to raise."""
@@ -199,6 +206,17 @@ def test_an_untrusted_notebook_that_was_not_run(page, lab: Lab) -> None:
         "no labels without their picture"
     )
     assert page.locator(".cw[data-live]").count() == 0 and page.locator(".cw svg").count() == 0
+
+
+def test_dollars_are_no_mathematics(page, lab: Lab) -> None:
+    """MathJax makes a formula of `R$ 1 to R$ 2`, and leaves cards and tables alone."""
+    run_cells(page, lab, "dollars", list(DOLLARS))
+    page.locator("mjx-container").first.wait_for(timeout=20_000)
+    page.locator(".cw input[type=range]").first.press("ArrowRight")
+    page.wait_for_timeout(500)
+    formulas = [cell.locator("mjx-container").count() for cell in page.locator(".jp-CodeCell").all()[: len(DOLLARS)]]
+    assert formulas == [0, 1, 0, 0]
+    assert "$a$" in page.locator(".cw [data-key=summary]").inner_text()
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)

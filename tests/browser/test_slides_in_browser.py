@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from tests.browser.conftest import ROOT, SCREENSHOTS, VIEWPORT
-from tools import npm
 from tools.slides import __main__ as decks
 
 CHOSEN = (
@@ -174,8 +173,3 @@ def test_what_is_for_home_comes_with_a_key(opened):
         page.keyboard.press("d")
     page.wait_for_selector("html[data-ready]")
     assert page.locator("#l2-verify").count() == 1
-
-
-@pytest.mark.browser
-def test_the_packages_are_pinned():
-    assert all(len(sha256) == 64 for *_, sha256 in (npm.REVEAL, npm.MATHJAX))

@@ -9,6 +9,7 @@ import re
 import pytest
 import torch
 
+from helpers import language
 from helpers.classroom import cards
 from helpers.labs import scaling
 from tests.browser import latency
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.browser
 MEDIAN_MS, P95_MS = 20, 40  # what a move may take until it is painted; the test fails at three times that
 RED = "rgb(179, 38, 30)"
 TIGHT = {"fused_attention": False, "chunked_loss": False, "kept_logits_for_evaluation": 30_000}
-KINDS = ("cost", "die", "predictors", "memory", "calculator", "stepper", "grid", "size")
+KINDS = ("cost", "die", "predictors", "memory", "calculator", "stepper", "grid", "size", "tree", "sampling")
 # laws with what a bootstrap could have made of them: the longest texts of the card
 DRAWN = {
     name: [dataclasses.replace(law, a=law.a * (1 + 0.004 * k)) for k in range(41)]
@@ -35,6 +36,12 @@ BOOTSTRAP = '<style>[hidden]{display:none!important}</style><meta name="viewport
 # Every slider to its lowest or its highest stop.
 TO_END = """(root, end) => { if (end) root.querySelectorAll("input[type=range]").forEach(e => { e.value = e[end]; });
     root.dispatchEvent(new Event("input", {bubbles: true})); }"""
+
+BURST = """root => [...root.querySelectorAll("button, th, td, summary, label, .cw-row")]
+  .filter(e => e.getClientRects().length && getComputedStyle(e).display !== "inline")
+  .filter(e => e.scrollWidth > e.clientWidth + 1)
+  .map(e => e.outerHTML.slice(0, 120))"""
+MAY_GROW = 80  # px, of a card in Portuguese
 
 
 def big_sampling() -> cards.Card:
@@ -209,7 +216,7 @@ def test_red_is_said_in_words_and_signs_too(page, kind: str, small: dict) -> Non
     assert page.text_content(f"{root} [data-key=verdict]") == "It fits"
 
 
-@pytest.mark.parametrize("kind", (*KINDS, "tree", "sampling"))
+@pytest.mark.parametrize("kind", KINDS)
 def test_without_scripts_sentence_and_table_stand(browser, kind: str) -> None:
     """Where scripts are off, and where a sanitiser takes styles and attributes too."""
     context = browser.new_context(java_script_enabled=False, viewport={"width": 390, "height": 800})
@@ -238,6 +245,23 @@ def test_nothing_sticks_out_and_text_is_large(page, kind: str) -> None:
         assert page.eval_on_selector(root, SMALLEST_TEXT) >= 15
         if end is None:
             page.locator(root).screenshot(path=SCREENSHOTS / f"widget_{kind}_{width}px.png")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_in_portuguese_no_label_bursts_and_no_card_grows(page, kind: str) -> None:
+    root = f"#{kind}-1"
+    show(page, card(kind))
+    english = page.eval_on_selector(root, "root => root.innerText")
+    height, burst = page.locator(root).bounding_box()["height"], page.eval_on_selector(root, BURST)
+    try:
+        language.choose("pt_BR")
+        show(page, card(kind))
+    finally:
+        language.choose(language.ENGLISH)
+    assert page.eval_on_selector(root, "root => root.innerText") != english
+    assert page.eval_on_selector(root, STICKING_OUT) == []
+    assert len(page.eval_on_selector(root, BURST)) <= len(burst), page.eval_on_selector(root, BURST)
+    assert page.locator(root).bounding_box()["height"] <= height + MAY_GROW
 
 
 def test_a_move_keeps_the_card_s_height(page) -> None:

@@ -103,19 +103,17 @@ def test_plans_lead_to_cells_of_their_class(path):
         assert len(own) >= 6 and set(own) <= ids, set(own) - ids
 
 
-def test_links_to_cells_lead_to_cells():
-    ids = {path.name: {cell["id"] for cell in nbformat.read(path, as_version=4).cells} for path in PATHS}
-    for page in (*PATHS, *(ROOT / "lecture_notes").glob("*.md"), ROOT / "README.md"):
-        for name, cell in re.findall(r"([\w]+\.ipynb)#cell-id=([\w-]+)", page.read_text(encoding="utf-8")):
-            assert cell in ids[name], f"{page.name}: {name}#{cell}"
-
-
 def stored_text(stem: str, cell_id: str) -> str:
     """What a cell printed and the text of the tables that it showed."""
     notebook = nbformat.read(ROOT / "notebooks" / f"{stem}.ipynb", as_version=4)
     (cell,) = (cell for cell in notebook.cells if cell["id"] == cell_id)
     shown = [o.get("text", "") + o.get("data", {}).get("text/html", "") for o in cell.get("outputs", [])]
     return html.unescape(re.sub(r"<[^>]+>", " ", " ".join(shown)))
+
+
+def shows(text: str, number: str) -> bool:
+    """Whether the number stands in the text, not as a part of a longer one."""
+    return bool(re.search(rf"(?<![\d.,]){re.escape(number)}(?![\d]|[.,]\d)", text))
 
 
 def test_every_gain_of_a_trick_stands_in_the_output_of_its_cell():
@@ -126,4 +124,4 @@ def test_every_gain_of_a_trick_stands_in_the_output_of_its_cell():
         said = line.split(" | ")[1] if line.startswith("|") else line
         shown = " ".join(stored_text(*link) for link in LINK.findall(line))
         for number in re.findall(r"(?<![\w.,-])\d[\d.,]*\d(?!\w)", re.sub(r"\(\.\..*?\)|multiple of \d+", "", said)):
-            assert re.search(rf"(?<![\d.,]){re.escape(number)}(?![\d]|[.,]\d)", shown), f"{number} in {said}"
+            assert shows(shown, number), f"{number} in {said}"

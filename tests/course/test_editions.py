@@ -12,6 +12,7 @@ import nbformat
 import pytest
 
 from tests.nbval_tolerance import agree
+from tools.translate.edition import anchor
 
 ROOT = Path(__file__).resolve().parents[2]
 ENGLISH, PORTUGUESE = (sorted((ROOT / folder / "notebooks").glob("*.ipynb")) for folder in ("", "pt-BR"))
@@ -50,15 +51,9 @@ def test_outputs_differ_in_words_only(path):
         assert all(agree(a, b) for a, b in differing), (english["id"], [p for p in differing if not agree(*p)])
 
 
-def test_an_output_is_known_by_what_no_language_changes():
-    begin = base64.b64encode(bytes(16) + struct.pack(">II", 1200, 630) + bytes(24)).decode()
-    picture = f'<img width="800" src="data:image/png;base64,{begin}more">'
-    assert essence(nbformat.v4.new_output("display_data", {"text/html": picture}), True)[-1] == "(1200, 630)"
-    stream = nbformat.v4.new_output("stream", text="measured: 4.5 nats, 1,200 tokens")
-    assert essence(stream, True) == ["stream", "1,200", "4.5"] and essence(stream, False) == ["stream"]
-
-
-PAGES = [*PORTUGUESE, *sorted((ROOT / "pt-BR" / "lecture_notes").glob("*.md")), *ROOT.glob("README.pt-BR.md")]
+FOLDERS = (ROOT, ROOT / "pt-BR")
+NOTES = [page for folder in FOLDERS for page in sorted((folder / "lecture_notes").glob("*.md"))]
+PAGES = [*ENGLISH, *PORTUGUESE, *NOTES, *sorted(ROOT.glob("README*.md"))]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[str(p.relative_to(ROOT)) for p in PAGES])
@@ -66,13 +61,14 @@ def test_links_lead_somewhere(page):
     text = page.read_text(encoding="utf-8")
     if page.suffix == ".ipynb":  # code has brackets and parentheses of its own
         text = "\n".join(c.source for c in nbformat.reads(text, as_version=4).cells if c.cell_type == "markdown")
-    links = re.findall(r"\]\(([^)#\s\"\\]+)(?:#cell-id=([\w-]+))?\)", text) + re.findall(
-        r'(src)="(lecture_notes[^"]+)"', text
-    )
-    for target, cell in links:
+    links = re.findall(r"\]\(([^)#\s\"\\]+)(?:#([^)\s]+))?\)", text)
+    for target, place in links + re.findall(r'src="(lecture_notes[^"]+)()"', text):
         if target.startswith("http"):
             continue
-        path = page.parent / (cell if target == "src" else target)
+        path = page.parent / target
         assert path.exists(), target
-        if target.endswith(".ipynb") and cell:
-            assert cell in {c["id"] for c in nbformat.read(path, as_version=4).cells}, f"{target}#{cell}"
+        if target.endswith(".ipynb") and place:
+            ids = {f"cell-id={cell['id']}" for cell in nbformat.read(path, as_version=4).cells}
+            assert place in ids, f"{target}#{place}"
+        if target.endswith(".md") and place:
+            assert f"#{place}" in map(anchor, path.read_text(encoding="utf-8").splitlines()), f"{target}#{place}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-from tests.course.test_classes import LINK, PATHS, ROOT, stored_text
+from tests.course.test_classes import LINK, PATHS, ROOT, shows, stored_text
 
 EXAM = (ROOT / "lecture_notes" / "exam.md").read_text(encoding="utf-8")
 QUESTION = re.compile(
@@ -44,6 +44,6 @@ def test_every_number_of_an_answer_is_in_the_output_of_its_cells_or_in_the_quest
     for _, number, _, question, answer in questions():
         shown = " ".join([question, *(stored_text(*link) for link in LINK.findall(answer))])
         for said in NUMBER.findall(LINK.sub("]", answer)):
-            if not re.search(rf"(?<![\d.,]){re.escape(said)}(?![\d]|[.,]\d)", shown):
+            if not shows(shown, said):
                 missing.setdefault(number, []).append(said)
     assert missing == {}

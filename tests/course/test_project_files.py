@@ -127,20 +127,3 @@ def test_notebooks_are_run_where_a_unit_test_failed_too(tmp_path, fails, status)
     unit, notebooks = (line for line in asked.splitlines() if line.startswith("-m pytest "))
     assert unit == "-m pytest -n 2 --dist loadfile tests" and "--nbval " in notebooks and " -n 2 " in notebooks
     assert done.returncode == status, done.stdout + done.stderr
-
-
-def test_ci_calls_make_test_and_make_lint():
-    script = (ROOT / ".ci" / "run").read_text()
-    assert "\nmake test\n" in script and "\nmake lint\n" in script and "\nmake test-avx2\n" in script
-
-
-def test_badges_and_first_cells_carry_the_address_of_pyproject():
-    command = [sys.executable, "tools/notebooks.py", "stamp", "--check"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def test_readme_links_lead_somewhere():
-    for target in re.findall(r"\]\(([^)#]+)\)", README) + re.findall(r'src="([^"]+)"', README):
-        if not target.startswith("http"):
-            assert (ROOT / target).exists(), target

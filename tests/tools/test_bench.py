@@ -142,35 +142,6 @@ def test_without_instructions_bfloat16_is_skipped(measure, monkeypatch):
 # --- The command ---
 
 
-def answer(function: str, jobs: dict, n_rounds: int, threads: int, tell: object) -> list[dict]:
-    """Stands in for processes: helpers three times as fast as plain, in bfloat16 another third token; others fail."""
-
-    def report(name: str) -> dict:
-        if name not in ("plain", "helpers", "helpers-bf16"):
-            return {"status": "failed", "reason": "killed"}
-        numbers = {"tokens_per_s": 30.0 if name != "plain" else 10.0}
-        if function.endswith("write"):
-            text = {"tokens": [1, 2, 4 if name == "helpers-bf16" else 3], "cache_bytes": 500}
-            return {"status": "ok", "lengths": {"3": numbers | text}}
-        return {"status": "ok", "peak_bytes": 10**8, "n_params": 7, "first_loss": 4.0} | numbers
-
-    return [{name: report(name) for name in jobs}] * n_rounds
-
-
-def test_the_command_prints_tables_and_writes_a_record(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(speed.harness, "run_rounds", answer)
-    monkeypatch.setattr(bench, "NEW_TOKENS", (3,))
-    output = tmp_path / "folder" / "bench.json"
-    assert bench.main(["--rounds", "2", "--output", str(output)]) == 0
-    record = json.loads(output.read_text(encoding="utf-8"))
-    assert list(record) == ["machine", "training, book-124m", "training, course-small", "generation"]
-    assert record["training, course-small"]["settings"]["batch_size"] == 16 and len(record["generation"]["rounds"]) == 2
-    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    rows = {line[0]: line for line in reversed(lines) if line}
-    assert rows["helpers"][3] == rows["helpers-untied"][1].replace("failed:", "3.00") and rows["nanogpt"][2] == "killed"
-    assert [line[-1] for line in lines if line[:2] in (["helpers", "3"], ["helpers-bf16", "3"])] == ["3", "2"]
-
-
 @pytest.mark.parametrize("part", ["training", "generation"])
 def test_one_real_variant_of_one_part(part, monkeypatch, tmp_path, capsys):
     config = replace(WRITING, activation="relu", context_length=16)
@@ -185,6 +156,7 @@ def test_one_real_variant_of_one_part(part, monkeypatch, tmp_path, capsys):
     assert str(speed.harness.ROOT) not in text and list(json.loads(text))[1].startswith(part)
     shown = capsys.readouterr().out
     assert "failed: ValueError: the baselines have" in shown and "\nhelpers  " in shown
+    assert bench.agreement([1, 2, 4], [1, 2, 3]) == 2
 
 
 @pytest.mark.parametrize("wrong", ["0", "many", "1.5"])

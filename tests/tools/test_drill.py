@@ -23,7 +23,7 @@ def test_five_kills():
     counts = {line[:40].strip(): line[40:].split()[0] for line in done.stdout.splitlines() if line[40:].strip()}
     assert done.stdout.splitlines()[-1].startswith("5 kills, ")
     assert done.stdout.splitlines()[-1].endswith(" killed again before it said so, all weights equal")
-    assert counts["aimed after some updates"] == "2" and int(counts["that came after updates"]) >= 1
+    assert int(counts["from a checkpoint"]) >= 1
 
 
 def test_what_an_outcome_is(tmp_path):

@@ -52,12 +52,6 @@ def test_failures_are_recorded_and_tried_again_and_what_is_there_is_skipped(tmp_
         gpu.main(command)
 
 
-@pytest.mark.parametrize("program", ["true", "echo"])  # prints nothing; prints what is no JSON
-def test_a_part_that_reports_nothing(tmp_path, monkeypatch, program):
-    monkeypatch.setattr(gpu.sys, "executable", program)
-    assert gpu.in_a_process("resume", 60, True, tmp_path).items() >= {"ok": False, "reason": "no report"}.items()
-
-
 @pytest.mark.parametrize("small", [False, True])
 def test_each_word_of_the_memory_part_is_in_one_settings_name(tmp_path, monkeypatch, small):
     words, names = [], [setting.name for setting in gpu.bench.memory_part.SETTINGS]

@@ -38,14 +38,11 @@ def test_a_class_has_the_sections_that_say_so():
     assert "first" in one.prose and "home" not in one.prose and "second" in two.prose
 
 
-def test_a_figure_is_found_with_its_words():
+def test_figures_are_found_with_their_words_and_three_at_most_are_kept():
     assert handouts.picture(figure("f1")) == ("A < B", b"f1")
     assert handouts.picture(code("x")) is None
-
-
-@pytest.mark.parametrize(("ids", "kept"), [("", ""), ("ab", "ab"), ("abc", "abc"), ("abcd", "acd"), ("abcde", "ace")])
-def test_at_most_three_figures_spread_over_the_class(ids, kept):
-    assert handouts.spread(list(ids)) == list(kept)
+    for ids, kept in (("", ""), ("abc", "abc"), ("abcd", "acd"), ("abcde", "ace")):
+        assert handouts.spread(list(ids)) == list(kept)
 
 
 @pytest.mark.parametrize(
@@ -100,11 +97,6 @@ def test_a_class_is_one_page_of_paper(monkeypatch):
     assert sheet.startswith(b"%PDF") and len(re.findall(rb"/Type\s*/Page\b", sheet)) == 1
     with pytest.raises(handouts.TooLong):
         handouts.pdf(*handouts.page(one, ENGLISH, [("loss", "perda " * 999)]), ENGLISH, handouts.SHEET)
-    monkeypatch.setattr(handouts, "page", lambda *_: ("# Too long", {}))
-    monkeypatch.setattr(handouts, "pdf", refuse)
+    monkeypatch.setattr(handouts, "SHEET", handouts.SHEET | {"size": "40pt"})
     with pytest.raises(handouts.TooLong, match="shorten its lines"):
-        handouts.handout(one, ENGLISH, [("loss", "perda")])
-
-
-def refuse(*_: object) -> bytes:
-    raise handouts.TooLong("more than a page")
+        handouts.handout(one, ENGLISH, [])

@@ -75,14 +75,12 @@ def test_cards_that_need_a_kernel_have_no_page():
     assert cards.address_of(portuguese, "https://a.org") == "https://a.org/pt-BR/cards/cost.html"
 
 
-def test_a_card_s_page_stands_alone_and_holds_the_same_numbers():
+def test_a_card_s_page_stands_alone():
     (card,) = cards.cards_of(ROOT / "notebooks" / "01_evaluating_a_generative_model.ipynb")
     page = cards.card_page(card, "en", "../pt-BR/cards/cost.html", "Português")
     assert not re.search(r'(?:src|href)="(?:https?:)?//', page) and 'name="viewport"' in page
     assert 'href="../notebooks/01_evaluating_a_generative_model.html#cell-id=cost-widget"' in page
-    stored = re.search(r'data-config="([^"]*)"', card.markup)[1].replace("&quot;", '"')
-    assert re.search(r"data-config='([^']*)'", page)[1] == stored and json.loads(stored)
-    assert len(page.encode()) < 30_000
+    assert card.markup in page and len(page.encode()) < 30_000
 
 
 def test_lecture_notes_show_qr_codes_once_the_address_is_known(tmp_path):

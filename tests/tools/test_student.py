@@ -47,8 +47,7 @@ def test_an_answer_that_would_stay_is_refused(notebook, says):
         student.without_answers(notebook, "x.ipynb")
 
 
-def test_every_notebook_has_its_edition(tmp_path, monkeypatch):
-    monkeypatch.setattr(student, "FOLDERS", ("notebooks", "pt-BR/notebooks", "not/there"))
+def test_every_notebook_has_its_edition(tmp_path):
     made = student.make(tmp_path / "student")
     assert {path.name for path in every_notebook()} <= {path.name for path in made}
     assert all((tmp_path / "student" / name).is_file() for name in ("helpers/runtime.py", "LICENSE"))

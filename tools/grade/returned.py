@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from IPython.core.inputtransformer2 import TransformerManager
+
 from helpers.language import ENGLISH, LOCALE, t
 from tools.notebooks import every_notebook
 
 MAX_BYTES, MAX_CODE = 20_000_000, 400_000  # of a returned notebook, and characters of the code in it
 MINUTES = re.compile(r"[●○]{3},? (\d+) min")
-MAGIC, MAX_MAGICS = re.compile(r"\s*[%!?]|\s*[\w.]+\?+\s*$"), 99  # IPython's own lines, of a cell
 CHEAP = re.compile(r"math\.\w+|range|len|float|int|dict|list|set|tuple|zip")
 LANGUAGE = re.compile(r"runtime\.start\([^)\n]*language=.(\w+)")
 LOOK = re.compile(r"exercises|CHECKS|verdict|Mistake|_getframe|get_objects|__globals__|\.ipynb|ctypes|/proc/|os\.fork")
@@ -141,19 +142,10 @@ def tree(source: str) -> ast.Module:
 
 
 def parsed(source: str) -> ast.Module:
-    """As Python reads it, or as IPython does. SyntaxError: neither can."""
+    """As IPython reads it, %%time and the like left out. SyntaxError: it cannot."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a backslash in a text, say
-        for _ in range(MAX_MAGICS):
-            try:
-                return ast.parse(source)
-            except SyntaxError as error:
-                lines = source.splitlines()
-                at = (error.lineno or 0) - 1
-                if not (0 <= at < len(lines) and MAGIC.match(lines[at])):
-                    raise
-                source = "\n".join((*lines[:at], re.sub(r"\S.*", "pass", lines[at]), *lines[at + 1 :]))
-    raise SyntaxError(f"more than {MAX_MAGICS} lines of IPython's")
+        return ast.parse(TransformerManager().transform_cell(re.sub(r"^\s*%%.*", "", source)))
 
 
 def is_harmless(node: ast.stmt) -> bool:

@@ -1,6 +1,6 @@
 """The course as static pages in build/site: both editions, from what is stored in the notebooks; nothing is executed.
 
-    python -m tools.site [--address https://where.it/will/be] [--out build/site]
+    python -m tools.site [--address https://where.it/will/be]
 
 With an address the lecture notes show QR codes of their cards' pages.
 """
@@ -12,7 +12,6 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import NamedTuple
 from urllib.parse import urlparse
 
 import polib
@@ -21,13 +20,13 @@ from sphinx.util.docutils import docutils_namespace, patch_docutils
 
 from helpers import language
 from helpers.language import t
-from tools.notebooks import PORTUGUESE, ROOT
-from tools.npm import MATHJAX, package
+from tools.notebooks import EDITIONS, ROOT, Edition
+from tools.npm import packages
 from tools.site.cards import card_page
 from tools.site.pages import write_sources
 
 HERE = Path(__file__).parent
-SCRIPT = "es5/tex-svg.js"  # formulas as SVG: some browsers refuse fonts to pages that are opened from a disk
+SCRIPT = "mathjax/es5/tex-svg.js"  # formulas as SVG: some browsers refuse fonts to pages that are opened from a disk
 THEME_SAYS = ("Skip to main content", "Back to top", "On this page", "Color mode", "System Settings", "Light", "Dark")
 NOT_OF_THE_SITE = shutil.ignore_patterns("_sources", "locales", "objects.inv", "*-macros.html")
 CONFIGURATION = {
@@ -53,28 +52,12 @@ CONFIGURATION = {
 }
 
 
-class Edition(NamedTuple):
-    """One language of the site: what it is called, where its sources and its pages stand, and the other one."""
-
-    language: str
-    lang: str  # as HTML says it
-    name: str
-    folder: str
-    readme: str
-
-
-EDITIONS = (
-    Edition("en", "en", "English", "", "README.md"),
-    Edition("pt_BR", "pt-BR", "Português", PORTUGUESE.folder, "README.pt-BR.md"),
-)
-
-
 def make(out: Path, address: str = "") -> None:
     """Write the site into `out`, which is made anew.
 
     ConnectionError: MathJax is not here yet, and npm brings nothing. ValueError: a page that Sphinx warns of.
     """
-    mathjax = package(*MATHJAX, (SCRIPT,)) / SCRIPT
+    mathjax = packages() / SCRIPT
     shutil.rmtree(out, ignore_errors=True)
     for edition, other in (EDITIONS, EDITIONS[::-1]):
         language.choose(edition.language)
@@ -145,17 +128,16 @@ def _in_the_language(edition: Edition, other: Edition) -> dict[str, object]:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=ROOT / "build" / "site")
     parser.add_argument("--address", default="", help="where the site will be")
-    options = parser.parse_args(arguments)
+    options, out = parser.parse_args(arguments), ROOT / "build" / "site"
     if options.address and not urlparse(options.address).netloc:
         parser.error(f"--address: expected such as https://name.github.io/course, got {options.address!r}")
     try:
-        make(options.out.resolve(), options.address)
+        make(out, options.address)
     except (ConnectionError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
-    print(f"{options.out}: open {options.out / 'index.html'}, or put the folder on any static host")
+    print(f"{out}: open {out / 'index.html'}, or put the folder on any static host")
     return 0
 
 

@@ -18,7 +18,6 @@ from helpers.language import t
 from tools.notebooks import ROOT
 
 MARKUP = '<div class="cw"'
-ENCODED = re.compile(r'(data-[a-z]+)="([^"]*&quot;[^"]*)"')
 PAGE = """<!doctype html>
 <html lang="{lang}"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
 <title>{title}</title><link rel="icon" href="{root}_static/favicon.svg">
@@ -76,9 +75,4 @@ def card_page(card: Stored, lang: str, other: str, other_name: str) -> str:
         other: other_name,
     }
     shown = "".join(f'<a href="{target}">{html.escape(text)}</a>' for target, text in links.items())
-    return PAGE.format(lang=lang, title=html.escape(card.title), root=root, card=_shorter(card.markup), links=shown)
-
-
-def _shorter(markup: str) -> str:
-    """The same card with its numbers in single quotes, inside which a quote is a quote and not six characters."""
-    return ENCODED.sub(lambda found: f"{found[1]}='{found[2].replace('&quot;', chr(34))}'", markup)
+    return PAGE.format(lang=lang, title=html.escape(card.title), root=root, card=card.markup, links=shown)

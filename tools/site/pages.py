@@ -16,7 +16,7 @@ from tools.site.cards import Stored, address_of, cards_of, qr_code
 from tools.translate.edition import anchor
 
 LINK = re.compile(r"(?<!!)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
-ROW = re.compile(r"^\| \[(\d\d) ([^\]]*)\]\([^)]*/([^)/]*)\.ipynb\) \| ([^|]*) \| ([^|]*) \| ([^|]*) \|$", re.MULTILINE)
+ROW = re.compile(r"^\| \[(\d\d) ([^\]]*)\]\([^)]*/([^)/]*)\.ipynb\) \| ([^|]*) \|", re.MULTILINE)
 HEADING = re.compile(r"^##+ .+$", re.MULTILINE)
 ALSO_ONLINE = re.compile(r", \w+ \[[^\]]*\]\([^)]*\)")  # of the lecture notes: here they are
 NOT_SHOWN = ("exam",)  # its answers
@@ -30,8 +30,6 @@ class Notebook(NamedTuple):
     title: str
     name: str
     question: str
-    cpu: str
-    minutes: str
 
 
 def course_map(readme: Path) -> list[Notebook]:

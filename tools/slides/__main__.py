@@ -1,13 +1,12 @@
 """Decks of slides for the projector, one a class, in both languages; they open from a folder, without a network.
 
-    python -m tools.slides [--out build/slides] [NAME ...]
+    python -m tools.slides [NAME ...]
 
 NAME is the beginning of a notebook's name, such as 02; none means all.
 """
 
 from __future__ import annotations
 
-import argparse
 import html
 import shutil
 import sys
@@ -19,69 +18,67 @@ from pygments.formatters import HtmlFormatter
 from helpers import language
 from helpers.language import t
 from tools import npm
-from tools.notebooks import ROOT
+from tools.notebooks import EDITIONS, ROOT, Edition
 from tools.slides import notes
 from tools.slides.deck import Section, Slide, cut
 from tools.slides.lines import blocks
-from tools.slides.page import Placed, markdown, page
+from tools.slides.page import markdown, page
 
 HERE = Path(__file__).parent
-EDITIONS = {"en": "", "pt_BR": "pt-BR/"}  # language: folder
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, default=ROOT / "build" / "slides")
-    parser.add_argument("names", nargs="*", metavar="NAME")
-    options = parser.parse_args(arguments)
-    try:
-        made = make(options.out, options.names)
-    except (ConnectionError, ValueError) as error:
-        sys.exit(f"slides: {error}")
-    print(f"{options.out / 'index.html'}: {len(made)} decks")
-    return 0
+LIBRARIES = (
+    "reveal.js/dist/reset.css",
+    "reveal.js/dist/reveal.css",
+    "reveal.js/dist/reveal.js",
+    "reveal.js/plugin/notes/notes.js",
+    "mathjax/es5/tex-chtml.js",
+)
+FONTS = "mathjax/es5/output/chtml/fonts/woff-v2"
 
 
 def make(out: Path, names: list[str] = ()) -> list[Path]:
     """Write the decks of these notebooks, and a page that lists them, into `out`; return the decks."""
     copy_libraries(out / "lib")
     made = []
-    for spoken, folder in EDITIONS.items():
-        language.choose(spoken)
-        (out / folder).mkdir(parents=True, exist_ok=True)
+    for edition in EDITIONS:
+        folder = out / edition.folder
+        language.choose(edition.language)
+        folder.mkdir(parents=True, exist_ok=True)
         listed = []
         for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
             if not names or any(path.stem.startswith(name) for name in names):
-                listed += write(path.stem, out / folder, folder, spoken)
-        (out / folder / "index.html").write_text(_index(listed, folder), encoding="utf-8")
+                listed += write(path.stem, folder, edition)
+        (folder / "index.html").write_text(_index(listed, edition), encoding="utf-8")
         made += [path for path, _ in listed]
     language.choose("en")
     return made
 
 
 def copy_libraries(lib: Path) -> None:
-    for name, package, files in (("reveal", npm.REVEAL, npm.REVEAL_FILES), ("mathjax", npm.MATHJAX, npm.MATHJAX_FILES)):
-        shutil.copytree(npm.package(*package, files), lib / name, dirs_exist_ok=True)
+    packages = npm.packages()
+    for name in LIBRARIES:
+        (lib / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(packages / name, lib / name)
+    shutil.copytree(packages / FONTS, lib / FONTS, dirs_exist_ok=True)
     shutil.copy(HERE / "deck.js", lib)
     styles = HtmlFormatter(style="friendly").get_style_defs(".reveal .code")
     (lib / "deck.css").write_text((HERE / "deck.css").read_text(encoding="utf-8") + styles, encoding="utf-8")
 
 
-def write(stem: str, folder: Path, edition: str, spoken: str) -> list[tuple[Path, str]]:
+def write(stem: str, folder: Path, edition: Edition) -> list[tuple[Path, str]]:
     """The decks of one notebook, each with its title."""
-    english, shown = (nbformat.read(ROOT / place / "notebooks" / f"{stem}.ipynb", 4) for place in ("", edition))
-    pages = ((ROOT / place / "lecture_notes" / f"{stem}.md").read_text(encoding="utf-8") for place in ("", edition))
+    homes = ROOT, ROOT / edition.folder
+    english, shown = (nbformat.read(home / "notebooks" / f"{stem}.ipynb", 4) for home in homes)
+    pages = ((home / "lecture_notes" / f"{stem}.md").read_text(encoding="utf-8") for home in homes)
     about, sections = notes.read(*pages), cut(english, shown)
     card = list(blocks(english.cells[0].source, shown.cells[0].source))
     made = []
     for number in about.plans:
         title = card[0].shown.removeprefix("# ") + _part(number)
-        placed = [*_opening(title, card[1].shown, about, number), *_middle(of_class(sections, number), about, number)]
-        placed += _ending(sections, about, number)
+        slides = [*_opening(title, card[1].shown, about, number), *_middle(of_class(sections, number), about, number)]
+        slides += _ending(sections, about, number)
         path = folder / f"{stem}{f'_{number}' if number else ''}.html"
-        path.write_text(
-            page(title, spoken, "../lib" if edition else "lib", about.plans[number], placed), encoding="utf-8"
-        )
+        lib = "../lib" if edition.folder else "lib"
+        path.write_text(page(title, edition.lang, lib, about.plans[number], slides), encoding="utf-8")
         made.append((path, title))
     return made
 
@@ -101,30 +98,29 @@ def of_class(sections: list[Section], number: str) -> list[Section]:
     return chosen
 
 
-def _opening(title: str, asked: str, about: notes.Notes, number: str) -> list[Placed]:
+def _opening(title: str, asked: str, about: notes.Notes, number: str) -> list[Slide]:
     """The title with the class's question, then its plan; what to say at any time, and advice, stand in the notes."""
     keys = t(
         "→ goes on, ↓ one step down, Space through all. Keys: S notes, C clock, D deeper, I guesses, ? all of them"
     )
-    first = Slide("title", "title", [f"# {title}", asked, *(block.shown for block in about.goal), f"*{keys}*"])
+    anytime = _say([block for block in about.say if not notes.cells(block)])
+    texts = [f"# {title}", asked, *(block.shown for block in about.goal), f"*{keys}*"]
     table = "\n".join(f"| {row.minutes} | {row.what} |" for row in about.plans[number])
-    second = Slide("plan", "plan", [f"| {t('minutes')} | |\n|---|---|\n{table}"])
-    anytime = [block for block in about.say if not notes.cells(block)]
-    return [Placed(first, say=_say(anytime)), Placed(second, say=_say(about.advice))]
+    plan = Slide("plan", "plan", [f"| {t('minutes')} | |\n|---|---|\n{table}"], say=_say(about.advice))
+    return [Slide("title", "title", texts, say=anytime), plan]
 
 
-def _middle(sections: list[Section], about: notes.Notes, number: str) -> list[Placed]:
+def _middle(sections: list[Section], about: notes.Notes, number: str) -> list[Slide]:
     """The class's slides, each in the row of the plan that names its cell or the next one of its section."""
     row_of = {cell: i for i, row in reversed(list(enumerate(about.plans[number]))) for cell in row.cells}
-    placed: list[Placed] = []
     row = 0
     for section in sections:
-        deeper = section.part == "Deeper"
         for i, slide in enumerate(section.slides):
-            coming = [row_of[cell] for later in section.slides[i:] for cell in later.cells if cell in row_of]
-            row = row if deeper else max(row, next(iter(coming), row))
-            placed.append(Placed(slide, None if deeper else row, deeper, _what_to_say(slide, about)))
-    return placed
+            slide.deeper, slide.say = section.part == "Deeper", _what_to_say(slide, about)
+            if not slide.deeper:
+                coming = [row_of[cell] for later in section.slides[i:] for cell in later.cells if cell in row_of]
+                slide.row = row = max(row, next(iter(coming), row))
+    return [slide for section in sections for slide in section.slides]
 
 
 def _what_to_say(slide: Slide, about: notes.Notes) -> str:
@@ -139,31 +135,33 @@ def _what_to_say(slide: Slide, about: notes.Notes) -> str:
     return _say(said) + "".join(f"<p><b>{markdown(q.shown)}</b></p>{_say(answer)}" for q, answer in asked)
 
 
-def _ending(sections: list[Section], about: notes.Notes, number: str) -> list[Placed]:
+def _ending(sections: list[Section], about: notes.Notes, number: str) -> list[Slide]:
     """The lines to end with, after the last class; the questions that name a cell of this class, one a slide."""
     last = number == max(about.plans)
     own = {cell for section in of_class(sections, number) for cell in section.cells}
     every = {cell for section in sections for cell in section.cells}
     row = len(about.plans[number]) - 1
-    placed = [Placed(Slide("end", "end", [block.shown for block in about.last_lines]), row)] if last else []
+    slides = [Slide("end", "end", [block.shown for block in about.last_lines], row=row)] if last else []
     for i, (asked, answer) in enumerate(about.questions):
         named = {cell for block in answer for cell in notes.cells(block)} & every
         if (named & own) if named else last:
-            slide = Slide(f"question-{i + 1}", "question", [f"**{asked.shown}**"], read=[b.shown for b in answer])
-            placed.append(Placed(slide, row))
-    return placed
+            read = [block.shown for block in answer]
+            slides.append(Slide(f"question-{i + 1}", "question", [f"**{asked.shown}**"], read=read, row=row))
+    return slides
 
 
 def _say(items: list[notes.Block]) -> str:
     return "".join(markdown(item.shown) for item in items)
 
 
-def _index(listed: list[tuple[Path, str]], folder: str) -> str:
-    other = '<a href="../index.html">in English</a>' if folder else '<a href="pt-BR/index.html">em português</a>'
+def _index(listed: list[tuple[Path, str]], edition: Edition) -> str:
+    other = (
+        '<a href="../index.html">in English</a>' if edition.folder else '<a href="pt-BR/index.html">em português</a>'
+    )
     items = "".join(f'<li><a href="{path.name}">{html.escape(title)}</a></li>' for path, title in listed)
     title = t("Slides, a deck for each class")
     return (
-        f'<!DOCTYPE html><html lang="{"pt-BR" if folder else "en"}"><meta charset="utf-8"><title>{title}</title>'
+        f'<!DOCTYPE html><html lang="{edition.lang}"><meta charset="utf-8"><title>{title}</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">'
         '<body style="font:18px/1.7 system-ui,sans-serif;max-width:46em;margin:2em auto;padding:0 1em">'
         f"<h1>{title}</h1><p>{other}</p><ul>{items}</ul></body></html>"
@@ -171,4 +169,8 @@ def _index(listed: list[tuple[Path, str]], folder: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    out = ROOT / "build" / "slides"
+    try:
+        print(f"{out / 'index.html'}: {len(make(out, sys.argv[1:]))} decks")
+    except (ConnectionError, ValueError) as error:
+        sys.exit(f"slides: {error}")

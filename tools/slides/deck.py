@@ -17,7 +17,7 @@ KINDS = {
     "figure": r"\*\*Figure",
 }
 KINDS |= {"run": r"\*\*Run", "lead": r"\*\*(?:By hand|Verify|Play|Your turn)"}
-MARK = re.compile(r"\*(Class(?: \d)?|Deeper) · (?:(\d+) minutes?|to look up)\*")
+MARK = re.compile(r"\*(Class(?: \d)?|Deeper) · (?:\d+ minutes?|to look up)\*")
 SILENT = re.compile(r"\*Pause here\.\*$|The (?:first|second) class ends here|</?details>")
 END = re.compile(r"## (?:Exercises|Recap)")
 REVEAL = re.compile(r"reveal\(\s*my_guess")
@@ -34,8 +34,11 @@ WIDE = 1000  # px, of a figure that leaves no room beside it
 class Slide:
     """One slide: its kind, texts as Markdown, the cells whose output it shows, and what stands below it.
 
-    read   what is read beside a figure, or under a table
-    code   of a program's slide
+    read    what is read beside a figure, or under a table
+    code    of a program's slide
+    row     its place in the class's plan; None: in none
+    deeper  whether it is for home only
+    say     what to say about it, as HTML
     """
 
     id: str
@@ -47,10 +50,9 @@ class Slide:
     code: str = ""
     below: list[Slide] = field(default_factory=list)
     cells: list[str] = field(default_factory=list)
-
-    @property
-    def n_words(self) -> int:
-        return n_words(self.texts) + n_words(self.read)
+    row: int | None = None
+    deeper: bool = False
+    say: str = ""
 
 
 @dataclass
@@ -58,7 +60,6 @@ class Section:
     """What stands under a heading; `part` is its class, "Class 1" for example, or "Deeper"; "" before the first."""
 
     part: str = ""
-    minutes: int = 0
     slides: list[Slide] = field(default_factory=list)
     cells: list[str] = field(default_factory=list)
 
@@ -123,7 +124,7 @@ class _Cutter:
     def text(self, block: Block, cell_id: str) -> None:
         kind = next((name for name, pattern in KINDS.items() if re.match(pattern, block.english)), "plain")
         if match := MARK.fullmatch(block.english):
-            self.sections[-1].part, self.sections[-1].minutes = match[1], int(match[2] or 0)
+            self.sections[-1].part = match[1]
             return
         if SILENT.match(block.english):
             return
@@ -190,8 +191,6 @@ class _Cutter:
         slide.shown.append(shown)
         slide.english.append(english)
         slide.cells.append(shown["id"])
-        if slide.kind in ("figure", "wide") and len(printed(shown)) > ANSWER:
-            slide.below.append(Slide(f"{shown['id']}-printed", "printed", shown=[shown]))
 
     def flush(self, across: bool = False) -> None:
         """The pending text as a slide: of its own where it opens a section or is needed, else below the last one."""
@@ -209,22 +208,21 @@ class _Cutter:
         if self.last.kind == "output":
             room -= sum(map(_height, self.last.shown)) // LINE * 11
         more = self.last.below[-1] if self.last.below and self.last.below[-1].kind == "read" else None
-        here = []
+        here, begun = [], False
         for sentence in sentences(text):
             if more is None and n_words([*self.last.read, *here, sentence]) <= room:
                 here.append(sentence)
                 continue
             if more is None or n_words([*more.texts, sentence]) > ACROSS:
-                more = Slide(f"{cell_id}-{len(self.last.below)}", "read")
+                more, begun = Slide(f"{cell_id}-{len(self.last.below)}", "read"), False
                 self.last.below.append(more)
-            if more.texts and more.texts[-1].endswith("\n"):
-                more.texts[-1] = more.texts[-1][:-1] + " " + sentence + "\n"
+            if begun:
+                more.texts[-1] += f" {sentence}"
             else:
-                more.texts.append(sentence + "\n")
+                more.texts.append(sentence)
+                begun = True
         if here:
             self.last.read.append(" ".join(here))
-        if more is not None and more.texts:
-            more.texts[-1] = more.texts[-1].rstrip("\n")
 
     def _after_the_figures_name(self) -> list[str]:
         """What pends after the text that announces the figure: it says what is seen there."""

@@ -6,7 +6,6 @@ import ast
 import html
 import json
 import re
-from dataclasses import dataclass
 from string import Template
 
 from nbconvert.filters import strip_ansi
@@ -25,10 +24,10 @@ NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?")
 ANSWERS = {"yes": True, "no": False}
 CODE_WIDTH, CODE_LINES = 97, 21  # characters and lines of a program's slide at 75 % of its size
 PAGE = Template("""<!DOCTYPE html>
-<html lang="$language"><head><meta charset="utf-8"><title>$title</title>
+<html lang="$lang"><head><meta charset="utf-8"><title>$title</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<link rel="icon" href="data:,"><link rel="stylesheet" href="$lib/reveal/dist/reset.css">
-<link rel="stylesheet" href="$lib/reveal/dist/reveal.css"><link rel="stylesheet" href="$lib/deck.css">
+<link rel="icon" href="data:,"><link rel="stylesheet" href="$lib/reveal.js/dist/reset.css">
+<link rel="stylesheet" href="$lib/reveal.js/dist/reveal.css"><link rel="stylesheet" href="$lib/deck.css">
 <script>window.MathJax = {tex: {inlineMath: [["$$", "$$"]], displayMath: [["$$$$", "$$$$"]]},
   chtml: {matchFontHeight: false}, options: {enableMenu: false}};</script>
 <script defer src="$lib/mathjax/es5/tex-chtml.js"></script></head>
@@ -37,30 +36,19 @@ $slides
 </div><footer class="clock"><span data-clock="block"></span><span data-clock="what"></span>
 <span data-clock="minute"></span><b data-clock="late"></b></footer></div>
 <script type="application/json" id="deck">$deck</script>
-<script defer src="$lib/reveal/dist/reveal.js"></script><script defer src="$lib/reveal/plugin/notes/notes.js"></script>
+<script defer src="$lib/reveal.js/dist/reveal.js"></script>
+<script defer src="$lib/reveal.js/plugin/notes/notes.js"></script>
 <script defer src="$lib/deck.js"></script></body></html>
 """)
 
 
-@dataclass
-class Placed:
-    """A slide with its place in the plan (None: in none), whether it is for home only, and what to say."""
-
-    slide: Slide
-    row: int | None = None
-    deeper: bool = False
-    say: str = ""
-
-
-def page(title: str, language: str, lib: str, plan: list[Row], placed: list[Placed]) -> str:
+def page(title: str, lang: str, lib: str, plan: list[Row], slides: list[Slide]) -> str:
     """The whole page; `lib` leads from it to the folder of scripts and styles."""
     deck = {"plan": [{"minutes": row.minutes, "what": _plain(row.what)} for row in plan], "words": words()}
-    slides = "\n".join(map(_stack, placed))
-    ids = {part.id for one in placed for part in (one.slide, *one.slide.below)}
-    slides = re.sub(r"<code>([\w-]+)</code>", lambda found: _linked(found, ids), slides)
+    ids = {part.id for slide in slides for part in (slide, *slide.below)}
+    shown = re.sub(r"<code>([\w-]+)</code>", lambda found: _linked(found, ids), "\n".join(map(_stack, slides)))
     deck_json = json.dumps(deck, ensure_ascii=False).replace("</", "<\\/")
-    language = language.replace("_", "-")
-    return PAGE.substitute(title=html.escape(title), language=language, lib=lib, slides=slides, deck=deck_json)
+    return PAGE.substitute(title=html.escape(title), lang=lang, lib=lib, slides=shown, deck=deck_json)
 
 
 def words() -> dict[str, str]:
@@ -103,22 +91,18 @@ def _plain(text: str) -> str:
     return html.unescape(re.sub(r"<[^>]+>", "", markdown(text))).strip()
 
 
-def _stack(placed: Placed) -> str:
-    slide = placed.slide
-    below = [part for down in slide.below for part in _programs(down)]
-    about = f' data-row="{placed.row}"' if placed.row is not None else ""
-    slides = [_section(slide, about + (' data-deeper=""' if placed.deeper else ""), placed.say)]
-    slides += [_section(down, about, "") for down in below]
-    hidden = ' data-visibility="hidden"' if placed.deeper else ""
-    return (
-        f"<section{hidden}>{''.join(slides)}</section>"
-        if below
-        else slides[0].replace("<section", f"<section{hidden}", 1)
-    )
+def _stack(slide: Slide) -> str:
+    about = f' data-row="{slide.row}"' if slide.row is not None else ""
+    own = _section(slide, about + ' data-deeper=""' * slide.deeper)
+    below = [_section(part, about) for down in slide.below for part in _programs(down)]
+    hidden = ' data-visibility="hidden"' * slide.deeper
+    if below:
+        return f"<section{hidden}>{own}{''.join(below)}</section>"
+    return own.replace("<section", f"<section{hidden}", 1)
 
 
-def _section(slide: Slide, about: str, say: str) -> str:
-    aside = f'<aside class="notes">{say}</aside>' if say else ""
+def _section(slide: Slide, about: str) -> str:
+    aside = f'<aside class="notes">{slide.say}</aside>' if slide.say else ""
     return (
         f'<section id="{slide.id}" class="{slide.kind}"{about}><div class="fit">{_body(slide)}</div>{aside}</section>\n'
     )
@@ -142,11 +126,10 @@ def _body(slide: Slide) -> str:
 def _output(cell: NotebookNode, kind: str) -> str:
     """What a cell shows: everything, but of a prediction's cell first the answer, then what it draws and tabulates."""
     parts = []
-    few = len(printed(cell)) <= ANSWER
-    print_elsewhere = few if REVEAL.search(cell.source) else not few and kind in ("figure", "wide")
+    print_elsewhere = REVEAL.search(cell.source) and len(printed(cell)) <= ANSWER
     for output in cell.outputs:
         page = output.get("data", {}).get("text/html", "")
-        if kind in ("predict", "printed") if page else print_elsewhere and kind != "predict":
+        if kind == "predict" if page else print_elsewhere and kind != "predict":
             continue
         if output.get("text", "").startswith("Exception reporting mode"):
             continue

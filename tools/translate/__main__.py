@@ -2,8 +2,7 @@
 
     python -m tools.translate update [NAME ...]   catalogues in step with the English: new texts in, gone ones out
     python -m tools.translate todo NAME           what is not translated, or was reworded, as JSON
-    python -m tools.translate put NAME FILE       {identity: translation} from a JSON file into the catalogue
-    python -m tools.translate check [NAME ...]    what is wrong with translations
+    python -m tools.translate put NAME FILE       {identity: translation} from a JSON file; what is wrong with them
     python -m tools.translate build [NAME ...]    the edition's files; what has other code than before is executed
     python -m tools.translate gate                whether catalogues, edition and English are in step: `make lint`
 
@@ -29,8 +28,10 @@ def main(arguments: list[str]) -> int:
         print(catalogue.todo(catalogue.find(rest[0])))
     elif command == "put":
         name = catalogue.find(rest[0])
-        print(f"{name}: {catalogue.put(name, json.loads(Path(rest[1]).read_text(encoding='utf-8')))} translations")
-        return report([name], lenient=True)
+        n_put = catalogue.put(name, json.loads(Path(rest[1]).read_text(encoding="utf-8")))
+        n_open, problems = sum(map(catalogue.is_open, catalogue.load(name))), list(faults(name))
+        print("\n".join([*problems, f"{name}: {n_put} translations, {n_open} entries to do, {len(problems)} faults"]))
+        return int(bool(problems))
     elif command == "update":
         for name in chosen(rest):
             print(f"{name}: {', '.join(f'{n} {what}' for what, n in catalogue.update(name).items())}")
@@ -40,8 +41,6 @@ def main(arguments: list[str]) -> int:
         problems = list(gate())
         print("\n".join(problems) or "both editions are in step")
         return int(bool(problems))
-    elif command == "check":
-        return report(chosen(rest))
     else:
         print(__doc__)
         return 2
@@ -57,17 +56,6 @@ def build(beginnings: list[str]) -> int:
     messages.store(catalogue.speaker("helpers"))
     changed = list(edition.install([name for name in chosen(beginnings) if name in edition.finished()]))
     return notebooks.main(["stamp"]) or notebooks.run(changed)
-
-
-def report(names: list[str], lenient: bool = False) -> int:
-    """Print what is wrong; 1 if anything is. Lenient: what is not translated yet is only counted."""
-    found = False
-    for name in names:
-        open_entries = [entry for entry in catalogue.load(name) if catalogue.is_open(entry)]
-        problems = list(faults(name))
-        found = found or bool(problems or (open_entries and not lenient))
-        print("\n".join([*problems, f"{name}: {len(open_entries)} entries to do, {len(problems)} faults"]))
-    return int(found)
 
 
 if __name__ == "__main__":

@@ -13,13 +13,11 @@ from typing import NamedTuple
 import nbformat
 import polib
 
-from tools.notebooks import COLAB, LANGUAGE_LINK
+from tools.notebooks import COLAB, LANGUAGE_LINK, PORTUGUESE, ROOT
 from tools.translate import messages, prose
 from tools.translate.literals import literals
 
-ROOT = Path(__file__).resolve().parents[2]
-LANGUAGE = "pt_BR"
-FOLDER = ROOT / "i18n" / LANGUAGE
+FOLDER = ROOT / "i18n" / PORTUGUESE.language
 STAMPED = ("badge", "setup")  # cells that `make stamp` writes
 EVERYWHERE = "*"  # the context of a word that the program may read too: one entry for the notebook
 ALIKE = 0.6  # from here on a text is taken for a reworded one, whose translation is worth mending
@@ -46,12 +44,8 @@ def unfinished() -> list[str]:
 
 
 def find(beginning: str) -> str:
-    """The one name that begins so, also without its folder: "02" is notebooks/02_…"""
-    if beginning in names():
-        return beginning
-    found = [n for n in names() if n.startswith(beginning)] or [
-        n for n in names() if n.split("/")[-1].startswith(beginning)
-    ]
+    """The first name that begins so, also without its folder: "02" is notebooks/02_…"""
+    found = [name for name in names() if name.startswith(beginning) or name.split("/")[-1].startswith(beginning)]
     if not found:
         raise ValueError(f"nothing to translate is called {beginning!r}; there are {', '.join(names())}")
     return found[0]
@@ -103,7 +97,7 @@ def update(name: str) -> Counter:
     count: Counter = Counter(gone=sum(key not in current for key in old))
     catalogue = polib.POFile(wrapwidth=0)
     catalogue.metadata = {
-        "Language": LANGUAGE,
+        "Language": PORTUGUESE.language,
         "Content-Type": "text/plain; charset=UTF-8",
         "Content-Transfer-Encoding": "8bit",
     }
@@ -125,10 +119,9 @@ def _new_entry(wanted: Entry, gone: list[polib.POEntry]) -> polib.POEntry:
     if moved is not None:
         entry.msgstr, entry.flags, entry.tcomment = moved.msgstr, moved.flags, moved.tcomment
         return entry
-    near = [(difflib.SequenceMatcher(None, other.msgid, wanted.text).ratio(), other.msgid, other) for other in gone
-            if other.msgctxt == wanted.context and other.comment == wanted.kind]  # fmt: skip
-    likeness, _, best = max(near, default=(0, "", None), key=lambda found: found[:2])
-    if likeness >= ALIKE:
+    near = {e.msgid: e for e in gone if (e.msgctxt, e.comment) == (wanted.context, wanted.kind)}
+    for text in difflib.get_close_matches(wanted.text, near, 1, ALIKE):
+        best = near[text]
         entry.msgstr, entry.previous_msgid, entry.flags = best.msgstr, best.msgid, ["fuzzy"]
     return entry
 

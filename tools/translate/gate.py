@@ -35,10 +35,9 @@ def out_of_step(name: str) -> Iterator[str]:
     """English that its catalogue does not have, and the other way round."""
     known = {(entry.msgctxt, entry.msgid) for entry in catalogue.load(name)}
     current = {(entry.context, entry.text) for entry in catalogue.entries(name)}
-    for context, text in sorted(current - known, key=str):
-        yield f"{name}, {context or 'text'}: new or reworded English, {WAY_OUT}, then translate {text[:70]!r}"
-    for context, text in sorted(known - current, key=str):
-        yield f"{name}, {context or 'text'}: no longer in the English, {WAY_OUT}: {text[:70]!r}"
+    for context, text in sorted(current ^ known, key=str):
+        what = "new or reworded English" if (context, text) in current else "no longer in the English"
+        yield f"{name}, {context or 'text'}: {what}, {WAY_OUT}, then `todo`: {text[:70]!r}"
 
 
 def gaps(name: str) -> Iterator[str]:
@@ -49,24 +48,20 @@ def gaps(name: str) -> Iterator[str]:
 
 def not_as_built(name: str, folder: Path) -> Iterator[str]:
     """A committed file that is not what its English and its catalogue make, or that computes something else."""
-    new, committed = folder / edition.counterpart(name), ROOT / edition.counterpart(name)
-    if not committed.exists():
-        yield f"{edition.counterpart(name)} is missing: {WAY_OUT}"
-    elif new.suffix == ".md":
-        if new.read_text(encoding="utf-8") != committed.read_text(encoding="utf-8"):
-            yield f"{edition.counterpart(name)} is not what its English and its catalogue make: {WAY_OUT}"
-    else:
-        english, built, stored = (nbformat.read(path, 4) for path in (catalogue.source(name), new, committed))
-        if [essence(cell) for cell in built.cells] != [essence(cell) for cell in stored.cells]:
-            changed = [a["id"] for a, b in zip(built.cells, stored.cells, strict=False) if essence(a) != essence(b)]
-            yield f"{edition.counterpart(name)} is not what its English and its catalogue make ({changed}): {WAY_OUT}"
-        for a, b in zip(english.cells, built.cells, strict=True):
+    new, committed = (home / edition.counterpart(name) for home in (folder, ROOT))
+    if not committed.exists() or essence(new) != essence(committed):
+        yield f"{edition.counterpart(name)} is not what its English and its catalogue make: {WAY_OUT}"
+    if new.suffix == ".ipynb":
+        for a, b in zip(*(nbformat.read(path, 4).cells for path in (catalogue.source(name), new)), strict=True):
             if a.cell_type == "code" and a["id"] not in STAMPED and program(a.source) != program(b.source):
                 yield f"{name}, {a['id']}: the translation changes the program: mend the entries of this cell"
 
 
-def essence(cell: nbformat.NotebookNode) -> tuple:
-    return cell["id"], cell.cell_type, cell.source, dict(cell.metadata)
+def essence(path: Path) -> object:
+    """A page's text; of a notebook what is not an output."""
+    if path.suffix == ".md":
+        return path.read_text(encoding="utf-8")
+    return [(c["id"], c.cell_type, c.source, c.metadata) for c in nbformat.read(path, 4).cells]
 
 
 def program(source: str) -> str:

@@ -6,13 +6,12 @@ import ast
 import json
 import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from helpers.language import LOCALE, PLACEHOLDER
+from tools.notebooks import ROOT
 from tools.translate.literals import WORDS, strings, template
 from tools.translate.scripts import sentences
 
-ROOT = Path(__file__).resolve().parents[2]
 HELPERS = ROOT / "helpers"
 SPEAKING = ("tools/site", "tools/slides", "tools/grade")  # of tools, those that readers see
 FILE = LOCALE / "pt_BR.json"
@@ -44,7 +43,7 @@ def table(say: Callable[[None, str], str]) -> dict[str, str]:
 
 
 def stored() -> dict[str, str]:
-    return json.loads(FILE.read_text(encoding="utf-8")) if FILE.exists() else {}
+    return json.loads(FILE.read_text(encoding="utf-8"))
 
 
 def store(say: Callable[[None, str], str]) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from tools.translate.literals import WORDS, without_magics
 
 FENCE = "```"
+PIECE = re.compile(r"^```.*?^```[^\n]*$|^[^\n]*$", re.MULTILINE | re.DOTALL)
 MATH = re.compile(r"\$\$.*?\$\$|\$[^$]+\$", re.S)
 CODE = re.compile(r"(?<!`)`[^`]+`(?!`)")
 QUOTED = re.compile(r'"([^"]+)"')
@@ -31,19 +32,12 @@ def translated(source: str, say: Callable[[str], str]) -> str:
     return "\n".join(say(piece) if has_words(piece) else piece for piece in pieces(source))
 
 
-def pieces(source: str) -> Iterator[str]:
+def pieces(source: str) -> list[str]:
     """The lines of a text; a fenced program is one piece, its fences included."""
-    fenced: list[str] = []
-    for line in source.split("\n"):
-        if line.startswith(FENCE) or fenced:
-            fenced.append(line)
-            if line.startswith(FENCE) and len(fenced) > 1:
-                yield "\n".join(fenced)
-                fenced = []
-        else:
-            yield line
-    if fenced:
-        raise ValueError(f"a fence is not closed: {fenced[0]}")
+    found = PIECE.findall(source)
+    if unclosed := [piece for piece in found if piece.startswith(FENCE) and "\n" not in piece]:
+        raise ValueError(f"a fence is not closed: {unclosed[-1]}")
+    return found
 
 
 def has_words(piece: str) -> bool:
