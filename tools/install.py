@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -83,25 +83,43 @@ def one_at_a_time(path: Path) -> Iterator[None]:
 
 def is_current(venv: Path, stamp: Path) -> bool:
     """Whether the environment is whole, runs, and is younger than what it is made from."""
-    return stamp.exists() and is_whole(venv) and all(stamp.stat().st_mtime >= path.stat().st_mtime for path in NEEDED)
+    if not stamp.exists() or (venv / MARK).exists() or not runs(venv, "--whole", str(venv)):
+        return False
+    return all(stamp.stat().st_mtime >= path.stat().st_mtime for path in NEEDED)
 
 
-def runs(venv: Path) -> bool:
+def runs(venv: Path, *question: str) -> bool:
     """Whether its Python starts, is an environment of its own, new enough, and has pip."""
     asks = "import sys, pip; sys.exit(sys.prefix == sys.base_prefix or sys.version_info < (3, 11))"
+    asked = [__file__, *question] if question else ["-c", asks]
     try:
-        return subprocess.run([venv / "bin/python", "-E", "-c", asks], capture_output=True).returncode == 0
+        return subprocess.run([venv / "bin/python", "-E", *asked], capture_output=True).returncode == 0
     except OSError:
         return False
 
 
 def is_whole(venv: Path) -> bool:
-    """Whether every package that requirements.txt pins is there."""
-    if (venv / MARK).exists() or not runs(venv):
+    """Whether every package that requirements.txt pins is there; asked of the environment's own Python."""
+    if (venv / MARK).exists() or not runs(venv) or hollow(venv):
         return False
     there = (path.name.split("-")[0] for path in venv.glob(RECORDS))
     pinned = re.findall(r"^([\w.-]+)==[^;]*$", NEEDED[0].read_text(encoding="utf-8"), re.MULTILINE)
     return set(map(_normal, pinned)) <= set(map(_normal, there))
+
+
+def hollow(venv: Path) -> list[Path]:
+    """Records of packages of which a module is gone: pip, which reads the records, takes them for installed."""
+    return [info for info in venv.glob(RECORDS) if not all(path.exists() for path in _first_files(info))]
+
+
+def _first_files(info: Path) -> list[Path]:
+    """One file of each module that a package's record lists: all of them would take seconds."""
+    first: dict[str, str] = {}
+    with suppress(FileNotFoundError), open(info / "RECORD", encoding="utf-8", errors="replace") as lines:
+        for name in (line.partition(",")[0] for line in lines):
+            if name.endswith((".py", ".so")) and not name.startswith(".."):
+                first.setdefault(name.partition("/")[0], name)
+    return [info.parent / name for name in first.values()]
 
 
 def _normal(name: str) -> str:
@@ -122,6 +140,8 @@ def install(venv: Path, stamp: Path, pip_arguments: list[str]) -> None:
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         step([sys._base_executable, "-m", "venv", "--without-pip", str(venv)], "venv")
         step([str(venv / "bin/python"), "-E", "-m", "ensurepip", "--upgrade", "--default-pip"], "ensurepip")
+    for info in hollow(venv):
+        shutil.rmtree(info)
     python = str(venv / "bin/python")
     pip = [python, "-E", "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--retries", "1"]
     try:

@@ -186,6 +186,9 @@ def test_a_network_that_answers_something_else_is_said_in_one_line(course, index
         assert done.returncode == 1 and done.stderr.count("\n") == 1, done.stderr
         assert says in done.stderr and "log in" in done.stderr
     index.update(good)
+    assert run().returncode == 0
+    shutil.rmtree(next(course.glob(".venv/lib/*/site-packages/toy")))  # its record is left, which pip believes
+    assert [path.name for path in install.hollow(course / ".venv")] == ["toy-1.0.dist-info"]
     assert run().returncode == 0 and next(course.glob(".venv/lib/*/site-packages/toy")).is_dir()
 
 
