@@ -57,19 +57,17 @@ PREFIXES = {  # saved with a head or without
 EMBEDDING = {"gpt2": "wte.weight", "opt": "embed_tokens.weight", "llama": "embed_tokens.weight"}
 # GPT-2's causal mask, and the number that hid the future; the speeds of rotation, which follow from the config
 NO_WEIGHTS = re.compile(r"h\.\d+\.attn\.(bias|masked_bias)|(layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq")
+_SIZES = dict(
+    vocab_size="vocab_size", context_length="max_position_embeddings", emb_dim="hidden_size",
+    n_heads="num_attention_heads", n_layers="num_hidden_layers",
+)  # fmt: skip
 FIELDS = {  # sizes in our config -> theirs, in config.json
     "gpt2": dict(
         vocab_size="vocab_size", context_length="n_positions", emb_dim="n_embd", n_heads="n_head", n_layers="n_layer",
         ff_dim="n_inner",
     ),
-    "opt": dict(
-        vocab_size="vocab_size", context_length="max_position_embeddings", emb_dim="hidden_size",
-        n_heads="num_attention_heads", n_layers="num_hidden_layers", ff_dim="ffn_dim",
-    ),
-    "llama": dict(
-        vocab_size="vocab_size", context_length="max_position_embeddings", emb_dim="hidden_size",
-        n_heads="num_attention_heads", n_layers="num_hidden_layers", ff_dim="intermediate_size",
-    ),
+    "opt": _SIZES | {"ff_dim": "ffn_dim"},
+    "llama": _SIZES | {"ff_dim": "intermediate_size"},
 }  # fmt: skip
 ACTIVATIONS = {"gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu": "gelu", "relu": "relu"}
 DEFAULT_ACTIVATION = {"gpt2": "gelu_new", "opt": "relu"}
