@@ -187,59 +187,47 @@ def test_every_discrepancy_is_named_at_once(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changed", "says"),
+    ("name", "changed", "says"),
     [
-        (lambda w: w.T, rf"c_attn.weight is \({3 * C}, {C}\), expected \({C}, {3 * C}\)"),
-        (lambda w: w.to(torch.int64), "not of floating point: transformer.h.0.attn.c_attn.weight is I64"),
-        (lambda w: w * math.nan, "c_attn.weight holds NaN or infinity"),
-        (lambda w: w / 0, "c_attn.weight holds NaN or infinity"),
-        (lambda w: w.double() * 1e300, "too large for torch.float32"),
+        ("h.0.attn.c_attn", lambda w: w.T, rf"c_attn.weight is \({3 * C}, {C}\), expected \({C}, {3 * C}\)"),
+        ("h.0.attn.c_attn", lambda w: w.to(torch.int64), "not of floating point: transformer.h.0.attn.c_attn.*I64"),
+        ("h.0.attn.c_attn", lambda w: w * math.nan, "c_attn.weight holds NaN or infinity"),
+        ("h.0.attn.c_attn", lambda w: w.double() * 1e300, "too large for torch.float32"),
+        ("wte", lambda w: w + 1, "ties the head to the embedding, but lm_head.weight differs"),
     ],
 )
-def test_a_matrix_that_is_no_weight(tmp_path, changed, says):
-    """Transposed, of integers, or with what no model computes with."""
-    name = "transformer.h.0.attn.c_attn.weight"
-    with pytest.raises(ValueError, match=says):
-        weights.load(published(tmp_path, lambda state: state.update({name: changed(state[name])})))
+def test_a_matrix_that_is_no_weight(tmp_path, name, changed, says):
+    """Transposed, of integers, with what no model computes with, or of another model."""
 
-
-def test_a_head_that_contradicts_the_config(tmp_path):
     def change(state):
-        state["lm_head.weight"] = state["transformer.wte.weight"] + 1
+        state["lm_head.weight"] = state["transformer.wte.weight"].clone()
+        state[f"transformer.{name}.weight"] = changed(state[f"transformer.{name}.weight"])
 
-    with pytest.raises(ValueError, match="ties the head"):
+    with pytest.raises(ValueError, match=says):
         weights.load(published(tmp_path, change))
 
 
 @pytest.mark.parametrize(
-    ("changes", "says"),
+    ("family", "changes", "says"),
     [
-        ({"model_type": "mamba"}, "gpt2, opt, llama, got 'mamba'"),
-        ({"activation_function": "silu"}, "silu"),
-        ({"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx"),
-        ({"vocab_size": V + 1}, rf"wte.weight is \({V}, {C}\), expected \({V + 1}, {C}\)"),
-        ({"n_head": 5}, "multiple of n_heads"),
-        ({"n_embd": None}, "must give n_embd as a whole number, got None"),
-        ({"n_layer": True}, "must give n_layer as a whole number, got True"),
-        ({"n_layer": 10**6}, "says 1000000 blocks, the file has"),
-        ({"n_embd": 7 * 2**60}, "must give n_embd of at most 16,777,216"),
-        ({"tie_word_embeddings": "yes"}, "true or false, got 'yes'"),
+        (gpt2, {"model_type": "mamba"}, "gpt2, opt, llama, got 'mamba'"),
+        (gpt2, {"activation_function": "silu"}, "silu"),
+        (gpt2, {"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx"),
+        (gpt2, {"vocab_size": V + 1}, rf"wte.weight is \({V}, {C}\), expected \({V + 1}, {C}\)"),
+        (gpt2, {"n_head": 5}, "multiple of n_heads"),
+        (gpt2, {"n_embd": None}, "must give n_embd as a whole number, got None"),
+        (gpt2, {"n_layer": True}, "must give n_layer as a whole number, got True"),
+        (gpt2, {"n_layer": 10**6}, "says 1000000 blocks, the file has"),
+        (gpt2, {"n_embd": 7 * 2**60}, "must give n_embd of at most 16,777,216"),
+        (gpt2, {"tie_word_embeddings": "yes"}, "true or false, got 'yes'"),
+        (opt, {"do_layer_norm_before": False}, "do_layer_norm_before"),
+        (opt, {"word_embed_proj_dim": 14}, "OPT-350M"),
     ],
 )
-def test_refuses_configs(changes, says, tmp_path):
-    gpt2().save_pretrained(tmp_path)
+def test_refuses_configs(family, changes, says, tmp_path):
+    family().save_pretrained(tmp_path)
     fields = json.loads((tmp_path / "config.json").read_text()) | changes
     (tmp_path / "config.json").write_text(json.dumps(fields))
-    with pytest.raises(ValueError, match=says):
-        weights.load(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("changes", "says"),
-    [({"do_layer_norm_before": False}, "do_layer_norm_before"), ({"word_embed_proj_dim": 14}, "OPT-350M")],
-)
-def test_refuses_the_opt_that_is_built_differently(changes, says, tmp_path):
-    opt(**changes).save_pretrained(tmp_path)
     with pytest.raises(ValueError, match=says):
         weights.load(tmp_path)
 
