@@ -6,12 +6,18 @@ What is relied on: renaming within one drive is one step, as on every local disk
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
+
+import safetensors.torch
+from safetensors import SafetensorError
+from torch import Tensor
 
 from helpers.storage.errors import CheckpointError, Damaged, storage
 
@@ -117,6 +123,21 @@ def former(path: str | Path) -> Path:
 def unfinished(path: Path) -> Path:
     """Where what will stand at `path` is written; what lies there is nobody's."""
     return path.with_name(f".{path.name}{UNFINISHED}")
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Write a safetensors file. OSError: a full disk and the like, for which the library has an error of its own."""
+    try:
+        safetensors.torch.save_file(tensors, path, metadata)
+    except SafetensorError as error:
+        number = re.search(r"os error (\d+)", str(error))
+        raise OSError(number and int(number[1]), str(error)) from error
+
+
+def sha256(path: Path) -> str:
+    """The sum of a file, read piece by piece."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def require_short_header(path: Path) -> None:

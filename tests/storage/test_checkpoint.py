@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from safetensors import SafetensorError
 
 from helpers.gpt import GPT, GPTConfig
 from helpers.storage import checkpoint, weights
@@ -438,6 +439,16 @@ def test_what_was_loaded_does_not_lean_on_the_file(tmp_path):
 
 
 FAULTS = {errno.ENOSPC: "make room", errno.EIO: "mount", errno.EROFS: "only be read"}
+
+
+def test_a_disk_that_is_full_while_tensors_are_written(tmp_path, monkeypatch):
+    def fail(*_):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(safetensors.torch, "save_file", fail)
+    with pytest.raises(checkpoint.StorageError, match=r"No space left.*make room") as caught:
+        checkpoint.save(tmp_path, tiny(1))
+    assert caught.value.errno == errno.ENOSPC and names(tmp_path) == []
 
 
 @pytest.mark.parametrize("error", [*(OSError(code, os.strerror(code)) for code in FAULTS), KeyboardInterrupt()])

@@ -26,7 +26,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from helpers.storage.errors import CheckpointError, Damaged, Foreign, Future, storage
-from helpers.storage.files import folder_aside, require_short_header
+from helpers.storage.files import folder_aside, require_short_header, save_tensors, sha256
 
 COURSE, SUMS, VERSION = "pretraining-a-gpt", "SHA256SUMS", 2
 MODEL_FILE = "model.safetensors"
@@ -53,9 +53,9 @@ def write(path: Path, kind: Kind, raw: bytes, tensors: dict[str, dict[str, Tenso
     """Write the folder as `folder_aside` does: its JSON file, from `to_json`, and tensors, from `stored_once`."""
     with folder_aside(path) as aside:
         for name in kind.tensor_files:
-            safetensors.torch.save_file(tensors[name], aside / name)
+            save_tensors(aside / name, tensors[name])
         (aside / kind.json_name).write_bytes(raw)
-        (aside / SUMS).write_bytes(_sums_text({name: _sha256(aside / name) for name in kind.files}))
+        (aside / SUMS).write_bytes(_sums_text({name: sha256(aside / name) for name in kind.files}))
 
 
 def read(path: Path, kind: Kind, device: str | torch.device = "cpu") -> tuple[dict, dict[str, dict[str, Tensor]]]:
@@ -239,11 +239,6 @@ def _read(path: Path, at_most: int = -1) -> bytes:
         return file.read(at_most)
 
 
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _require_sum(path: Path, expected: str, got: str) -> None:
     if got != expected:
         raise Damaged(f"{path.name} is not the file that was saved: expected sha256 {expected[:12]}…, got {got[:12]}…")
@@ -251,7 +246,7 @@ def _require_sum(path: Path, expected: str, got: str) -> None:
 
 def _tensors(path: Path, digest: str) -> dict[str, Tensor]:
     _read(path, at_most=0)  # a plain file
-    _require_sum(path, digest, _sha256(path))
+    _require_sum(path, digest, sha256(path))
     try:
         require_short_header(path)
         return dict(sorted(safetensors.torch.load(path.read_bytes()).items()))  # its order is another in each process

@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 from types import ModuleType
 
+from helpers.storage.files import sha256
 from helpers.storage.weights.load import weight_files
 from helpers.storage.weights.packaged import PACKAGED, fetch_packaged, find_packaged
 
@@ -117,12 +118,10 @@ def check_sums(folder: str | Path) -> int:
 
 def _sum_of(path: Path, git: bool) -> str:
     """sha256 of a file, or the sha1 that git gives it."""
-    git_head = b"blob %d\0" % path.stat().st_size
-    digest = hashlib.sha1(git_head, usedforsecurity=False) if git else hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    if not git:
+        return sha256(path)
+    content = path.read_bytes()  # git's are small
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
 def _library() -> ModuleType:

