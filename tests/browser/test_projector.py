@@ -43,7 +43,7 @@ CARDS = [
     "cards.unsure_or_wrong()",
     "cards.loss_stepper(model, 'eu gosto de pão de queijo')",
     "cards.next_token(model)",
-    "cards.sampling_tree(model, n_drawn=3)",
+    "cards.sampling_tree(model)",
     "cards.memory_calculator('opt-125m', batch_size=16, context_length=1024, fused_attention=False)",
     "cards.cost_calculator(2.5e9, 12_525, 8.5, watts=400, money_available=200, speeds={'this machine': 1234.5})",
     "cards.training_grid()",
