@@ -31,7 +31,7 @@ TRIAL = [
     "cards.perplexity_die()",
     "cards.unsure_or_wrong()",
     "cards.loss_stepper(model)",
-    "cards.cost(1e9, 1e5)",
+    "cards.cost()",
     "pages.text_heatmap(['The', ' cat', ' sat', '.', '\\n', 'It', ' <b>', ' slept'], "
     "[None, 7.2, 2.1, 0.4, 1.0, 3.3, 10.8, 5.0], label='surprise', unit='nats')",
     "pages.table([('uniform', 10.825, 50257), ('trained', 4.0, 54.6)], "

@@ -29,11 +29,11 @@ STICKS_OUT = """root => { const r = root.getBoundingClientRect(); return [...roo
         && getComputedStyle(e).display !== "inline"); }).map(e => e.outerHTML.slice(0, 80)); }"""
 
 
-def show(page, name: str, **settings: object):
-    card = cards.sampling(LOGITS, WORDS, **settings)
+def show(page, name: str):
+    card = cards.sampling(LOGITS, WORDS)
     if name == "big":  # 50,257 logits, as spread out as a small model's
         logits = 2 * torch.randn(50257, generator=torch.Generator().manual_seed(5))
-        card = cards.sampling(logits, lambda i: f"' word{i}'", prompt="Once upon a time", **settings)
+        card = cards.sampling(logits, [f"' word{i}'" for i in range(50257)], prompt="Once upon a time")
     put(page, card)
     return card
 
