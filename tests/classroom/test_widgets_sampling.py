@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 
@@ -48,14 +47,16 @@ def rows() -> dict[str, Tensor]:
     text = gpt2().encode("The captain of the ship was")
     with torch.no_grad():
         real = pretrained.load()(torch.tensor([text]))[0, -1]
-    return {"model": real, "normal": 2 * torch.randn(50257, generator=torch.Generator().manual_seed(3))}
+    normal = 2 * torch.randn(50257, generator=torch.Generator().manual_seed(3))
+    return {"model": real, "normal": normal, "words": torch.tensor(LOGITS)}
 
 
-@pytest.mark.parametrize("name", ["model", "normal"])
+@pytest.mark.parametrize("name", ["model", "normal", "words"])
 @pytest.mark.parametrize("filters_first", [True, False])
 def test_what_is_shown_is_that_of_all_tokens(rows: dict, name: str, filters_first: bool) -> None:
     ranked = rows[name].double().sort(descending=True).values
-    grid = [{"temperature": T, "filters_first": filters_first, **f} for T in TEMPERATURES for f in FILTERS]
+    filters = [f for f in FILTERS if f.get("top_k", 1) <= len(ranked)]
+    grid = [{"temperature": T, "filters_first": filters_first, **f} for T in TEMPERATURES for f in filters]
     own = torch.softmax(ranked, 0)
     for settings, found in zip(grid, outcomes(cards.sampling(rows[name]).config, grid), strict=True):
         expected = next_probs(ranked, **settings)
@@ -68,17 +69,6 @@ def test_what_is_shown_is_that_of_all_tokens(rows: dict, name: str, filters_firs
             assert found["n"] == n_kept and abs(found["modelMass"] - own[:n_kept].sum()) < 1e-4, settings
         elif settings["temperature"] >= 0.2:
             assert found["n"] == pytest.approx(n_kept, rel=0.01), settings
-
-
-def test_nine_words_agree_with_the_function_that_writes() -> None:
-    filters = ({}, {"top_k": 2}, {"top_k": 9}, {"top_p": 0.5}, {"top_p": 0.9, "min_p": 0.4}, {"min_p": 0.1})
-    grid = [
-        {"temperature": T, "filters_first": first, **f}
-        for T, f, first in itertools.product(TEMPERATURES, filters, (True, False))
-    ]
-    logits = torch.tensor(LOGITS, dtype=torch.float64)
-    for settings, found in zip(grid, outcomes(cards.sampling(LOGITS, WORDS).config, grid), strict=True):
-        assert found["probs"] == pytest.approx(next_probs(logits, **settings).tolist(), abs=1e-6), settings
 
 
 def test_by_hand() -> None:
@@ -134,26 +124,9 @@ def test_a_forbidden_token_is_never_kept() -> None:
     assert "2 of 3 tokens are kept" in state["summary"]
 
 
-def mulberry32(seed: int, n: int) -> list[float]:
-    """In 32-bit tensors that wrap by themselves, after the published C code."""
-
-    def wrapped(x: int) -> Tensor:
-        return torch.tensor([x - 2**32 if x >= 2**31 else x]).int()
-
-    numbers = []
-    for i in range(1, n + 1):
-        z = (seed + i * 0x6D2B79F5) % 2**32
-        z = int((wrapped(z ^ z >> 15) * wrapped(z | 1)).item()) & 0xFFFFFFFF
-        z ^= (z + (int((wrapped(z ^ z >> 7) * wrapped(z | 61)).item()) & 0xFFFFFFFF)) % 2**32
-        numbers.append((z ^ z >> 14) / 2**32)
-    return numbers
-
-
-def test_draws_are_those_of_the_generator_and_have_the_given_shares() -> None:
+def test_draws_have_the_given_shares_and_each_seed_its_own() -> None:
     probs, call = [0.5, 0.2, 0.05], script("sampling").call
-    drawn = torch.tensor(mulberry32(7, 500), dtype=torch.float64)
-    expected = torch.histogram(drawn, torch.tensor([0, 0.5, 0.7, 0.75, 1.0], dtype=torch.float64)).hist.long().tolist()
-    assert call("drawCounts", probs, 500, 7) == expected != call("drawCounts", probs, 500, 8)
+    assert call("drawCounts", probs, 500, 7) == call("drawCounts", probs, 500, 7) != call("drawCounts", probs, 500, 8)
     counts = torch.tensor(call("drawCounts", probs, 10_000, 1), dtype=torch.float64) / 10_000
     shares = torch.tensor([*probs, 0.25], dtype=torch.float64)
     assert ((counts - shares).abs() < 3.5 * (shares * (1 - shares) / 10_000).sqrt()).all()
