@@ -78,7 +78,7 @@ class TokenTree:
         self.greedy: list[Step] = []
         self.logits(())  # of a model that does not do, now
 
-    def logits(self, path: Path) -> Tensor:
+    def logits(self, path: Iterable[int]) -> Tensor:
         """(V,) scores of what follows prompt and path."""
         return self.reader.logits([*self.prompt_ids, *path])
 
