@@ -48,13 +48,15 @@ def predicted(run: dict, models: dict[str, GPTConfig], name: str) -> budget.Memo
     )
 
 
-def test_the_memory_is_the_budget_s_to_the_byte_over_a_grid() -> None:
-    """Each phase's parts, the peak and where it stands, in every switch."""
+@pytest.mark.parametrize("drop_rate", [0.0, 0.1])
+def test_the_memory_is_the_budget_s_to_the_byte_over_a_grid(drop_rate: float) -> None:
+    """Each phase's parts, the peak and where it stands, in every switch; the card itself has no dropout."""
     card, js = cards.memory_calculator("gpt2-124m", 16, 1024, **TIGHT), script("memory")
-    models = {name: preset(name, drop_rate=0.0) for name in card.config["models"]}
+    models = {name: preset(name, drop_rate=drop_rate) for name in card.config["models"]}
     settings = grid(card)
-    both = "(all, config) => all.map((v) => { const run = runAt(v, config); return [run, memory(run)]; })"
-    for values, (run, found) in zip(settings, js.call(both, settings, card.config), strict=True):
+    both = """(all, config, dropout) => all.map((v) => { const run = { ...runAt(v, config), dropout };
+      return [run, memory(run)]; })"""
+    for values, (run, found) in zip(settings, js.call(both, settings, card.config, drop_rate > 0), strict=True):
         expected = predicted(run, models, list(models)[values["model"]])
         phases = [[*parts.values()] for parts in expected.parts_by_phase().values()]
         assert [phase["parts"] for phase in found["phases"] if phase] == phases, (values, run)
