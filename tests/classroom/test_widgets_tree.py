@@ -11,7 +11,7 @@ from torch import Tensor
 
 from helpers.classroom import cards
 from helpers.gpt import GPT, GPTConfig, gpt2, next_probs
-from tests.cards import QUESTION, SCORES, by_last_token, drawn, told
+from tests.cards import QUESTION, SCORES, BreakableModel, by_last_token, drawn, told
 from tests.classroom.scripts import script
 
 V = 50257
@@ -178,6 +178,18 @@ def test_answers_to_the_page(tree) -> None:
 def test_question_and_answer_go_through_hidden_text(tree) -> None:
     tree.question.value = json.dumps(QUESTION | {"n": 12})
     assert told(tree)["n"] == 12 and len(told(tree)["add"]) == 5 and told(tree)["ms"] > 0
+
+
+def test_the_draw_after_this_one_is_made_while_the_reader_looks() -> None:
+    model = BreakableModel(by_last_token)
+    tree = cards.sampling_tree(model)
+    for n in range(3):
+        tree.question.value = json.dumps(QUESTION | {"n": n})
+        model.error = RuntimeError("asked again")
+        following = QUESTION | {"n": n + 10, "path": [told(tree)["add"][0]]}
+        answer = tree.answer(following | ({"temperature": 0.5} if n else {}))
+        assert ("error" in answer) == bool(n) and answer["n"] == n + 10, "of other settings it is not made"
+        model.error = None
 
 
 def test_another_prompt_starts_another_tree(tree) -> None:

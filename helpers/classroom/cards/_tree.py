@@ -10,7 +10,7 @@ import ipywidgets
 import torch
 
 from helpers.classroom.cards._card import Card
-from helpers.classroom.cards._kernel import KernelCard, Line, Model, failure, line, quickly
+from helpers.classroom.cards._kernel import KernelCard, Line, Model, failure, line, quickly, weights_version
 from helpers.classroom.cards._token_tree import TEMPERATURES, TOP_1, TOP_KS, TokenTree, draw, expand, key, step_to
 
 DEPTH = 3  # levels of the tree that the page carries
@@ -39,6 +39,7 @@ class SamplingTree(KernelCard):
     def __init__(self, model: Model, prompt: str) -> None:
         super().__init__(model, [line("prompt", prompt)])
         self.tree, self.generator = TokenTree(model, prompt), torch.Generator().manual_seed(SEED)
+        self.ahead: tuple = (None, {})  # of a question that may come next: its state, its answer
         self.question = Line(layout=ipywidgets.Layout(display="none"))
         self.question.add_class("cw-ask")
         self.question.observe(self._asked, names="value")
@@ -67,7 +68,7 @@ class SamplingTree(KernelCard):
     def read(self, prompt: str) -> dict:
         tree = TokenTree(self.model, prompt, self.tree.version + 1)
         reset = tree.config()
-        self.tree = tree
+        self.tree, self.ahead = tree, (None, {})
         return {"reset": reset}
 
     def answer(self, question: dict) -> dict:
@@ -78,6 +79,9 @@ class SamplingTree(KernelCard):
         return    n; the step to add, the node it leads to and its key, and the greedy path; or an error
         """
         reply: dict = {"n": question["n"]}
+        (state, made), self.ahead = self.ahead, (None, {})
+        if "add" in made and state == self._state(question):
+            return made | reply
         try:
             if question["version"] != self.tree.version:  # the page was loaded again and shows the first prompt
                 return reply | {"reset": self.tree.config()}
@@ -102,5 +106,13 @@ class SamplingTree(KernelCard):
         }
 
     def _asked(self, change: dict) -> None:
-        begin = time.perf_counter()
-        self.tell(self.answer(json.loads(change["new"])), begin)
+        begin, question = time.perf_counter(), json.loads(change["new"])
+        reply = self.answer(question)
+        self.tell(reply, begin)
+        if question["do"] == "draw" and "add" in reply:  # while the reader looks, the draw after this one
+            following = question | {"path": [*question["path"], reply["add"][0]]}
+            self.ahead = self._state(following), self.answer(following)
+
+    def _state(self, question: dict) -> list:
+        """All that the answer to a question depends on."""
+        return [question | {"n": 0}, weights_version(self.model)]
