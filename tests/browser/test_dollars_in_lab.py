@@ -10,7 +10,7 @@ pytestmark = pytest.mark.browser
 CELLS = (
     "from IPython.display import HTML\nfrom helpers.classroom import cards, pages",
     "HTML('<p>R$ 1 to R$ 2</p>')",  # what would happen, so that the rest shows something
-    "cards.cost_calculator(price_per_hour=8.5)",
+    "cards.sampling([1.0, 0.5, 0.0], prompt='$a$')",
     "pages.table([('R$ 1 to R$ 2',)], ['R$ and R$'], 'R$ 1 and R$ 2')",
 )
 
