@@ -14,6 +14,7 @@ from torch import Tensor
 from helpers.classroom import cards
 from tests.classroom.scripts import script
 
+QUESTION = {"n": 1, "version": 0, "path": [], "do": "draw", "id": None, "temperature": 1.0, "top_k": None}
 SCORES = 3 * torch.randn(7, 50257, generator=torch.Generator().manual_seed(5))
 
 
@@ -25,6 +26,16 @@ def by_last_token(token_ids: Tensor) -> Tensor:
 def told(card: object) -> dict:
     """What the kernel has told the page of a card that it feeds."""
     return json.loads(html.unescape(re.search(r'data-config="([^"]*)"', card.feed.value)[1]))
+
+
+def drawn(tree: object, n: int) -> dict:
+    """A sampling tree's numbers after n draws, as its page keeps them."""
+    config = tree.card().config
+    for i in range(n):
+        reply = tree.answer(QUESTION | {"n": i, "path": [step[0] for step in config["path"]]})
+        config["nodes"][reply["key"]] = reply["node"]
+        config |= {"path": [*config["path"], reply["add"]], "greedy": reply["greedy"]}
+    return config
 
 
 def first_view(card: cards.Card) -> str:

@@ -18,7 +18,7 @@ AIMS = {
     "helpers/gpt": (1_700, 1_910),
     "helpers/storage": (1_000, 2_160),
     "helpers/labs": (3_600, 5_800),
-    "helpers/classroom": (4_200, 5_540),
+    "helpers/classroom": (4_200, 5_230),
     "helpers": (10_700, 15_900),
     "tests": (11_500, 19_300),
     "tools": (1_700, 6_000),

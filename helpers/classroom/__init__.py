@@ -1,18 +1,9 @@
 """What people look at and touch: pages, figures, progress, predictions and exercises, cards, reports."""
 
 from helpers.classroom import cards, exercises, pages, plots, progress, reports
-from helpers.classroom.exercises import (
-    CHECKS,
-    NOT_ATTEMPTED,
-    RIGHT,
-    WRONG,
-    Mistake,
-    check,
-    predictions,
-    register,
-    reveal,
-    verdict,
-)
+from helpers.classroom.exercises.grader import CHECKS, NOT_ATTEMPTED, RIGHT, WRONG, Mistake, check, register, verdict
+from helpers.classroom.exercises.predictions import reveal
+from helpers.classroom.exercises.record import predictions
 
 __all__ = [
     "CHECKS",

@@ -174,7 +174,7 @@ def _of_one_shape(name: str, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
     return x, y
 
 
-def reliability(groups: dict[str, tuple[Any, Any, Any]], *, title: str, ax: Axes | None = None) -> Axes:
+def reliability(groups: dict[str, tuple[Any, Any, Any]], *, title: str) -> Axes:
     """Accuracy against confidence, with the diagonal on which a calibrated predictor lies.
 
     groups  name -> (confidence, accuracy, number of predictions), array-likes of equal length; area shows the number
@@ -183,7 +183,7 @@ def reliability(groups: dict[str, tuple[Any, Any, Any]], *, title: str, ax: Axes
     """
     if not 1 <= len(groups) <= len(MARKERS):
         raise ValueError(f"expected 1 to {len(MARKERS)} named groups, got {len(groups)}")
-    ax = new_axes(ax, title, t("confidence: probability of the top-1 token"), t("accuracy: how often it came"))
+    ax = new_axes(None, title, t("confidence: probability of the top-1 token"), t("accuracy: how often it came"))
     ax.plot([0, 1], [0, 1], **REFERENCE)
     for i, (name, (confidence, accuracy, n)) in enumerate(groups.items()):
         sizes = 40 + 260 * np.asarray(n, dtype=float) / np.sum(np.asarray(n, dtype=float))
@@ -203,7 +203,6 @@ def token_grid(
     title: str,
     xlabel: str,
     shade: str,
-    ax: Axes | None = None,
 ) -> Axes:
     """A grid of tokens, each shaded by a number: what is said where, by which layer (the first one below).
 
@@ -219,8 +218,7 @@ def token_grid(
         raise ValueError(
             f"expected labels and values of shape {shape}, got values {numbers.shape} and {len(labels)} rows"
         )
-    if ax is None:
-        ax = plt.figure(figsize=(min(1.2 + 1.05 * shape[1], 11.5), 1.5 + 0.45 * shape[0])).add_subplot()
+    ax = plt.figure(figsize=(min(1.2 + 1.05 * shape[1], 11.5), 1.5 + 0.45 * shape[0])).add_subplot()
     new_axes(ax, title, xlabel)
     image = ax.imshow(numbers, cmap="Blues", aspect="auto", origin="lower", vmin=0)
     middle = np.nanmax(numbers) * 0.6

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from tests.browser import latency
 from tests.browser.conftest import SCREENSHOTS, VIEWPORT, Lab
 from tests.browser.looks import agrees, feed, put
 from tests.browser.test_notebooks_in_lab import run_cells
-from tests.cards import by_last_token
+from tests.cards import by_last_token, drawn
 from tests.classroom.scripts import script
 
 pytestmark = pytest.mark.browser
@@ -56,7 +57,8 @@ def timed(page, root: str, watched: str, act: str, name: str) -> latency.Latency
 
 def tree_page(page, n_drawn: int = 3) -> dict:
     """A tree in a plain page; returns its first numbers."""
-    card = cards.sampling_tree(by_last_token, n_drawn=n_drawn).card()
+    tree = cards.sampling_tree(by_last_token)
+    card = replace(tree.card(), config=drawn(tree, n_drawn))
     put(page, card)
     return card.config
 

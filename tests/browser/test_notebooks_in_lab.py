@@ -31,7 +31,7 @@ TRIAL = [
     "cards.perplexity_die()",
     "cards.unsure_or_wrong()",
     "cards.loss_stepper(model)",
-    "cards.cost(1e9, 1e5)",
+    "cards.cost()",
     "pages.text_heatmap(['The', ' cat', ' sat', '.', '\\n', 'It', ' <b>', ' slept'], "
     "[None, 7.2, 2.1, 0.4, 1.0, 3.3, 10.8, 5.0], label='surprise', unit='nats')",
     "pages.table([('uniform', 10.825, 50257), ('trained', 4.0, 54.6)], "
@@ -41,7 +41,7 @@ TRIAL = [
 DOLLARS = (
     "from IPython.display import HTML\nfrom helpers.classroom import cards, pages",
     "HTML('<p>R$ 1 to R$ 2</p>')",  # what would happen, so that the rest shows something
-    "cards.cost_calculator(currency='$a$')",
+    "cards.sampling([1.0, 0.5, 0.0], prompt='$a$')",
     "pages.table([('R$ 1 to R$ 2',)], ['R$ and R$'], 'R$ 1 and R$ 2')",
 )
 

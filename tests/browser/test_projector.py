@@ -39,13 +39,13 @@ CARDS = [
     "from helpers.classroom import cards\nfrom helpers.gpt import gpt2\nfrom helpers.labs import pretrained\n"
     "model = pretrained.load()",
     "cards.cost()",
-    "cards.perplexity_die(12)",
+    "cards.perplexity_die()",
     "cards.unsure_or_wrong()",
     "cards.loss_stepper(model, 'eu gosto de pão de queijo')",
     "cards.next_token(model)",
-    "cards.sampling_tree(model, n_drawn=3)",
+    "cards.sampling_tree(model)",
     "cards.memory_calculator('opt-125m', batch_size=16, context_length=1024, fused_attention=False)",
-    "cards.cost_calculator(2.5e9, 12_525, 8.5, watts=400, money_available=200, speeds={'this machine': 1234.5})",
+    "cards.cost_calculator(2.5e9, 1234.5, 8.5, watts=400)",
     "cards.training_grid()",
     "cards.best_size()",
 ]

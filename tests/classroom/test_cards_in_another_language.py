@@ -22,7 +22,7 @@ CARDS = {
     "cost": lambda: cards.cost(),
     "die": lambda: cards.perplexity_die(),
     "predictors": lambda: cards.unsure_or_wrong(),
-    "calculator": lambda: cards.cost_calculator(3e9, 15_000, 5.0, money_available=100.0, watts=70.0),
+    "calculator": lambda: cards.cost_calculator(3e9, 15_000, 5.0, watts=70.0),
     "memory": lambda: cards.memory_calculator("opt-125m"),
     "sampling": lambda: cards.sampling(SCORES, LABELS, prompt="It was"),
     "grid": lambda: cards.training_grid(),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import heapq
 import math
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from tests import exercises
 
@@ -97,11 +97,6 @@ def k_in_numpy(scores, k):
     return kept
 
 
-def k_by_torch(scores, k):
-    order = torch.tensor(scores).sort(descending=True, stable=True).indices
-    return torch.zeros(len(scores), dtype=torch.bool).index_fill(0, order[:k], True)
-
-
 def p_in_numpy(probs, p):
     order = np.argsort(-np.array(probs), kind="stable")
     before = np.cumsum(np.array(probs)[order]) - np.array(probs)[order]
@@ -110,25 +105,11 @@ def p_in_numpy(probs, p):
     return kept
 
 
-def p_by_threshold(probs, p):
-    """How much stands before each: higher ones, and equal ones with a lower id."""
-    pairs = list(enumerate(probs))
-    return tuple(sum(y for j, y in pairs if y > x or (y == x and j < i)) < p for i, x in pairs)
-
-
 def written_with_while(choose, prompt, n_new, context_length, end_id):
     new = []
     while len(new) < n_new and (not new or new[-1] != end_id):
         new += [choose((prompt + new)[-context_length:])]
     return prompt + new
-
-
-def written_recursively(choose, prompt, n_new, context_length, end_id):
-    if n_new == 0:
-        return prompt[:]
-    new = choose(prompt[-context_length:])
-    longer = [*prompt, new]
-    return longer if new == end_id else written_recursively(choose, longer, n_new - 1, context_length, end_id)
 
 
 def written_in_tensors(choose, prompt, n_new, context_length, end_id):
@@ -140,32 +121,37 @@ def written_in_tensors(choose, prompt, n_new, context_length, end_id):
     return ids
 
 
-def step_by_loop(cache, query, key, value):
-    cache["keys"].append(key)
-    cache["values"].append(value)
-    scores = [
-        sum(float(a) * float(b) for a, b in zip(query, k, strict=True)) / math.sqrt(len(query)) for k in cache["keys"]
-    ]
-    weights = [math.exp(s - max(scores)) for s in scores]
-    return [
-        sum(w * float(v[d]) for w, v in zip(weights, cache["values"], strict=True)) / sum(weights)
-        for d in range(len(value))
-    ]
-
-
-def step_in_numpy(cache, query, key, value):
-    cache["keys"] += [key]
-    cache["values"] += [value]
-    keys, values = np.stack(cache["keys"]).astype(float), np.stack(cache["values"]).astype(float)
-    weights = np.exp(keys @ query.numpy() / np.sqrt(query.shape[-1]))
-    return (weights / weights.sum()) @ values
-
-
 def step_by_sdpa(cache, query, key, value):
     cache["keys"].append(key)
     cache["values"].append(value)
     keys, values = torch.stack(cache["keys"])[None], torch.stack(cache["values"])[None]
     return torch.nn.functional.scaled_dot_product_attention(query[None, None], keys, values)[0, 0]
+
+
+def missing_part(p, q):
+    missing = [max(0.0, a - b) for a, b in zip(p, q, strict=True)]
+    return [m / sum(missing) for m in missing] if sum(missing) else list(p)
+
+
+def rule(p, q, guess, *, keep=None, instead=missing_part):
+    ratio = p[guess] / q[guess]
+    return (min(1.0, ratio) if keep is None else keep(p, q, guess)), instead(p, q)
+
+
+def not_divided(p, q):
+    return [max(0.0, a - b) for a, b in zip(p, q, strict=True)]
+
+
+def rule_in_tensors(p, q, guess):
+    p, q = torch.tensor(p), torch.tensor(q)
+    missing = F.relu(p - q)
+    return (p / q)[guess].clamp(max=1), F.normalize(missing, p=1, dim=0) if missing.any() else p
+
+
+def rule_in_numpy(p, q, guess):
+    missing = np.array(p) - np.minimum(p, q)
+    instead = missing / missing.sum() if missing.sum() else np.array(p)
+    return np.array([min(p[guess], q[guess]) / q[guess]]), instead
 
 
 RIGHT_ANSWERS = {
@@ -177,34 +163,20 @@ RIGHT_ANSWERS = {
     "g2-top-k": [
         kept_k,
         k_in_numpy,
-        k_by_torch,
         lambda s, k: [sum(y > x or (y == x and j < i) for j, y in enumerate(s)) < k for i, x in enumerate(s)],
-        lambda s, k: [int(i in heapq.nlargest(k, range(len(s)), key=s.__getitem__)) for i in range(len(s))],
     ],
-    "g2-top-p": [kept_p, p_in_numpy, p_by_threshold, lambda q, p: tuple(map(np.bool_, kept_p(q, p)))],
-    "g4-loop": [
-        written,
-        written_with_while,
-        written_recursively,
-        written_in_tensors,
-    ],
-    "g4-cached-step": [
-        step,
-        step_by_loop,
-        step_in_numpy,
-        step_by_sdpa,
-        lambda cache, *a: step(cache, *(x.double() for x in a)),
-    ],
+    "g2-top-p": [kept_p, p_in_numpy, lambda q, p: tuple(map(np.bool_, kept_p(q, p)))],
+    "g4-loop": [written, written_with_while, written_in_tensors],
+    "g4-cached-step": [step, step_by_sdpa, lambda cache, *a: step(cache, *(x.double() for x in a))],
+    "g4-keep-or-reject": [rule, rule_in_tensors, rule_in_numpy],
 }
 
 MISTAKES = [
     ("g1-temperature", lambda s, T: temperature_of(s, T, scale=lambda x, T: x * T), "What is divided"),
-    ("g1-temperature", lambda s, T: temperature_of(s, T, after=T > 0), "What is divided"),
     ("g1-temperature", lambda s, T: temperature_of(s, T, shift=False), "OverflowError"),
     ("g1-temperature", lambda s, T: temperature_of(s, T, limits=False), "ZeroDivisionError"),
     ("g1-temperature", lambda s, T: temperature_of(s, T, refuse=False), "turn the order around"),
     ("g1-temperature", lambda s, T: temperature_of(s, T)[:-1], "expected 5 probabilities, got 4 of them"),
-    ("g1-temperature", lambda s, T: temperature_of(s, T, scale=lambda x, T: x / T * math.log(2)), "What is divided"),
     ("g1-temperature", lambda s, T: [1 / len(s)] * len(s) if T == 0 else temperature_of(s, T), "the first of the best"),
     ("g1-temperature", lambda s, T: max(temperature_of(s, T)), "expected 5 probabilities, got 0."),
     (
@@ -215,21 +187,15 @@ MISTAKES = [
     ("g2-top-k", lambda s, k: [x >= sorted(s)[-k] for x in s], "Exactly k stay"),
     ("g2-top-k", lambda s, k: kept_k(s[::-1], k)[::-1], "lower id"),
     ("g2-top-k", lambda s, k: sorted(s)[-k:], "order of the ids"),
-    ("g2-top-k", lambda s, k: kept_k(s, k + 1), "Exactly k stay"),
-    ("g2-top-k", lambda s, k: [not x for x in kept_k(s, k)], "Exactly k stay"),
     ("g2-top-k", lambda s, k: torch.topk(torch.tensor(s), k).indices, "(Tensor)"),
     ("g2-top-k", lambda s, k: (x for x in kept_k(s, k)), "(generator)"),
     ("g2-top-p", lambda q, p: kept_p(q, p, crossing=False), "reaches p"),
     ("g2-top-p", lambda q, p: kept_p(q, p, strict=True), "the next one"),
     ("g2-top-p", lambda q, p: kept_p(q, p, ranked=False), "From the likeliest down"),
-    ("g2-top-p", lambda q, p: [x >= 1 - p for x in q], "From the likeliest down"),
-    ("g2-top-p", lambda q, p: kept_p(q[::-1], p)[::-1], "From the likeliest down"),
-    ("g2-top-p", lambda q, p: kept_k(q, round(p * len(q))), "From the likeliest down"),
     ("g2-top-p", lambda q, p: sorted(kept_p(q, p), reverse=True), "order of the ids"),
     ("g4-loop", lambda *a: written(*a, copy=False), "changed the caller's"),
     ("g4-loop", lambda *a: written(*a, window=False), "its context holds"),
     ("g4-loop", lambda *a: written(*a, stop=False), "end token belongs"),
-    ("g4-loop", lambda *a: written(*a, keep_end=False), "end token belongs"),
     ("g4-loop", looks_at_the_prompt, "ends nothing"),
     ("g4-loop", lambda choose, prompt, *rest: written(choose, prompt, *rest)[len(prompt) :], "belongs to the text"),
     (
@@ -239,7 +205,6 @@ MISTAKES = [
     ),
     ("g4-loop", sees_the_prompt, "the *last* context_length ids of the text so far, [1, 2, 3]; it was given [1, 2]"),
     ("g4-loop", lambda *a: str(written(*a)), "as a list"),
-    ("g4-loop", lambda *a: set(written(*a)), "as a list"),
     ("g4-loop", lambda choose, p, n, T, end: written(choose, p, n, T - 1, end), "it was given [3]"),
     ("g4-loop", lambda choose, p, n, T, end: written(lambda ids: choose(ids) + 1, p, n, T, end), "what `choose`"),
     ("g4-loop", lambda choose, p, n, T, end: written(choose, p, n - len(p), T, end), "n_new counts"),
@@ -248,10 +213,13 @@ MISTAKES = [
     ("g4-cached-step", lambda *a: step(*a, store="after"), "sees itself"),
     ("g4-cached-step", lambda cache, *a: step({k: v[:] for k, v in cache.items()}, *a), "should then hold 1"),
     ("g4-cached-step", lambda *a: step(*a)[None], "expected a tensor (3,)"),
-    ("g4-cached-step", lambda *a: step(*a, root=lambda n, D: 1), "head size"),
-    ("g4-cached-step", lambda cache, q, k, v: step(cache, k, q, v), "head size"),
     ("g4-cached-step", lambda cache, q, k, v: step(cache, q, v, k), "token 1 of 7: expected ["),
     ("g4-cached-step", lambda *a: step(*a).sum(), "expected a tensor (3,), got ()"),
+    ("g4-keep-or-reject", lambda *a: rule(*a, instead=lambda p, q: p), "missing to p"),
+    ("g4-keep-or-reject", lambda *a: rule(*a, keep=lambda p, q, g: p[g] / q[g]), "in [0, 1], got 2.0"),
+    ("g4-keep-or-reject", lambda *a: rule(*a, keep=lambda p, q, g: 0.0, instead=lambda p, q: p), "is possible"),
+    ("g4-keep-or-reject", lambda *a: rule(*a, instead=not_divided), "sum to 1"),
+    ("g4-keep-or-reject", lambda *a: rule(*a)[0], "expected 2 things (probability of keeping"),
 ]
 
 test_checks = exercises.test_of(RIGHT_ANSWERS, MISTAKES)

@@ -54,31 +54,11 @@ def suspect(nats, useful, reported, base_two=2, far=lambda made, reported: abs(m
     return min(made, key=lambda name: far(made[name], reported))
 
 
-def share_by_rows(lengths, T, how):
-    """Rows laid out with 1 where a target is scored."""
-    rows = []
-    for n in lengths:
-        scored = [1] * (min(n, T) if how == "truncate" else n)
-        rows += [scored[i : i + T] + [0] * (T - len(scored[i : i + T])) for i in range(0, len(scored), T)]
-    return torch.tensor(rows).float().mean()
-
-
 def share_in_numpy(lengths, T, how):
     n = np.array(lengths)
     if how == "truncate":
         return np.minimum(n, T).sum() / (T * len(n))
     return n.sum() / np.ceil(n / T).sum() / T
-
-
-def pack_by_walking(documents, T, end_id):
-    stream, rows = [], []
-    for document in documents:
-        stream.extend(document)
-        stream.append(end_id)
-        while len(stream) > T:
-            rows.append((stream[:T], stream[1 : T + 1]))
-            stream = stream[T:]
-    return rows
 
 
 def pack_in_tensors(documents, T, end_id):
@@ -121,16 +101,6 @@ def labels_and_scored(rows, end_id):
     return labels_of(rows, end_id), scored(labels_of(rows, end_id))
 
 
-def labels_by_loop(rows, end_id):
-    labels = [list(row) for row in rows]
-    for row in labels:
-        at = len(row) - 1
-        while at > 0 and row[at] == row[at - 1] == end_id:
-            row[at] = -100
-            at -= 1
-    return labels, sum(label != -100 for row in labels for label in row[1:])
-
-
 def labels_in_tensors(rows, end_id):
     """Padding: an end, with an end before it and no other id from it on."""
     ids = torch.tensor(rows)
@@ -155,14 +125,8 @@ RIGHT_ANSWERS = {
         lambda p, n, text: math.log2(p) * n / len(text.encode("utf-8")),
         lambda p, n, text: math.log(p**n, 2) / len(bytes(text, "utf8")),
     ],
-    "p2-useful-share": [
-        share,
-        share_by_helper,
-        share_by_rows,
-        share_in_numpy,
-        lambda n, T, how: sum(min(x, T) for x in n) / (len(n) * T) if how == "truncate" else share(n, T, how),
-    ],
-    "p2-pack": [pack, pack_by_helper, pack_by_walking, pack_in_tensors],
+    "p2-useful-share": [share, share_by_helper, share_in_numpy],
+    "p2-pack": [pack, pack_by_helper, pack_in_tensors],
     "p3-halves": [
         halves,
         lambda p, n: math.prod(x**k for x, k in zip(p, n, strict=True)) ** (1 / sum(n)),
@@ -170,14 +134,13 @@ RIGHT_ANSWERS = {
         lambda p, n: (torch.tensor(p).log() @ torch.tensor(n).float() / sum(n)).exp(),
     ],
     "p3-suspect": [suspect, suspect_by_loss, suspect_in_numpy],
-    "p2-labels": [labels_and_scored, labels_by_loop, labels_in_tensors, labels_in_numpy],
+    "p2-labels": [labels_and_scored, labels_in_tensors, labels_in_numpy],
 }
 
 MISTAKES = [
     ("p1-bits", lambda *a: bits(*a, size=len), "Bytes, not characters"),
     ("p1-bits", lambda *a: bits(*a, log=math.log10), "How many bits"),
     ("p1-bits", lambda *a: bits(*a) / 8, "Per byte, not per bit"),
-    ("p1-bits", lambda p, n, text: bits(p, n - 1, text), "How many bits"),
     ("p1-bits", lambda p, n, text: math.log(p) * n / len(text.encode()), "nats per byte"),
     ("p1-bits", lambda p, n, text: math.log2(p) / len(text.encode()), "not of one token"),
     ("p1-bits", lambda p, n, text: p * n / len(text.encode()), "take its logarithm"),
@@ -193,7 +156,6 @@ MISTAKES = [
     ("p2-pack", lambda *a: pack(*a, ends=False), "end included"),
     ("p2-pack", lambda *a: pack(*a, step=1), "next row begins"),
     ("p2-pack", lambda d, T, end: pack(d, T, end)[:-1], "How many rows"),
-    ("p2-pack", lambda d, T, end: [row for x in d for row in pack([x], T, end)], "How many rows"),
     ("p2-pack", lambda d, T, end: [(x, y) for x, (_, y) in zip(d, pack(d, T, end), strict=False)], "T inputs"),
     ("p2-pack", lambda *a: iter(pack(*a)), "(list_iterator)"),
     ("p2-pack", lambda *a: pack(*a, ragged=True), "fills no row"),
@@ -202,7 +164,6 @@ MISTAKES = [
     ("p3-halves", lambda p, n: sum(p) / len(p), "mean of perplexities"),
     ("p3-halves", lambda p, n: sum(n) / sum(k / x for x, k in zip(p, n, strict=True)), "Which quantity"),
     ("p3-halves", lambda p, n: math.exp(math.log2(halves(p, n))), "One base for both"),
-    ("p3-halves", lambda p, n: math.prod(p), "Which quantity"),
     ("p3-halves", lambda p, n: sum(map(math.prod, zip(p, n, strict=True))) / sum(n), "as yours does"),
     ("p3-halves", lambda p, n: halves(p, [1] * len(p)), "part of many tokens"),
     ("p3-halves", lambda p, n: math.log(halves(p, n)), "loss in nats"),
@@ -210,7 +171,6 @@ MISTAKES = [
     ("p3-suspect", lambda *a: None, "one of 'none'"),
     ("p3-suspect", lambda *a: suspect(*a, far=lambda made, reported: abs(made - reported)), "expected 'power of two'"),
     ("p3-suspect", lambda *a: suspect(*a, far=lambda made, reported: abs(made / reported - 1)), "by |ln("),
-    ("p3-suspect", lambda *a: suspect(*a, far=lambda made, reported: made / reported), "nearest as a ratio"),
     ("p3-suspect", lambda *a: [suspect(*a)], "got ['none'] (list)"),
     ("p3-suspect", lambda n, u, r: suspect(n, 1 - u, r) if u != 0.5 else suspect(n, u, r), "multiplies the nats"),
     ("p2-labels", lambda rows, end: (rows, scored(rows)), "Padding must not be scored"),

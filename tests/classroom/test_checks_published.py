@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-import math
+import json
+import os
+from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import safe_open
+from safetensors.numpy import load_file as load_in_numpy
+from safetensors.torch import load_file
 
 from tests import exercises
 
@@ -65,43 +70,9 @@ def grown_in_place(table, n_new):
     return result
 
 
-def matrices_by_loop(stored):
-    C = len(stored)
-    parts = [torch.zeros(C, C) for _ in range(3)]
-    for i in range(C):
-        for j in range(3 * C):
-            parts[j // C][j % C, i] = stored[i, j]
-    return parts
-
-
-def accounted_by_loop(expected, found):
-    missing, extra, misshapen = [], [], []
-    for name in expected:
-        if name not in found:
-            missing.append(name)
-        elif tuple(found[name]) != tuple(expected[name]):
-            misshapen.append(name)
-    for name in found:
-        if expected.get(name) is None:
-            extra.append(name)
-    return sorted(missing), sorted(extra), sorted(misshapen)
-
-
-def first_by_numbers(right, suspect, tolerance):
-    for i in range(len(right)):
-        for a, b in zip(right[i].flatten().tolist(), suspect[i].flatten().tolist(), strict=True):
-            if math.isnan(b) or abs(a - b) > tolerance:
-                return i
-
-
 def first_by_mask(right, suspect, tolerance):
     wrong = torch.stack([~((a - b).abs() <= tolerance).all() for a, b in zip(right, suspect, strict=True)])
     return wrong.nonzero()[0, 0] if wrong.any() else None
-
-
-def first_in_numpy(right, suspect, tolerance):
-    agree = [np.allclose(a, b, rtol=0, atol=tolerance) for a, b in zip(right, suspect, strict=True)]
-    return None if all(agree) else np.argmin(agree)
 
 
 def diagnosis_by_rows(right, suspect, n_heads):
@@ -121,55 +92,79 @@ def diagnosis_by_rows(right, suspect, n_heads):
     return "unknown"
 
 
-def grown_into_room(table, n_new):
-    bigger = torch.empty(len(table) + n_new, table.shape[1])
-    bigger[: len(table)] = table
-    bigger[len(table) :] = table.mean(dim=0)
-    return bigger
-
-
 def grown_by_loop(table, n_new):
     rows = table.tolist()
     mean = [sum(column) / len(rows) for column in zip(*rows, strict=True)]
     return rows + [mean for _ in range(n_new)]
 
 
+def loaded(folder, *, by_index=True, plain=True, there=True, promised=True, named=True):
+    """A loader with its virtues as switches."""
+    weight_map = json.loads((folder / "model.safetensors.index.json").read_text())["weight_map"]
+    held = {}
+    for file in sorted(set(weight_map.values())):
+        if plain and Path(file).name != file:
+            raise ValueError(file if named else "not a plain name")
+        if there and not (folder / file).exists():
+            raise ValueError(file)
+        held[file] = load_file(folder / file)
+    missing = [name for name, file in weight_map.items() if name not in held[file]]
+    if missing and promised:
+        raise ValueError(f"no tensor {missing}")
+    if not by_index:
+        return {name: tensor for file in sorted(held, reverse=True) for name, tensor in held[file].items()}
+    return {name: held[file][name] for name, file in weight_map.items() if name not in missing}
+
+
+def loaded_by_name(folder):
+    """One tensor after the other, each out of its file; what the folder lists is what may be opened."""
+    tensors = {}
+    for name, file in json.loads((folder / "model.safetensors.index.json").read_text())["weight_map"].items():
+        if file not in os.listdir(folder):
+            raise ValueError(f"{folder} has no file {file}")
+        with safe_open(folder / file, "pt") as opened:
+            if name not in list(opened.keys()):
+                raise ValueError(f"{file} has no tensor {name}")
+            tensors[name] = opened.get_tensor(name)
+    return tensors
+
+
+def loaded_in_numpy(folder):
+    """All files first; what fails later is said anew."""
+    weight_map = json.loads((folder / "model.safetensors.index.json").read_bytes())["weight_map"]
+    if bad := [file for file in weight_map.values() if (folder / file).resolve().parent != folder.resolve()]:
+        raise ValueError(f"outside of the folder: {bad}")
+    try:
+        files = {file: load_in_numpy(folder / file) for file in set(weight_map.values())}
+        return {name: files[file][name] for name, file in weight_map.items()}
+    except (FileNotFoundError, KeyError) as error:
+        raise ValueError(f"{error}, of the files {sorted(set(weight_map.values()))}") from error
+
+
 RIGHT_ANSWERS = {
     "w1-three-matrices": [
         matrices,
-        matrices_by_loop,
         lambda s: tuple(part.T for part in s.chunk(3, dim=1)),
-        lambda s: s.T.reshape(3, len(s), len(s)),
         lambda s: [part.T for part in np.hsplit(s.numpy(), 3)],
         lambda s: torch.nn.Parameter(s.unflatten(1, (3, -1)).permute(1, 2, 0)),
     ],
     "w1-account": [
         accounted,
-        accounted_by_loop,
         lambda e, f: [sorted(e.keys() - f), sorted(f.keys() - e), [n for n in sorted(e) if f.get(n, e[n]) != e[n]]],
         lambda e, f: tuple(np.array(names, dtype=object) for names in accounted(e, f)),
     ],
     "w2-first-wrong": [
         first_beyond,
-        first_by_numbers,
         first_by_mask,
-        first_in_numpy,
         lambda r, s, t: next((i for i in range(len(r)) if not torch.allclose(r[i], s[i], rtol=0, atol=t)), None),
-        lambda r, s, t: next(
-            (i for i, (a, b) in enumerate(zip(r, s, strict=True)) if not (a - b).norm(math.inf) <= t), None
-        ),
     ],
     "w2-diagnose": [
         diagnosis,
         diagnosis_by_rows,
         lambda *a: np.array([diagnosis(*a)])[0],
     ],
-    "w4-grow": [
-        grown,
-        grown_into_room,
-        grown_by_loop,
-        lambda t, n: np.concatenate([t.numpy(), np.tile(t.numpy().mean(0), (n, 1))]),
-    ],
+    "w4-grow": [grown, grown_by_loop, lambda t, n: np.concatenate([t.numpy(), np.tile(t.numpy().mean(0), (n, 1))])],
+    "w1-pieces": [loaded, loaded_by_name, loaded_in_numpy],
 }
 
 MISTAKES = [
@@ -179,7 +174,6 @@ MISTAKES = [
     ("w1-three-matrices", lambda s: matrices(s)[:2], "expected 3 matrices"),
     ("w1-three-matrices", lambda s: s, "expected 3 matrices, got 5 of them"),
     ("w1-three-matrices", lambda s: matrices(s)[::-1], "the order is queries, keys, values"),
-    ("w1-three-matrices", lambda s: s.reshape(3, len(s), len(s)), "x @ matrix.T"),
     ("w1-account", lambda e, f: accounted(f, e), "nothing is there"),
     ("w1-account", lambda e, f: [set(names) for names in accounted(e, f)], "Sorted lists"),
     ("w1-account", lambda e, f: [names[::-1] for names in accounted(e, f)], "Sorted"),
@@ -188,7 +182,6 @@ MISTAKES = [
     ("w1-account", lambda e, f: (*accounted(e, f)[:2], sorted(n for n in e if f.get(n) != e[n])), "no shape"),
     ("w1-account", lambda e, f: accounted(e, f)[0], "expected 3 lists"),
     ("w2-first-wrong", lambda *a: first_beyond(*a, size=lambda x: x), "largest absolute"),
-    ("w2-first-wrong", lambda *a: first_beyond(*a, size=lambda x: x.abs().mean()), "largest absolute"),
     ("w2-first-wrong", lambda *a: first_beyond(*a, ok=lambda gap, t: not gap > t), "NaN"),
     ("w2-first-wrong", lambda *a: first_beyond(*a, ok=lambda gap, t: gap < t), "exactly the tolerance"),
     ("w2-first-wrong", allclose, "large numbers, one off"),
@@ -196,11 +189,6 @@ MISTAKES = [
     ("w2-first-wrong", lambda *a: first_beyond(*a) is not None, "(bool)"),
     ("w2-first-wrong", lambda r, s, t: first_beyond(r[1:], s[1:], t), "layer output 2"),
     ("w2-first-wrong", lambda r, s, t: first_beyond(r, s, t, ok=lambda gap, t: gap <= t * 2), "off by a little"),
-    (
-        "w2-first-wrong",
-        lambda r, s, t: first_beyond([x / 4096 for x in r], [x / 4096 for x in s], t),
-        "off by a little",
-    ),
     ("w2-first-wrong", lambda *a: first_beyond(*a) or None, "embeddings differ"),
     ("w2-diagnose", lambda *a: diagnosis(*a, look_at_out=False), "all of out_proj"),
     ("w2-diagnose", lambda r, s, h: diagnosis(r, s, 2), "head by head"),
@@ -211,10 +199,14 @@ MISTAKES = [
     ("w4-grow", lambda t, n: torch.cat([t, t.mean().expand(n, t.shape[1])]), "the mean of the old rows"),
     ("w4-grow", lambda t, n: grown(t, 1), "expected a tensor"),
     ("w4-grow", grown_in_place, "changed the caller's"),
-    ("w4-grow", lambda t, n: torch.cat([t, torch.zeros(n, t.shape[1])]), "the mean of the old rows"),
-    ("w4-grow", lambda t, n: torch.cat([t, t.median(0)[0].expand(n, -1)]), "the mean of the old rows"),
     ("w4-grow", lambda t, n: torch.cat([t.mean(0).expand(n, -1), t]), "to the bit"),
-    ("w4-grow", lambda t, n: torch.cat([t.half().float(), t.mean(0).expand(n, -1)]), "to the bit"),
+    ("w1-pieces", lambda folder: load_file(folder / "a.safetensors"), "expected a dictionary of"),
+    ("w1-pieces", lambda folder: loaded(folder, by_index=False), "index says which one counts"),
+    ("w1-pieces", lambda folder: loaded(folder, there=False), "expected a ValueError, got FileNotFoundError"),
+    ("w1-pieces", lambda folder: loaded(folder, promised=False), "name h.9.weight"),
+    ("w1-pieces", lambda folder: loaded(folder, plain=False), "name ../other"),
+    ("w1-pieces", lambda folder: loaded(folder, named=False), "does not name ../other"),
+    ("w1-pieces", lambda folder: list(loaded(folder).items()), "(list)"),
 ]
 
 

@@ -93,18 +93,6 @@ def with_the_model_twice(model, micro_batches):
         torch.div(losses, n).backward()
 
 
-def divided_at_the_end(model, micro_batches):
-    """backward() of sums, and the gradient divided once."""
-    n = 0
-    model.zero_grad()
-    for x, y in micro_batches:
-        F.cross_entropy(model(x).transpose(1, 2), y, reduction="sum").backward()
-        n += int(y.ne(-100).sum())
-    with torch.no_grad():
-        for p in model.parameters():
-            p.grad /= n
-
-
 def by_torch_autograd(model, micro_batches):
     parameters = list(model.parameters())
     total, n = [torch.zeros_like(p) for p in parameters], sum((y >= 0).sum().item() for _, y in micro_batches)
@@ -114,15 +102,6 @@ def by_torch_autograd(model, micro_batches):
         total = [t + g for t, g in zip(total, torch.autograd.grad(summed, parameters), strict=True)]
     for p, g in zip(parameters, total, strict=True):
         p.grad = g / n
-
-
-def weighted_means(model, micro_batches):
-    """The mean of each micro-batch by its share of the tokens, empty ones left out, the optimizer's zero_grad."""
-    torch.optim.SGD(model.parameters(), lr=0.1).zero_grad()
-    counts = [int((y != -100).sum()) for _, y in micro_batches]
-    for (x, y), n in zip(micro_batches, counts, strict=True):
-        if n:
-            (F.cross_entropy(model(x).flatten(0, 1), y.flatten()) * n / sum(counts)).backward()
 
 
 def rate_by_interpolation(step, peak, floor, n_steps, warmup_steps):
@@ -138,14 +117,6 @@ def rate_in_float32(step, peak, floor, n_steps, warmup_steps):
         return peak * np.float32((step + 1) / warmup_steps)
     done = np.minimum(np.float32(step - warmup_steps) / np.float32(n_steps - warmup_steps - 1), np.float32(1))
     return floor + np.float32(0.5) * (peak - floor) * (1 + np.cos(np.float32(np.pi) * done))
-
-
-def looks_place_by_place(model, token_ids, vocab_size):
-    for t in range(1, token_ids.shape[1]):
-        changed = torch.cat([token_ids[:, :t], (token_ids[:, t:] + 1) % vocab_size], dim=1)
-        if not torch.equal(model(changed)[:, :t], model(token_ids)[:, :t]):
-            return True
-    return False
 
 
 def looks_in_numpy(model, token_ids, vocab_size):
@@ -181,32 +152,65 @@ def torch_adamw(w, gradients, lr, beta1, beta2, eps, weight_decay):
     return p
 
 
+def by_a_line(small_norms, large_norms, small, large):
+    """The mean square is a straight line over 1 / B: its intercept is |G|², its slope the noise."""
+    squares = [torch.tensor(norms, dtype=torch.float64).square().mean() for norms in (small_norms, large_norms)]
+    slopes = torch.tensor([[1, 1 / small], [1, 1 / large]], dtype=torch.float64)
+    line = torch.linalg.solve(slopes, torch.stack(squares))
+    return line[1] / line[0] if line[0] > 0 else math.inf
+
+
+def scale(small_norms, large_norms, small, large, *, squared=True, own_noise=True, upside_down=False, bound=True):
+    means = [sum(x * x for x in norms) / len(norms) for norms in (small_norms, large_norms)]
+    if not squared:
+        means = [(sum(norms) / len(norms)) ** 2 for norms in (small_norms, large_norms)]
+    sigma2 = (means[0] - means[1]) / (1 / small - 1 / large)
+    G2 = means[1] - (sigma2 / large if own_noise else 0)
+    if bound and G2 <= 0:
+        return math.inf
+    return G2 / sigma2 if upside_down else sigma2 / G2
+
+
+def rates(n_steps, peak, floor, warmup_steps, decay_steps, *, first=1, last=0, kept=0):
+    def rate(step):
+        rising = (step + first) / warmup_steps if step < warmup_steps else 1
+        left = (n_steps - 1 - step + last) / decay_steps if step >= n_steps - decay_steps else 1
+        return peak * rising if rising < 1 else floor + (peak - floor) * left
+
+    return [rate(step) for step in range(n_steps - kept)]
+
+
+def scale_in_float32(small_norms, large_norms, small, large):
+    a, b = torch.tensor(small_norms).square().mean(), torch.tensor(large_norms).pow(2).mean()
+    G2, sigma2 = (large * b - small * a) / (large - small), (a - b) * small * large / (large - small)
+    return sigma2 / G2 if G2 > 0 else torch.tensor(torch.inf)
+
+
+def rates_in_float32(n_steps, peak, floor, warmup_steps, decay_steps):
+    step = torch.arange(n_steps)
+    rising = ((step + 1) / max(warmup_steps, 1)).clamp(max=1)
+    left = ((n_steps - 1 - step) / max(decay_steps, 1)).clamp(max=1) if decay_steps else torch.ones(n_steps)
+    return torch.where(step < warmup_steps, peak * rising, floor + (peak - floor) * left)
+
+
+def rates_between_knots(n_steps, peak, floor, warmup_steps, decay_steps):
+    knots = [-1, warmup_steps - 1, n_steps - 1 - decay_steps, n_steps - 1 + (decay_steps == 0)]
+    return np.interp(range(n_steps), knots, [0, peak, peak, floor])
+
+
 RIGHT_ANSWERS = {
-    "t2-accumulate": [
-        accumulate,
-        with_the_model_twice,
-        divided_at_the_end,
-        by_torch_autograd,
-        weighted_means,
-    ],
+    "t2-accumulate": [accumulate, with_the_model_twice, by_torch_autograd],
     "t3-cosine-rate": [
         rate,
         rate_by_interpolation,
         rate_in_float32,
     ],
-    "t5-sees-the-future": [
-        looks_ahead,
-        looks_place_by_place,
-        looks_in_numpy,
-        looks_with_a_tensor,
-    ],
-    "t3-adamw": [
-        adamw,
-        running_adamw,
-        torch_adamw,
-        lambda *a: running_adamw(*a, number=np.float32, root=np.sqrt),
-    ],
+    "t5-sees-the-future": [looks_ahead, looks_in_numpy, looks_with_a_tensor],
+    "t3-adamw": [adamw, torch_adamw, lambda *a: running_adamw(*a, number=np.float32, root=np.sqrt)],
+    "t2-noise-scale": [by_a_line, scale, scale_in_float32],
+    "t3-wsd-rates": [lambda *a: torch.tensor(rates(*a), dtype=torch.float64), rates_in_float32, rates_between_knots],
 }
+
 MISTAKES = [
     ("t2-accumulate", lambda m, b: accumulate(m, b, mean_of_means=True), "count the same"),
     ("t2-accumulate", lambda m, b: accumulate(m, b, clear=False), "was in .grad before"),
@@ -215,16 +219,11 @@ MISTAKES = [
     ("t2-accumulate", lambda m, b: accumulate(m, b, step=True), "weights have changed"),
     ("t2-accumulate", lambda m, b: accumulate(m, b[-1:]), "equal size"),
     ("t2-accumulate", lambda m, b: m.zero_grad(), "no gradient at all"),
-    ("t2-accumulate", lambda m, b: [(m.zero_grad(), accumulate(m, [x])) for x in b], "count the same"),
-    ("t2-accumulate", lambda m, b: [accumulate(m, [x], clear=not i) for i, x in enumerate(b)], "times as much"),
     ("t2-accumulate", all_at_once, "at once"),
     ("t2-accumulate", one_backward_at_the_end, "backward() inside the loop"),
     ("t3-cosine-rate", lambda *a: rate(*a, first=0), "update 0 already moves"),
     ("t3-cosine-rate", lambda *a: rate(*a, last=0), "the floor"),
     ("t3-cosine-rate", lambda *a: rate(*a, hold=False), "stays where it was"),
-    ("t3-cosine-rate", lambda step, peak, floor, n, w: rate(step, peak, floor, n, 0), "update 0 already moves"),
-    ("t3-cosine-rate", lambda s, p, f, n, w: rate(s, p, f, n, w) - f * (s < w), "update 0 already moves"),
-    ("t3-cosine-rate", lambda s, p, f, n, w: f + (p - f) * (1 - s / n) if s >= w else p * (s + 1) / w, "the floor"),
     ("t3-cosine-rate", lambda s, p, f, n, w: rate(s + 1, p, f, n, w), "uses the peak"),
     ("t3-cosine-rate", lambda *a: rate(*a, through=True), "warm-up 0, peak 1, floor 0: your function raised ZeroDiv"),
     ("t3-cosine-rate", lambda step, peak, floor, n, w: rate(step, peak, 0, n, w), "floor 1"),
@@ -241,10 +240,19 @@ MISTAKES = [
     ("t3-adamw", lambda *a: adamw(*a, inside=True), "outside the root"),
     ("t3-adamw", lambda w, g, lr, *rest: adamw(w, g[-1:], lr, *rest), "made anew at each step"),
     ("t3-adamw", lambda *a: adamw(*a[:-1], 0), "with decay: "),
-    ("t3-adamw", lambda w, g, lr, a, b, *rest: adamw(w, g, lr, b, a, *rest), "made anew at each step"),
     ("t3-adamw", lambda w, g, lr, b1, b2, e, d: w - (w - adamw(w, g, lr, b1, b2, e, 0)) - d * w, "times the rate"),
     ("t3-adamw", lambda *a: adamw(*a, late=True), "the weight before the step"),
     ("t3-adamw", lambda *a: a[0] / 0, "decay 0.0: your function raised ZeroDivisionError"),
+    ("t2-noise-scale", lambda *a: scale(*a, squared=False), "square of the mean norm"),
+    ("t2-noise-scale", lambda *a: scale(*a, own_noise=False), "still contains noise"),
+    ("t2-noise-scale", lambda *a: scale(*a, upside_down=True), "above the fraction's line"),
+    ("t2-noise-scale", lambda *a: scale(*a, bound=False), "math.inf"),
+    ("t2-noise-scale", lambda a, b, small, large: scale(b, a, small, large), "two equations"),
+    ("t3-wsd-rates", lambda *a: rates(*a, first=0), "update 0 already moves"),
+    ("t3-wsd-rates", lambda *a: rates(*a, last=1), "already below the peak"),
+    ("t3-wsd-rates", lambda *a: rates(*a, kept=1), "expected 10 rates, got 9"),
+    ("t3-wsd-rates", lambda n, peak, floor, w, d: rates(n, peak, 0.0, w, d), "at the floor"),
+    ("t3-wsd-rates", lambda n, *a: 0.5, "got 0.5 (float)"),
 ]
 
 test_checks = exercises.test_of(RIGHT_ANSWERS, MISTAKES)

@@ -77,17 +77,20 @@ def test_rounding_is_python_s() -> None:
 
 def test_the_class_figures_of_cost() -> None:
     assert cards.cost().sentence == "300 billion tokens at 15,000 tokens/s take 7.7 months."
-    card = cards.cost(300e9, 150_000)
-    (state,) = script("cost").states([first_positions(card)], card.config)
+    js, card = script("cost"), cards.cost()
+    fast = js.call(
+        "(x, scale) => [...Array(169).keys()].find((i) => valueAt(i, scale) === x)", 150_000, card.config["rate"]
+    )
+    (state,) = js.states([first_positions(card) | {"rate": fast}], card.config)
     assert state["time"] == "23 days"
     assert "One hour needs 83.3 million tokens/s, 556 times this speed." in state["summary"]
 
 
 def test_cost_over_all_stops_is_the_budget_s() -> None:
-    card, js = cards.cost(123_456_789, 777), script("cost")
+    card, js = cards.cost(), script("cost")
     n_tokens, rates = (js.call("(n, scale) => [...Array(n).keys()].map((i) => valueAt(i, scale))", n, card.config[name])
                        for name, n in (("tokens", 193), ("rate", 169)))  # fmt: skip
-    assert 123_456_789 in n_tokens and 777 in rates and 300e9 in n_tokens and 15_000 in rates
+    assert 300e9 in n_tokens and 15_000 in rates
     assert (n_tokens[0], n_tokens[-1], rates[0], rates[-1]) == (1e6, 1e14, 100, 1e9)
     steps = [after / before for before, after in itertools.pairwise(n_tokens)]
     assert min(steps) > 1.01 and max(steps) < 1.16
@@ -103,13 +106,12 @@ def test_cost_over_all_stops_is_the_budget_s() -> None:
 
 
 def test_cost_beyond_the_picture_says_so() -> None:
-    for card, crossing, said in ((cards.cost(1e14, 1e9), "hidden", "→"), (cards.cost(1e6, 1e9), None, "tokens/s")):
-        (state,) = script("cost").states([first_positions(card)], card.config)
+    card, ends = cards.cost(), [{"tokens": 192, "rate": 168}, {"tokens": 0, "rate": 168}]  # 1e14 and 1e6 tokens
+    for state, crossing, said in zip(
+        script("cost").states(ends, card.config), ("hidden", None), ("→", "tokens/s"), strict=True
+    ):
         assert state["cross@visibility"] == crossing and state["hour"].endswith(said)
     assert state["dot@cy"] == "312.0" and "which this speed reaches" in state["summary"]  # a millisecond: on the edge
-    for bad in ({"n_tokens": 1e5}, {"n_tokens": 2e14}, {"tokens_per_s": 0}, {"tokens_per_s": math.nan}):
-        with pytest.raises(ValueError, match="within the slider's range"):
-            cards.cost(**bad)
 
 
 def test_a_die_is_torch_s_categorical() -> None:
@@ -155,8 +157,6 @@ def test_what_the_die_says() -> None:
     assert (
         die([0, 0, 0])["summary"].startswith("Every weight is 0") and die([1, 1], rolled=9)["rolled_text"] == "face 2"
     )
-    with pytest.raises(ValueError, match=r"whole number in \[2, 12\]"):
-        cards.perplexity_die(13)
 
 
 def test_the_rolls_are_the_die_s_and_their_mean_comes_to_the_entropy() -> None:
@@ -206,17 +206,15 @@ def test_the_betting_predictor_has_the_same_loss(loss: float, confidence: float)
     assert mean(found, 2) == pytest.approx(loss)
     assert mean(found, 1) == pytest.approx(torch.special.entr(probs).sum().item())
     assert [found["hit"], found["miss"]] == pytest.approx((-probs[[3, 0]].log()).tolist())
-    assert found["confidence"] == confidence and cards.unsure_or_wrong(V, loss, confidence).table[-1][2] == (
-        f"{found['miss']:.2f}"
-    )
+    assert found["confidence"] == confidence
+    if (loss, confidence) == (4.0, 0.9):  # where the card begins
+        assert cards.unsure_or_wrong().table[-1][2] == f"{found['miss']:.2f}"
 
 
 def test_a_small_loss_is_out_of_reach_of_a_timid_bet() -> None:
-    card = cards.unsure_or_wrong(V, 0.5, 0.6)
+    card = cards.unsure_or_wrong()
     assert script("predictors").call("bettingPredictor", 0.5, 0.6, V) is None  # -ln 0.6 = 0.51
-    (state,) = script("predictors").states([first_positions(card)], card.config)
-    assert "Raise the confidence above 61 %" in state["summary"] and state["b_accuracy"] == "–"
+    ends = {"loss": 0, "confidence": 0}  # the least loss, the lowest confidence
+    (state,) = script("predictors").states([first_positions(card) | ends], card.config)
+    assert "Raise the confidence above" in state["summary"] and state["b_accuracy"] == "–"
     assert state["b0@width"] == "0.0"
-    for bad in ({"loss_nats": 12.0}, {"loss_nats": 0.1}, {"confidence": 1.0}, {"vocab_size": 10}):
-        with pytest.raises(ValueError, match=next(iter(bad))):
-            cards.unsure_or_wrong(**bad)

@@ -6,18 +6,12 @@ import math
 
 from helpers.classroom.cards._card import Card
 
-MIN_FACES, MAX_FACES = 2, 12
+MAX_FACES = 12
 
 
-def perplexity_die(faces: int = 6) -> Card:
-    """A die whose weights the reader shapes, and which is rolled: entropy, perplexity, surprisal, and its mean.
-
-    faces  whole number in [2, 12]; the die starts fair
-
-    ValueError: any other number of faces.
-    """
-    if not isinstance(faces, int) or isinstance(faces, bool) or not MIN_FACES <= faces <= MAX_FACES:
-        raise ValueError(f"faces must be a whole number in [{MIN_FACES}, {MAX_FACES}], got {faces!r}")
+def perplexity_die() -> Card:
+    """A die whose weights the reader shapes, and which is rolled: entropy, perplexity, surprisal, and its mean."""
+    faces = 6  # it starts fair
     nats, bits = f"{math.log(faces):.2f}", f"{math.log2(faces):.2f}"
     return Card(
         kind="die",

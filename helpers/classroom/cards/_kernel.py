@@ -103,15 +103,14 @@ class Reader:
         self.cache: KeyValueCache | None = None
         self.cached: list[int] = []
         self.weights_then: tuple = ()
+        self.last = torch.empty(0)  # scores after all that is cached
 
     @torch.no_grad()
     def logits(self, token_ids: list[int]) -> Tensor:
         """(V,) float32 on the CPU: the scores after the last of `token_ids` that fit the context, dropout off.
 
-        ValueError: no token, or a model over another vocabulary.
+        ValueError: a model over another vocabulary.
         """
-        if not token_ids:
-            raise ValueError("the model needs at least one token to say what follows, got none")
         token_ids = token_ids[-context_length(self.model) :]
         with evaluating(self.model):
             is_gpt = isinstance(self.model, GPT)
@@ -121,13 +120,16 @@ class Reader:
 
     def _go_on(self, token_ids: list[int]) -> Tensor:
         weights, n = weights_version(self.model), len(self.cached)
-        if weights != self.weights_then or self.cached != token_ids[:n] or n == len(token_ids):
-            self.cache, n = None, 0  # trained meanwhile, or another text
+        if weights != self.weights_then or self.cached != token_ids[:n]:
+            n = 0  # trained meanwhile, or another text
+        if n == len(token_ids):
+            return self.last
         self.weights_then, self.cached = weights, []  # should the model fail now, nothing was read
         self.cache = self.cache if n else self.model.new_cache(1, context_length(self.model))
         hidden = self.model.hidden(on_device(self.model, [token_ids[n:]]), self.cache)
+        self.last = self.model.head(hidden[:, -1])[0]  # the head is a GPT's largest matrix: one position goes through
         self.cached = token_ids
-        return self.model.head(hidden[:, -1])[0]  # the head is a GPT's largest matrix: one position goes through it
+        return self.last
 
 
 def check_vocabulary(logits: Tensor) -> None:

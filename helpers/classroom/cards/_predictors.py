@@ -7,29 +7,17 @@ import math
 from helpers.classroom.cards._card import Card
 from helpers.gpt import perplexity
 
-MIN_LOSS, MIN_VOCAB, MAX_VOCAB = 0.2, 100, 1_000_000
-CONFIDENCES = (0.10, 0.99)
+MIN_LOSS, CONFIDENCES = 0.2, (0.10, 0.99)  # of the sliders
 
 
-def unsure_or_wrong(vocab_size: int = 50257, loss_nats: float = 4.0, confidence: float = 0.9) -> Card:
+def unsure_or_wrong() -> Card:
     """Two predictors of equal mean loss, hence of equal perplexity; the script defines both.
 
     The uncertain one spreads its probability evenly over a few tokens, of which one is the target. The betting one
-    always gives one token the probability `confidence` and shares the rest evenly; that token is wrong as often as the
-    mean loss demands.
-
-    vocab_size  V in [100, 1e6]
-    loss_nats   both means, in [0.2, ln V]
-    confidence  of the bets, in [0.10, 0.99]
-
-    ValueError: outside these ranges.
+    always gives one token the same probability and shares the rest evenly; that token is wrong as often as the mean
+    loss demands.
     """
-    if not isinstance(vocab_size, int) or not MIN_VOCAB <= vocab_size <= MAX_VOCAB:
-        raise ValueError(f"vocab_size must be a whole number in [{MIN_VOCAB}, {MAX_VOCAB}], got {vocab_size!r}")
-    if not MIN_LOSS <= loss_nats <= math.log(vocab_size):
-        raise ValueError(f"loss_nats must be in [{MIN_LOSS}, ln V = {math.log(vocab_size):.2f}], got {loss_nats!r}")
-    if not CONFIDENCES[0] <= confidence <= CONFIDENCES[1]:
-        raise ValueError(f"confidence must be in [{CONFIDENCES[0]}, {CONFIDENCES[1]}], got {confidence!r}")
+    vocab_size, loss_nats, confidence = 50257, 4.0, 0.9  # where they start
     miss = math.log((vocab_size - 1) / (1 - confidence))  # nats, when another token than its own comes
     faces = f"{perplexity(loss_nats):,.1f}"
     return Card(

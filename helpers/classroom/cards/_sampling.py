@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from helpers.classroom.cards._card import Card
-from helpers.gpt import next_probs
 from helpers.language import spoken
 
 N_SINGLE = 1500  # highest logits that the page gets one by one: among fewer, one kept too many by min-p would show
@@ -20,9 +19,9 @@ N_GROUPS = 160  # of the others
 # Ranks from below at which groups end too: there the logits are far apart.
 LOWEST = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 MIN_VOCAB, MAX_VOCAB = 2, 200_000
-MAX_SHOWN = 40
+N_SHOWN = 12  # rows of the card: the highest tokens, the others together in one row more
 NAME_LENGTH = 14  # characters of a token's name that are shown
-Names = Sequence[str] | Callable[[int], str] | object
+START = {"temperature": 1.0, "n_draws": 100}  # where sliders start; each filter is off
 
 _HUNDREDTHS = (*range(0, 101, 5), *range(110, 201, 10), *range(225, 301, 25), *range(350, 501, 50))
 _PER_MILLE = (1, 2, 5, 10, 20, 30, 50, 70, 100, 150, 200, 300, 400, 500, 600, 700, 800, 900, 1000)
@@ -35,18 +34,6 @@ class Slider(NamedTuple):
     name: str
     label: str
     stops: tuple[float | None, ...]
-
-    def position(self, value: float | None) -> int:
-        """Where the slider stands for `value`. ValueError: it is no stop, with the nearest one."""
-        number = isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isnan(value)
-        if value in self.stops and (number or value is None):
-            return self.stops.index(value)
-        stops = [stop for stop in self.stops if stop is not None]
-        off = ", or None" if None in self.stops else ""
-        near = f"; the nearest stop is {min(stops, key=lambda s: (abs(s - value), s)):g}" if number else ""
-        raise ValueError(
-            f"{self.name} must be a stop of its slider, in [{stops[0]:g}, {stops[-1]:g}]{off}, got {value!r}{near}"
-        )
 
 
 def sliders(V: int) -> list[Slider]:
@@ -62,42 +49,22 @@ def sliders(V: int) -> list[Slider]:
     ]
 
 
-def sampling(
-    logits: Sequence[float] | Tensor,
-    tokens: Names | None = None,
-    *,
-    filters_first: bool = True,
-    n_draws: int = 100,
-    n_shown: int = 12,
-    prompt: str = "",
-    **settings: float | None,
-) -> Card:
+def sampling(logits: Sequence[float] | Tensor, tokens: object = None, *, prompt: str = "") -> Card:
     """Bars of the highest next tokens under sliders for temperature, top-k, top-p and min-p, and draws from them.
 
     logits   V scores, V in [2, 200,000], in any order; -inf forbids a token
-    tokens   V names; or a function id -> name; or a tokenizer, whose `decode([id])` is shown in quotes; None: the ids
-    filters_first  False: the temperature comes before the filters
-    n_draws  10 to 10,000, a stop of its slider
-    n_shown  rows of the card, 1 to 40: the highest tokens, the others together in one row more
+    tokens   V names; or a tokenizer, whose `decode([id])` is shown in quotes; None: the ids
     prompt   the text before, for the card's sentence; may be empty
-    settings temperature, top_k, top_p, min_p as for `gpt.SamplingParams`: where the sliders start, on a stop each
 
-    ValueError: not one row of V numbers, NaN or +inf among them, no finite one, another number of names or of rows, or
-    a value that is no stop of its slider.
+    ValueError: not one row of V numbers, NaN or +inf among them, no finite one, or another number of names.
     """
-    config = sampling_config(logits, tokens, n_shown=n_shown, prompt=prompt)
-    return sampling_card(config, torch.as_tensor(logits), n_draws=n_draws, filters_first=filters_first, **settings)
+    return sampling_card(sampling_config(logits, tokens, prompt=prompt), torch.as_tensor(logits))
 
 
-def sampling_card(
-    config: dict, logits: Tensor, *, filters_first: bool = True, n_draws: int = 100, fed: str = "", **settings: float
-) -> Card:
+def sampling_card(config: dict, logits: Tensor, *, fed: str = "") -> Card:
     """The card of a config of `sampling_config`; `fed`: the event upon which other numbers come from a kernel."""
-    every, settings = sliders(config["V"]), {"temperature": 1.0} | settings
-    if unknown := set(settings) - {slider.name for slider in every}:
-        raise ValueError(f"no slider for {', '.join(sorted(unknown))}; there are {[slider.name for slider in every]}")
-    values = {slider.name: slider.position((settings | {"n_draws": n_draws}).get(slider.name)) for slider in every}
-    probs = next_probs(logits.detach().cpu().double(), filters_first=filters_first, **settings)
+    every = sliders(config["V"])
+    probs = logits.detach().cpu().double().softmax(-1)
     best = probs.sort(descending=True).values[: len(config["names"])].tolist()
     rows = [(name, f"{100 * p:.2f} %") for name, p in zip(config["names"], best, strict=True)]
     entropy = torch.special.entr(probs).sum().item()
@@ -109,32 +76,29 @@ def sampling_card(
             f"{after} top-1 token is {rows[0][0]} with {rows[0][1]}; entropy {entropy:.2f} nats, as uncertain as "
             f"{math.exp(entropy):,.1f} equal choices."
         ),
-        values=values | {"order": int(not filters_first), "scale": 0, "seed": 1},
+        values={slider.name: slider.stops.index(START.get(slider.name)) for slider in every}
+        | {"order": 0, "scale": 0, "seed": 1},
         config=config | {"sliders": [(s.name, spoken(s.label), [_as_json(stop) for stop in s.stops]) for s in every]},
         table=[("token", "probability"), *rows, ("all others", f"{100 * max(1 - sum(best), 0):.2f} %")],
         attributes=f'data-fed="{fed}"' if fed else "",
     )
 
 
-def sampling_config(
-    logits: Sequence[float] | Tensor, tokens: Names | None = None, *, n_shown: int = 12, prompt: str = ""
-) -> dict:
+def sampling_config(logits: Sequence[float] | Tensor, tokens: object = None, *, prompt: str = "") -> dict:
     """What the page needs about one distribution, as plain JSON of about 10 kB, whatever V is; arguments as above.
 
     return  V; steps: how far each of the highest logits lies above the one before it, in UNITs, so at most 0; groups:
             the other logits as [n, mean, half], n of them evenly within mean ± half, relative to the highest; names: of
             the rows shown; prompt; error: a message to the reader, None here
     """
-    if not isinstance(n_shown, int) or not 1 <= n_shown <= MAX_SHOWN:
-        raise ValueError(f"n_shown must be a whole number in [1, {MAX_SHOWN}], got {n_shown!r}")
     scores = _checked(logits)
     V = len(scores)
     ranked = np.sort(scores.numpy())[::-1]  # several times as fast as torch's sort
-    best = (scores >= ranked[min(n_shown, V) - 1].item()).nonzero().squeeze(-1)
+    best = (scores >= ranked[min(N_SHOWN, V) - 1].item()).nonzero().squeeze(-1)
     best = best[scores[best].argsort(descending=True, stable=True)]  # equals by lower id
     ranked = ranked[ranked > -np.inf] - ranked[0]
     steps = np.diff((ranked[:N_SINGLE] / UNIT).round(), prepend=0).astype(int).tolist()
-    names = [_name(tokens, i, V) for i in best[:n_shown].tolist()]
+    names = [_name(tokens, i, V) for i in best[:N_SHOWN].tolist()]
     return {"V": V, "steps": steps, "groups": _grouped(ranked), "names": names, "prompt": prompt, "error": None}
 
 
@@ -166,18 +130,16 @@ def _checked(logits: Sequence[float] | Tensor) -> Tensor:
     return scores
 
 
-def _name(tokens: Names | None, token_id: int, V: int) -> str:
+def _name(tokens: object, token_id: int, V: int) -> str:
     if tokens is None:
         name = f"id {token_id}"
     elif hasattr(tokens, "decode"):
         name = repr(tokens.decode([token_id]))
-    elif callable(tokens):
-        name = str(tokens(token_id))
     elif isinstance(tokens, Sequence) and not isinstance(tokens, str) and len(tokens) == V:
         name = str(tokens[token_id])
     else:
         got = f"{len(tokens)} of them" if isinstance(tokens, Sequence) else type(tokens).__name__
-        raise ValueError(f"expected {V} token names, a function id -> name, or a tokenizer with decode, got {got}")
+        raise ValueError(f"expected {V} token names, or a tokenizer with decode, got {got}")
     return name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH - 1]}…"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from helpers.classroom.cards._kernel import Model, Reader, context_length, encode_prompt, weights_version
+from helpers.classroom.cards._kernel import Model, Reader, context_length, encode_prompt
 from helpers.gpt import gpt2, keep_top_k, next_probs, token_labels
 
 TEMPERATURES = [t / 10 for t in range(21)]
@@ -16,7 +16,6 @@ N_BRANCHES = 5  # highest tokens that are branches of their own
 N_EXACT = 10  # highest logits that the page knows, for every top-k up to here
 WIDE = 50  # the one top-k above, for which the page gets the sum
 BREADTH = 4  # branches of every node that the page carries, so that it goes on there without a kernel
-KEPT = 64  # rows of logits that the kernel remembers: 13 MB
 TOP_1 = "top-1"
 Node = list  # [ids, labels, distances, log-sums of all, log-sums of the WIDE best], see `expand`
 Step = list  # [id, label, log-probability, how it was taken, rank from 0]
@@ -62,58 +61,41 @@ def draw(logits: Tensor, settings: dict, generator: torch.Generator, *, rest: bo
     return int(torch.multinomial(probs, 1, generator=generator))
 
 
-class TokenTree:
-    """Prompt and model: the scores after any path of tokens, each computed once while it is remembered."""
+def step_to(token_id: int, logits: Tensor, how: str) -> Step:
+    """The step to `token_id` at scores (V,): id, label, ln p at temperature 1, how it was taken, rank from 0."""
+    log_prob = (logits[token_id] - logits.logsumexp(-1)).item()
+    rank = int((logits > logits[token_id]).sum())
+    return [token_id, token_labels([token_id])[0], round(log_prob, 5), how, rank]
 
-    def __init__(self, model: Model, prompt: str) -> None:
-        self.model, self.prompt = model, prompt
+
+class TokenTree:
+    """Prompt and model: the scores after any path of tokens, and the path that takes the top-1 token each time."""
+
+    def __init__(self, model: Model, prompt: str, version: int = 0) -> None:
+        self.model, self.prompt, self.version = model, prompt, version
         self.prompt_ids = encode_prompt(prompt)
         self.reader, self.greedy_reader = Reader(model), Reader(model)  # each follows a path of its own
-        self.remembered: dict[Path, Tensor] = {}
         self.greedy: list[Step] = []
-        self.weights_then = weights_version(model)
+        self.logits(())  # of a model that does not do, now
 
-    def logits(self, path: Path, reader: Reader | None = None) -> Tensor:
+    def logits(self, path: Iterable[int]) -> Tensor:
         """(V,) scores of what follows prompt and path."""
-        self._forget_another_model()
-        found = self.remembered.pop(path, None)
-        if found is None:
-            found = (reader or self.reader).logits([*self.prompt_ids, *path])
-        self.remembered[path] = found  # at the end: the first of the dictionary is the one not used for longest
-        if len(self.remembered) > KEPT:
-            del self.remembered[next(iter(self.remembered))]
-        return found
+        return self.reader.logits([*self.prompt_ids, *path])
 
-    def take(self, path: Path, token_id: int, how: str, reader: Reader | None = None) -> Step:
-        """The step to `token_id`: id, label, ln p at temperature 1, how it was taken, rank from 0."""
-        logits = self.logits(path, reader)
-        log_prob = (logits[token_id] - logits.logsumexp(-1)).item()
-        rank = int((logits > logits[token_id]).sum())
-        return [token_id, token_labels([token_id])[0], round(log_prob, 5), how, rank]
-
-    def greedy_path(self, n_steps: int) -> list[Step]:
-        """The first `n_steps` of the path that takes the top-1 token each time."""
-        self._forget_another_model()
+    def greedy_path(self, n_steps: int) -> list[list]:
+        """[label, ln p] of the first `n_steps` of the greedy path."""
         while len(self.greedy) < n_steps:
-            path = tuple(step[0] for step in self.greedy)
-            best = int(self.logits(path, self.greedy_reader).argmax())
-            self.greedy.append(self.take(path, best, TOP_1, self.greedy_reader))
-        return self.greedy[:n_steps]
+            logits = self.greedy_reader.logits([*self.prompt_ids, *(step[0] for step in self.greedy)])
+            self.greedy.append(step_to(int(logits.argmax()), logits, TOP_1))
+        return [step[1:3] for step in self.greedy[:n_steps]]
 
-    def _forget_another_model(self) -> None:
-        if (now := weights_version(self.model)) != self.weights_then:  # trained meanwhile
-            self.remembered, self.greedy, self.weights_then = {}, [], now
-
-    def config(self, drawn: Iterable[Step] = (), *, depth: int = 1, version: int = 0) -> dict:
-        """What the page gets, as JSON: the first `depth` levels of the tree and the nodes along the steps drawn."""
-        path = tuple(step[0] for step in drawn)
+    def config(self, depth: int = 1) -> dict:
+        """What the page gets, as JSON: the first `depth` levels of the tree."""
         nodes: dict[Path, Node] = {}
         level: list[Path] = [()]
         for _ in range(depth):
             nodes |= {p: expand(self.logits(p)) for p in level}
             level = [(*p, i) for p in level for i in nodes[p][0][:BREADTH]]
-        along = [path[:n] for n in range(len(path) + 1)]
-        nodes |= {p: expand(self.logits(p)) for p in along if p not in nodes}
         return {
             "V": gpt2().n_vocab,
             "temperatures": TEMPERATURES,
@@ -121,10 +103,10 @@ class TokenTree:
             "prompt": self.prompt,
             "n_prompt": len(self.prompt_ids),
             "context": context_length(self.model),
-            "version": version,
-            "path": list(drawn),
+            "version": self.version,
+            "path": [],
             "nodes": {key(p): node for p, node in nodes.items()},
-            "greedy": [step[1:3] for step in self.greedy_path(max(depth, len(path)) + 1)],
+            "greedy": self.greedy_path(depth + 1),
             "error": None,
             "notice": "",
         }

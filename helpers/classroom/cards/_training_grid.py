@@ -9,29 +9,22 @@ from statistics import fmean
 from helpers.classroom.cards._card import Card
 from helpers.labs import training_grid as grids
 
+START = {"learning_rate": 1e-2, "warmup": 0.1, "batch_size": 16}  # where the sliders start; a share of the updates
 NAMES = {"learning_rate": "rate", "warmup": "warmup", "batch_size": "batch"}  # of a record's axis, of the card's slider
 
 
-def training_grid(
-    record: str | Path = grids.RECORD, *, learning_rate: float = 1e-2, warmup: float = 0.1, batch_size: int = 16
-) -> Card:
+def training_grid(record: str | Path = grids.RECORD) -> Card:
     """A card of recorded runs: validation curves of a chosen setting's seeds and of the best one, and all final losses.
 
     record  a file that `python -m helpers.labs.training_grid` made; every setting has all of its seeds
-    learning_rate, warmup, batch_size  where the sliders start, on a stop each; the warm-up is a share of the updates
 
-    FileNotFoundError: no record. ValueError: a damaged or unfinished one, or a setting that it does not have.
+    FileNotFoundError: no record. ValueError: a damaged or unfinished one.
     """
     content = grids.read(Path(record))
     protocol, axes = content["protocol"], content["protocol"]["axes"]
-    asked = {"learning_rate": learning_rate, "warmup": warmup, "batch_size": batch_size}
-    for name, value in asked.items():
-        if value not in axes[name]:
-            raise ValueError(f"{name} must be one of {', '.join(map(str, axes[name]))}, got {value!r}")
+    warmup = START["warmup"]
     seeds, n = _by_setting(content, Path(record).name), protocol["n_evaluations"] + 1
     finals = {s: fmean(one[-1] for one in of) for s, of in seeds.items() if all(len(one) == n for one in of)}
-    if not finals:
-        raise ValueError(f"{Path(record).name} has no setting of which every seed came to its end")
     best = min(finals, key=finals.__getitem__)
     ends = sorted(losses[-1] for losses in seeds[best])
     return Card(
@@ -42,7 +35,7 @@ def training_grid(
             f"mean: rate {best[0]:g}, warm-up {100 * best[1]:.0f} %, batch {best[2]}, with {finals[best]:.2f} nats "
             f"(seeds: {ends[0]:.2f} to {ends[-1]:.2f})."
         ),
-        values={short: axes[name].index(asked[name]) for name, short in NAMES.items()},
+        values={short: axes[name].index(START[name]) for name, short in NAMES.items()},
         config=_config(content, seeds),
         table=[
             (f"rate, at a warm-up of {100 * warmup:.0f} %", *(f"batch {size}" for size in axes["batch_size"])),

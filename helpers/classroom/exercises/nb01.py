@@ -51,17 +51,18 @@ def months(answer: Callable[[float, int, int, float], float]) -> None:
 @register("e2-greedy")
 def greedy(answer: Callable[[Callable[[Tensor], Tensor], Tensor, int], Tensor]) -> None:
     """A model that can be run in the head: the top-1 token after a window is the sum of its ids, modulo V."""
-    model = _AddingModel(vocab_size=11, context_length=5)
+    V, context_length = 11, 5
+    model = _SummingModel(torch.eye(V), context_length)
     cases = [([[1, 2]], 1), ([[1, 2]], 3), ([[3, 1, 4], [1, 5, 9]], 2), ([[7]], 0), ([[2, 7, 1, 8]], 13)]
     for prompts, n_new in cases:
         token_ids, case = torch.tensor(prompts), f"from {prompts}, {n_new} new tokens"
         got = ask(answer, case, model, token_ids, n_new)
-        outgrown = len(prompts[0]) + n_new - 1 > model.config.context_length
+        outgrown = len(prompts[0]) + n_new - 1 > context_length
         thought = "The prompt and the new ids: one id per sequence is appended each time round"
         if outgrown:
             thought = "The model sees a window of the text; the text you return keeps every token"
         got = expect_tensor(got, (len(prompts), len(prompts[0]) + n_new), case, thought).long()
-        expected = [model.continued(prompt, n_new) for prompt in prompts]
+        expected = [_continued(prompt, n_new, V, context_length) for prompt in prompts]
         if got.tolist() != expected:
             thought = "Which row of the logits speaks about what follows?"
             if outgrown:
@@ -123,27 +124,42 @@ def entropy_nats(answer: Callable[[Tensor], float]) -> None:
         expect_number(ask(answer, case, torch.tensor(probs)), expected, case, says, unit=" nats", abs_tol=1e-5)
 
 
-class _AddingModel:
-    """Scores that favour the sum of the ids seen so far, modulo V: (B, T) -> (B, T, V)."""
+class _SummingModel:
+    """Scores of what follows, from the row of a table (V, V) that the ids so far sum up to, modulo V.
 
-    def __init__(self, vocab_size: int, context_length: int) -> None:
-        self.config = SimpleNamespace(vocab_size=vocab_size, context_length=context_length)
+    (B, T) -> (B, T, V)
+    """
+
+    def __init__(self, table: Tensor, context_length: int) -> None:
+        self.table, self.config = table, SimpleNamespace(vocab_size=len(table), context_length=context_length)
 
     def __call__(self, token_ids: Tensor) -> Tensor:
+        if token_ids.ndim != 2:
+            raise ValueError(f"token_ids must be (B, T), got {tuple(token_ids.shape)}: ids[None] is a batch of one")
         if token_ids.shape[1] > self.config.context_length:
             raise Mistake(
                 f"the model was given {token_ids.shape[1]} tokens, and its context holds {self.config.context_length}. "
                 "Which tokens may it see once the text has outgrown the context?"
             )
-        top = token_ids.cumsum(1) % self.config.vocab_size
-        return F.one_hot(top, self.config.vocab_size).float()
+        return self.table[token_ids.cumsum(1) % len(self.table)]
 
-    def continued(self, prompt: list[int], n_new: int) -> list[int]:
-        """The same in plain Python: the prompt and what greedy decoding adds to it."""
-        text = list(prompt)
-        for _ in range(n_new):
-            text.append(sum(text[-self.config.context_length :]) % self.config.vocab_size)
-        return text
+
+def _continued(prompt: list[int], n_new: int, vocab_size: int, context_length: int) -> list[int]:
+    """In plain Python: the prompt and what greedy decoding adds, where the top-1 token of row i is i."""
+    text = list(prompt)
+    for _ in range(n_new):
+        text.append(sum(text[-context_length:]) % vocab_size)
+    return text
+
+
+def _logs(table: list[list[int]], question: list[int], option: list[int]) -> list[float]:
+    """ln p of each token of the option, given the question and the option's tokens before it."""
+    read, logs = list(question), []
+    for token in option:
+        row = table[sum(read) % len(table)]
+        logs.append(math.log(row[token] / sum(row)))
+        read.append(token)
+    return logs
 
 
 def _entropy_by_splitting(probs: list[float]) -> float:
@@ -157,12 +173,14 @@ def _entropy_by_splitting(probs: list[float]) -> float:
 @register("e5-best-option")
 def best_option(answer: Callable[[Callable[[Tensor], Tensor], Tensor, list[Tensor]], int]) -> None:
     """A model whose probabilities stand in a table of whole numbers; options are scored token by token, in floats."""
-    model = _TableModel(vocab_size=7, context_length=12)
+    table = [[1 + (3 * i * i + 5 * i * j + j * j) % 23 for j in range(7)] for i in range(7)]
+    scores = torch.tensor(table, dtype=torch.float32).log()  # not normalised, as logits are
+    model = _SummingModel(scores, context_length=12)
     generator = torch.Generator().manual_seed(3)
     for lengths in [(1, 1, 1), (2, 2), (1, 3, 2), (4, 1, 2, 3), (2, 5, 1), (3, 1), (1, 6, 2, 4), (2, 3, 2, 3)] * 3:
         question = torch.randint(7, (int(torch.randint(1, 6, (), generator=generator)),), generator=generator)
         options = [torch.randint(7, (n,), generator=generator) for n in lengths]
-        logs = [model.logs(question.tolist(), option.tolist()) for option in options]
+        logs = [_logs(table, question.tolist(), option.tolist()) for option in options]
         means = [sum(each) / len(each) for each in logs]
         expected = means.index(max(means))
         case = f"after {question.tolist()}, options {[option.tolist() for option in options]}"
@@ -173,26 +191,3 @@ def best_option(answer: Callable[[Callable[[Tensor], Tensor], Tensor, list[Tenso
             if got == sums.index(max(sums)):
                 thought = "An option with more tokens has more terms, and each is below 0: what do you divide by?"
             raise Mistake(f"{case}: expected option {expected}, got {got:g}. {thought}")
-
-
-class _TableModel:
-    """Probabilities of the next token by the sum of the ids so far, modulo V: (1, T) -> logits (1, T, V)."""
-
-    def __init__(self, vocab_size: int, context_length: int) -> None:
-        self.config = SimpleNamespace(vocab_size=vocab_size, context_length=context_length)
-        self.table = [[1 + (3 * i * i + 5 * i * j + j * j) % 23 for j in range(vocab_size)] for i in range(vocab_size)]
-
-    def __call__(self, token_ids: Tensor) -> Tensor:
-        if token_ids.ndim != 2:
-            raise ValueError(f"token_ids must be (B, T), got {tuple(token_ids.shape)}: ids[None] is a batch of one")
-        rows = token_ids.cumsum(1) % self.config.vocab_size
-        return torch.tensor(self.table, dtype=torch.float32).log()[rows]  # not normalised, as logits are
-
-    def logs(self, question: list[int], option: list[int]) -> list[float]:
-        """ln p of each token of the option, given the question and the option's tokens before it."""
-        read, logs = list(question), []
-        for token in option:
-            row = self.table[sum(read) % self.config.vocab_size]
-            logs.append(math.log(row[token] / sum(row)))
-            read.append(token)
-        return logs

@@ -59,7 +59,7 @@ def rule(answer: Callable[[float, float], tuple[float, float]]) -> None:
         }
         says = "What does it cost? 6 FLOPs × parameters × tokens must be the budget"
         expect_number(6 * n_params * n_tokens, flops, f"{case}, spent", says, slips=slips, digits=".4g")
-        turned = {"Parameters first, then tokens": 1 / ratio} if ratio != 1 else {}
+        turned = {"Parameters first, then tokens": 1 / ratio}
         says = "Tokens divided by parameters must be the ratio"
         expect_number(n_tokens / n_params, ratio, f"{case}, the ratio", says, slips=turned, digits=".4g")
 
@@ -82,7 +82,6 @@ def power(answer: Callable[[float, float, float, float, float], float]) -> None:
             "Logarithms of the ratios, please, not the ratios": ((losses[0] - E) / (losses[1] - E)) / (second / first),
             "The other way round: the change of the excess over the change of the tokens": 1 / b,
         }
-        slips = {thought: slip for thought, slip in slips.items() if not math.isclose(slip, b)}
         says = "On log-log axes the excess is a straight line: what is its slope?"
         got = ask(answer, case, *losses, first, second, E)
         expect_number(got, b, case, says, slips=slips)
@@ -107,7 +106,6 @@ def best(answer: Callable[[float, float, float, float, float], float]) -> None:
                 (A / B) ** (1 / (a + b)) * (flops / 6) ** (b / (a + b))
             ),
         }
-        slips = {thought: slip for thought, slip in slips.items() if not math.isclose(slip, expected, rel_tol=1e-3)}
         says = "Put D = flops / (6 N) into A / N^a + B / D^b: where is its derivative by N zero?"
         got = ask(answer, case, A, a, B, b, flops)
         expect_number(got, expected, case, says, slips=slips, digits=".4g", rel_tol=1e-4)
@@ -131,7 +129,6 @@ def floor(answer: Callable[[float, float, float], float]) -> None:
                 three - (two - three) ** 2 / (one - two)
             ),
         }
-        slips = {thought: slip for thought, slip in slips.items() if not math.isclose(slip, E, abs_tol=1e-6)}
         says = "(L1 - E) / (L2 - E) = (L2 - E) / (L3 - E): solve for E"
         got = plain(ask(answer, case, *losses))
         expect_number(got, E, case, says, slips=slips, abs_tol=1e-4)

@@ -86,8 +86,10 @@ def chance(answer: Callable[[int, int, int], float]) -> None:
             distribution = [a + b for a, b in zip(hit, miss, strict=True)]
         case = f"at least {n_right} of {n}, {n_options} options"
         exactly = float(distribution[n_right])
-        slips = {} if n_right == n else {"This is the probability of exactly that many": exactly}
-        slips["More than that many is one step too far"] = float(sum(distribution[n_right + 1 :]))
+        slips = {
+            "This is the probability of exactly that many": exactly,
+            "More than that many is one step too far": float(sum(distribution[n_right + 1 :])),
+        }
         says = f"Exactly k right have {comb(n, n_right)} ways for k = {n_right}; add up all k from there"
         expected = float(sum(distribution[n_right:]))
         expect_number(ask(answer, case, n_right, n, n_options), expected, case, says, slips=slips, digits=".6g")
