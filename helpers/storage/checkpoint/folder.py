@@ -55,7 +55,7 @@ def write(path: Path, kind: Kind, raw: bytes, tensors: dict[str, dict[str, Tenso
         for name in kind.tensor_files:
             safetensors.torch.save_file(tensors[name], aside / name)
         (aside / kind.json_name).write_bytes(raw)
-        (aside / SUMS).write_bytes(_sums_text({name: _sha256(aside / name) for name in kind.files}))
+        (aside / SUMS).write_bytes(_sums_text({name: sha256(aside / name) for name in kind.files}))
 
 
 def read(path: Path, kind: Kind, device: str | torch.device = "cpu") -> tuple[dict, dict[str, dict[str, Tensor]]]:
@@ -82,8 +82,8 @@ def as_written(path: Path) -> Iterator[None]:
     """Damaged: what stands in a folder's files is of another kind than what was written."""
     try:
         yield
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise Damaged(f"{path} is not as it was written: {error!r}") from error
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
+        raise Damaged(f"{path} is not as it was written: {error!r:.300}") from error
 
 
 def read_document(path: Path, kind: Kind) -> tuple[dict, dict[str, str]]:
@@ -239,7 +239,7 @@ def _read(path: Path, at_most: int = -1) -> bytes:
         return file.read(at_most)
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -251,7 +251,7 @@ def _require_sum(path: Path, expected: str, got: str) -> None:
 
 def _tensors(path: Path, digest: str) -> dict[str, Tensor]:
     _read(path, at_most=0)  # a plain file
-    _require_sum(path, digest, _sha256(path))
+    _require_sum(path, digest, sha256(path))
     try:
         require_short_header(path)
         return dict(sorted(safetensors.torch.load(path.read_bytes()).items()))  # its order is another in each process
@@ -266,7 +266,7 @@ def _from_json(path: Path, digest: str) -> dict:
         raise Damaged(f"{path.name}: expected at most {MAX_JSON_BYTES:,} bytes, got more")
     _require_sum(path, digest, hashlib.sha256(raw).hexdigest())
     try:
-        hooks = dict(parse_float=_finite, parse_constant=_finite, object_pairs_hook=_unique)
+        hooks = dict(parse_float=_finite, parse_constant=_finite, object_pairs_hook=unique)
         document = json.loads(raw.decode("utf-8"), **hooks)
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
         raise Damaged(f"{path.name} is not the JSON that was written: {error}") from error
@@ -281,7 +281,7 @@ def _finite(text: str) -> float:
     return value
 
 
-def _unique(pairs: list[tuple[str, object]]) -> dict:
+def unique(pairs: list[tuple[str, object]]) -> dict:
     result = dict(pairs)
     if len(result) != len(pairs):
         raise ValueError("a key stands twice")

