@@ -35,7 +35,7 @@ def test_refuses_seeds_that_numpy_cannot_take(seed):
 def test_threads_can_be_set_from_outside(monkeypatch):
     monkeypatch.setenv(runtime.THREADS_VARIABLE, "1")
     assert runtime.start().threads == runtime.threads_in_use() == torch.get_num_threads() == 1
-    for wrong in ("0", "two", "-1", "²"):
+    for wrong in ("0", "two", "-1", "²", "1025", "9" * 30):
         monkeypatch.setenv(runtime.THREADS_VARIABLE, wrong)
         with pytest.raises(ValueError, match=runtime.THREADS_VARIABLE):
             runtime.start()

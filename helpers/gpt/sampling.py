@@ -96,6 +96,7 @@ class SamplingParams:
             if seen is None:
                 raise ValueError("a repetition penalty needs `seen`, the (..., V) bool mask of tokens the text has")
             logits = penalise_repetition(logits, seen, self.repetition_penalty)
+            _check_logits(logits, seen)  # a tiny penalty makes them infinite
         if self.filters_first:
             allowed = self._allowed(logits)
         else:  # scores that a high temperature made equal stay in their order: the vocabulary is sorted meanwhile

@@ -32,9 +32,10 @@ class Recorded:
         """
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
+            json.dumps(content, allow_nan=False)  # no number that is none
             if content["kind"] != self.kind or not self.is_whole(content):
                 raise ValueError(f"kind {content['kind']!r}, expected {self.kind!r} with runs that are whole")
-        except (KeyError, TypeError, ValueError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise ValueError(
                 f"{path.name} is no record that helpers.labs.{self.maker} made, or a damaged one ({error!r}): take "
                 "another copy, or make it again"

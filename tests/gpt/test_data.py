@@ -228,6 +228,8 @@ def test_cut_and_join_refuse():
             cut(ids, 0.1)
     with pytest.raises(ValueError, match="at least one document"):
         join([], 0)
+    with pytest.raises(ValueError, match="one list"):
+        join([[1.5]], 0)
 
 
 def test_join():

@@ -63,7 +63,7 @@ def test_a_record_of_another_grid_is_left_alone(
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("damage", ["[]", "{}", '{"kind": 3}', "{"])
+@pytest.mark.parametrize("damage", ["[]", "{}", '{"kind": 3}', "{", "[" * 10**5])
 def test_a_damaged_record_is_refused(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "grid.json"
     path.write_text(damage)

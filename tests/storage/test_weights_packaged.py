@@ -227,10 +227,9 @@ def test_a_file_that_was_cut_says_so(index, tmp_path, model_file):
         ("tensors.json", lambda rows, row: row.update(begin=row["begin"] + 32), "begins at .*, expected"),
         ("tensors.json", lambda rows, row: row.update(begin="0"), "TypeError"),
         ("tensors.json", lambda rows, row: row.update(kind="Q2_K"), "KeyError"),
-        ("tensors.json", lambda rows, row: rows.update(x=None), "TypeError"),
         ("tensors.json", b"[" * 10**5, "RecursionError"),
         ("tensors.json", b"", "is not as it was written"),
-        ("model.gguf", lambda content: bytes(len(content)), "begins as no GGUF"),
+        ("model.gguf", bytes(10**5), "begins as no GGUF"),
         ("config.json", lambda fields, _: fields.update(rope_parameters="x"), "the rotation is 'x'"),
         ("config.json", lambda fields, _: fields.update(num_attention_heads=0), r"num_attention_heads in \[1"),
         ("tokenizer.json", lambda table, _: table.pop("model"), "KeyError"),
@@ -241,16 +240,11 @@ def test_a_file_that_was_cut_says_so(index, tmp_path, model_file):
 )
 def test_what_was_noted_beside_the_model_is_not_believed(index, tmp_path, name, change, says):
     folder = fetch(tmp_path)
-    content = (folder / name).read_bytes()
-    if isinstance(change, bytes):
-        content = change
-    elif name.endswith("json"):
-        table = json.loads(content)
-        change(table, table.get("blk.0.attn_q.weight", list(table.values())[3]))
-        content = json.dumps(table).encode()
-    else:
-        content = change(content)
-    (folder / name).write_bytes(content)
+    if not isinstance(change, bytes):
+        table = json.loads((folder / name).read_bytes())
+        change(table, list(table.values())[3])
+        change = json.dumps(table).encode()
+    (folder / name).write_bytes(change)
     with pytest.raises(ValueError, match=says):
         weights.read_tokenizer(folder) if name == "tokenizer.json" else weights.load(folder)
 
