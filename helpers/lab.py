@@ -59,7 +59,7 @@ def _merged(path: Path, new: dict[str, dict]) -> dict:
     try:
         old = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         return old | {section: old.get(section, {}) | values for section, values in new.items()}
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(
             f"{path} should hold a JSON object of sections, but {error}: repair it or move it away, then run this again"
         ) from error

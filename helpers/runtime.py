@@ -20,6 +20,7 @@ MIN_BF16_CAPABILITY = (8, 0)  # Ampere; `torch.cuda.is_bf16_supported()` also sa
 MAX_SEED = 2**32 - 1  # numpy's limit
 THREADS_VARIABLE = "COURSE_THREADS"
 DEFAULT_THREADS = 1  # what small models compute is too short to be shared: with two, notebooks take as long or longer
+MAX_THREADS = 1024
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def start(seed: int = 0, language: str = ENGLISH) -> Lab:
     return    a Lab; printing it gives one line
 
     ValueError: a seed outside the range, a language that the course does not have, or COURSE_THREADS set to something
-    that is no positive whole number.
+    that is no whole number from 1 to MAX_THREADS.
     """
     if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed <= MAX_SEED:
         raise ValueError(f"seed must be a whole number in [0, {MAX_SEED}], got {seed!r}")
@@ -110,6 +111,6 @@ def _threads() -> int:
     asked = os.environ.get(THREADS_VARIABLE)
     if asked is None:
         return DEFAULT_THREADS
-    if not asked.isascii() or not asked.isdigit() or int(asked) < 1:
-        raise ValueError(f"{THREADS_VARIABLE} must be a whole number of at least 1, got {asked!r}")
+    if not asked.isascii() or not asked.isdigit() or not 1 <= int(asked[:9]) <= MAX_THREADS:
+        raise ValueError(f"{THREADS_VARIABLE} must be a whole number in [1, {MAX_THREADS}], got {asked!r}")
     return int(asked)

@@ -49,7 +49,7 @@ def test_what_stood_there_stays_and_twice_is_once(tmp_path: Path):
     assert sorted(p.name for p in server.parent.iterdir()) == [server.name]
 
 
-@pytest.mark.parametrize("damaged", ["{", "[1]", '{"ServerApp": 3}', '"text"', "null"])
+@pytest.mark.parametrize("damaged", ["{", "[1]", '{"ServerApp": 3}', '"text"', "null", "[" * 10**5])
 def test_a_damaged_file_is_named_and_nothing_is_written(tmp_path: Path, damaged: str):
     server = tmp_path / lab.SERVER
     server.parent.mkdir(parents=True)

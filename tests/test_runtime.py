@@ -38,7 +38,7 @@ def test_threads_can_be_set_from_outside(monkeypatch):
         if asked:
             monkeypatch.setenv(runtime.THREADS_VARIABLE, asked)
         assert runtime.start().threads == runtime.threads_in_use() == torch.get_num_threads() == threads
-    for wrong in ("0", "two", "-1", "²"):
+    for wrong in ("0", "two", "-1", "²", "1025", "9" * 30):
         monkeypatch.setenv(runtime.THREADS_VARIABLE, wrong)
         with pytest.raises(ValueError, match=runtime.THREADS_VARIABLE):
             runtime.start()

@@ -54,7 +54,7 @@ def main(arguments: list[str]) -> int:
     try:
         with one_at_a_time(Path(f"{venv}.lock")):
             if not is_current(Path(venv), Path(stamp)):
-                install(Path(venv).resolve(), Path(stamp), pip_arguments)
+                install(Path(os.path.realpath(venv)), Path(stamp), pip_arguments)  # `resolve` fails on a loop
     except Failed as failure:
         print(failure, file=sys.stderr)
         return 1
@@ -71,7 +71,7 @@ def main(arguments: list[str]) -> int:
 def one_at_a_time(path: Path) -> Iterator[None]:
     """Hold the lock file at `path`; say so where another holds it, and wait."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w") as lock:
+    with open(path, "a+") as lock:  # of a pipe it does not wait for a reader
         os.set_inheritable(lock.fileno(), True)  # a pip that outlives a killed make still holds it
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -103,7 +103,7 @@ def is_whole(venv: Path) -> bool:
     if (venv / MARK).exists() or not runs(venv) or hollow(venv):
         return False
     there = (path.name.split("-")[0] for path in venv.glob(RECORDS))
-    pinned = re.findall(r"^([\w.-]+)==[^;]*$", NEEDED[0].read_text(encoding="utf-8"), re.MULTILINE)
+    pinned = re.findall(r"^([\w.-]+)==[^;]*$", NEEDED[0].read_text("utf-8", "replace"), re.MULTILINE)
     return set(map(_normal, pinned)) <= set(map(_normal, there))
 
 
@@ -151,7 +151,7 @@ def install(venv: Path, stamp: Path, pip_arguments: list[str]) -> None:
             (venv / MARK).unlink()  # pip changed nothing: what worked goes on working
         raise
     where = "import sysconfig; print(sysconfig.get_path('purelib'))"
-    packages = subprocess.check_output([python, "-c", where], text=True).strip()
+    packages = subprocess.check_output([python, "-E", "-c", where], text=True).strip()
     inside = Path(packages).is_relative_to(ROOT)  # then a relative path: it survives a move, and is plain ASCII
     way = os.path.relpath(ROOT, packages) if inside else ROOT
     Path(packages, "course.pth").write_text(f"{way}\n", encoding="utf-8")
@@ -165,7 +165,8 @@ def install(venv: Path, stamp: Path, pip_arguments: list[str]) -> None:
 
 def step(command: list[str], name: str) -> None:
     """Run one command; Failed with the reason and the way out where it does not end well."""
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, errors="replace", close_fds=False)
+    env = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}  # others'
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, errors="replace", close_fds=False)
     if done.returncode == 0:
         return
     said = (done.stderr or done.stdout).strip()

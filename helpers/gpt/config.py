@@ -6,6 +6,7 @@ Also what all later files share: the target that is not scored, and the checks o
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
@@ -116,20 +117,16 @@ def require_known(what: str, given: Iterable[str], known: Iterable[str]) -> None
 
 
 def store_plain(config: object, kind: type, *names: str) -> None:
-    """Make the numbers of a frozen config Python's own, which JSON knows, where they are numpy's; None stays.
-
-    ValueError: a whole number that no float holds.
-    """
+    """Make the numbers of a frozen config Python's own, which JSON knows, where they are numpy's; None stays."""
     for name in names:
         if (value := getattr(config, name)) is not None:
-            try:
-                object.__setattr__(config, name, kind(value))
-            except OverflowError:
-                raise ValueError(f"{name} is too large a number: take one below 1e308") from None
+            object.__setattr__(config, name, kind(value))
 
 
 def is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
+    """True and False are none, and neither is a whole number that no float holds."""
+    whole = isinstance(value, Integral)
+    return isinstance(value, Real) and not isinstance(value, bool) and not (whole and abs(value) > sys.float_info.max)
 
 
 PRESETS: dict[str, GPTConfig] = {

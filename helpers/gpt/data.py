@@ -73,7 +73,8 @@ def join(documents: Iterable[Sequence[int]], end_of_text: int) -> Tensor:
     ids = [token_id for document in documents for token_id in (*document, end_of_text)]
     if not ids:
         raise ValueError("expected at least one document, got none")
-    return torch.tensor(ids, dtype=torch.int64)
+    _check_list(whole := torch.tensor(ids))
+    return whole.long()
 
 
 class Windows:

@@ -151,5 +151,5 @@ def _check(rows: list[Tensor], n_new: int, end_id: int | None, vocab_size: int) 
         )
     for row in rows:
         check_ids(row, vocab_size)
-    if end_id is not None and not 0 <= end_id < vocab_size:
+    if end_id is not None and end_id not in range(vocab_size):
         raise ValueError(f"end_id must be in [0, {vocab_size}) or None, got {end_id}")

@@ -107,6 +107,7 @@ class SamplingParams:
             if seen is None:
                 raise ValueError("a repetition penalty needs `seen`, the (..., V) bool mask of tokens the text has")
             logits = penalise_repetition(logits, seen, self.repetition_penalty)
+            _check_logits(logits, seen)  # a tiny penalty makes them infinite
         if self.filters_first:
             allowed = self._allowed(logits)
         else:  # a very high temperature rounds different scores to equal ones: sorted, top-k still keeps the higher

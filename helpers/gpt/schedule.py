@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from helpers.gpt.config import require_whole
+from helpers.gpt.config import is_number, require_whole
 
 
 @dataclass(frozen=True)
@@ -27,14 +27,14 @@ class Schedule:
     min_lr_ratio: float = 0.1
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.peak) or self.peak <= 0:
-            raise ValueError(f"the peak learning rate must be a finite number above 0, got {self.peak}")
+        if not is_number(self.peak) or not 0 < self.peak < math.inf:
+            raise ValueError(f"the peak learning rate must be a finite number above 0, got {self.peak!r}")
         require_whole(n_steps=self.n_steps)
         require_whole(at_least=0, warmup_steps=self.warmup_steps)
         if self.warmup_steps > self.n_steps:
             raise ValueError(f"warmup_steps must be at most n_steps, got {self.warmup_steps} and {self.n_steps}")
-        if not 0 <= self.min_lr_ratio <= 1:
-            raise ValueError(f"min_lr_ratio must be in [0, 1], got {self.min_lr_ratio}")
+        if not is_number(self.min_lr_ratio) or not 0 <= self.min_lr_ratio <= 1:
+            raise ValueError(f"min_lr_ratio must be in [0, 1], got {self.min_lr_ratio!r}")
 
     def __call__(self, step: int) -> float:
         """Learning rate of update number `step`, counted from 0. ValueError: a step below 0."""

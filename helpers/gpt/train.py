@@ -246,8 +246,8 @@ class Trainer:
         shapes = {"step": (), "exp_avg": parameter.shape, "exp_avg_sq": parameter.shape}
         for name, shape in shapes.items():
             held = moments.get(name)
-            if not isinstance(held, Tensor) or held.shape != shape or not held.is_floating_point():
-                got = tuple(held.shape) if isinstance(held, Tensor) else f"{name} = {held}"
+            if getattr(held, "dtype", None) not in (torch.float32, parameter.dtype) or held.shape != shape:
+                got = f"{tuple(held.shape)} of {held.dtype}" if isinstance(held, Tensor) else f"{name} = {held}"
                 raise ValueError(f"expected moments of shape {tuple(shape)}, got {got}: of another model")
         return {name: self._own_part(moments[name], parameter) for name in shapes}
 

@@ -27,9 +27,10 @@ def write_ids(path: str | Path, documents: Iterable[Sequence[int]], *, vocab_siz
         start = _write_header(file, n_ids, dtype)
         for number, document in enumerate(documents):
             ids = np.asarray([*document, end_of_text])
-            if ids.dtype.kind not in "iu" or ids.min() < 0 or ids.max() >= vocab_size:
+            if ids.ndim != 1 or ids.dtype.kind not in "iu" or ids.min() < 0 or ids.max() >= min(vocab_size, 2**32):
+                got = f"{ids.min()} to {ids.max()}" if ids.dtype.kind in "iuf" else f"{document!r:.40}"
                 raise ValueError(
-                    f"document {number}: ids must be integers in [0, {vocab_size}), got {ids.min()} to {ids.max()} "
+                    f"document {number}: ids must be integers in [0, {vocab_size}), got {got} "
                     f"of {ids.dtype}, the end of the text included: does the tokenizer belong to this vocabulary?"
                 )
             file.write(ids.astype(dtype).tobytes())
@@ -52,7 +53,7 @@ def open_ids(path: str | Path) -> np.memmap:
         expected, got = ids.offset + ids.nbytes, os.path.getsize(path)
         if expected != got:
             raise ValueError(f"its header speaks of {expected} bytes, it has {got}")
-    except (ValueError, EOFError, SyntaxError, tokenize.TokenError) as error:  # numpy reads a header as Python
+    except (ValueError, EOFError, SyntaxError, tokenize.TokenError, ArithmeticError, TypeError, MemoryError) as error:
         raise ValueError(f"{path} is not a whole file of ids ({error}): write it again with `write_ids`") from error
     if ids.ndim != 1 or ids.dtype.kind != "u" or ids.dtype.str.startswith(">"):
         raise ValueError(f"{path}: expected one list of unsigned integers, got {ids.shape} of {ids.dtype}")

@@ -207,6 +207,7 @@ IDS = torch.arange(9)
         *((lambda share=share: split_by_text(["a", "b"], share), r"in \(0, 1\)") for share in (0, 1, float("nan"))),
         *((lambda ids=ids: cut(ids), "two parts") for ids in (IDS[:3], IDS[None], torch.tensor(1), IDS[:0])),
         (lambda: join([], 0), "at least one document"),
+        (lambda: join([[1.5]], 0), "one list"),
     ],
 )
 def test_refuses(call, says):

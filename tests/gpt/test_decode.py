@@ -192,6 +192,7 @@ def test_a_model_with_more_tokens_than_the_tokenizer_is_refused_before_it_writes
         ({"top_k": 14}, r"\[1, 13\]"),
         ({"topk": 3}, "topk; there are temperature, top_k, top_p"),
         ({"end_id": 13}, r"end_id must be in \[0, 13\)"),
+        ({"end_id": "\n"}, r"end_id must be in .* got"),
         ({"prompts": PROMPTS[:, :0]}, "at least one token"),
         ({"prompts": []}, "at least one token"),
         ({"prompts": PROMPTS[0]}, "list of rows"),

@@ -119,6 +119,9 @@ def test_a_link_where_the_second_folders_lock_should_be(text, tmp_path, capsys):
     (also / ".lock").symlink_to(tmp_path / "new")
     assert run(text, tmp_path / "out", "--also", str(also)) == 2
     assert f"--also: {also} cannot be written ([Errno" in capsys.readouterr().err and not (tmp_path / "new").exists()
+    (loop := tmp_path / "loop").symlink_to(loop)
+    assert run(text, tmp_path / "out", "--also", str(loop)) == 0
+    assert f"not saved to {loop}" in capsys.readouterr().err
 
 
 def test_a_log_that_cannot_be_read(text, tmp_path, monkeypatch, capsys):
@@ -304,7 +307,7 @@ def test_damaged_ids_are_written_anew(text, whole, tmp_path, name, place, capsys
     assert path.read_bytes() == (whole / "ids" / name).read_bytes()
     assert "was damaged: its ids were written anew" in capsys.readouterr().err
     path.unlink()
-    (path.parent / "made_from.json").write_text("[]")
+    (path.parent / "made_from.json").write_text("[" * 10**5)  # deeper than a reader goes
     assert run(text, tmp_path / "out") == 0 and path.exists()
 
 

@@ -21,6 +21,9 @@ def test_one_document_is_cut(tmp_path):
     assert len(training) == 73 and len(validation) == 9  # 80 ids in nine tenths and one, each with its end
     pretrain.ids.prepare(tmp_path, [str(path)], [str(path)], 0, "x")
     assert len(pretrain.ids.open_both(tmp_path)[1]) == 81
+    path.write_text("one two")
+    with pytest.raises(ValueError, match="a document of 2 tokens holds nothing to judge by"):
+        pretrain.ids.prepare(tmp_path, [str(path)], [], 0, "y")
 
 
 BAD = [
@@ -35,7 +38,10 @@ BAD = [
     (["--set", "seed=-1"], "seed must be a whole number"),
     (["--set", "learning_rate=fast"], "learning_rate must be a number, got 'fast'"),
     (["--set", "clip_norm=0,5"], "clip_norm must be a number, got '0,5': write a decimal point"),
-    (["--set", f"weight_decay=1{'0' * 400}"], "weight_decay must be below 1e308, got one of 401 digits"),
+    (["--set", f"weight_decay=1{'0' * 400}"], "weight_decay must be below 1e308, got 1000"),
+    (["--set", "clip_norm=Infinity"], "clip_norm must be below 1e308, got inf"),
+    (["--set", f"n_heads={'[' * 10**5}"], "n_heads must be a whole number of at least 1, got '[["),
+    (["--set", "n_layers=100000000"], "n_layers must be at most 10,000, got 100000000"),
     (["--set", "betas=[0.9]"], "betas are two numbers"),
     (["--set", "betas=0.9"], "betas must be a list of numbers, got 0.9"),
     (["--set", "n_steps=null"], "n_steps must be a whole number, got None"),
@@ -46,7 +52,9 @@ BAD = [
     (["--set", "batch_size=400"], "do not fill a batch"),
     (["--config", "gpt-9"], "neither a preset (course-small"),
     (["--config", "/dev/null"], "nor a file that can be read (no plain file"),
-    (["--threads", "0"], "--threads must be at least 1, got 0"),
+    (["--threads", "0"], "--threads must be in [1, 1024], got 0"),
+    (["--threads", "100000"], "--threads must be in [1, 1024], got 100000"),
+    (["--device", "meta"], "--device meta: not to be had here"),
     (["--device", "abacus"], "--device abacus: not to be had here"),
     (["--text", "/nowhere/text.txt"], "/nowhere/text.txt cannot be read"),
     (["--text", "/"], "/ cannot be read"),

@@ -39,7 +39,7 @@ def test_a_damaged_record_is_refused(lab, tmp_path: Path):
     another, twice = content | {"kind": "another"}, content | {"runs": [*runs, runs[0]]}
     damaged = content | {"runs": [runs[0] | {"excess": float("nan")}]}
     parts = ({name: content[name] for name in content if name != part} for part in ("protocol", "runs"))
-    for text in ("[]", "{}", '{"kind": 3}', "{", *map(json.dumps, (another, twice, damaged, *parts))):
+    for text in ("[]", "{}", '{"kind": 3}', "{", "[" * 10**5, *map(json.dumps, (another, twice, damaged, *parts))):
         path.write_text(text, encoding="utf-8")
         with pytest.raises(ValueError, match=rf"record\.json is no record that {maker} made"):
             lab.read(path)

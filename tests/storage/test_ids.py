@@ -33,6 +33,7 @@ def test_numpy_reads_what_is_written(tmp_path, vocab_size, dtype):
         ([[1], [2, 50257]], r"document 1: .*\[0, 50257\), got 2 to 50257"),
         ([[-1]], "-1"),
         ([[0.5]], "float64"),
+        (["ab"], "got 'ab'"),
     ],
 )
 def test_write_ids_refuses_and_leaves_what_was_there(tmp_path, documents, says):
@@ -42,6 +43,8 @@ def test_write_ids_refuses_and_leaves_what_was_there(tmp_path, documents, says):
         write_ids(path, documents, **GPT2)
     assert open_ids(path).tolist() == [1, 50256]
     assert list(tmp_path.iterdir()) == [path]
+    with pytest.raises(ValueError, match="got 1 to 4294967296"):  # which 32 bits do not hold
+        write_ids(path, [[2**32]], vocab_size=2**40, end_of_text=1)
     with pytest.raises(ValueError, match="the end of the text included"):
         write_ids(path, [[1]], vocab_size=5, end_of_text=5)
 
@@ -63,6 +66,12 @@ def test_open_ids_refuses_what_is_not_a_whole_list_of_ids(tmp_path):
     whole = path.read_bytes()
     for damaged in (whole[:-1], whole[:128], whole[:60], b"", b"some text, no numbers", b"PK\x03\x04" + whole):
         path.write_bytes(damaged)
+        with pytest.raises(ValueError, match="write it again"):
+            open_ids(path)
+    shape = whole.index(b"(51,), ")
+    for forged in (b"(-51,)", b"(2**9,)", b"(%d,)" % 10**30, b"(True,)", b"-" * 2000 + b"1"):
+        header = whole[10:shape] + forged + b"}\n"
+        path.write_bytes(whole[:8] + len(header).to_bytes(2, "little") + header + bytes(102))
         with pytest.raises(ValueError, match="write it again"):
             open_ids(path)
     for other in (np.zeros((2, 2), np.uint16), np.zeros(3), np.zeros(3, np.int64)):

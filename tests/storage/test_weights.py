@@ -218,7 +218,8 @@ def test_a_matrix_that_is_no_weight(tmp_path, name, changed, says):
         (gpt2, {"n_embd": None}, "must give n_embd as a whole number, got None"),
         (gpt2, {"n_layer": True}, "must give n_layer as a whole number, got True"),
         (gpt2, {"n_layer": 10**6}, "says 1000000 blocks, the file has"),
-        (gpt2, {"n_embd": 7 * 2**60}, "must give n_embd of at most 16,777,216"),
+        (gpt2, {"n_embd": 7 * 2**60}, r"must give n_embd in \[1, 16,777,216\]"),
+        (gpt2, {"model_type": "llama", "hidden_size": C, "num_attention_heads": 0}, "must give "),
         (gpt2, {"tie_word_embeddings": "yes"}, "true or false, got 'yes'"),
         (opt, {"do_layer_norm_before": False}, "do_layer_norm_before"),
         (opt, {"word_embed_proj_dim": 14}, "OPT-350M"),
@@ -229,6 +230,24 @@ def test_refuses_configs(family, changes, says, tmp_path):
     fields = json.loads((tmp_path / "config.json").read_text()) | changes
     (tmp_path / "config.json").write_text(json.dumps(fields))
     with pytest.raises(ValueError, match=says):
+        weights.load(tmp_path)
+
+
+def test_a_name_that_stands_twice_is_refused(tmp_path):
+    gpt2().save_pretrained(tmp_path)
+    state = load_file(tmp_path / "model.safetensors")
+    first, *others = state
+    parts = {"a": {first: state[first]}, "b": {name: state[name] for name in [first, *others]}}
+    for name, part in parts.items():
+        save_file(part, tmp_path / f"{name}.safetensors")
+    (tmp_path / "model.safetensors").unlink()
+    index = {"weight_map": dict.fromkeys(state, "b.safetensors") | {first: "a.safetensors"}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(ValueError, match=f"{first} stands in b.safetensors and in another shard"):
+        weights.load(tmp_path)
+    fields = (tmp_path / "config.json").read_text().rstrip().removesuffix("}")
+    (tmp_path / "config.json").write_text(f'{fields}, "n_head": 1}}')
+    with pytest.raises(ValueError, match="a key stands twice"):
         weights.load(tmp_path)
 
 
@@ -249,7 +268,7 @@ def test_damaged_files_say_so_and_run_nothing(tmp_path, monkeypatch):
         with pytest.raises(ValueError, match="fetch it again"):
             weights.load(tmp_path)
     path.unlink()
-    with pytest.raises(FileNotFoundError, match=r"neither model\.safetensors"):
+    with pytest.raises(FileNotFoundError, match=r"no model\.safetensors"):
         weights.load(tmp_path)
     path = tmp_path / "pytorch_model.bin"
     torch.save(state, path)

@@ -221,6 +221,34 @@ def test_a_file_that_was_cut_says_so(index, tmp_path, model_file):
         weights.read_tokenizer(folder)
 
 
+@pytest.mark.parametrize(
+    ("name", "change", "says"),
+    [
+        ("tensors.json", lambda rows, row: row.update(begin=row["begin"] + 32), "begins at .*, expected"),
+        ("tensors.json", lambda rows, row: row.update(begin="0"), "TypeError"),
+        ("tensors.json", lambda rows, row: row.update(kind="Q2_K"), "KeyError"),
+        ("tensors.json", b"[" * 10**5, "RecursionError"),
+        ("tensors.json", b"", "is not as it was written"),
+        ("model.gguf", bytes(10**5), "begins as no GGUF"),
+        ("config.json", lambda fields, _: fields.update(rope_parameters="x"), "the rotation is 'x'"),
+        ("config.json", lambda fields, _: fields.update(num_attention_heads=0), r"num_attention_heads in \[1"),
+        ("tokenizer.json", lambda table, _: table.pop("model"), "KeyError"),
+        ("tokenizer.json", lambda table, _: table["model"]["vocab"].update(zz=0), "each id from 0 on once"),
+        ("tokenizer.json", lambda table, _: table.update(pre_tokenizer=[1]), "AttributeError"),
+        ("tokenizer.json", b"{", "is not as it was written"),
+    ],
+)
+def test_what_was_noted_beside_the_model_is_not_believed(index, tmp_path, name, change, says):
+    folder = fetch(tmp_path)
+    if not isinstance(change, bytes):
+        table = json.loads((folder / name).read_bytes())
+        change(table, list(table.values())[3])
+        change = json.dumps(table).encode()
+    (folder / name).write_bytes(change)
+    with pytest.raises(ValueError, match=says):
+        weights.read_tokenizer(folder) if name == "tokenizer.json" else weights.load(folder)
+
+
 def test_blocks_become_the_weights_that_ggml_reads():
     torch.manual_seed(0)
     numbers = torch.randn(7, 96).numpy()

@@ -193,6 +193,8 @@ def test_a_network_that_answers_something_else_is_said_in_one_line(course, index
 
 
 def test_a_full_disk_and_a_folder_that_cannot_be_written_are_said(course, monkeypatch, capsys):
+    (loop := course / "loop").symlink_to(loop)
+    assert install.main(["loop", "stamp"]) == 1 and "File exists" in capsys.readouterr().err
     for number, words in ((errno.ENOSPC, "no room left"), (errno.EROFS, "VENV=")):
 
         def refuse(*_: object, number: int = number) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from helpers.gpt import GPTConfig
+from helpers.gpt import GPTConfig, is_number
 from helpers.language import spoken, t
 
 SECONDS_PER_HOUR = 3600
@@ -137,11 +137,11 @@ def cache_bytes(config: GPTConfig, n_tokens: int, element_bytes: int = 4) -> int
 
 def require_positive(**numbers: float) -> None:
     for name, value in numbers.items():
-        if not math.isfinite(value) or value <= 0:
-            raise ValueError(f"{name} must be a finite number above 0, got {value}")
+        if not is_number(value) or not 0 < value < math.inf:
+            raise ValueError(f"{name} must be a finite number above 0, got {value!r}")
 
 
 def _require_not_negative(**numbers: float) -> None:
     for name, value in numbers.items():
-        if not math.isfinite(value) or value < 0:
-            raise ValueError(f"{name} must be a finite number of at least 0, got {value}")
+        if not is_number(value) or not 0 <= value < math.inf:
+            raise ValueError(f"{name} must be a finite number of at least 0, got {value!r}")

@@ -10,7 +10,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from helpers.gpt import GPT, evaluating, token_losses
+from helpers.gpt import GPT, check_ids, evaluating, require_whole, token_losses
+
+MAX_OFF = 0.01  # of 1, a sum of probabilities in half precision
 
 
 @dataclass(frozen=True)
@@ -34,13 +36,13 @@ def calibration(probs: Tensor, targets: Tensor, n_bins: int = 10) -> Calibration
     """
     if probs.ndim != 2 or targets.shape != probs.shape[:1] or not len(targets):
         raise ValueError(f"expected probs (N, V) and targets (N,), got {tuple(probs.shape)} and {tuple(targets.shape)}")
-    if n_bins < 1:
-        raise ValueError(f"n_bins must be at least 1, got {n_bins}")
+    require_whole(n_bins=n_bins)
     probs, targets = probs.detach().cpu(), targets.cpu()
-    if not ((probs >= 0) & (probs <= 1)).all():
-        raise ValueError(f"probs must be in [0, 1], got {probs.min():.3g} to {probs.max():.3g}: take the softmax first")
-    if int(targets.min()) < 0 or int(targets.max()) >= probs.shape[1]:
-        raise ValueError(f"targets must be in [0, {probs.shape[1]}), got {int(targets.min())} to {int(targets.max())}")
+    sums = probs.sum(-1, dtype=torch.float64)
+    if not (probs >= 0).all() or not ((sums - 1).abs() < MAX_OFF).all():
+        told = f"{probs.min():.3g} to {probs.max():.3g} in rows that sum to {sums.min():.3g} to {sums.max():.3g}"
+        raise ValueError(f"probs must be in [0, 1] and sum to 1, got {told}: take the softmax first")
+    check_ids(targets, probs.shape[1], "targets")
     confidence, top = probs.max(-1)
     bins = (confidence * n_bins).long().clamp(max=n_bins - 1)
     n_tokens = bins.bincount(minlength=n_bins)
@@ -55,12 +57,15 @@ def calibration(probs: Tensor, targets: Tensor, n_bins: int = 10) -> Calibration
 def accuracy(logits: Tensor, targets: Tensor) -> float:
     """Share of targets that were the top-1 token: logits (..., V), targets (...) -> a number in [0, 1].
 
-    ValueError: shapes that do not belong together, or no target.
+    ValueError: shapes that do not belong together, no target or one outside [0, V), or NaN.
     """
     if targets.shape != logits.shape[:-1] or not targets.numel():
         raise ValueError(
             f"expected logits (..., V) and targets (...), got {tuple(logits.shape)} and {tuple(targets.shape)}"
         )
+    check_ids(targets, logits.shape[-1], "targets")
+    if logits.isnan().any():
+        raise ValueError("expected logits that are numbers, got NaN: of that no token is the first")
     return (logits.argmax(-1) == targets).double().mean().item()
 
 
@@ -81,11 +86,9 @@ def block_bootstrap(values: Tensor, block: int, n_resamples: int = 2000, seed: i
     ValueError: not one series, blocks that are shorter than 1 or longer than the series, or no resample.
     Source: Kuensch 1989, "The Jackknife and the Bootstrap for General Stationary Observations".
     """
-    if values.ndim != 1 or not 1 <= block <= len(values) or n_resamples < 1:
-        raise ValueError(
-            f"expected values (N,), 1 <= block <= N and n_resamples >= 1, "
-            f"got {tuple(values.shape)}, {block} and {n_resamples}"
-        )
+    require_whole(block=block, n_resamples=n_resamples)
+    if values.ndim != 1 or block > len(values):
+        raise ValueError(f"expected values (N,) and 1 <= block <= N, got {tuple(values.shape)} and {block}")
     values = values.detach().cpu().double()
     sums = torch.cat([values.new_zeros(1), values.cumsum(0)])
     N, n_starts = len(values), len(values) - block + 1
@@ -109,8 +112,7 @@ def distinct_n(texts: Sequence[Sequence[int]], n: int) -> float:
     ValueError: n below 1, or no text with n tokens.
     Source: Li et al. 2016, "A Diversity-Promoting Objective Function", section 5.
     """
-    if n < 1:
-        raise ValueError(f"n must be at least 1, got {n}")
+    require_whole(n=n)
     grams = [tuple(map(int, text[i : i + n])) for text in texts for i in range(len(text) - n + 1)]
     if not grams:
         raise ValueError(f"no text has {n} tokens: got lengths {[len(text) for text in texts][:8]}")
@@ -123,8 +125,7 @@ def repetition(token_ids: Sequence[int], window: int = 128) -> float:
     ValueError: no token, or a window below 1.
     Source: Welleck et al. 2020, "Neural Text Generation with Unlikelihood Training", section 6 (rep/l).
     """
-    if not len(token_ids) or window < 1:
-        raise ValueError(f"expected at least one token and a window >= 1, got {len(token_ids)} and {window}")
+    require_whole(n_tokens=len(token_ids), window=window)
     ids = [int(i) for i in token_ids]
     return sum(token in ids[max(0, i - window) : i] for i, token in enumerate(ids)) / len(ids)
 
@@ -138,7 +139,8 @@ def mean_log_likelihood(model: GPT, token_ids: Tensor, n_prompt: int = 1) -> flo
 
     ValueError: another shape, nothing to score, more than the context, or an id outside [0, V).
     """
-    if token_ids.ndim != 1 or not 1 <= n_prompt < len(token_ids):
+    require_whole(n_prompt=n_prompt)
+    if token_ids.ndim != 1 or n_prompt >= len(token_ids):
         raise ValueError(f"expected token_ids (T,) and n_prompt in [1, T), got {tuple(token_ids.shape)} and {n_prompt}")
     with evaluating(model):
         losses = token_losses(model(token_ids[None, :-1]), token_ids[None, 1:])[0, n_prompt - 1 :]

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
-from helpers.gpt import bits_per_byte, perplexity, require_whole
+from helpers.gpt import bits_per_byte, is_number, perplexity, require_whole
 from helpers.language import t
 
 PADDINGS = ("none", "not scored", "scored")
@@ -69,8 +69,8 @@ class Result:
     protocol: Protocol
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.loss_nats) or self.loss_nats < 0:
-            raise ValueError(f"loss_nats must be a finite number of at least 0, got {self.loss_nats}")
+        if not is_number(self.loss_nats) or not 0 <= self.loss_nats < math.inf:
+            raise ValueError(f"loss_nats must be a finite number of at least 0, got {self.loss_nats!r}")
 
     @property
     def perplexity(self) -> float:

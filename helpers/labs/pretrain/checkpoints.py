@@ -47,7 +47,7 @@ def locked(out: Path, also: Path | None = None) -> Iterator[None]:
 
     ValueError: one cannot be made or written (of `also`: its lock), another run is using it, or `also` is inside `out`.
     """
-    if also and out.resolve() in (also.resolve(), *also.resolve().parents):
+    if also and Path(os.path.realpath(also)).is_relative_to(os.path.realpath(out)):  # `resolve` fails on a loop
         raise ValueError(
             f"--also: {also} is inside --out {out}, which has its checkpoints already: choose a folder on another drive"
         )

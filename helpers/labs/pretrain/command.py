@@ -81,10 +81,12 @@ def _settings(options: argparse.Namespace) -> tuple[Plan, torch.device]:
             "--shard divides a model among several processes, and this is one: start them by "
             "torchrun --nproc_per_node 2 -m helpers.labs.pretrain ..., or leave --shard out"
         )
-    if options.threads is not None and options.threads < 1:
-        raise ValueError(f"--threads must be at least 1, got {options.threads}")
+    if options.threads is not None and not 1 <= options.threads <= runtime.MAX_THREADS:
+        raise ValueError(f"--threads must be in [1, {runtime.MAX_THREADS}], got {options.threads}")
     try:  # among several ranks: each its own GPU
-        device = torch.empty(0, device=options.device or runtime.pick_device()).device
+        tried = torch.zeros(1, device=options.device or runtime.pick_device())
+        tried.item()  # "meta" holds no numbers
+        device = tried.device
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"--device {options.device}: not to be had here ({reason})") from error

@@ -79,7 +79,7 @@ def prepare(folder: Path, texts: Sequence[str], validation: Sequence[str], seed:
     mark, remarks = folder / MADE_FROM, []
     made_from = {"texts": fingerprint, "n_validation_files": len(validation), "seed": seed}
     try:
-        with suppress(ValueError):  # damaged
+        with suppress(ValueError, RecursionError):  # damaged
             there = json.loads(mark.read_bytes()) if mark.is_file() else None
             if there == made_from | {"files": _sums(folder)}:
                 return []
@@ -117,8 +117,8 @@ def _write(folder: Path, texts: Sequence[str], validation: Sequence[str], seed: 
         parts = data.split_by_text(training, VALIDATION_SHARE, seed)
     else:
         ids = torch.tensor(_encode(training[0]))
-        if len(ids) < 2:
-            raise ValueError(f"--text: a document of one token holds nothing to judge by, got {training[0]!r}")
+        if len(ids) < 5:
+            raise ValueError(f"--text: a document of {len(ids)} tokens holds nothing to judge by, got {training[0]!r}")
         for name, part in zip(FILES, data.cut(ids, VALIDATION_SHARE), strict=True):
             write_ids(folder / name, [part.tolist()], **vocabulary)
         return remarks

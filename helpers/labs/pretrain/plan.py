@@ -62,7 +62,7 @@ MAY_CHANGE = ("gradient_checkpointing", "keep", "save_every")  # and n_steps may
 PARTS = {"model": GPTConfig, "train": TrainConfig}
 FIELDS = {f.name: part for part, kind in PARTS.items() for f in fields(kind)}  # name of a field -> part that has it
 FIELDS |= {f.name: "" for f in fields(Plan) if f.name not in PARTS}
-DEFAULT_STEPS = 1000
+DEFAULT_STEPS, MAX_LAYERS = 1000, 10_000
 
 
 def read_plan(source: str, changes: list[str], precision: str) -> Plan:
@@ -113,6 +113,8 @@ def new_model(config: GPTConfig) -> GPT:
         raise ValueError(
             f"vocab_size must be at least {gpt2().n_vocab}, which GPT-2's tokenizer has, got {config.vocab_size}"
         )
+    if config.n_layers > MAX_LAYERS:
+        raise ValueError(f"n_layers must be at most {MAX_LAYERS:,}, got {config.n_layers}")
     try:
         return GPT(config)
     except (RuntimeError, MemoryError) as error:
@@ -178,12 +180,12 @@ def _require_numbers(train: dict[str, Any]) -> None:
             wanted = "a list of numbers" if several else "a whole number" if whole else "a number"
             point = ": write a decimal point, 0.001" if re.fullmatch(r"\d+,\d+", str(value)) else ""
             raise ValueError(f"{f.name} must be {wanted}, got {value!r}{point}")
-        if any(abs(n) > sys.float_info.max for n in numbers if isinstance(n, int)):
-            raise ValueError(f"{f.name} must be below 1e308, got one of {max(len(str(n)) for n in numbers)} digits")
+        if any(abs(n) > sys.float_info.max for n in numbers):
+            raise ValueError(f"{f.name} must be below 1e308, got {max(map(str, numbers), key=len):.20}")
 
 
 def _value(text: str) -> Any:
     try:
         return json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return {"None": None, "True": True, "False": False}.get(text, text)

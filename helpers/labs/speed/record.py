@@ -120,7 +120,7 @@ class Record:
             rows = tuple(Row(**row | {"losses": tuple(row["losses"])}) for row in content["rows"])
             record = cls(*(dict(content[name]) for name in ("machine", "settings", "peaks")), rows)
             _ = record.caption, record.cells()  # every number that is shown is there
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise ValueError(
                 f"{path.name} is no record that Record.write made, or a damaged one ({error!r}): measure again, or "
                 "take another copy"

@@ -82,8 +82,8 @@ def as_written(path: Path) -> Iterator[None]:
     """Damaged: what stands in a folder's files is of another kind than what was written."""
     try:
         yield
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise Damaged(f"{path} is not as it was written: {error!r}") from error
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError) as error:
+        raise Damaged(f"{path} is not as it was written: {error!r:.300}") from error
 
 
 def read_document(path: Path, kind: Kind) -> tuple[dict, dict[str, str]]:
@@ -261,7 +261,7 @@ def _from_json(path: Path, digest: str) -> dict:
         raise Damaged(f"{path.name}: expected at most {MAX_JSON_BYTES:,} bytes, got more")
     _require_sum(path, digest, hashlib.sha256(raw).hexdigest())
     try:
-        hooks = dict(parse_float=_finite, parse_constant=_finite, object_pairs_hook=_unique)
+        hooks = dict(parse_float=_finite, parse_constant=_finite, object_pairs_hook=unique)
         document = json.loads(raw.decode("utf-8"), **hooks)
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
         raise Damaged(f"{path.name} is not the JSON that was written: {error}") from error
@@ -276,7 +276,7 @@ def _finite(text: str) -> float:
     return value
 
 
-def _unique(pairs: list[tuple[str, object]]) -> dict:
+def unique(pairs: list[tuple[str, object]]) -> dict:
     result = dict(pairs)
     if len(result) != len(pairs):
         raise ValueError("a key stands twice")

@@ -9,6 +9,7 @@ Source: github.com/ggml-org/ggml, docs/gguf.md; ggml-common.h for the blocks.
 from __future__ import annotations
 
 import json
+import math
 import re
 from functools import partial
 from pathlib import Path
@@ -99,14 +100,16 @@ def _tokenizer(told: dict) -> dict:
 
 
 def tensors_of(folder: Path) -> dict[str, tuple[tuple[int, ...], partial]]:
-    """(shape, what reads it as float32) of each tensor, by the hub's names. ValueError: the file is too short."""
-    rows = json.loads((folder / TENSORS).read_bytes())
+    """(shape, what reads it as float32) of each tensor, by the hub's names. ValueError: a file is damaged."""
     content = np.memmap(folder / GGUF, np.uint8, mode="c")  # "c": torch wants memory that it may write; the file is not
-    found = {}
-    for name, row in rows.items():
-        end = row["begin"] + int(np.prod(row["shape"])) // PER_BLOCK * BLOCK_BYTES[row["kind"]]
-        if end > len(content):
-            raise ValueError(f"{GGUF} ends at {len(content):,}, within {name}: fetch it again")
+    found, place = {}, None
+    for name, row in sorted(json.loads((folder / TENSORS).read_bytes()).items(), key=lambda item: item[1]["begin"]):
+        end = row["begin"] + math.prod(row["shape"]) // PER_BLOCK * BLOCK_BYTES[row["kind"]]
+        if place not in (None, row["begin"]):  # one lies behind the other
+            raise ValueError(f"{name} begins at {row['begin']}, expected {place}: remove {TENSORS}, and fetch it again")
+        if end > len(content) or bytes(content[:4]) != b"GGUF":
+            raise ValueError(f"{GGUF} ends at {len(content):,}, within {name}, or begins as no GGUF: fetch it again")
+        place = end + -end % PER_BLOCK
         blocks = content[row["begin"] : end]
         found[name] = (tuple(row["shape"]), partial(_read, blocks, row["kind"], row["shape"]))
     return found

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from helpers.gpt import GPT, GPTConfig
+from helpers.storage.checkpoint.folder import as_written, unique
 from helpers.storage.files import MAX_HEADER_BYTES, require_short_header
-from helpers.storage.weights.gguf_file import GGUF, tensors_of
+from helpers.storage.weights.gguf_file import GGUF, TENSORS, tensors_of
 from helpers.storage.weights.names import EMBEDDING, HEAD, NO_WEIGHTS, PREFIXES, stored_names, to_config
 
 CONFIG, SAFE, SAFE_INDEX, BIN = (
@@ -109,10 +110,8 @@ def _read_config(folder: Path) -> tuple[str, GPTConfig]:
     if not path.is_file():
         found = ", ".join(sorted(p.name for p in folder.iterdir())) if folder.is_dir() else "no folder"
         raise FileNotFoundError(f"no {CONFIG} in {folder}: expected a folder as published, got {found}")
-    try:
-        theirs = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not JSON: {error}") from error
+    with as_written(path):
+        theirs = json.loads(path.read_bytes(), object_pairs_hook=unique)
     if not isinstance(theirs, dict):
         raise ValueError(f"{path}: expected a JSON object, got {type(theirs).__name__}")
     if "model_type" not in theirs and "format" in theirs:
@@ -175,14 +174,15 @@ def weight_files(folder: Path) -> list[Path]:
     FileNotFoundError: no weights there, or a shard is missing. ValueError: an index that is none.
     """
     for name in (SAFE, SAFE_INDEX, BIN, GGUF):
-        if (folder / name).is_file():
+        if (folder / name).is_file() and (name != GGUF or (folder / TENSORS).is_file()):
             return _shards(folder) if name == SAFE_INDEX else [folder / name]
     found = ", ".join(sorted(p.name for p in folder.iterdir())) or "nothing"
-    raise FileNotFoundError(f"{folder} has neither {SAFE}, nor {SAFE_INDEX}, nor {BIN}; it has {found}")
+    raise FileNotFoundError(f"no {SAFE}, {SAFE_INDEX}, {BIN}, nor {GGUF} with {TENSORS} in {folder}; it has {found}")
 
 
 def _gguf(folder: Path) -> dict[str, _Stored]:
-    return {name: _Stored(shape, torch.float32, read) for name, (shape, read) in tensors_of(folder).items()}
+    with as_written(folder):
+        return {name: _Stored(shape, torch.float32, read) for name, (shape, read) in tensors_of(folder).items()}
 
 
 def _safe(paths: list[Path], stack: ExitStack) -> dict[str, _Stored]:
@@ -194,6 +194,8 @@ def _safe(paths: list[Path], stack: ExitStack) -> dict[str, _Stored]:
         except (safetensors.SafetensorError, ValueError) as error:
             raise ValueError(f"{path.name} is damaged or no safetensors file: {error}; fetch it again") from error
         for name in sorted(file.keys()):
+            if name in stored:
+                raise ValueError(f"{name} stands in {path.name} and in another shard: fetch them again")
             view = file.get_slice(name)
             dtype = FLOATS.get(view.get_dtype(), view.get_dtype())
             stored[name] = _Stored(tuple(view.get_shape()), dtype, partial(file.get_tensor, name))
@@ -202,10 +204,8 @@ def _safe(paths: list[Path], stack: ExitStack) -> dict[str, _Stored]:
 
 def _shards(folder: Path) -> list[Path]:
     """ValueError: no index, FileNotFoundError: it names a file that is not in the folder."""
-    try:
+    with as_written(folder / SAFE_INDEX):
         shards = sorted(set(json.loads((folder / SAFE_INDEX).read_bytes())["weight_map"].values()))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"{SAFE_INDEX} is no index of shards: {error!r}") from error
     for shard in shards:
         if Path(str(shard)).name != shard or not (folder / shard).is_file():
             raise FileNotFoundError(f"{SAFE_INDEX} names {shard!r}, which is not in {folder}")

@@ -136,13 +136,13 @@ def to_config(theirs: dict) -> GPTConfig:
 
 def _to_llama(theirs: dict, sizes: dict) -> GPTConfig:
     head_dim = sizes["emb_dim"] // sizes["n_heads"]
-    if theirs.get("head_dim", head_dim) != head_dim:
+    if theirs.get("head_dim") not in (None, head_dim):
         raise ValueError(
             f"head_dim is {theirs['head_dim']}, the course's model only knows {head_dim}, its width by heads"
         )
     rope = theirs.get("rope_parameters") or theirs  # where newer editions of transformers write the base
-    if rope.get("rope_type", "default") != "default":
-        raise ValueError(f"rope_type is {rope['rope_type']!r}, the course's model only knows the plain rotation")
+    if not isinstance(rope, dict) or rope.get("rope_type", "default") != "default":
+        raise ValueError(f"the rotation is {rope!r:.100}, the course's model only knows the plain rotation")
     if theirs.get("num_key_value_heads") is not None:
         sizes["n_kv_heads"] = _whole(theirs, "num_key_value_heads")
     return GPTConfig(
@@ -186,8 +186,8 @@ def _require_known(model_type: object) -> None:
 
 def _whole(theirs: dict, name: str) -> int:
     value = theirs.get(name)
-    if type(value) is not int or value > MAX_SIZE:
-        wanted = "as a whole number" if type(value) is not int else f"of at most {MAX_SIZE:,}"
+    if type(value) is not int or not 1 <= value <= MAX_SIZE:
+        wanted = "as a whole number" if type(value) is not int else f"in [1, {MAX_SIZE:,}]"
         raise ValueError(f"config.json must give {name} {wanted}, got {value!r}; it has {', '.join(theirs)}")
     return value
 
