@@ -106,7 +106,7 @@ def test_an_old_python_or_none_is_refused_in_words(tmp_path, version):
     if version:
         old, said = tmp_path / "python-old", f"Python {version[0]}.{version[1]}; this course needs 3.11"
         pretend = f"import sys; sys.version_info = {version}; exec(sys.argv[1])"
-        old.write_text(f'#!/bin/sh\nshift\nexec "{sys.executable}" -c "{pretend}" "$@"\n')
+        old.write_text(f'#!/bin/sh\nshift 2\nexec "{sys.executable}" -c "{pretend}" "$@"\n')
         old.chmod(0o755)
     done = make(f"PYTHON={old}", f"VENV={tmp_path / 'venv'}", f"STAMP={tmp_path / 'stamp'}", "lab")
     assert done.returncode != 0 and said in done.stdout + done.stderr

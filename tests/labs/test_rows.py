@@ -156,7 +156,9 @@ def test_evaluation_and_training_take_segments(tied_head):
     rows = rows_of(texts, 11, "pack", end_id=END)
     model.eval()
     with torch.no_grad():
-        expected = token_losses(model(rows.token_ids, rows.segments), rows.targets).mean().item()
+        expected = (
+            token_losses(model.head(model.hidden(rows.token_ids, segments=rows.segments)), rows.targets).mean().item()
+        )
         across = token_losses(model(rows.token_ids), rows.targets).mean().item()
     assert abs(expected - across) > 1e-3
     apart = [(rows.token_ids[i : i + 2], rows.targets[i : i + 2], rows.segments[i : i + 2]) for i in range(0, 9, 2)]
