@@ -16,7 +16,8 @@ const tokenProb = (node, distance, rank, t, k) => {
 };
 const branchProbs = (node, t, k) => { // of each branch, and of all other tokens together
   const probs = distances(node).slice(0, BRANCHES).map((d, j) => tokenProb(node, d, j, t, k));
-  return [...probs, max(0, 1 - probs.reduce((a, b) => a + b))];
+  const none = t === 0 || (k && k <= BRANCHES); // are left: said by the settings, since a sum is rounded
+  return [...probs, none ? 0 : max(1e-12, 1 - total(probs))];
 };
 const topLogProb = (node) => -node[3][9]; // at temperature 1
 const stepTo = (node, j, how) => [node[0][j], node[1][j], topLogProb(node) - distances(node)[j], how, j];
