@@ -64,7 +64,8 @@ def spoken(sentence: str) -> str:
     """A finished English sentence in the chosen language, what stood in its placeholders too; unknown ones as they are.
 
     "case 2: expected 3, got 4" is found by "{case}: expected {wanted}, got {came}". Where only the beginning is known
-    it is said, and then the rest. What stands in quotes is left alone. classroom/cards/runtime.js has the same rule.
+    it is said, and then the rest. What stands in quotes is left alone, as is a placeholder's in “{prompt}”.
+    classroom/cards/runtime.js has the same rule.
     """
     at = next((i for i, character in enumerate(sentence) if character.isalpha() or character in QUOTES), len(sentence))
     begin, rest = sentence[:at], sentence[at:]  # numbers and signs, and words
@@ -92,7 +93,7 @@ def agreeing(text: str) -> str:
 def _filled(message: str, values: Sequence[str]) -> str:
     said = _messages[message]
     for name, value in zip(PLACEHOLDER.findall(message), values, strict=True):
-        said = said.replace(name, spoken(value))
+        said = said.replace(name, value if f"“{name}”" in message else spoken(value))
     return said
 
 

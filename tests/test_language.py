@@ -13,6 +13,7 @@ from helpers.labs import budget
 from tests.classroom.scripts import FOLDER
 
 SAID = {
+    "After “{text}” comes {what}": "Depois de “{text}” vem {what}",
     "{case}: expected {wanted}, got {came}. {thought}": "{case}: veio {came} em vez de {wanted}. {thought}",
     "case {n}": "caso {n}",
     "Which step comes first?": "Qual passo vem primeiro?",
@@ -42,6 +43,7 @@ def portuguese(tmp_path, monkeypatch):
 
 
 SENTENCES = {
+    "After “mean hours” comes mean": "Depois de “mean hours” vem média",
     "case 2: expected 3 hours, got 4. Which step comes first?": (
         "caso 2: veio 4 em vez de 3 horas. Qual passo vem primeiro?"
     ),

@@ -262,6 +262,16 @@ def test_in_portuguese_no_label_bursts_and_no_card_grows(page, kind: str) -> Non
     assert page.locator(root).bounding_box()["height"] <= height + MAY_GROW
 
 
+def test_a_prompt_is_not_translated(page) -> None:
+    try:
+        language.choose("pt_BR")
+        show(page, cards.sampling_tree(by_last_token, "all tokens").card())
+    finally:
+        language.choose(language.ENGLISH)
+    assert page.text_content("#tree-1 [data-key=prompt]") == "all tokens"
+    assert page.text_content("#tree-1 [data-key=summary]").startswith("Depois de “all tokens” o token top-1 é ")
+
+
 def test_a_move_keeps_the_card_s_height(page) -> None:
     page.set_viewport_size({"width": 1024, "height": 720})
     show(page, card("memory"))

@@ -17,7 +17,7 @@ from helpers.labs import budget
 from tests.cards import assert_draws_itself, first_positions, sanitised
 from tests.classroom.scripts import script
 
-MAX_BYTES = 32_000
+MAX_BYTES = 32_500
 V = 50257
 
 

@@ -68,14 +68,17 @@ def sampling_card(config: dict, logits: Tensor, *, fed: str = "") -> Card:
     best = probs.sort(descending=True).values[: len(config["names"])].tolist()
     rows = [(name, f"{100 * p:.2f} %") for name, p in zip(config["names"], best, strict=True)]
     entropy = torch.special.entr(probs).sum().item()
-    after = f"After “{config['prompt']}”, the" if config["prompt"] else "The"
+    (top, p), prompt, like = rows[0], config["prompt"], f"{math.exp(entropy):,.1f}"
+    sentence = f"The top-1 token is {top} with {p}; entropy {entropy:.2f} nats, as uncertain as {like} equal choices."
+    if prompt:  # two whole sentences: a translation turns words around
+        sentence = (
+            f"After “{prompt}”, the top-1 token is {top} with {p}; entropy {entropy:.2f} nats, as uncertain as {like} "
+            "equal choices."
+        )
     return Card(
         kind="sampling",
         title="What comes next? Temperature and filters",
-        sentence=(
-            f"{after} top-1 token is {rows[0][0]} with {rows[0][1]}; entropy {entropy:.2f} nats, as uncertain as "
-            f"{math.exp(entropy):,.1f} equal choices."
-        ),
+        sentence=sentence,
         values={slider.name: slider.stops.index(START.get(slider.name)) for slider in every}
         | {"order": 0, "scale": 0, "seed": 1},
         config=config | {"sliders": [(s.name, spoken(s.label), [_as_json(stop) for stop in s.stops]) for s in every]},

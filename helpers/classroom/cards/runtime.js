@@ -7,17 +7,18 @@ const PLACEHOLDER = /(\{[^{}]*\})/;
 const TEMPLATES = SAID.map(([message, said]) => {
   const parts = message.split(PLACEHOLDER), names = parts.filter((_, i) => i % 2);
   const pattern = parts.map((part, i) => i % 2 ? "(.*?)" : part.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&")).join("");
-  return { said, names, whole: new RegExp(`^${pattern}$`, "su"), begin: names.length ? null : new RegExp(`^${pattern}(?!\\p{L})`, "su") };
+  return { message, said, names, whole: new RegExp(`^${pattern}$`, "su"), begin: names.length ? null : new RegExp(`^${pattern}(?!\\p{L})`, "su") };
 });
 // AGREE: [pattern, what it becomes]
 const agree = (text) => AGREE.reduce((s, [from, to]) => s.replace(RegExp(from, "g"), to), text);
 const spoken = (sentence) => {
   const begin = sentence.match(/^[^\p{L}'"“‘]*/u)[0], rest = sentence.slice(begin.length);
   if (!rest) return sentence; // numbers alone
-  for (const { said, names, whole, begin: beginning } of TEMPLATES) {
+  for (const { message, said, names, whole, begin: beginning } of TEMPLATES) {
+    const sayer = (name) => message.includes(`“${name}”`) ? String : spoken; // in quotes: somebody's text
     for (const [before, text] of [["", sentence], [begin, rest]]) {
       const all = text.match(whole);
-      if (all) return agree(before + said.replace(/\{[^{}]*\}/g, (name) => spoken(all[names.indexOf(name) + 1] ?? "")));
+      if (all) return agree(before + said.replace(/\{[^{}]*\}/g, (name) => sayer(name)(all[names.indexOf(name) + 1] ?? "")));
     }
     const part = beginning && rest.match(beginning);
     if (part) return agree(begin + said + spoken(rest.slice(part[0].length)));
@@ -121,7 +122,7 @@ const start = (id, compute, view, tries = 600) => {
       if (shown[key] === value) continue;
       shown[key] = value;
       const [part, attribute] = key.split("@");
-      if (!attribute) parts[part].textContent = spoken(value);
+      if (!attribute) parts[part].textContent = parts[part].closest("[translate=no]") ? value : spoken(value);
       else if (value === null) parts[part].removeAttribute(attribute);
       else parts[part].setAttribute(attribute, SPOKEN_ATTRIBUTES.includes(attribute) ? spoken(value) : value);
     }

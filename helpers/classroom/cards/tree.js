@@ -131,7 +131,7 @@ const view = (id, values, c) => {
   const lineOf = ([name, title]) => `<tr><td>${title}</td><td data-key="${name}_path"></td><td data-key="${name}_p"></td>
     <td data-key="${name}_ln"></td><td data-key="${name}_mean"></td></tr>`;
   return `<p class="cw-error" role="alert" data-key="error"></p>
-    <p class="tr-text"><span data-key="prompt"></span><b data-key="text"></b></p>
+    <p class="tr-text" translate="no"><span data-key="prompt"></span><b data-key="text"></b></p>
     <div class="cw-cols tr-knobs"><div class="tr-do">${act("Draw the next token", "draw")}${act("Take the top-1 token", "top1")}<br>
     ${act("One step back", "back", "button_back")}${act("Start again", "again", "button_again")}</div>
     <div class="cw-left">${slider(id, "temperature", "temperature", values.temperature, 0, c.temperatures.length - 1)}
