@@ -75,6 +75,7 @@ def test_nanogpt_s_shape_makes_the_updates_of_the_course_s_trainer(precision):
     settings = {"learning_rate": plain.LEARNING_RATE, "weight_decay": plain.WEIGHT_DECAY, "clip_norm": 1.0}
     expected = our_losses(ours, batches, precision=precision, **settings)
     assert found == pytest.approx(expected, rel=1e-5 if precision == "float32" else 1e-2)
+    assert [plain.nano_optimizer(nano, fused).defaults["fused"] for fused in (None, True)] == [False, True]
 
 
 def test_the_baselines_refuse_what_they_do_not_have():
