@@ -15,7 +15,7 @@ ROOMS = ("gpt", "storage", "labs", "classroom")  # from the ground up
 GROUND = {"runtime", "lab", "language"}
 # lines of Python: what we aim at, and what is there at most until we get there
 AIMS = {
-    "helpers/gpt": (1_700, 1_900),
+    "helpers/gpt": (1_700, 1_910),
     "helpers/storage": (1_000, 2_170),
     "helpers/labs": (3_600, 5_800),
     "helpers/classroom": (4_200, 5_240),

@@ -2,7 +2,8 @@
 
 config        sizes and switches of a model, the presets
 tokenizer     a text as ids
-model         attention, block, GPT                                with cache: keys and values of what it has read
+model         attention, block, GPT                                with cache: keys and values of what it has read,
+                                                                   and rotary: positions as angles (notebook 11)
 loss          from scores to one number                            with chunked_loss: the same in little memory (fast)
 data          split, windows, batches
 schedule      the learning rate of every step
@@ -20,8 +21,8 @@ from helpers.gpt.decode import generate, stream, stream_text
 from helpers.gpt.loss import LossReport, bits_per_byte, entropy, perplexity
 from helpers.gpt.loss import next_token_loss, six_steps, token_losses, token_weighted_loss
 from helpers.gpt.model import GPT, INIT_STD, CausalSelfAttention, TransformerBlock, evaluating
-from helpers.gpt.model import halves_to_adjacent, rotate
 from helpers.gpt.records import PRECISIONS, Evaluation, Record, TrainConfig, Update
+from helpers.gpt.rotary import halves_to_adjacent, rotate
 from helpers.gpt.sampling import SamplingParams, keep_min_p, keep_top_k, keep_top_p, next_probs, penalise_repetition
 from helpers.gpt.schedule import Schedule
 from helpers.gpt.tokenizer import END_OF_TEXT, gpt2, token_labels

@@ -112,14 +112,14 @@ def _scores_to_gradient(scores: Tensor, targets: Tensor) -> Tensor:
 
 def _rows_to_gradient(rows: Tensor, targets: Tensor) -> Tensor:
     """Of each row: loss = log-sum-exp of the scores - score at the target, gradient = softmax - one-hot. In place."""
-    scored = targets != IGNORED_TARGET
-    index = targets.where(scored, 0)[:, None]
+    scored = (targets != IGNORED_TARGET)[:, None]
+    index = targets[:, None].where(scored, 0)
     scores = rows.float()  # `rows` itself where they are float32
     at_target, highest = scores.gather(-1, index), scores.amax(-1, keepdim=True)
     normaliser = scores.sub_(highest).exp_().sum(-1, keepdim=True)
-    loss = ((normaliser.log() + highest - at_target).squeeze(-1).where(scored, 0)).sum()
-    scores.div_(normaliser).scatter_add_(-1, index, torch.full_like(at_target, -1))
-    rows.copy_(scores.masked_fill_(~scored[:, None], 0))
+    loss = (normaliser.log() + highest - at_target).where(scored, 0).sum()
+    normaliser = normaliser.where(scored, math.inf)  # a row that is not scored has no gradient
+    rows.copy_(scores.div_(normaliser).scatter_add_(-1, index, -scored.float()))
     return loss
 
 

@@ -18,12 +18,12 @@ from torch.utils.checkpoint import checkpoint
 
 from helpers.gpt.cache import KeyValueCache
 from helpers.gpt.config import GPTConfig, check_ids
+from helpers.gpt.rotary import Rotation, rotate, rotation_at
 
 INIT_STD = 0.02  # Radford et al. 2018 (GPT), section 4.1
 _ACTIVATIONS = {"gelu": nn.GELU, "gelu_tanh": partial(nn.GELU, approximate="tanh"), "relu": nn.ReLU}
 _NORMS = {"layernorm": nn.LayerNorm, "rmsnorm": nn.RMSNorm}
 Extend = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # new keys, values -> those of all tokens so far
-Rotation = tuple[Tensor, Tensor]  # cos and sin of each pair's angle, (T, 1, D / 2), or (B, T, 1, D / 2)
 
 
 class CausalSelfAttention(nn.Module):
@@ -62,24 +62,6 @@ class CausalSelfAttention(nn.Module):
             how["enable_gqa"] = True  # query heads 0, 1, ... read key-value head 0, the next as many head 1
         mixed = F.scaled_dot_product_attention(queries, keys, values, **how)
         return self.out_proj(mixed.transpose(1, 2).reshape(B, T, C))  # (B, H, T, D) -> (B, T, C)
-
-
-def rotate(x: Tensor, rotation: Rotation, pairs: str) -> Tensor:
-    """Each pair of numbers of (B, T, heads, D), seen as a point in the plane, turned by its angle.
-
-    A product of a turned query and a turned key depends on their positions through the distance alone.
-    Source: Su et al. 2021 (RoFormer), section 3.4.
-    """
-    a, b = x.unflatten(-1, (-1, 2)).unbind(-1) if pairs == "adjacent" else x.chunk(2, dim=-1)  # (..., D / 2)
-    cos, sin = rotation
-    turned = a * cos - b * sin, a * sin + b * cos
-    return (torch.stack(turned, -1).flatten(-2) if pairs == "adjacent" else torch.cat(turned, -1)).to(x.dtype)
-
-
-def halves_to_adjacent(rows: Tensor, n_heads: int) -> Tensor:
-    """The same projection for the other order of pairs: rows (n_heads * D, ...) of queries or keys, a head's row
-    i + D / 2 brought next to its row i. What "halves" computes with `rows`, "adjacent" computes with the result."""
-    return rows.unflatten(0, (n_heads, 2, -1)).transpose(1, 2).reshape(rows.shape)
 
 
 class FeedForward(nn.Module):
@@ -233,10 +215,7 @@ class GPT(nn.Module):
         x = self.token_embedding(token_ids)
         if self.config.positions == "learned":
             return self.dropout(x + self.position_embedding(positions + self.config.position_offset)), None
-        D = self.config.head_dim
-        speeds = 1 / self.config.rotary_base ** (torch.arange(0, D, 2, device=x.device) / D)  # (D / 2,) radians a token
-        angles = positions[..., None, None] * speeds  # (T, 1, D / 2), or (1 or B, T, 1, D / 2)
-        return self.dropout(x), (angles.cos(), angles.sin())
+        return self.dropout(x), rotation_at(positions, self.config.head_dim, self.config.rotary_base)
 
     def _check(self, token_ids: Tensor) -> None:
         if token_ids.ndim != 2 or token_ids.numel() == 0:
