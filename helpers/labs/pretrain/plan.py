@@ -86,7 +86,11 @@ def read_plan(source: str, changes: list[str], precision: str) -> Plan:
             raise ValueError(f"--set takes field=value, a field being one of {', '.join(FIELDS)}; got {change!r}")
         if re.fullmatch(r"\d+,\d+", text):
             raise ValueError(f"{change}: write a decimal point, as in 0.001")
-        (values[FIELDS[name]] if FIELDS[name] else values)[name] = _value(text)
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            value = {"None": None, "True": True, "False": False}.get(text, text)
+        (values[FIELDS[name]] if FIELDS[name] else values)[name] = value
     try:
         return Plan(**values | {part: kind(**values[part]) for part, kind in PARTS.items()})
     except TypeError as error:
@@ -162,10 +166,3 @@ def _require_known(values: dict[str, Any], kind: type, what: str) -> None:
     unknown = sorted(set(values) - set(names))
     if unknown:
         raise ValueError(f"{what} has no field {', '.join(unknown)}; it has {', '.join(names)}")
-
-
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return {"None": None, "True": True, "False": False}.get(text, text)

