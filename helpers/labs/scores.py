@@ -5,8 +5,7 @@ from __future__ import annotations
 import importlib
 import unicodedata
 from collections.abc import Sequence
-from types import ModuleType
-from typing import Any
+from types import ModuleType, SimpleNamespace
 
 INSTALL = "pip install sacrebleu rouge-score"
 MEASURES = {"f1": "fmeasure", "precision": "precision", "recall": "recall"}
@@ -60,19 +59,12 @@ def words(text: str, keep_accents: bool = True) -> list[str]:
     return "".join(c if unicodedata.category(c)[0] in "LMN" else " " for c in composed).split()
 
 
-class _Words:
-    """`words` in the form that rouge-score asks for."""
-
-    def tokenize(self, text: str) -> list[str]:
-        return words(text)
-
-
 def _rouge(kind: str, hypothesis: str, reference: str, keep_accents: bool, measure: str) -> float:
     if measure not in MEASURES:
         raise ValueError(f"measure must be one of {', '.join(MEASURES)}, got {measure!r}")
     if not words(reference):
         raise ValueError(f"expected a reference with at least one word, got {reference!r}")
-    tokenizer: Any = _Words() if keep_accents else None
+    tokenizer = SimpleNamespace(tokenize=words) if keep_accents else None  # in the form that rouge-score asks for
     scorer = _library("rouge_score.rouge_scorer").RougeScorer([kind], tokenizer=tokenizer)
     return float(getattr(scorer.score(reference, hypothesis)[kind], MEASURES[measure]))
 

@@ -2,7 +2,7 @@
 
 from helpers.storage import checkpoint, weights
 from helpers.storage.errors import StorageError
-from helpers.storage.files import write_aside
+from helpers.storage.files import sha256, write_aside
 from helpers.storage.ids import open_ids, write_ids
 
-__all__ = ["StorageError", "checkpoint", "open_ids", "weights", "write_aside", "write_ids"]
+__all__ = ["StorageError", "checkpoint", "open_ids", "sha256", "weights", "write_aside", "write_ids"]

@@ -54,7 +54,6 @@ def test_a_drive_that_vanishes_is_warned_of_and_training_goes_on(text, whole, tm
     said = capsys.readouterr().err
     for step in (4, 6, 8):
         assert f"step {step} was not saved to {drive / 'run'}" in said
-    assert said.splitlines()[-1].startswith("warning, again (3 times, this is the last): step 8 was not saved")
     assert not drive.exists() and same_end(tmp_path / "out", whole)
 
 
@@ -64,7 +63,7 @@ def test_a_drive_that_is_not_there_when_going_on(text, whole, tmp_path, capsys):
     assert run(text, tmp_path / "out", "--also", missing) == 0
     said = capsys.readouterr()
     assert f"{missing}: looking for checkpoints failed" in said.err and "going on from step 8" in said.out
-    assert said.err.splitlines()[-1].endswith("which may hold its checkpoints: if so, stop it and mount")
+    assert f"goes on without {missing}; if its checkpoints are there, stop it and mount" in said.err
     (tmp_path / "blocked").mkdir()
     (tmp_path / "blocked" / "checkpoints").write_text("a file stands here")
     assert run(text, tmp_path / "blocked", "--also", missing) == 2
@@ -224,8 +223,7 @@ def test_a_log_that_cannot_be_written_for_a_while_is_whole_in_the_end(text, whol
             away.rename(log)
 
     assert run(text, tmp_path, after=stand_in_the_way) == 0
-    said = capsys.readouterr().err
-    assert said.count("log.jsonl cannot be written (Is a directory)") == 2  # once when it begins, once at end
+    assert capsys.readouterr().err.count("log.jsonl cannot be written (Is a directory)") == 1  # when it begins
     assert same_end(tmp_path, whole)
 
 

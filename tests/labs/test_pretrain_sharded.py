@@ -324,7 +324,7 @@ def test_one_process_goes_on_from_shards(folder, one, text, tmp_path, capsys):
 
 def test_ranks_agree_on_the_best_though_one_alone_writes(folder, one):
     said = (folder / "said0.txt").read_text()
-    assert "full: 0\n" in said and said.count("the weights were not written: disk full") == 2  # at once, and at the end
+    assert "full: 0\n" in said and said.count("the weights were not written: disk full") == 1
     assert same_curve(folder / "full", one)
     assert checkpoint.load_model(folder / "full" / "best").extra["step"] == 6
 

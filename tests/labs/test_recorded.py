@@ -51,8 +51,8 @@ def test_an_interrupted_record_is_gone_on_with(tmp_path: Path, monkeypatch, caps
     """Four runs that are not trained, of which two are lost."""
     asked, path = [], tmp_path / "grid.json"
     axes = {"learning_rate": (0.1, 0.2), "warmup": (0.0,), "batch_size": (2,), "seed": (0, 1)}
-    monkeypatch.setattr("helpers.labs.training_grid.grid.AXES", axes)
-    monkeypatch.setattr("helpers.labs.training_grid.grid.train_once", lambda *setting: asked.append(setting) or [5.0])
+    monkeypatch.setattr("helpers.labs.training_grid.AXES", axes)
+    monkeypatch.setattr("helpers.labs.training_grid.train_once", lambda *setting: asked.append(setting) or [5.0])
     training_grid.record(path)
     whole = json.loads(path.read_text())
     assert [run["setting"] for run in whole["runs"]] == [list(s) for s in asked] and len(asked) == 4

@@ -176,7 +176,7 @@ def test_gpus(capability, triton, changes, says, precision, monkeypatch):
     ],
 )  # fmt: skip
 def test_published_peaks(name, precision, tera):
-    found = speed.peaks.gpu_peak(name, precision)
+    found = speed.machine.gpu_peak(name, precision)
     assert found is None if tera is None else found["flops"] == tera * 1e12 and "datasheet" in found["source"]
 
 

@@ -75,7 +75,7 @@ def test_a_process_that_skips_and_ones_that_break():
     found = speed.harness.run("helpers.labs.speed.update:require", {"changes": ["tf32"], "device": "cpu"}, threads=1)
     assert (found["status"], found["reason"].split(":")[0]) == ("skipped", "no TF32")
     assert (found["machine"]["torch"], found["machine"]["threads"]) == (torch.__version__, 1)
-    found = speed.harness.run("helpers.labs.speed.peaks:cpu_peak", {"precision": "float3"}, threads=1)
+    found = speed.harness.run("helpers.labs.speed.machine:cpu_peak", {"precision": "float3"}, threads=1)
     assert found["status"] == "failed" and "AttributeError" in found["reason"] and "exit code 1" in found["reason"]
     found = speed.harness.run("torch:empty", {"size": [2**60]}, threads=1)
     assert found["status"] == "failed" and found["out_of_memory"] and found["reason"].startswith("out of memory")
@@ -111,7 +111,7 @@ def test_rounds_are_interleaved_and_ratios_paired_within_them(monkeypatch):
 
 
 def test_two_real_steps():
-    assert speed.peaks.cpu_peak("float32", size=8)["flops"] > 0
+    assert speed.machine.cpu_peak("float32", size=8)["flops"] > 0
     record = ablate(steps=["chunked-loss", "float32"], updates=2, threads=1, measure_peaks=False)
     assert [(r.name, r.status, r.agrees) for r in record.rows] == [
         ("float32", "ok", True), ("chunked-loss", "ok", True),

@@ -177,7 +177,7 @@ def test_two_at_once(index, tmp_path):
     [
         ({"architecture": "mamba"}, "holds a mamba, expected a llama"),
         ({"pre": "llama3"}, "cuts texts by .*llama3"),
-        ({"kind": "Q5_0"}, "attn_q.weight lies in blocks of Q5_0, known are F32, Q8_0, Q4_1"),
+        ({"kind": "Q5_0"}, "model.gguf has blocks of Q5_0, known are F32, Q8_0, Q4_1"),
     ],
 )
 def test_other_files_are_refused(index, tmp_path, monkeypatch, changes, says):

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from helpers.gpt import GPTConfig
-from helpers.labs.budget.counting import block_matrices
+from helpers.labs.budget.counting import FLOAT32, block_matrices
 
-FLOAT32 = 4
 ELEMENT_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 ID_BYTES = 8  # int64
 LOG_PROBS = "log-probabilities"
@@ -17,7 +16,7 @@ Tensors = dict[str, int]  # name -> bytes
 
 @dataclass(frozen=True)
 class Run:
-    """One update of a GPT, as far as its activations depend on it; fields as in `memory`."""
+    """One update of a GPT; fields as in `memory`."""
 
     config: GPTConfig
     batch_size: int
@@ -27,6 +26,8 @@ class Run:
     gradient_checkpointing: bool
     chunked_loss: bool
     device: str
+    optimizer: str
+    kept_tokens: int
 
     @property
     def element(self) -> int:
@@ -56,8 +57,10 @@ class Run:
 def kept_tensors(run: Run) -> dict[str, Tensors]:
     """Layer -> what is kept of it until the backward pass, parameters and their low-precision copies apart."""
     block = {"input": run.stream_bytes} if run.gradient_checkpointing else block_tensors(run)
+    # the ids of positions, or the cosine and the sine of each pair's angle, once for all blocks
+    per_position = ID_BYTES if run.config.positions == "learned" else FLOAT32 * run.config.head_dim
     layers = {
-        "embedding": {"token ids": ID_BYTES * run.n_tokens, "positions": _position_bytes(run)}
+        "embedding": {"token ids": ID_BYTES * run.n_tokens, "positions": run.context_length * per_position}
         | _mask(run, "dropout mask", FLOAT32),
         **{f"block {i}": block for i in range(run.config.n_layers)},
         "final norm": _norm(run, "final norm"),
@@ -132,11 +135,6 @@ def _norm(run: Run, name: str) -> Tensors:
     if run.config.norm == "rmsnorm":
         return {f"{name}'s input and result": 2 * run.stream_bytes, f"{name}'s scale": FLOAT32 * run.n_tokens}
     return {f"{name}'s input": run.stream_bytes, f"{name}'s mean and scale": 2 * FLOAT32 * run.n_tokens}
-
-
-def _position_bytes(run: Run) -> int:
-    """Their ids, or the cosine and the sine of each pair's angle, once for all blocks."""
-    return run.context_length * (ID_BYTES if run.config.positions == "learned" else FLOAT32 * run.config.head_dim)
 
 
 def _mask(run: Run, name: str, element: int) -> Tensors:

@@ -1,17 +1,30 @@
-"""Parameters, floating-point operations, time, money and energy of a training run, from plain numbers."""
+"""Parameters, FLOPs, time, money and energy of a training run, and what several ranks send: from plain numbers."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
-from helpers.gpt import GPTConfig, is_number
+from helpers.gpt import GPTConfig, is_number, require_whole
 from helpers.language import spoken, t
 
 SECONDS_PER_HOUR = 3600
 REPORTED_T4_TOKENS_PER_S = 200_000 * 256 / (2 * SECONDS_PER_HOUR)  # OPT-125M on a T4: the class's report, with padding
 FF_MATRICES = {"mlp": 2, "swiglu": 3}  # in a feed-forward layer
 DAYS_PER_MONTH = 30  # the class's month: 300e9 tokens at 15,000 tokens/s are 7.7 of them
+FLOAT32 = 4  # bytes
+MOMENTS = {"adamw": 2, "sgd": 0}  # float32 numbers that the optimizer keeps per parameter
+BYTES_PER_PARAMETER = FLOAT32 * (2 + MOMENTS["adamw"])  # weight, gradient and AdamW's moments
+BYTES_PER_GBIT = 1e9 / 8
+
+INTERCONNECTS = {  # what joins two ranks -> bytes a second in one direction, nominal; programs reach some 70 to 90 %
+    "NVLink, H100": 450e9,  # NVIDIA H100 datasheet: 900 GB/s, both directions together
+    "NVLink, A100": 300e9,  # NVIDIA A100 datasheet: 600 GB/s, both directions together
+    "PCIe 4.0 x16": 16 * 16e9 * 128 / 130 / 8,  # PCI-SIG: 16 lanes of 16 GT/s, 128 of 130 bits
+    "InfiniBand 100 Gb/s": 100 * BYTES_PER_GBIT,  # InfiniBand Trade Association: EDR, four lanes
+    "Ethernet 10 Gb/s": 10 * BYTES_PER_GBIT,  # IEEE 802.3ae
+    "Ethernet 1 Gb/s": 1 * BYTES_PER_GBIT,  # IEEE 802.3ab
+}
 
 
 def training_seconds(n_tokens: float, tokens_per_s: float) -> float:
@@ -48,7 +61,7 @@ def cost(n_tokens: float, tokens_per_s: float, price_per_hour: float, watts: flo
     ValueError: tokens, speed or power not above 0, a price below 0, or a number that is not finite.
     """
     hours = training_seconds(n_tokens, tokens_per_s) / SECONDS_PER_HOUR
-    _require_not_negative(price_per_hour=price_per_hour)
+    require_positive(or_zero=True, price_per_hour=price_per_hour)
     if watts is not None:
         require_positive(watts=watts)
     return Cost(n_tokens, hours, hours * price_per_hour, None if watts is None else hours * watts / 1000)
@@ -56,7 +69,7 @@ def cost(n_tokens: float, tokens_per_s: float, price_per_hour: float, watts: flo
 
 def readable_bytes(n: float) -> str:
     """Bytes in the largest binary unit that keeps the number at 1 or more: "14.7 GiB", "89 MiB", "512 bytes"."""
-    _require_not_negative(size=n)
+    require_positive(or_zero=True, size=n)
     for name, size in (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
         if n >= size:
             return f"{n / size:,.0f} {name}" if n >= 100 * size else f"{n / size:.3g} {name}"
@@ -65,7 +78,7 @@ def readable_bytes(n: float) -> str:
 
 def readable_time(seconds: float) -> str:
     """Seconds in the largest unit that keeps the number at 1 or more: "7.7 months", "23 days", "1.0 hours"."""
-    _require_not_negative(seconds=seconds)
+    require_positive(or_zero=True, seconds=seconds)
     hour, day = SECONDS_PER_HOUR, 24 * SECONDS_PER_HOUR
     units = {"years": 365 * day, "months": DAYS_PER_MONTH * day, "days": day, "hours": hour, "minutes": 60}
     name, size = next((unit for unit in units.items() if seconds >= unit[1]), ("seconds", 1))
@@ -75,7 +88,7 @@ def readable_time(seconds: float) -> str:
 
 def readable_count(n: float) -> str:
     """A count in words from a million on: "300 billion", "83.3 million", "15,000" (3 significant digits in words)."""
-    _require_not_negative(count=n)
+    require_positive(or_zero=True, count=n)
     for name, size in (("trillion", 1e12), ("billion", 1e9), ("million", 1e6)):
         amount = n / size
         if amount >= 999.5:
@@ -135,13 +148,100 @@ def cache_bytes(config: GPTConfig, n_tokens: int, element_bytes: int = 4) -> int
     return 2 * config.n_layers * config.kv_heads * config.head_dim * n_tokens * element_bytes
 
 
-def require_positive(**numbers: float) -> None:
-    for name, value in numbers.items():
-        if not is_number(value) or not 0 < value < math.inf:
-            raise ValueError(f"{name} must be a finite number above 0, got {value!r}")
+def all_reduce_bytes(n_params: int, world_size: int) -> float:
+    """What each rank sends, and receives at the same time, until all have the sum of all float32 gradients, in a ring.
+
+    (n - 1) parts of size / n until every part is summed somewhere, and as many again until every sum is everywhere:
+    below twice the size, however many ranks there are.
+
+    ValueError: a number that is not whole or below 1.
+    Source: Patarasuk & Yuan 2009, "Bandwidth optimal all-reduce algorithms for clusters of workstations".
+    """
+    require_whole(n_params=n_params, world_size=world_size)
+    return 2 * (world_size - 1) / world_size * n_params * FLOAT32
 
 
-def _require_not_negative(**numbers: float) -> None:
+@dataclass(frozen=True)
+class Scaling:
+    """An update of several ranks, in seconds: what each computes, and what each sends, as if nothing else went on."""
+
+    compute_seconds: float
+    communication_seconds: float
+
+    @property
+    def efficiency(self) -> float:
+        """Share of n times one rank's speed, where messages wait until the arithmetic is done: in (0, 1]."""
+        return self.compute_seconds / (self.compute_seconds + self.communication_seconds)
+
+
+def scaling(n_params: int, tokens_per_step: int, tokens_per_s: float, world_size: int, interconnect: str) -> Scaling:
+    """How well several ranks share an update by an all-reduce, when each has as many tokens as one had alone.
+
+    tokens_per_step  that one rank reads between two updates, micro-batches together
+    tokens_per_s     of one rank alone
+    interconnect     a name in INTERCONNECTS; latency is left out
+
+    ValueError: a size below 1, a speed not above 0, or an unknown interconnect.
+    Source: Li et al. 2020 (PyTorch Distributed), section 3.2.3.
+    """
+    require_whole(tokens_per_step=tokens_per_step)
+    require_positive(tokens_per_s=tokens_per_s)
+    if interconnect not in INTERCONNECTS:
+        raise ValueError(f"no interconnect named {interconnect!r}; there are {', '.join(INTERCONNECTS)}")
+    communication = all_reduce_bytes(n_params, world_size) / INTERCONNECTS[interconnect]
+    return Scaling(tokens_per_step / tokens_per_s, communication)
+
+
+@dataclass(frozen=True)
+class RankBytes:
+    """Of weights, gradients and moments on each rank: whole on every one (DDP), or sharded (FSDP)."""
+
+    replicated: int
+    sharded: int
+
+
+def bytes_per_rank(n_params: int, world_size: int, gathered_params: int = 0) -> RankBytes:
+    """Bytes on each rank for AdamW in float32 under DDP and under full sharding; activations come on top in both.
+
+    gathered_params  numbers in the units that are whole at the moment, such as the embeddings and one block
+
+    ValueError: sizes that are not whole or below 1 (gathered_params: below 0), more gathered than there are.
+    Source: Rajbhandari et al. 2020 (ZeRO), sections 3.1 and 5.3.
+    """
+    require_whole(n_params=n_params, world_size=world_size)
+    require_whole(at_least=0, gathered_params=gathered_params)
+    if gathered_params > n_params:
+        raise ValueError(f"gathered_params must be at most n_params = {n_params}, got {gathered_params}")
+    gathered = 2 * FLOAT32 * gathered_params if world_size > 1 else 0
+    shard = BYTES_PER_PARAMETER * math.ceil(n_params / world_size)
+    return RankBytes(BYTES_PER_PARAMETER * n_params, shard + gathered)
+
+
+def replicated_limit(available_bytes: int) -> int:
+    """The largest model, in parameters, that a GPU trains unsharded with AdamW, before any activation."""
+    require_whole(available_bytes=available_bytes)
+    return available_bytes // BYTES_PER_PARAMETER
+
+
+def ranks_needed(n_params: int, available_bytes: int, gathered_params: int = 0) -> int:
+    """The fewest GPUs over which weights, gradients and AdamW's moments must be sharded; 1 where they fit whole.
+
+    ValueError: as `bytes_per_rank`, or what is gathered leaves no room for a shard: then no number is enough.
+    """
+    whole = bytes_per_rank(n_params, 1, gathered_params).replicated
+    require_whole(available_bytes=available_bytes)
+    if whole <= available_bytes:
+        return 1
+    most = (available_bytes - 2 * FLOAT32 * gathered_params) // BYTES_PER_PARAMETER  # parameters in a shard
+    if most < 1:
+        raise ValueError(
+            f"no number of GPUs is enough: {available_bytes} bytes hold not even {gathered_params} gathered "
+            "parameters with their gradients and a shard; take smaller units"
+        )
+    return math.ceil(n_params / most)
+
+
+def require_positive(*, or_zero: bool = False, **numbers: float) -> None:
     for name, value in numbers.items():
-        if not is_number(value) or not 0 <= value < math.inf:
-            raise ValueError(f"{name} must be a finite number of at least 0, got {value!r}")
+        if not is_number(value) or not 0 <= value < math.inf or (value == 0 and not or_zero):
+            raise ValueError(f"{name} must be a finite number {'of at least' if or_zero else 'above'} 0, got {value!r}")

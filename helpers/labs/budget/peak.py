@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 
 from helpers.gpt import CHUNK_TOKENS, GPTConfig
@@ -15,8 +14,7 @@ from helpers.labs.budget.activations import (
     copies_bytes,
     kept_tensors,
 )
-from helpers.labs.budget.communication import MOMENTS
-from helpers.labs.budget.counting import FF_MATRICES, parameter_count
+from helpers.labs.budget.counting import FF_MATRICES, MOMENTS, parameter_count
 from helpers.language import t
 
 DEVICES = ("cpu", "cuda")
@@ -34,12 +32,8 @@ Moment = tuple[int, int, int, int]
 precision; activations, those that are kept and results that pass through; logits, and what the loss makes of them."""
 
 
-@dataclass(frozen=True)
 class Memory(Run):
     """What one update holds. Parts in bytes; they do not all stand at the same moment, so that the peak is no sum."""
-
-    optimizer: str
-    kept_tokens: int
 
     @property
     def weights_bytes(self) -> int:
@@ -66,7 +60,8 @@ class Memory(Run):
     def parts_by_phase(self) -> dict[str, dict[str, int]]:
         """Phase -> part -> bytes at the phase's widest moment. Gradients are those that are there by then, activations
         hold what passes through beside what is kept; the slack is the same throughout."""
-        widest = {phase: max(found, key=sum) for phase, found in _moments(self).items()}
+        step = (FLOAT32 * parameter_count(self.config)["total"], 0, 0, 0)
+        widest = {FORWARD: _forward(self), BACKWARD: max(_backward(self), key=sum), STEP: step}
         if self.kept_tokens:
             widest[EVALUATION] = (0, 0, 0, self.kept_logits_bytes)
         always = {"weights": self.weights_bytes, "optimizer's moments": self.moments_bytes}
@@ -155,12 +150,6 @@ def memory(
             raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
     switches = (fused_attention, gradient_checkpointing, chunked_loss, device)
     return Memory(config, batch_size, T, precision, *switches, optimizer, kept_logits_for_evaluation)
-
-
-def _moments(run: Run) -> dict[str, list[Moment]]:
-    """Phase -> the moments of an update that can be its widest."""
-    step = (FLOAT32 * parameter_count(run.config)["total"], 0, 0, 0)
-    return {FORWARD: [_forward(run)], BACKWARD: _backward(run), STEP: [step]}
 
 
 def _chunk_bytes(run: Run) -> int:

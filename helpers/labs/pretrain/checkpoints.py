@@ -13,7 +13,7 @@ from typing import IO, Any
 
 import torch
 
-from helpers.labs.pretrain.log import Console
+from helpers.labs.pretrain.log import warn
 from helpers.labs.pretrain.plan import differences
 from helpers.storage import StorageError, checkpoint
 
@@ -92,9 +92,8 @@ class Checkpoints:
     also  a second folder, or None; its parent must be there, which tells a drive that has gone
     """
 
-    def __init__(self, out: Path, also: Path | None, console: Console) -> None:
+    def __init__(self, out: Path, also: Path | None) -> None:
         self.folders = [out / CHECKPOINTS, *([also] if also else [])]
-        self.console = console
         self._newest: dict[Path, tuple[int, dict[str, Any]]] = {}  # step and config of each folder's newest good one
 
     def newest(self) -> checkpoint.Found | None:
@@ -110,11 +109,10 @@ class Checkpoints:
                 found = checkpoint.find(folder, check=_require_usable)
             except StorageError as error:
                 self.folders.remove(folder)
-                self.console.warn(f"{error}. The run goes on without {folder}, which may hold its checkpoints: if so, "
-                    "stop it and mount", str(folder))  # fmt: skip
+                warn(f"{error}. The run goes on without {folder}; if its checkpoints are there, stop it and mount")
                 continue
             for path, reason in found.refused:
-                self.console.warn(f"{path} is passed over: {reason}")
+                warn(f"{path} is passed over: {reason}")
             n_refused += len(found.refused)
             if found.state:
                 self._newest[folder] = found.state.step, found.state.config
@@ -159,7 +157,7 @@ class Checkpoints:
                 checkpoint.verify(folder / f"step-{state.step:08d}")
                 here = True
             what = "was saved, but with trouble" if here else f"was not saved to {folder}"
-            self.console.warn(f"step {state.step} {what}: {error}. Training goes on", str(folder))
+            warn(f"step {state.step} {what}: {error}. Training goes on")
             return here
 
     def _look_first(self, folder: Path, state: checkpoint.RunState) -> None:

@@ -12,7 +12,7 @@ import torch
 from helpers import runtime
 from helpers.gpt import NonFiniteError, Record
 from helpers.labs import distributed
-from helpers.labs.pretrain.log import Console
+from helpers.labs.pretrain.log import complain
 from helpers.labs.pretrain.plan import Plan, read_plan
 from helpers.labs.pretrain.run import FAILED, Run
 
@@ -27,20 +27,18 @@ def main(arguments: list[str] | None = None, after_record: Callable[[Record], No
     SystemExit: options that do not parse, as argparse has it, also with status 2.
     """
     options = parser().parse_args(arguments)
-    console = Console()  # until the ranks have joined, nobody else can say what ails this one
     try:
         distributed.join(options.device)
-        console = Console(distributed.rank())
         plan, device = distributed.together(lambda: _settings(options))
-        return Run(plan, options, device, console, after_record).go()
+        return Run(plan, options, device, after_record).go()
     except NonFiniteError as error:
-        console.complain(f"stopped: {error}")
+        complain(f"stopped: {error}")
         return FAILED
     except ValueError as error:
-        console.complain(f"pretrain: {error}")
+        complain(f"pretrain: {error}")
         return BAD_INPUT
     except KeyboardInterrupt:
-        console.complain("pretrain: interrupted before training began; nothing was lost")
+        complain("pretrain: interrupted before training began; nothing was lost")
         return 128 + signal.SIGINT
     finally:
         distributed.leave()

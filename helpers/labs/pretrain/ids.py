@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from helpers.gpt import data, tokenizer
-from helpers.storage import open_ids, write_aside, write_ids
+from helpers.storage import open_ids, sha256, write_aside, write_ids
 
 DOCUMENT_BREAK = re.compile(rf"\f|{re.escape(tokenizer.END_OF_TEXT)}")
 SPACES = re.compile(r"(\s{10000})")  # of a longer run tiktoken makes an error that no `except Exception` catches
@@ -97,11 +97,7 @@ def prepare(folder: Path, texts: Sequence[str], validation: Sequence[str], seed:
 
 def _sums(folder: Path) -> dict[str, str | None]:
     """The sha256 of each file of ids, None where it is missing."""
-    sums: dict[str, str | None] = dict.fromkeys(FILES)
-    for name in (name for name in FILES if (folder / name).is_file()):
-        with open(folder / name, "rb") as file:
-            sums[name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return sums
+    return {name: sha256(folder / name) if (folder / name).is_file() else None for name in FILES}
 
 
 def _write(folder: Path, texts: Sequence[str], validation: Sequence[str], seed: int) -> list[str]:

@@ -16,44 +16,28 @@ from typing import IO, Any
 from tqdm import tqdm
 
 from helpers.gpt import Evaluation, Record, Update
+from helpers.labs.distributed import rank
 from helpers.storage import write_aside
 
 KINDS = {"update": Update, "evaluation": Evaluation}
 SUM = "crc32"  # of a line without it
 
 
-class Console:
-    """Progress on standard output, warnings on standard error, from rank 0 alone.
+def say(text: str, stream: IO[str] | None = None) -> None:
+    """Progress, on standard output, from rank 0 alone."""
+    if rank() == 0:
+        stream = stream or sys.stdout
+        with tqdm.external_write_mode(file=stream):  # a progress bar steps aside
+            print(text, file=stream, flush=True)
 
-    Warnings with a topic are kept, so that they are not lost above a long run's output.
-    """
 
-    def __init__(self, rank: int = 0) -> None:
-        self.rank = rank
-        self._kept: dict[str, list[str]] = {}
+def complain(text: str) -> None:
+    """The same on standard error."""
+    say(text, sys.stderr)
 
-    def say(self, text: str) -> None:
-        self._print(text, sys.stdout)
 
-    def complain(self, text: str) -> None:
-        self._print(text, sys.stderr)
-
-    def warn(self, text: str, topic: str | None = None) -> None:
-        if topic:
-            self._kept.setdefault(topic, []).append(text)
-        self.complain(f"warning: {text}")
-
-    def warn_again(self) -> None:
-        """The last warning of each topic once more, with how many there were."""
-        for texts in self._kept.values():
-            times = f" ({len(texts)} times, this is the last)" if len(texts) > 1 else ""
-            self.complain(f"warning, again{times}: {texts[-1]}")
-        self._kept.clear()
-
-    def _print(self, text: str, stream: IO[str]) -> None:
-        if self.rank == 0:
-            with tqdm.external_write_mode(file=stream):  # a progress bar steps aside
-                print(text, file=stream, flush=True)
+def warn(text: str) -> None:
+    complain(f"warning: {text}")
 
 
 class Log:
@@ -65,29 +49,32 @@ class Log:
     ValueError: the file cannot be written now.
     """
 
-    def __init__(self, path: Path, step: int, console: Console, evaluated: bool = False) -> None:
-        self.path, self.console = path, console
+    def __init__(self, path: Path, step: int, evaluated: bool = False) -> None:
+        self.path = path
         try:
-            n_damaged = count_damaged(path)
+            # a last line without an end is what a kill leaves, and is none
+            n_whole = path.read_bytes().count(b"\n") if path.is_file() else 0
+            n_damaged = n_whole - sum(1 for _ in read_lines(path))
             kept = rewind(path, step, evaluated)
             self._size = path.stat().st_size
         except OSError as error:
             raise ValueError(f"--out: {path} cannot be written ({error}): choose another folder") from error
         self.seconds = kept[-1]["seconds"] if kept else 0.0  # that the run had taken until then
-        self._waiting, self._failing = b"", False
-        if n_damaged:
-            console.warn(f"{path.name}: damaged lines, left out: {n_damaged}")
+        self._waiting = b""
+        if n_damaged > 0:
+            warn(f"{path.name}: damaged lines, left out: {n_damaged}")
         n_updates = sum(line["kind"] == "update" for line in kept)
         if n_updates < step:
-            console.warn(f"{path.name} knows {n_updates} of {step} updates: it was lost, or belongs to another folder")
+            warn(f"{path.name} knows {n_updates} of {step} updates: it was lost, or belongs to another folder")
 
     def write(self, record: Record, seconds: float) -> None:
         """Append a record, with the seconds that the run has taken so far, resumptions added up."""
         kind = next(name for name, cls in KINDS.items() if isinstance(record, cls))
         values = {key: value for key, value in asdict(record).items() if value is not None and value is not False}
+        failing = bool(self._waiting)
         self._waiting += _signed({"kind": kind, **values, "seconds": round(seconds, 2)})
         if self._size and not self.path.exists():
-            self.console.warn(f"{self.path} was gone, with the lines before this one", "log gone")
+            warn(f"{self.path} was gone, with the lines before this one")
             self._size = 0
         try:
             with open(self.path, "ab") as file:  # anew for each record: a file that was deleted is begun again
@@ -95,11 +82,10 @@ class Log:
                 file.write(self._waiting)
                 file.flush()
                 self._size = file.tell()
-            self._waiting, self._failing = b"", False
+            self._waiting = b""
         except OSError as error:
-            if not self._failing:
-                self.console.warn(f"{self.path} cannot be written ({error.strerror}). Training goes on", "log")
-            self._failing = True
+            if not failing:
+                warn(f"{self.path} cannot be written ({error.strerror}). Training goes on")
 
     def sync(self) -> None:
         """Wait until the disk has it: a checkpoint must not be younger than the log."""
@@ -135,12 +121,6 @@ def read_lines(path: str | Path) -> Iterator[dict[str, Any]]:
                         yield line
     except OSError as error:
         raise ValueError(f"{path} cannot be read ({error}): choose another folder") from error
-
-
-def count_damaged(path: Path) -> int:
-    """How many whole lines are no records. A last line without an end is what a kill leaves, and is none."""
-    n_whole = path.read_bytes().count(b"\n") if path.is_file() else 0
-    return max(0, n_whole - sum(1 for _ in read_lines(path)))
 
 
 def read_log(path: str | Path) -> list[Record]:

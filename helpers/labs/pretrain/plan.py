@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import sys
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import torch
 
 from helpers import runtime
-from helpers.gpt import GPT, PRESETS, GPTConfig, TrainConfig, gpt2, preset
+from helpers.gpt import GPT, PRESETS, GPTConfig, TrainConfig, gpt2, preset, require_whole
 from helpers.labs import budget
 
 
@@ -44,13 +43,13 @@ class Plan:
     gradient_checkpointing: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "save_every", "keep"):
-            value = getattr(self, name)
-            if not _is_whole(value) or value < 1:
-                raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+        require_whole(batch_size=self.batch_size, save_every=self.save_every, keep=self.keep)
         for name in ("shift", "gradient_checkpointing"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} must be true or false, got {getattr(self, name)!r}")
+        for name, value in (vars(self) | vars(self.model) | vars(self.train)).items():
+            if value == math.inf or (isinstance(value, int) and value >= MOST):
+                raise ValueError(f"{name} is too large, got {value!s:.20}")
 
     def identity(self) -> dict[str, Any]:
         """Plain numbers and words, as JSON keeps them, without what may change between two parts of one run."""
@@ -63,6 +62,7 @@ PARTS = {"model": GPTConfig, "train": TrainConfig}
 FIELDS = {f.name: part for part, kind in PARTS.items() for f in fields(kind)}  # name of a field -> part that has it
 FIELDS |= {f.name: "" for f in fields(Plan) if f.name not in PARTS}
 DEFAULT_STEPS, MAX_LAYERS = 1000, 10_000
+MOST = 2**63  # torch's whole numbers end there
 
 
 def read_plan(source: str, changes: list[str], precision: str) -> Plan:
@@ -84,8 +84,13 @@ def read_plan(source: str, changes: list[str], precision: str) -> Plan:
         name, equals, text = change.partition("=")
         if not equals or name not in FIELDS:
             raise ValueError(f"--set takes field=value, a field being one of {', '.join(FIELDS)}; got {change!r}")
-        (values[FIELDS[name]] if FIELDS[name] else values)[name] = _value(text)
-    _require_numbers(values["train"])
+        if re.fullmatch(r"\d+,\d+", text):
+            raise ValueError(f"{change}: write a decimal point, as in 0.001")
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            value = {"None": None, "True": True, "False": False}.get(text, text)
+        (values[FIELDS[name]] if FIELDS[name] else values)[name] = value
     try:
         return Plan(**values | {part: kind(**values[part]) for part, kind in PARTS.items()})
     except TypeError as error:
@@ -140,10 +145,6 @@ def forecast(plan: Plan, device: torch.device, world_size: int = 1) -> budget.Fi
     return budget.fits(predicted, room if device.type == "cuda" else room // world_size)
 
 
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
 def _read_json(path: str) -> dict[str, Any]:
     try:
         if not Path(path).is_file():  # a pipe could be read once only
@@ -165,27 +166,3 @@ def _require_known(values: dict[str, Any], kind: type, what: str) -> None:
     unknown = sorted(set(values) - set(names))
     if unknown:
         raise ValueError(f"{what} has no field {', '.join(unknown)}; it has {', '.join(names)}")
-
-
-def _require_numbers(train: dict[str, Any]) -> None:
-    """ValueError: no number where a training setting is one, which would only be found where it is compared."""
-    for f in fields(TrainConfig):
-        value = train.get(f.name, f.default)
-        if f.type == "str" or (value is None and "None" in f.type):
-            continue
-        whole, several = f.type.startswith("int"), f.type.startswith("tuple")
-        numbers = value if several and isinstance(value, list | tuple) else [value]
-        good = all(_is_whole(n) or (isinstance(n, float) and not whole) for n in numbers)
-        if not good or several != (numbers is value):
-            wanted = "a list of numbers" if several else "a whole number" if whole else "a number"
-            point = ": write a decimal point, 0.001" if re.fullmatch(r"\d+,\d+", str(value)) else ""
-            raise ValueError(f"{f.name} must be {wanted}, got {value!r}{point}")
-        if any(abs(n) > sys.float_info.max for n in numbers):
-            raise ValueError(f"{f.name} must be below 1e308, got {max(map(str, numbers), key=len):.20}")
-
-
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return {"None": None, "True": True, "False": False}.get(text, text)

@@ -19,7 +19,7 @@ from helpers.labs import distributed
 from helpers.labs.distributed import DistributedTrainer, gather, rank, together, world_size
 from helpers.labs.pretrain import checkpoints, ids
 from helpers.labs.pretrain.checkpoints import BEST, CHECKPOINTS, FINAL, IDS, LOG, Checkpoints, locked
-from helpers.labs.pretrain.log import Console, Log, read_lines
+from helpers.labs.pretrain.log import Log, complain, read_lines, say, warn
 from helpers.labs.pretrain.plan import Plan, forecast, new_model, read_plan
 from helpers.labs.pretrain.stop import SIGNALS, listening
 from helpers.storage import checkpoint
@@ -32,7 +32,6 @@ class Run:
 
     options       of the command line: text, validation, config, set, out, also, shard, threads, minutes
     device        where to train
-    console       says how it goes
     after_record  as `main` has it
     """
 
@@ -41,12 +40,11 @@ class Run:
         plan: Plan,
         options: argparse.Namespace,
         device: torch.device,
-        console: Console,
         after_record: Callable[[Record], None] | None = None,
     ) -> None:
-        self.plan, self.options, self.device, self.console = plan, options, device, console
+        self.plan, self.options, self.device = plan, options, device
         self.after_record = after_record or (lambda record: None)
-        self.checkpoints = Checkpoints(options.out, options.also, console)
+        self.checkpoints = Checkpoints(options.out, options.also)
         self.best_loss = float("inf")
         self._log: Log | None = None  # rank 0's
         self._tried_step = self._kept_step = -1  # of the last checkpoint that was attempted, and that is on a disk
@@ -66,10 +64,8 @@ class Run:
             try:
                 return self._train(trainer, asked)
             except ValueError as error:  # what was given was good: weights, for one, have become no numbers
-                self.console.complain(f"stopped: {error}")
+                complain(f"stopped: {error}")
                 return FAILED
-            finally:
-                self.console.warn_again()
 
     def _prepare(self) -> Trainer:
         runtime.start(self.plan.seed)
@@ -86,12 +82,12 @@ class Run:
         if found:  # before they are sharded: a checkpoint holds them whole
             together(lambda: checkpoint.restore(model, None, found.state))
         torch.manual_seed(self.plan.seed + rank())  # dropout differs between ranks
-        self.console.say(f"{len(training):,} tokens to train on, {len(validation):,} to judge by")
+        say(f"{len(training):,} tokens to train on, {len(validation):,} to judge by")
         trainer = self._trainer(model, batches, lambda: data.scoring_batches(validation, T, B))
         if found:
             together(lambda: self._load(trainer, found.state))
             self.best_loss = gather(self.best_loss)[0]  # all must agree on what is better
-            self.console.say(f"going on from step {trainer.step} ({found.path})")
+            say(f"going on from step {trainer.step} ({found.path})")
         together(lambda: self._open_log(found))
         return trainer
 
@@ -103,10 +99,10 @@ class Run:
         else:
             trainer = Trainer(model.to(self.device), *given)
         layout = f", sharded on {world_size()} ranks" if sharded else ""
-        self.console.say(f"{model.n_params:,} parameters, {self.plan.train.precision} on {self.device.type}{layout}")
+        say(f"{model.n_params:,} parameters, {self.plan.train.precision} on {self.device.type}{layout}")
         expected = None if sharded else forecast(self.plan, self.device, world_size())
         if expected:
-            (self.console.say if expected.fits else self.console.warn)(f"memory, predicted: {expected}")
+            (say if expected.fits else warn)(f"memory, predicted: {expected}")
         return trainer
 
     def _find(self) -> checkpoint.Found | None:
@@ -122,10 +118,10 @@ class Run:
             self.plan = read_plan(self.options.config, self.options.set, found.state.config["train"]["precision"])
             if self.plan.train.precision != chosen:
                 saved = self.plan.train.precision
-                self.console.warn(f"the run goes on in {saved}, as it began; this device would take {chosen}")
+                warn(f"the run goes on in {saved}, as it began; this device would take {chosen}")
             there, here = found.state.config["train"]["n_steps"], self.plan.train.n_steps
             if there < here:
-                self.console.warn(f"n_steps was {there} and is {here}: the run is extended, from step "
+                warn(f"n_steps was {there} and is {here}: the run is extended, from step "
                     f"{found.state.step} on at the learning rates of {here} steps, and is not one of {here} from the "
                     "beginning")  # fmt: skip
         return found
@@ -146,7 +142,7 @@ class Run:
         if rank() == 0:
             of_files = self.options.text, self.options.validation
             for remark in ids.prepare(self.options.out / IDS, *of_files, self.plan.seed, self._identity["texts"]):
-                self.console.warn(remark)
+                warn(remark)
 
     def _load(self, trainer: Trainer, state: checkpoint.RunState) -> None:
         """ValueError: the state is of another model."""
@@ -160,11 +156,11 @@ class Run:
             left_out = checkpoint.restore_rng(of_ranks[rank()], self.device)
             if left_out and self.plan.model.drop_rate:
                 names = ", ".join(left_out)
-                self.console.warn(f"the random numbers of {names} cannot be repeated here: dropout draws others")
+                warn(f"the random numbers of {names} cannot be repeated here: dropout draws others")
         elif self.plan.model.drop_rate:
-            self.console.warn(f"saved by {len(of_ranks)} ranks, now {world_size()}: dropout draws other numbers")
+            warn(f"saved by {len(of_ranks)} ranks, now {world_size()}: dropout draws other numbers")
         if other := checkpoints.differences_of_machines(state, self.device):
-            self.console.warn(f"saved with {'; '.join(other)}: the run goes on, and not bit for bit")
+            warn(f"saved with {'; '.join(other)}: the run goes on, and not bit for bit")
         if rank() == 0:
             if state.extra["best_loss"] is not None:
                 self.best_loss = self._loss_of_best()
@@ -181,14 +177,14 @@ class Run:
             reason = f"damaged (its loss is {loss!r:.50})"
         except (KeyError, ValueError) as error:
             reason = f"damaged ({error})" if os.path.lexists(best) else "gone"
-        self.console.warn(f"{best} is {reason}: the next evaluation counts as the best so far")
+        warn(f"{best} is {reason}: the next evaluation counts as the best so far")
         return float("inf")
 
     def _open_log(self, found: checkpoint.Found | None) -> None:
         if rank() == 0:
             step, train = found.state.step if found else 0, self.plan.train
             evaluated = step > 0 and step % (train.eval_every or train.n_steps) != 0 and step < train.n_steps
-            self._log = Log(self.options.out / LOG, step, self.console, evaluated)
+            self._log = Log(self.options.out / LOG, step, evaluated)
 
     def _train(self, trainer: Trainer, asked: list[int]) -> int:
         n_steps = self.plan.train.n_steps
@@ -207,8 +203,11 @@ class Run:
                 due = trainer.step % self.plan.save_every == 0 or trainer.step == n_steps or status is not None
                 if due and trainer.step != self._tried_step:
                     self._save(trainer)
+                if status is not None and self._kept_step != trainer.step:
+                    return self._failed(self._lost(trainer))
                 if status is not None:
-                    return self._stopped(trainer, status)
+                    say(f"stopped after step {trainer.step}; the same command goes on from there")
+                    return status
         return self._finish(trainer)
 
     def _status(self, asked: list[int]) -> int | None:
@@ -227,7 +226,7 @@ class Run:
             raise NonFiniteError(f"a validation loss of {record.loss_nats} after step {record.step}: {cause}")
         tokens, seconds = record.n_tokens - tokens_before, self._running() - seconds_before
         speed = f" · {tokens / seconds:,.0f} tokens/s" if tokens else ""
-        self.console.say(
+        say(
             f"step {record.step:,} · {record.n_tokens:,} tokens · validation {record.loss_nats:.4f} nats, "
             f"perplexity {record.perplexity:.2f}{speed}"
         )
@@ -263,14 +262,8 @@ class Run:
                 checkpoint.save_model(self.options.out / name, weights, asdict(self.plan.model), said)
         except ValueError as error:  # whatever it is, the other ranks wait for the answer
             self._weights_failed.add(name)
-            self.console.warn(f"the weights were not written: {error}", name)
+            warn(f"the weights were not written: {error}")
         return gather(name not in self._weights_failed)[0]
-
-    def _stopped(self, trainer: Trainer, status: int) -> int:
-        if self._kept_step != trainer.step:
-            return self._failed(self._lost(trainer))
-        self.console.say(f"stopped after step {trainer.step}; the same command goes on from there")
-        return status
 
     def _finish(self, trainer: Trainer) -> int:
         self._save_weights(trainer, FINAL, {"step": trainer.step, "n_tokens": trainer.n_tokens})
@@ -283,11 +276,11 @@ class Run:
             return self._failed(f"{final} was not written; the same command writes it from the checkpoint")
         if BEST in failed:
             return self._failed(f"{best} is not of the lowest loss, whose weights were not written")
-        self.console.say(f"done: {trainer.step:,} updates, best validation loss {self.best_loss:.4f} nats; {final}")
+        say(f"done: {trainer.step:,} updates, best validation loss {self.best_loss:.4f} nats; {final}")
         return 0
 
     def _failed(self, reason: str) -> int:
-        self.console.complain(f"pretrain: {reason}")
+        complain(f"pretrain: {reason}")
         return FAILED
 
     def _lost(self, trainer: Trainer) -> str:

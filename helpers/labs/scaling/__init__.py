@@ -6,10 +6,10 @@
 # isort: off
 from helpers.labs.scaling.laws import FORMS, PUBLISHED, Law, Runs
 from helpers.labs.scaling.laws import best_plan, bootstrap, fit, interval, rms_error, rule_of_thumb
-from helpers.labs.scaling.runs import SIZES, excess, initialised, model, n_block_params
-from helpers.labs.scaling.runs import train, train_once, validation, word_excess
 from helpers.labs.scaling.source import Authors, Documents, authors
-from helpers.labs.scaling.sweep import RECORD, Setting, best_rate, make, read, record, settings, verify
+from helpers.labs.scaling.sweep import RECORD, SIZES, Setting, best_rate, excess, initialised, make, model
+from helpers.labs.scaling.sweep import n_block_params, read, record, settings, train, train_once, validation, verify
+from helpers.labs.scaling.sweep import word_excess
 
 # fmt: off
 __all__ = [

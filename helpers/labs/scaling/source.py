@@ -26,8 +26,29 @@ class Documents(NamedTuple):
     true_nll: np.ndarray  # (n, T) float64, nats: -ln p(token | all before it), p being the source's own
 
 
+class Source:
+    """Documents of `n_tokens` tokens, in which ids below `n_words` may come next.
+
+    A kind of source has `_next(t, state, generator)`: token number t of each document, its probability, and the state
+    after it, three arrays (n,).
+    """
+
+    def sample(self, n_documents: int, seed: int) -> Documents:
+        """Fresh documents, the same for the same seed. ValueError: fewer than one, or a seed below 0."""
+        require_whole(n_documents=n_documents)
+        require_whole(at_least=0, seed=seed)
+        generator = np.random.default_rng(seed)
+        token_ids = np.empty((n_documents, self.n_tokens), np.int64)
+        true_nll = np.empty((n_documents, self.n_tokens))
+        state = np.zeros(n_documents, np.int64)  # where a document begins
+        for t in range(self.n_tokens):
+            token_ids[:, t], probs, state = self._next(t, state, generator)
+            true_nll[:, t] = -np.log(probs)
+        return Documents(token_ids, true_nll)
+
+
 @dataclass(frozen=True, eq=False)
-class Authors:
+class Authors(Source):
     """A mixture of K authors. A document is an author's name, then words, each drawn given that author and the word
     before it. The name is written, so that nothing has to be guessed: every probability is exact.
 
@@ -54,21 +75,13 @@ class Authors:
     def vocab_size(self) -> int:
         return self.n_words + self.n_authors
 
-    def sample(self, n_documents: int, seed: int) -> Documents:
-        """Fresh documents, the same for the same seed. ValueError: fewer than one, or a seed below 0."""
-        require_whole(n_documents=n_documents)
-        require_whole(at_least=0, seed=seed)
-        generator = np.random.default_rng(seed)
-        token_ids = np.empty((n_documents, self.n_tokens), np.int64)
-        true_nll = np.empty((n_documents, self.n_tokens))
-        author = _draw(self._author_steps, np.zeros(n_documents, np.int64), generator)
-        token_ids[:, 0], true_nll[:, 0] = self.n_words + author, -np.log(self.author_probs[author])
-        before = np.full(n_documents, self.n_words)
-        for t in range(1, self.n_tokens):
-            word = _draw(self._word_steps, author * (self.n_words + 1) + before, generator)
-            token_ids[:, t], true_nll[:, t] = word, -np.log(self.word_probs[author, before, word])
-            before = word
-        return Documents(token_ids, true_nll)
+    def _next(self, t: int, state: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, ...]:
+        n_rows = self.n_words + 1  # of an author
+        if t == 0:
+            author = _draw(self._author_steps, state, generator)
+            return self.n_words + author, self.author_probs[author], author * n_rows + self.n_words
+        word = _draw(self._word_steps, state, generator)
+        return word, self.word_probs[state // n_rows, state % n_rows, word], state - state % n_rows + word
 
     def expected_loss(self) -> np.ndarray:
         """(T,) nats: what a perfect predictor loses on average at each position; the first is the name's."""
@@ -150,7 +163,7 @@ def _draw(steps: np.ndarray, rows: np.ndarray, generator: np.random.Generator) -
 
 
 @dataclass(frozen=True, eq=False)
-class ToyDocuments:
+class ToyDocuments(Source):
     """The toy language of notebook 03 in the same form: windows of T tokens, each from the beginning of a document.
 
     A window may reach into the next document; the state of the language is known all along, and so is the true loss.
@@ -164,24 +177,11 @@ class ToyDocuments:
     def vocab_size(self) -> int:
         return self.language.vocab_size
 
-    @property
-    def n_words(self) -> int:
-        """Ids that may come next: all of them."""
-        return self.language.vocab_size
+    n_words = vocab_size
 
-    def sample(self, n_documents: int, seed: int) -> Documents:
-        """As `Authors.sample`. ValueError: fewer than one, or a seed below 0."""
-        require_whole(n_documents=n_documents)
-        require_whole(at_least=0, seed=seed)
-        generator = np.random.default_rng(seed)
-        token_ids = np.empty((n_documents, self.n_tokens), np.int64)
-        true_nll = np.empty((n_documents, self.n_tokens))
-        state = np.zeros(n_documents, np.int64)  # where a document begins
-        for t in range(self.n_tokens):
-            token = _draw(self._token_steps, state, generator)
-            token_ids[:, t], true_nll[:, t] = token, -np.log(self.language.probs[state, token])
-            state = self.language.next_states[state, token]
-        return Documents(token_ids, true_nll)
+    def _next(self, t: int, state: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, ...]:
+        token = _draw(self._token_steps, state, generator)
+        return token, self.language.probs[state, token], self.language.next_states[state, token]
 
     @cached_property
     def _token_steps(self) -> np.ndarray:
@@ -192,6 +192,3 @@ class ToyDocuments:
 def toy_documents() -> ToyDocuments:
     """The toy language in windows of 32 tokens."""
     return ToyDocuments(toy_language(), n_tokens=32)
-
-
-Source = Authors | ToyDocuments

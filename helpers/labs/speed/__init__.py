@@ -9,11 +9,9 @@ From the command line: `python -m helpers.labs.speed --help`.
 """
 
 from helpers.labs.speed import harness, machine
-from helpers.labs.speed.ablation import ablate
-from helpers.labs.speed.machine import peak_resident_bytes
-from helpers.labs.speed.peaks import GPU_PEAKS
+from helpers.labs.speed.ablation import COLUMNS, Record, ablate
+from helpers.labs.speed.machine import GPU_PEAKS, peak_resident_bytes
 from helpers.labs.speed.reading import for_reading
-from helpers.labs.speed.record import COLUMNS, Record
 
 # fmt: off
 __all__ = [

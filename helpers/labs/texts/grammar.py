@@ -55,14 +55,6 @@ class Lexicon:
     manners: list[str]
 
 
-def _lexicon(name: str) -> Lexicon:
-    """The words of "english" or "portuguese", from helpers/assets/lexicons."""
-    words = json.loads((ASSETS / "lexicons" / f"{name}.json").read_text(encoding="utf-8"))
-    for kind in ("determiners", "adjectives", "prepositions"):
-        words[kind] = {word: frozenset(cells.split()) for word, cells in words[kind].items()}
-    return Lexicon(**words)
-
-
 def toy_language(name: str = "english") -> ToyLanguage:
     """The course's toy language: short absurd stories, grammatical ones, whose entropy is known exactly.
 
@@ -80,7 +72,10 @@ def toy_language(name: str = "english") -> ToyLanguage:
 
 @cache
 def _built(name: str) -> ToyLanguage:
-    return ToyLanguage.from_rules(_rules_of(_lexicon(name)))
+    words = json.loads((ASSETS / "lexicons" / f"{name}.json").read_text(encoding="utf-8"))
+    for kind in ("determiners", "adjectives", "prepositions"):
+        words[kind] = {word: frozenset(cells.split()) for word, cells in words[kind].items()}
+    return ToyLanguage.from_rules(_rules_of(Lexicon(**words)))
 
 
 def _rules_of(words: Lexicon) -> Rules:

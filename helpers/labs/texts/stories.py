@@ -39,9 +39,5 @@ def documents() -> tuple[Document, ...]:
     Kinds: cronica, noticia, receita, carta, dialogo, enciclopedia, instrucoes, verso. News, people and firms are
     invented.
     """
-    return tuple(_document(path) for path in sorted(DOCUMENTS.glob("*.txt")))
-
-
-def _document(path: Path) -> Document:
-    text = path.read_text(encoding="utf-8")
-    return Document(path.stem, path.stem.split("-")[1], text.partition("\n")[0], text)
+    texts = {path.stem: path.read_text(encoding="utf-8") for path in sorted(DOCUMENTS.glob("*.txt"))}
+    return tuple(Document(name, name.split("-")[1], text.partition("\n")[0], text) for name, text in texts.items())

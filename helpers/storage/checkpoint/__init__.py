@@ -8,29 +8,12 @@ A checkpoint is a folder, `step-00001200/`, with four files that other tools rea
 """
 
 from helpers.storage.checkpoint.folder import current_versions
-from helpers.storage.checkpoint.model import SavedModel, load_model, save_model
-from helpers.storage.checkpoint.restore import restore
-from helpers.storage.checkpoint.rng import capture_rng, restore_rng
-from helpers.storage.checkpoint.run import Found, RunState, find, load, save, verify
+from helpers.storage.checkpoint.restore import capture_rng, restore, restore_rng
+from helpers.storage.checkpoint.run import Found, RunState, SavedModel, find, load, load_model, save, save_model, verify
 from helpers.storage.errors import CheckpointError, Damaged, Foreign, Future, StorageError
 
 __all__ = [
-    "CheckpointError",
-    "Damaged",
-    "Foreign",
-    "Found",
-    "Future",
-    "RunState",
-    "SavedModel",
-    "StorageError",
-    "capture_rng",
-    "current_versions",
-    "find",
-    "load",
-    "load_model",
-    "restore",
-    "restore_rng",
-    "save",
-    "save_model",
+    "CheckpointError", "Damaged", "Foreign", "Found", "Future", "RunState", "SavedModel", "StorageError",
+    "capture_rng", "current_versions", "find", "load", "load_model", "restore", "restore_rng", "save", "save_model",
     "verify",
-]
+]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The checkpoints of a run: save, load, find the newest good one, verify."""
+"""The checkpoints of a run: save, load, find the newest good one, verify. And weights alone, to be passed on."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from helpers.gpt import require_whole
 from helpers.storage.checkpoint import folder as folders
 from helpers.storage.checkpoint.folder import COURSE, MODEL_FILE, Kind
-from helpers.storage.errors import CheckpointError, Damaged, storage
-from helpers.storage.files import REPLACED, UNFINISHED, remove, settle, sync, unfinished
+from helpers.storage.errors import CheckpointError, Damaged, Foreign, storage
+from helpers.storage.files import REPLACED, UNFINISHED, former, remove, settle, sync, unfinished
 
 OPTIMIZER_FILE = "optimizer.safetensors"
 RUN = Kind(f"{COURSE}/checkpoint", "state.json", (MODEL_FILE, OPTIMIZER_FILE))
+MODEL = Kind(f"{COURSE}/model", "config.json", (MODEL_FILE,))
 _NAME = re.compile(rf"step-(\d{{8,}})|\.step-(\d{{8,}}){re.escape(REPLACED)}")
 _PLAIN = ("schedule", "scaler", "rng", "data", "config", "extra")  # fields of a RunState that go into the JSON file
 
@@ -51,8 +53,7 @@ class RunState:
     versions: dict = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if isinstance(self.step, bool) or not isinstance(self.step, int) or self.step < 0:
-            raise ValueError(f"step must be a whole number of at least 0, got {self.step!r}")
+        require_whole(at_least=0, step=self.step)
         for name in (each.name for each in fields(self) if each.name != "step"):
             value, may_lack = getattr(self, name), name in ("optimizer", "scaler")
             if not isinstance(value, dict) and not (may_lack and value is None):
@@ -85,10 +86,15 @@ def save(folder: str | Path, state: RunState, *, keep: int = 2) -> Path:
     ValueError: a value in `state` that cannot be stored, a tensor with NaN or infinity, or keep < 1. Foreign: something
     else stands under the name. StorageError: the folder cannot be written. Good earlier checkpoints are as they were.
     """
-    if isinstance(keep, bool) or not isinstance(keep, int) or keep < 1:
-        raise ValueError(f"keep must be a whole number of at least 1, got {keep!r}")
+    require_whole(keep=keep)
     folder = Path(folder)
-    raw, tensors = _encode(state)
+    weights, shared = folders.stored_once(state.model)
+    optimizer, moments = _split_optimizer(state.optimizer)
+    tensors = {MODEL_FILE: weights, OPTIMIZER_FILE: moments}
+    for file, held in tensors.items():
+        folders.require_finite(file, held)
+    document = {"step": state.step, "shared": shared} | {name: getattr(state, name) for name in _PLAIN}
+    raw = folders.to_json(RUN, document | {"optimizer": optimizer})
     final = folder / f"step-{state.step:08d}"
     with storage(f"preparing for {final.name}", folder):
         if not folder.is_dir():
@@ -104,20 +110,10 @@ def save(folder: str | Path, state: RunState, *, keep: int = 2) -> Path:
     return final
 
 
-def _encode(state: RunState) -> tuple[bytes, dict[str, dict[str, Tensor]]]:
-    weights, shared = folders.stored_once(state.model)
-    document = {"step": state.step, "shared": shared} | {name: getattr(state, name) for name in _PLAIN}
-    document["optimizer"], moments = None, {}
-    if state.optimizer is not None:
-        document["optimizer"], moments = _split_optimizer(state.optimizer)
-    tensors = {MODEL_FILE: weights, OPTIMIZER_FILE: moments}
-    for file, held in tensors.items():
-        folders.require_finite(file, held)
-    return folders.to_json(RUN, document), tensors
-
-
-def _split_optimizer(optimizer: dict) -> tuple[dict, dict[str, Tensor]]:
+def _split_optimizer(optimizer: dict | None) -> tuple[dict | None, dict[str, Tensor]]:
     """A state_dict as plain values and tensors: {"param_groups": ..., "state": {"0": ...}}, {"0.exp_avg": ...}."""
+    if optimizer is None:
+        return None, {}
     groups = [
         {name: list(value) if isinstance(value, tuple) else value for name, value in group.items()}
         for group in optimizer["param_groups"]
@@ -230,3 +226,65 @@ def _prune(folder: Path, step: int, keep: int) -> None:
                 folders.read_document(path, RUN)
                 os.rename(path, unfinished(path))  # out of sight first: a kill leaves no half of it under a step's name
                 remove(unfinished(path))
+
+
+@dataclass
+class SavedModel:
+    """Weights, the config that builds the model they fit, and what was said of them."""
+
+    model: dict[str, Tensor]
+    config: dict
+    extra: dict = field(default_factory=dict)
+    versions: dict = field(default_factory=dict)
+
+
+def save_model(
+    folder: str | Path,
+    model_state: dict[str, Tensor],
+    config: dict,
+    extra: dict | None = None,
+    dtype: torch.dtype | None = None,
+) -> Path:
+    """Write weights with the care of a checkpoint: whole or not at all, with sums; returns the folder.
+
+    folder       of the model, replaced if it is one. The parent must exist
+    model_state  `model.state_dict()`
+    config       JSON dict that builds the model
+    extra        JSON dict: data, tokens seen, validation loss
+    dtype        in which floating-point tensors are stored, such as torch.bfloat16; None: their own
+
+    ValueError: a value that cannot be stored, NaN or infinity, also where a number is too large for `dtype`; a dtype
+    that is not of floating point. Foreign: something else than a model stands there; nothing has been written.
+    StorageError: as `save`.
+    """
+    if dtype is not None and not dtype.is_floating_point:
+        raise ValueError(f"dtype must be of floating point, such as torch.bfloat16, got {dtype}")
+    folder = Path(folder)
+    stored, shared = folders.stored_once(model_state)
+    raw = folders.to_json(MODEL, {"config": config, "extra": extra or {}, "shared": shared})
+    tensors = {name: t.to(dtype) if dtype and t.is_floating_point() else t for name, t in stored.items()}
+    folders.require_finite(MODEL_FILE, tensors)
+    with storage(f"preparing for {folder.name}", folder.parent):
+        folders.require_replaceable(folder, MODEL)
+        settle(folder, lambda path: folders.read(path, MODEL))
+    folders.write(folder, MODEL, raw, {MODEL_FILE: tensors})
+    return folder
+
+
+def load_model(folder: str | Path, device: str | torch.device = "cpu") -> SavedModel:
+    """Weights that `save_model` wrote, every byte verified, on `device`, in the precision they are stored in.
+
+    `restore(model, None, saved, same_dtype=False)` puts them into a model. Damaged, Foreign, Future, StorageError: as
+    `load`.
+    """
+    path = Path(folder)
+    try:
+        document, tensors = folders.read(path, MODEL, device)
+    except CheckpointError as error:
+        path = former(path)
+        if isinstance(error, Foreign) or not path.is_dir():
+            raise
+        document, tensors = folders.read(path, MODEL, device)  # whoever was replacing it was killed meanwhile
+    with folders.as_written(path):
+        said = {name: dict(document[name]) for name in ("config", "extra", "versions")}
+    return SavedModel(tensors[MODEL_FILE], **said)

@@ -56,19 +56,17 @@ def write_tables(folder: Path) -> None:
     config["rms_norm_eps"] = float(np.format_float_positional(np.float32(config["rms_norm_eps"])))  # 1e-5, not 9.99…e-6
     tied = "output.weight" not in {tensor.name for tensor in reader.tensors}
     config |= {"model_type": "llama", "hidden_act": "silu", "tie_word_embeddings": tied, "rotary_pairs": "adjacent"}
-    rows = {_hub_name(t.name): _row(t) for t in reader.tensors}
+    if unknown := {tensor.tensor_type.name for tensor in reader.tensors} - BLOCK_BYTES.keys():
+        raise ValueError(f"{GGUF} has blocks of {', '.join(sorted(unknown))}, known are {', '.join(BLOCK_BYTES)}")
+    rows = {
+        _hub_name(t.name): {
+            "kind": t.tensor_type.name, "shape": [int(n) for n in t.shape[::-1]], "begin": int(t.data_offset)
+        }
+        for t in reader.tensors
+    }  # fmt: skip
     for name, table in ((CONFIG, config), (TOKENIZER, _tokenizer(told)), (TENSORS, rows)):
         with write_aside(folder / name) as file:
             file.write(json.dumps(table, ensure_ascii=False).encode())
-
-
-def _row(tensor: object) -> dict:
-    if tensor.tensor_type.name not in BLOCK_BYTES:
-        raise ValueError(
-            f"{tensor.name} lies in blocks of {tensor.tensor_type.name}, known are {', '.join(BLOCK_BYTES)}"
-        )
-    shape = [int(size) for size in tensor.shape[::-1]]
-    return {"kind": tensor.tensor_type.name, "shape": shape, "begin": int(tensor.data_offset)}
 
 
 def _hub_name(name: str) -> str:

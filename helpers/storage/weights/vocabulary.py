@@ -1,14 +1,49 @@
-"""More or fewer tokens than the model knows, and the check that tokenizer and model speak of the same ones."""
+"""The tokens of a published model: its tokenizer as tiktoken runs it, and more or fewer tokens than it knows."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
+import tiktoken
 import torch
 
-from helpers.gpt import GPT, INIT_STD
+from helpers.gpt import GPT, INIT_STD, tokenizer
+from helpers.storage.checkpoint.folder import as_written
 
 INITIALISATIONS = ("mean", "random")
+# Each digit alone, then GPT-2's pieces of what lies between: a run of spaces before a digit stays whole
+PIECES = r"\p{N}|\s++(?=\p{N})|" + tokenizer.PIECES.replace(r" ?\p{N}++|", "")
+
+
+def read_tokenizer(folder: str | Path) -> tiktoken.Encoding:
+    """The tokenizer of a folder that `fetch` made: `encode`, `decode`, `n_vocab`, as `tokenizer.gpt2()` has them.
+
+    GPT-2's tokens are the default; tokenizer.json of SmolLM2's family says otherwise. Its `eot_token` is the end of a
+    document, <|endoftext|>; an answer of its chat ends with <|im_end|>. 21 bytes that hardly occur in texts, such as
+    control characters, are no tokens of it; here they have ids from V on, which a model of V tokens refuses.
+
+    FileNotFoundError: no tokenizer.json. ValueError: another family's way to cut a text.
+    Source: the tables are the file's own; a token's rank is its id, since ids were given in the order of the merges.
+    """
+    path = Path(folder) / "tokenizer.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"no {path.name} in {folder}: GPT-2's folders do without; `tokenizer.gpt2()` is theirs")
+    with as_written(path):
+        table = json.loads(path.read_bytes())
+        ways = (table.get("pre_tokenizer") or {}).get("pretokenizers", [])
+        if [way.get("type") for way in ways] != ["Digits", "ByteLevel"] or not ways[0].get("individual_digits"):
+            raise ValueError(f"it cuts texts by {ways}, expected digits one by one, then GPT-2's pieces")
+        vocabulary = table["model"]["vocab"]
+        special = {token["content"]: token["id"] for token in table["added_tokens"]}
+        byte_of = tokenizer.byte_of_character()
+        ranks = {bytes(map(byte_of.get, token)): i for token, i in vocabulary.items() if token not in special}
+        if sorted((vocabulary | special).values()) != list(range(len(vocabulary | special))):
+            raise ValueError("expected each id from 0 on once")
+    absent = sorted({bytes([b]) for b in range(256)} - ranks.keys())
+    ranks |= {byte: len(vocabulary) + n for n, byte in enumerate(absent)}
+    return tiktoken.Encoding(path.parent.name, pat_str=PIECES, mergeable_ranks=ranks, special_tokens=special)
 
 
 def check_vocabulary(model: GPT, n_tokens: int) -> None:
@@ -25,14 +60,12 @@ def check_vocabulary(model: GPT, n_tokens: int) -> None:
         )
 
 
-def resize_vocabulary(
-    model: GPT, vocab_size: int, *, initialisation: str = "mean", generator: torch.Generator | None = None
-) -> GPT:
+def resize_vocabulary(model: GPT, vocab_size: int, *, initialisation: str = "mean") -> GPT:
     """A new model whose vocabulary has `vocab_size` tokens: the first min(V, vocab_size) rows are the old ones.
 
     initialisation  of new rows. "mean": the mean of the old rows, so that a new token begins as an average word, and
-                    the old ones lose hardly any probability; "random": normal with std 0.02, as before training
-    generator       for "random", on the CPU; None: one seeded with 0
+                    the old ones lose hardly any probability; "random": normal with std 0.02, as before training,
+                    the same at every call
     return          GPT, on the model's device and in its mode; the given one stays as it is
 
     Growing changes the probabilities of old tokens, because the softmax has more terms; shrinking forgets the last
@@ -43,7 +76,7 @@ def resize_vocabulary(
         raise ValueError(f"initialisation must be one of {', '.join(INITIALISATIONS)}, got {initialisation!r}")
     with torch.device("meta"):
         resized = GPT(replace(model.config, vocab_size=vocab_size))
-    generator = generator or torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
     state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     for name in ("token_embedding.weight", "head.weight")[: 1 if model.config.tied_head else 2]:
         state[name] = _rows(state[name], vocab_size, initialisation, generator)
