@@ -15,7 +15,6 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from helpers.classroom import titles
-from helpers.classroom._literal import literal
 from helpers.language import t
 
 # Okabe & Ito 2008: told apart with every common colour-vision deficiency
@@ -66,7 +65,7 @@ def bundle(drawn: Axes | Figure, alt: str) -> dict[str, str]:
     """
     if not alt.strip():
         raise ValueError("a figure needs alternative text: say in a sentence what it shows")
-    figure, pixels, png = literal(drawn), io.BytesIO(), io.BytesIO()
+    figure, pixels, png = titles.literal(drawn), io.BytesIO(), io.BytesIO()
     titles.wrap(figure)
     width = round(figure.get_figwidth() * figure.dpi)
     figure.savefig(pixels, format="png", dpi=SHARPNESS * figure.dpi, facecolor="white")
@@ -158,20 +157,13 @@ def lines(
         raise ValueError("expected at least one named series, got none")
     ax = new_axes(ax, title, xlabel, ylabel)
     for name, (x, y) in series.items():
-        ax.plot(*_of_one_shape(name, x, y), label=name)
+        ax.plot(x, y, label=name)
     for wanted, scale in ((logx, ax.set_xscale), (logy, ax.set_yscale)):
         if wanted:
             scale("log")
     if len(series) > 1:
         ax.legend()
     return ax
-
-
-def _of_one_shape(name: str, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
-    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
-    if x.shape != y.shape:
-        raise ValueError(f"{name!r}: x and y must have one shape, got {x.shape} and {y.shape}")
-    return x, y
 
 
 def reliability(groups: dict[str, tuple[Any, Any, Any]], *, title: str) -> Axes:
@@ -288,7 +280,6 @@ def labelled_cloud(
         raise ValueError(f"expected 1 to 3 groups of points, got {len(groups)}")
     ax = new_axes(ax, title, xlabel, ylabel)
     for i, (group, (x, y)) in enumerate(groups.items()):
-        x, y = _of_one_shape(group, x, y)
         look = {"s": 4 if len(x) > 1000 else 22, "marker": MARKERS[i], "color": COLOURS[(5, 1, 2)[i]]}
         ax.scatter(x, y, label=group, rasterized=True, **look)
     for label, (x, y) in names.items():
