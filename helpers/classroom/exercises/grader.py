@@ -108,27 +108,37 @@ def apart(expected: Any, got: Any, digits: str) -> tuple[str, str]:
     return next((pair for pair in pairs if pair[0] != pair[1]), pairs[-1])
 
 
+def _called(answer: Callable[..., Any], arguments: tuple) -> tuple[Any, Exception | None]:
+    """What the reader's function returns, and what it raises; a Mistake passes, and so does a stub's error."""
+    try:
+        return answer(*arguments), None
+    except Exception as error:
+        if isinstance(error, Mistake) or _is_stub(error):
+            raise
+        return None, error
+
+
 def ask(answer: Callable[..., Any], case: str, *arguments: Any) -> Any:
     """What the reader's function returns; where it fails, or returns nothing, a Mistake that names the case."""
-    try:
-        got = answer(*arguments)
-    except Mistake:
-        raise
-    except Exception as error:
-        if _is_stub(error):
-            raise
+    got, error = _called(answer, arguments)
+    if error is not None:
         raise Mistake(f"{case}: your function raised {type(error).__name__}: {error}") from error
-    if got is None:
-        raise Mistake(f"{case}: your function returned None: is there a `return`?")
+    expect(got is not None, f"{case}: your function returned None: is there a `return`?")
     return got
 
 
 def one_number(got: Any, case: str) -> float:
     """The answer as a plain number, also from a tensor or array of one element. Anything else is a Mistake."""
     number = plain(got.item() if math.prod(getattr(got, "shape", (0,))) == 1 else got)
-    if isinstance(number, bool) or not isinstance(number, int | float):
-        raise Mistake(f"{case}: expected one number, got {typed(got)}. Does every path of your function return it?")
+    is_number = isinstance(number, int | float) and not isinstance(number, bool)
+    expect(is_number, f"{case}: expected one number, got {typed(got)}. Does every path of your function return it?")
     return float(number)
+
+
+def expect(holds: object, message: str) -> None:
+    """A Mistake that says `message`, unless `holds`."""
+    if not holds:
+        raise Mistake(message)
 
 
 def expect_number(
@@ -160,10 +170,8 @@ def expect_number(
 def expect_items(got: Any, n: int, case: str, of: str, says: str = "Does your function return all of them?") -> list:
     """The items of a list, tuple, array or tensor in Python's own types; a Mistake unless there are n of them."""
     items = plain(got)
-    if not isinstance(items, list):
-        raise Mistake(f"{case}: expected {n} {of}, got {typed(got)}. {says}")
-    if len(items) != n:
-        raise Mistake(f"{case}: expected {n} {of}, got {len(items)} of them. {says}")
+    expect(isinstance(items, list), f"{case}: expected {n} {of}, got {typed(got)}. {says}")
+    expect(len(items) == n, f"{case}: expected {n} {of}, got {len(items)} of them. {says}")
     return items
 
 
@@ -173,23 +181,16 @@ def expect_tensor(got: Any, shape: tuple[int, ...], case: str, says: str) -> Ten
         found = torch.tensor(plain(got), dtype=torch.float64)
     except (TypeError, ValueError, RuntimeError, OverflowError):
         raise Mistake(f"{case}: expected a tensor {shape}, got {typed(got)}. {says}") from None
-    if found.shape != shape:
-        raise Mistake(f"{case}: expected a tensor {shape}, got {tuple(found.shape)}. {says}")
+    expect(found.shape == shape, f"{case}: expected a tensor {shape}, got {tuple(found.shape)}. {says}")
     return found
 
 
 def expect_value_error(answer: Callable[..., Any], case: str, says: str, *arguments: Any) -> str:
     """The message of the ValueError with which the reader's function refuses; a Mistake if it does not."""
-    try:
-        came = repr(answer(*arguments))
-    except ValueError as error:
+    got, error = _called(answer, arguments)
+    if isinstance(error, ValueError):
         return str(error)
-    except Mistake:
-        raise
-    except Exception as error:
-        if _is_stub(error):
-            raise
-        came = f"{type(error).__name__}: {error}"
+    came = f"{type(error).__name__}: {error}" if error is not None else repr(got)
     raise Mistake(f"{case}: expected a ValueError, got {came}. {says}")
 
 

@@ -11,7 +11,7 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
-from helpers.classroom.exercises.grader import Mistake, ask, expect_items, expect_number, plain, register, typed
+from helpers.classroom.exercises.grader import Mistake, ask, expect, expect_items, expect_number, plain, register, typed
 
 NINETEEN_IN_TWENTY = 1.96  # standard errors to each side
 
@@ -60,7 +60,7 @@ def shared_targets(answer: Callable[[Sequence[int], Sequence[int], int], float])
 @register("d2-no-copies")
 def no_copies(answer: Callable[[list[str], list[str]], list[str]]) -> None:
     """Words are read off one by one, whatever stands between them; the texts say themselves which may stay."""
-    cases: list[tuple[list[str], list[str]]] = [
+    cases = [
         (["The sea.", "A boat.", "The gulls."], ["A boat."]),
         (["The sea.", "a  BOAT.\n", "The gulls."], ["A boat."]),
         (["Twice.", "Once.", "Twice."], ["Never."]),
@@ -78,8 +78,8 @@ def no_copies(answer: Callable[[list[str], list[str]], list[str]]) -> None:
                 f"{case}: expected {expected}, got {typed(got)}. "
                 "Which differences between two texts should count, and are the kept texts as they were, in order?"
             )
-        if given != training:
-            raise Mistake(f"the list of {training} that came in was changed to {given}: return a new one instead")
+        kept = given == training
+        expect(kept, f"the list of {training} that came in was changed to {given}: return a new one instead")
 
 
 @register("d3-paired-bar")

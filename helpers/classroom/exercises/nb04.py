@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable
 from fractions import Fraction
 from itertools import product
@@ -12,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from helpers.classroom.exercises.grader import Mistake, ask, expect_items, expect_number, plain, register, typed
+from helpers.classroom.exercises.grader import Mistake, ask, expect, expect_items, expect_number, plain, register, typed
 
 MASKED = -100
 Pair = tuple[Tensor, Tensor]
@@ -20,7 +19,7 @@ Pair = tuple[Tensor, Tensor]
 
 @register("t2-accumulate")
 def accumulate(answer: Callable[[nn.Module, list[Pair]], None]) -> None:
-    """A bigram model's gradient can be counted: how often each token was expected to follow, less how often it did."""
+    """The gradient of all micro-batches' targets in one batch, row by row of a bigram model's table."""
     cases = {
         "two micro-batches of equal size": [([[0, 1, 2]], [[1, 2, 3]]), ([[3, 3, 1]], [[3, 1, 0]])],
         "one token against six": [([[4]], [[0]]), ([[0, 1, 2], [2, 1, 0]], [[1, 2, 3], [1, 0, 4]])],
@@ -32,17 +31,17 @@ def accumulate(answer: Callable[[nn.Module, list[Pair]], None]) -> None:
         before = model.table.detach().clone()
         model.table.grad = torch.ones_like(before)  # left over from some other batch
         answer(model, [(torch.tensor(inputs), torch.tensor(targets)) for inputs, targets in rows])
-        if not torch.equal(model.table.detach(), before):
-            raise Mistake(f"{name}: the weights have changed; expected a gradient and no update")
+        unchanged = torch.equal(model.table.detach(), before)
+        expect(unchanged, f"{name}: the weights have changed; expected a gradient and no update")
         at_once = max((token_ids.numel() for token_ids in model.seen), default=0)
-        if at_once > max(len(inputs) * len(inputs[0]) for inputs, _ in rows):
-            raise Mistake(f"{name}: {at_once} tokens went through the model at once: one micro-batch at a time")
+        most = max(len(inputs) * len(inputs[0]) for inputs, _ in rows)
+        expect(at_once <= most, f"{name}: {at_once} tokens went through the model at once: one micro-batch at a time")
         if model.kept_graphs:
             raise Mistake(
                 f"{name}: a micro-batch went through the model before the one before it had its backward(). All "
                 "micro-batches' activations are still in memory: call backward() inside the loop"
             )
-        _compare(name, model.table.grad, _counted_gradient(before, rows))
+        _compare(name, model.table.grad, _gradient_at_once(before.requires_grad_(), rows))
 
 
 @register("t3-cosine-rate")
@@ -85,12 +84,10 @@ def sees_the_future(answer: Callable[[Callable[[Tensor], Tensor], Tensor, int], 
     for (name, sees), (where, token_ids) in product(models.items(), texts.items()):
         given = token_ids.clone()
         got = ask(answer, name + where, _Seeing(sees, V), given, V)
-        if not torch.equal(given, token_ids):
-            raise Mistake(f"{name}: the token_ids that you were given have changed. Change a copy: token_ids.clone()")
-        leaks = bool(sees.triu(1).any())
-        said = plain(got)
-        if said not in (True, False):
-            raise Mistake(f"{name}{where}: expected True or False, got {typed(got)}")
+        unchanged = torch.equal(given, token_ids)
+        expect(unchanged, f"{name}: the token_ids that you were given have changed. Change a copy: token_ids.clone()")
+        leaks, said = bool(sees.triu(1).any()), plain(got)
+        expect(said in (True, False), f"{name}{where}: expected True or False, got {typed(got)}")
         if said != leaks:
             thought = "A score may change at the position that you changed, and after it"
             if leaks:
@@ -151,32 +148,18 @@ class _Bigram(nn.Module):
         return scores
 
 
-def _counted_gradient(table: Tensor, rows: list[tuple[list, list]]) -> list[list[float]]:
-    pairs = Counter(
-        (a, b)
-        for inputs, targets in rows
-        for row, wanted in zip(inputs, targets, strict=True)
-        for a, b in zip(row, wanted, strict=True)
-        if b != MASKED
-    )
-    gradient = []
-    for a, scores in enumerate(table.tolist()):
-        powers = [math.exp(score) for score in scores]
-        counts = [pairs[a, b] for b in range(len(scores))]
-        gradient.append(
-            [(sum(counts) * e / sum(powers) - n) / pairs.total() for e, n in zip(powers, counts, strict=True)]
-        )
-    return gradient
+def _gradient_at_once(table: Tensor, rows: list[tuple[list, list]]) -> Tensor:
+    inputs, targets = (torch.cat([torch.tensor(part).flatten() for part in parts]) for parts in zip(*rows, strict=True))
+    F.cross_entropy(table[inputs], targets, ignore_index=MASKED).backward()
+    return table.grad
 
 
-def _compare(name: str, got: Tensor | None, expected: list[list[float]]) -> None:
-    wanted = torch.tensor(expected)
-    if got is None:
-        raise Mistake(f"{name}: there is no gradient at all. Where is backward()?")
+def _compare(name: str, got: Tensor | None, wanted: Tensor) -> None:
+    expect(got is not None, f"{name}: there is no gradient at all. Where is backward()?")
     if torch.allclose(got, wanted, atol=1e-5):
         return
-    if torch.allclose(got - 1, wanted, atol=1e-5):
-        raise Mistake(f"{name}: what was in .grad before is still in it. When do you clear it?")
+    left_over = torch.allclose(got - 1, wanted, atol=1e-5)
+    expect(not left_over, f"{name}: what was in .grad before is still in it. When do you clear it?")
     ratio = float(got.norm() / wanted.norm())
     raise Mistake(
         f"{name}: expected a gradient norm of {float(wanted.norm()):.4f}, got {float(got.norm()):.4f} "
@@ -206,11 +189,6 @@ def _with(sees: Tensor, position: int, other: int) -> Tensor:
 @register("t2-noise-scale")
 def noise_scale(answer: Callable[[list[float], list[float], int, int], float]) -> None:
     """Norms are made from a gradient and a noise that are known, so that the answer is their ratio."""
-    hints = {
-        "the square of the mean norm": "Is it the mean of the squared norms, or the square of the mean norm?",
-        "G2 over sigma2": "Which of the two is above the fraction's line? The answer is a number of sequences",
-        "the mean square itself": "The mean square of the large batches still contains noise: how much?",
-    }
     cases = [("1 and 4 sequences", 1, 12, 1, 4), ("2 and 64", 3, 40, 2, 64), ("little noise", 25, 2, 1, 8)]
     cases += [("large batches that are no multiple of small ones", 2, 30, 4, 10), ("small numbers", 1e-6, 5e-6, 1, 16)]
     for name, G2, sigma2, small, large in cases:
@@ -220,9 +198,11 @@ def noise_scale(answer: Callable[[list[float], list[float], int, int], float]) -
         of_means = [(sum(x) / len(x)) ** 2 for x in lists]
         slip_sigma2 = (of_means[0] - of_means[1]) / (1 / small - 1 / large)
         slips = {
-            hints["the square of the mean norm"]: slip_sigma2 / (of_means[1] - slip_sigma2 / large),
-            hints["G2 over sigma2"]: G2 / sigma2,
-            hints["the mean square itself"]: sigma2 / squares[1],
+            "Is it the mean of the squared norms, or the square of the mean norm?": (
+                slip_sigma2 / (of_means[1] - slip_sigma2 / large)
+            ),
+            "Which of the two is above the fraction's line? The answer is a number of sequences": G2 / sigma2,
+            "The mean square of the large batches still contains noise: how much?": sigma2 / squares[1],
         }
         case = f"{name}: batches of {small} and of {large}, norms {_short(lists[0])} and {_short(lists[1])}"
         got = ask(answer, case, *lists, small, large)

@@ -15,6 +15,7 @@ from helpers.classroom.exercises.grader import (
     Mistake,
     apart,
     ask,
+    expect,
     expect_items,
     expect_tensor,
     expect_value_error,
@@ -30,10 +31,9 @@ Write = Callable[[Callable[[list[int]], int], list[int], int, int, int], list[in
 
 @register("g1-temperature")
 def at_temperature(answer: Callable[[list[float], float], list[float]]) -> None:
-    """Each probability from the odds against all others, 1 / sum of exp((other - own) / T); the limits by hand."""
-    scores = [2.0, -1.0, 0.5, 2.0, -3.0]
-    cases = [(scores, T, _from_odds(scores, T)) for T in (1.0, 0.5, 2.0, 7.0)]
-    cases.append(([1000.0, 999.0, -1000.0], 1.0, _from_odds([1000.0, 999.0, -1000.0], 1.0)))
+    """torch's softmax, in float64; the limits by hand."""
+    others = [([2.0, -1.0, 0.5, 2.0, -3.0], T) for T in (1.0, 0.5, 2.0, 7.0)] + [([1000.0, 999.0, -1000.0], 1.0)]
+    cases = [(s, T, (torch.tensor(s, dtype=torch.float64) / T).softmax(0).tolist()) for s, T in others]
     cases.append(([1.0, -2.0, 0.5], 1e-4, [1.0, 0.0, 0.0]))
     cases.append(([-1.0, 2.0, 2.0], 0.0, [0.0, 1.0, 0.0]))
     cases.append(([-1.0, 2.0, 0.0, 5.0], math.inf, [0.25] * 4))
@@ -48,13 +48,6 @@ def at_temperature(answer: Callable[[list[float], float], list[float]]) -> None:
             raise Mistake(f"{case}: expected {wanted}, got {came}. {thought}the same")
     for temperature, harm in ((-1.0, "turn the order around"), (math.nan, "make every probability NaN")):
         expect_value_error(answer, f"temperature {temperature}", f"It would {harm}", [1.0, 2.0], temperature)
-
-
-def _from_odds(scores: Sequence[float], temperature: float) -> list[float]:
-    def odds(below: float) -> float:
-        return math.exp(below) if below < 700 else math.inf
-
-    return [1 / sum(odds((other - own) / temperature) for other in scores) for own in scores]
 
 
 @register("g2-top-k")
@@ -92,8 +85,8 @@ def _compare_kept(
     answer: Callable, case: str, asked: tuple[list[float], float], expected: list[bool], thought: str
 ) -> None:
     got = ask(answer, case, list(asked[0]), asked[1])
-    if plain(got) != expected:  # 1 and 0 will do for True and False
-        raise Mistake(f"{case}: expected {expected} in the order of the ids, got {typed(got)}. {thought}")
+    right = plain(got) == expected  # 1 and 0 will do for True and False
+    expect(right, f"{case}: expected {expected} in the order of the ids, got {typed(got)}. {thought}")
 
 
 @register("g4-loop")
@@ -110,8 +103,7 @@ def loop(answer: Write) -> None:
         expected, windows = _walk(prompt, n_new, context_length, end_id)
         case = f"prompt {prompt}, {n_new} new tokens, context {context_length}, end {end_id}"
         got = ask(answer, case, choose, given, n_new, context_length, end_id)
-        if given != prompt:
-            raise Mistake(f"{case}: your function changed the caller's prompt to {given}. Work on a copy")
+        expect(given == prompt, f"{case}: your function changed the caller's prompt to {given}. Work on a copy")
         if any(len(ids) > context_length for ids in calls):
             raise Mistake(f"{case}: the model got {max(map(len, calls))} tokens, its context holds {context_length}")
         if thought := _what_is_wrong(plain(got), expected, calls, windows, prompt, end_id):
@@ -168,9 +160,8 @@ def cached_step(answer: Callable[[dict[str, list[Tensor]], Tensor, Tensor, Tenso
             got = ask(answer, case, cache, queries[t].clone(), keys[t].clone(), values[t].clone())
             got = expect_tensor(got, (D,), case, "It is a mean of values, of which each has D numbers")
             held = len(cache["keys"]), len(cache["values"])
-            if held != (t + 1, t + 1):
-                found = f"it holds {held[0]} and {held[1]}"
-                raise Mistake(f"{case}: the cache should then hold {t + 1} keys and values, {found}")
+            found = f"it holds {held[0]} and {held[1]}"
+            expect(held == (t + 1, t + 1), f"{case}: the cache should then hold {t + 1} keys and values, {found}")
             if not torch.allclose(got, expected[t].double(), atol=1e-5):
                 wanted, came = apart(expected[t].tolist(), got.tolist(), ".4f")
                 raise Mistake(
@@ -213,6 +204,6 @@ def _kept_and_instead(answer: Callable, p: list[float], q: list[float], guess: i
     instead = expect_tensor(got[1], (len(p),), f"{case}, instead", "Each token needs its probability").tolist()
     if not -CLOSE <= keep <= 1 + CLOSE:
         raise Mistake(f"{case}: expected a probability of keeping in [0, 1], got {keep:.4f}. Where q is below p?")
-    if min(instead) < -CLOSE or not abs(sum(instead) - 1) < CLOSE:
-        raise Mistake(f"{case}: expected {len(p)} probabilities that sum to 1 as replacement, got {instead}")
+    shares = min(instead) >= -CLOSE and abs(sum(instead) - 1) < CLOSE
+    expect(shares, f"{case}: expected {len(p)} probabilities that sum to 1 as replacement, got {instead}")
     return keep, instead

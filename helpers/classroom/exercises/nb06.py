@@ -9,13 +9,23 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
+from unittest.mock import DEFAULT, Mock, patch
 
 import torch
 
-from helpers.classroom.exercises.grader import Mistake, ask, expect_number, expect_value_error, plain, register, typed
+from helpers.classroom.exercises.grader import (
+    Mistake,
+    ask,
+    expect,
+    expect_number,
+    expect_value_error,
+    plain,
+    register,
+    typed,
+)
 
 OLD, BLOCKS = b"the old checkpoint, good to the last byte", (b"the new one: ", b"weights, ", b"moments, ", b"the rest")
 NAME = "state.bin"
@@ -48,15 +58,11 @@ def _held_bytes(n_params: int, optimizer: str) -> int:
 
 @register("c1-next-batch")
 def next_batch(answer: Callable[[int, int, int, int], tuple[int, int]]) -> None:
-    """Walk through the run, batch by batch, until so many tokens have been seen."""
+    """All places of the run in their order: the batches done are counted off."""
     cases = [(0, 4, 8, 5), (64, 4, 8, 5), (160, 4, 8, 5), (7 * 96, 8, 12, 3), (11 * 30, 3, 10, 11), (13 * 14, 2, 7, 1)]
     for n_tokens, batch_size, context_length, n_batches in cases:
-        epoch = index = seen = 0
-        while seen < n_tokens:
-            seen += batch_size * context_length
-            index += 1
-            if index == n_batches:
-                epoch, index = epoch + 1, 0
+        places = list(product(range(20), range(n_batches)))
+        epoch, index = places[n_tokens // (batch_size * context_length)]
         case = f"{n_tokens} tokens seen in batches of {batch_size} sequences of {context_length}, {n_batches} batches "
         case += "an epoch"
         got = ask(answer, case, n_tokens, batch_size, context_length, n_batches)
@@ -79,11 +85,12 @@ def _write_and_watch(answer: Callable, standing: bytes | None) -> None:
     with tempfile.TemporaryDirectory() as folder, _calls_noted() as calls:
         path = _target(folder, standing)
         answer(path, _watched(path, standing))
-        if (written := _content(path)) != b"".join(BLOCKS):
-            raise Mistake(f"four blocks of {sum(map(len, BLOCKS))} bytes in all: the file holds {written!r}")
+        written = _content(path)
+        all_of_it = f"four blocks of {sum(map(len, BLOCKS))} bytes in all: the file holds {written!r}"
+        expect(written == b"".join(BLOCKS), all_of_it)
         _require_alone(path, "after the last block")
-        if "rename" not in calls:
-            raise Mistake("the file came under its name without os.replace, the one step that is whole or not at all")
+        no_rename = "the file came under its name without os.replace, the one step that is whole or not at all"
+        expect("rename" in calls, no_rename)
         before = calls[: calls.index("rename")]
         if sum(map(len, BLOCKS)) not in before:
             raise Mistake(
@@ -140,17 +147,17 @@ def _breaking() -> Iterator[bytes]:
 @contextmanager
 def _calls_noted() -> Iterator[list]:
     """The list of each fsync from now on, by the bytes that the file then has, and of each rename."""
-    real, calls = {name: getattr(os, name) for name in ("fsync", "replace", "rename")}, []
+    calls: list[int | str] = []
 
     def fsync(file: Any) -> None:
-        descriptor = file if isinstance(file, int) else file.fileno()
-        calls.append(os.fstat(descriptor).st_size)
-        real["fsync"](descriptor)
+        calls.append(os.fstat(file if isinstance(file, int) else file.fileno()).st_size)
 
-    def rename(name: str) -> Callable:
-        return lambda *names, **options: (calls.append("rename"), real[name](*names, **options))[1]
+    def rename(*_names: Any, **_options: Any) -> Any:
+        calls.append("rename")
+        return DEFAULT  # and then it is done
 
-    with patch.multiple(os, fsync=fsync, replace=rename("replace"), rename=rename("rename")):
+    watched = {"fsync": fsync, "replace": rename, "rename": rename}
+    with patch.multiple(os, **{name: Mock(wraps=getattr(os, name), side_effect=f) for name, f in watched.items()}):
         yield calls
 
 
@@ -161,20 +168,28 @@ def _require_alone(path: Path, when: str) -> None:
 
 @register("c2-check-sums")
 def wrong_files(answer: Callable[[Path], list[str]]) -> None:
-    """Folders in which it is known beforehand what was done to which file."""
-    cases: dict[str, tuple[list[str], Callable[[Path], Any]]] = {
-        "nothing was touched": ([], lambda folder: None),
-        "one bit flipped": (["model.bin"], lambda folder: _flip_last_bit(folder / "model.bin")),
-        "the end cut off": (["rest.json"], lambda folder: (folder / "rest.json").write_bytes(b'{"step": 30')),
-        "a file deleted": (["optimizer.bin"], lambda folder: (folder / "optimizer.bin").unlink()),
-        "two files swapped": (["model.bin", "optimizer.bin"], _swap),
-        "one deleted, one altered": (["model.bin", "rest.json"], _delete_and_flip),
+    """Folders of which it is known beforehand which files hold something else than when the sums were made."""
+    # as many bytes in both files, and larger than a block of any size that one is tempted to read
+    model, moments = b"w" * 200_000, b"m" * 200_000
+    whole = {"model.bin": model, "optimizer.bin": moments, "rest.json": b'{"step": 30}\n'}
+    sums = "".join(f"{hashlib.sha256(content).hexdigest()}  {file}\n" for file, content in whole.items())
+    one_bit = model[:-1] + b"v"
+    cases: dict[str, dict[str, bytes | None]] = {  # what each altered file then holds; None: it was deleted
+        "nothing was touched": {},
+        "one bit flipped": {"model.bin": one_bit},
+        "the end cut off": {"rest.json": b'{"step": 30'},
+        "a file deleted": {"optimizer.bin": None},
+        "two files swapped": {"model.bin": moments, "optimizer.bin": model},
+        "one deleted, one altered": {"model.bin": one_bit, "rest.json": None},
     }
-    for case, (expected, damage) in cases.items():
+    for case, damage in cases.items():
+        expected = list(damage)
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            _folder_with_sums(folder)
-            damage(folder)
+            (folder / "SHA256SUMS").write_text(sums, encoding="ascii")
+            for file, content in (whole | damage).items():
+                if content is not None:
+                    (folder / file).write_bytes(content)
             try:
                 got = answer(folder)
             except FileNotFoundError:
@@ -185,32 +200,6 @@ def wrong_files(answer: Callable[[Path], list[str]]) -> None:
                 f"{case}: expected the names {expected}, got {typed(got).replace(name, 'folder')}. Compare the "
                 "checksum of every byte of each file with its line"
             )
-
-
-def _folder_with_sums(folder: Path) -> None:
-    # as many bytes in both files, and larger than a block of any size that one is tempted to read
-    contents = {"model.bin": b"w" * 200_000, "optimizer.bin": b"m" * 200_000, "rest.json": b'{"step": 30}\n'}
-    lines = []
-    for name, content in contents.items():
-        (folder / name).write_bytes(content)
-        lines.append(f"{hashlib.sha256(content).hexdigest()}  {name}\n")
-    (folder / "SHA256SUMS").write_text("".join(lines), encoding="ascii")
-
-
-def _flip_last_bit(path: Path) -> None:
-    content = path.read_bytes()
-    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-
-
-def _swap(folder: Path) -> None:
-    (folder / "model.bin").rename(folder / "aside")
-    (folder / "optimizer.bin").rename(folder / "model.bin")
-    (folder / "aside").rename(folder / "optimizer.bin")
-
-
-def _delete_and_flip(folder: Path) -> None:
-    (folder / "rest.json").unlink()
-    _flip_last_bit(folder / "model.bin")
 
 
 @register("c2-go-on-from")
@@ -227,8 +216,8 @@ def go_on_from(answer: Callable[[list[tuple[str, int, str | None]]], tuple[str, 
     ]
     for candidates, expected in cases:
         got = answer(list(candidates))
-        if got is not None and (not isinstance(plain(got), list) or len(got) != 2):
-            raise Mistake(f"{candidates}: expected a pair (folder, step) or None, got {typed(got)}")
+        pair = got is None or (isinstance(plain(got), list) and len(got) == 2)
+        expect(pair, f"{candidates}: expected a pair (folder, step) or None, got {typed(got)}")
         if plain(got) != plain(expected):
             raise Mistake(
                 f"{candidates}: expected {expected}, got {got}. The newest good one; of two equally new ones that in "
@@ -237,8 +226,8 @@ def go_on_from(answer: Callable[[list[tuple[str, int, str | None]]], tuple[str, 
     candidates = [("out", 20, "truncated"), ("drive", 10, "a pickle")]
     thought = "To begin anew over a run that somebody may still rescue is the one thing that a program must not decide"
     refusal = expect_value_error(answer, str(candidates), f"{thought} alone", list(candidates))
-    if not all(reason in refusal for _, _, reason in candidates):
-        raise Mistake(f"{candidates}: you refuse, and the reasons should be read in it: got {refusal}")
+    told = all(reason in refusal for _, _, reason in candidates)
+    expect(told, f"{candidates}: you refuse, and the reasons should be read in it: got {refusal}")
 
 
 @register("c2-background")
@@ -255,10 +244,9 @@ def save_in_background(answer: Callable[[dict[str, torch.Tensor], Callable], Any
         return {name: float(tensor.sum()) for name, tensor in held.items()}
 
     saving = ask(answer, "a writer that takes long", state, write)
-    if any(waited):
-        raise Mistake("a writer that takes long: your function returned only at its end. Start a thread")
-    if not hasattr(saving, "result"):
-        raise Mistake(f"expected an object with a method result(), got {type(saving).__name__}")
+    expect(not any(waited), "a writer that takes long: your function returned only at its end. Start a thread")
+    has_result = hasattr(saving, "result")
+    expect(has_result, f"expected an object with a method result(), got {type(saving).__name__}")
     for tensor in (tied, state["norm"]):
         tensor.add_(100)
     let_go.set()
@@ -268,8 +256,8 @@ def save_in_background(answer: Callable[[dict[str, torch.Tensor], Callable], Any
             f"the tensors were changed in place after your call: expected their sums {wanted} from before, result() "
             f"gave {got}. Whose tensors does the thread read, and when are they copied?"
         )
-    if not shared[0]:
-        raise Mistake("embedding and head shared one tensor, and are two tensors in what was written: twice the bytes")
+    two = "embedding and head shared one tensor, and are two tensors in what was written: twice the bytes"
+    expect(shared[0], two)
     _require_the_error(answer)
 
 
@@ -284,8 +272,8 @@ def _result_of(saving: Any) -> Any:
             given.set_exception(error)
 
     threading.Thread(target=ask_for_it, daemon=True).start()
-    if not wait([given], 5 * PATIENCE_S).done:
-        raise Mistake("result() never returned: where do a thread's errors go?")
+    done = wait([given], 5 * PATIENCE_S).done
+    expect(done, "result() never returned: where do a thread's errors go?")
     return given.result()
 
 

@@ -17,6 +17,7 @@ from helpers.classroom.exercises.grader import (
     Mistake,
     apart,
     ask,
+    expect,
     expect_items,
     expect_tensor,
     expect_value_error,
@@ -135,10 +136,9 @@ def grow(answer: Callable[[Tensor, int], Tensor]) -> None:
         given, case = table.clone(), f"{V} rows of {C}, {n_new} new ones"
         got = ask(answer, case, given, n_new)
         got = expect_tensor(got, (V + n_new, C), case, "The old rows, and the new ones after them")
-        if not torch.equal(given, table):
-            raise Mistake(f"{case}: your function changed the caller's table. Make a new one")
-        if not torch.equal(got[:V], table.double()):
-            raise Mistake(f"{case}: the first {V} rows should be the old ones, to the bit: their ids are in use")
+        expect(torch.equal(given, table), f"{case}: your function changed the caller's table. Make a new one")
+        old = torch.equal(got[:V], table.double())
+        expect(old, f"{case}: the first {V} rows should be the old ones, to the bit: their ids are in use")
         mean = [sum(float(table[i, j]) for i in range(V)) / V for j in range(C)]
         if not torch.allclose(got[V:], torch.tensor(mean, dtype=torch.float64).expand(n_new, C), atol=CLOSE):
             wanted, came = apart(mean, got[-1].tolist(), ".4f")
@@ -189,5 +189,4 @@ def _expect_named(answer: Callable, case: str, named: str, whole: Path, lost: st
     if lost:
         (folder / lost).unlink()
     said = expect_value_error(answer, case, f"The index is a stranger's: refuse, and name {named}", folder)
-    if named not in said:
-        raise Mistake(f"{case}: refused, but the message does not name {named}: {said!r}")
+    expect(named in said, f"{case}: refused, but the message does not name {named}: {said!r}")

@@ -11,6 +11,7 @@ from itertools import pairwise
 from helpers.classroom.exercises.grader import (
     Mistake,
     ask,
+    expect,
     expect_items,
     expect_number,
     plain,
@@ -68,7 +69,7 @@ def non_padding_fraction(answer: Callable[[Sequence[int], int, str], float]) -> 
 @register("p2-pack")
 def pack(answer: Callable[[list[list[int]], int, int], list[tuple[list[int], list[int]]]]) -> None:
     """Ids are drawn one by one from a queue; a row's last target stays in front, to be the next one's first input."""
-    cases: list[tuple[list[list[int]], int, int]] = [
+    cases = [
         ([[5, 6, 7]], 3, 0),
         ([[5], [6], [7]], 2, 0),
         ([[1, 2], [3, 4, 5, 6, 7], [8]], 4, 9),
@@ -85,8 +86,8 @@ def pack(answer: Callable[[list[list[int]], int, int], list[tuple[list[int], lis
         got = ask(answer, case, [list(d) for d in documents], T, end_id)
         rows = plain(got)
         pairs = isinstance(rows, list) and all(isinstance(row, list) and len(row) == 2 for row in rows)
-        if not pairs or not all(isinstance(part, list) for row in rows for part in row):
-            raise Mistake(f"{case}: expected a list of rows, each (inputs, targets), got {typed(got)}")
+        lists = pairs and all(isinstance(part, list) for row in rows for part in row)
+        expect(lists, f"{case}: expected a list of rows, each (inputs, targets), got {typed(got)}")
         if rows != plain(expected):
             raise Mistake(f"{case}: expected the rows {expected}, got {typed(got)}. {_about_packed(rows, T, end_id)}")
 
@@ -123,8 +124,8 @@ def suspect(answer: Callable[[float, float, float], str]) -> None:
                 reported = formula(nats, share) * noise
                 case = f"{nats} nats a token, non-padding fraction {share}, reported {reported:.3f}"
                 got = plain(answer(nats, share, reported))
-                if not isinstance(got, str) or got not in REPORTED:
-                    raise Mistake(f"{case}: expected one of {', '.join(map(repr, REPORTED))}, got {typed(got)}")
+                known = isinstance(got, str) and got in REPORTED
+                expect(known, f"{case}: expected one of {', '.join(map(repr, REPORTED))}, got {typed(got)}")
                 if got != mistake:
                     made = ", ".join(f"{name} {one(nats, share):.2f}" for name, one in REPORTED.items())
                     raise Mistake(
@@ -193,8 +194,8 @@ def labels_for_a_library(answer: Callable[[list[list[int]], int], tuple[list[lis
         case = f"rows {rows}, end_id={end_id}"
         got = ask(answer, case, [list(row) for row in rows], end_id)
         found, _ = expect_items(got, 2, case, "things, the labels and the number of scored positions")
-        if not isinstance(found, list) or not all(isinstance(row, list) for row in found):
-            raise Mistake(f"{case}: expected a list of labels for each row, got {typed(found)}")
+        lists = isinstance(found, list) and all(isinstance(row, list) for row in found)
+        expect(lists, f"{case}: expected a list of labels for each row, got {typed(found)}")
         if found != labels:
             raise Mistake(f"{case}: expected the labels {labels}, got {found}. {_about_labels(found, rows, end_id)}")
         slips = {"The model shifts: the first label of a row is no target": sum(map(len, streams))}

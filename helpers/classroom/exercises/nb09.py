@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable
 from fractions import Fraction
 
@@ -11,6 +12,7 @@ import torch
 from helpers.classroom.exercises.grader import Mistake, ask, expect_number, one_number, register, typed
 
 MEBI, GIBI = 2**20, 2**30
+MANY = 2**60  # rows
 
 
 @register("x1-flops")
@@ -162,7 +164,7 @@ def _rounds(world_size: int) -> int:
 
 @register("x1-roofline")
 def rows_for_peak(answer: Callable[[int, int, int, float, float], int]) -> None:
-    """The rows are tried: doubled until the chip is busy, then the interval is halved."""
+    """The rows are tried: numbers of them are halved until the first is found that keeps the chip busy."""
     chips = [(2, 65e12, 320e9), (2, 312e12, 1555e9), (4, 8e12, 320e9)]
     cases = [(n, 4 * n, *chip) for n in (64, 768, 1600) for chip in chips] + [(1, 1, 1, 1.0, 4.0)]
     for n_in, n_out, n_bytes, peak, bandwidth in cases:
@@ -172,11 +174,7 @@ def rows_for_peak(answer: Callable[[int, int, int, float, float], int]) -> None:
             n_bytes_moved = size * (rows * a + a * b + rows * b)
             return Fraction(2 * rows * a * b) / Fraction(flops_per_s) >= Fraction(n_bytes_moved) / Fraction(bytes_per_s)
 
-        high = next((2**k for k in range(60) if paid(2**k)), 0)
-        low = high // 2
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (low, middle) if paid(middle) else (middle, high)
+        high = bisect_left(range(MANY), True, key=paid) % MANY
         needed = n_bytes * peak / bandwidth
         slips = {
             "Which bytes grow with the rows? Input and output do": math.ceil(needed / 2),

@@ -8,7 +8,7 @@ from statistics import fmean, stdev
 
 import numpy as np
 
-from helpers.classroom.exercises.grader import Mistake, ask, expect_items, expect_number, one_number, plain, register
+from helpers.classroom.exercises.grader import ask, expect, expect_items, expect_number, one_number, plain, register
 
 
 @register("s1-excess")
@@ -51,8 +51,8 @@ def rule(answer: Callable[[float, float], tuple[float, float]]) -> None:
         case = f"{flops:.3g} FLOPs, {ratio:g} tokens a parameter"
         got = expect_items(ask(answer, case, flops, ratio), 2, case, "numbers, parameters and tokens")
         n_params, n_tokens = (one_number(x, case) for x in got)
-        if not (n_params > 0 and n_tokens > 0):
-            raise Mistake(f"{case}: expected two numbers above 0, got {n_params:g} and {n_tokens:g}")
+        positive = n_params > 0 and n_tokens > 0
+        expect(positive, f"{case}: expected two numbers above 0, got {n_params:g} and {n_tokens:g}")
         slips = {
             "6 FLOPs per parameter and token: that spends six times as much": 6 * flops,
             "Parameters first, then tokens": flops if math.isclose(n_params, n_tokens * ratio) else math.nan,
