@@ -25,9 +25,7 @@ AGREEMENT = (
 QUOTES = "'\"“‘"  # what begins so is a reader's or a model's own text
 _chosen = [ENGLISH]
 _messages: dict[str, str] = {}
-_templates: list[
-    tuple[re.Pattern[str], str]
-] = []  # what an English sentence looks like, and its message, longest first
+_templates: list[tuple[re.Pattern[str], str]] = []  # an English sentence's looks, and its message; longest first
 
 
 def choose(language: str) -> None:

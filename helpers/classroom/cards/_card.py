@@ -83,13 +83,9 @@ def _style(kind: str) -> str:
     return "".join(file.read_text(encoding="utf-8") for file in files if file.exists()).replace("\n", "")
 
 
-def script_names(kind: str) -> tuple[str, ...]:
-    """The scripts of a card in their order, without .js."""
-    return "runtime", *(["log_slider"] if kind in ("cost", "size") else []), kind
-
-
 def _scripts(kind: str) -> str:
-    together = "".join((ASSETS / f"{name}.js").read_text(encoding="utf-8") for name in script_names(kind))
+    names = "runtime", *(["log_slider"] if kind in ("cost", "size") else []), kind
+    together = "".join((ASSETS / f"{name}.js").read_text(encoding="utf-8") for name in names)
     said = json.dumps(said_in(together), ensure_ascii=False).replace("</", "<\\/")
     agree = json.dumps(agreement(), ensure_ascii=False)
     spoken_by_it = f"const SAID = {said}, AGREE = {agree};"

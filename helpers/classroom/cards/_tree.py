@@ -11,19 +11,8 @@ import ipywidgets
 import torch
 from torch import Tensor
 
+from helpers.classroom.cards import _kernel
 from helpers.classroom.cards._card import Card
-from helpers.classroom.cards._kernel import (
-    KernelCard,
-    Line,
-    Model,
-    Reader,
-    context_length,
-    encode_prompt,
-    failure,
-    line,
-    quickly,
-    weights_version,
-)
 from helpers.gpt import gpt2, keep_top_k, next_probs, token_labels
 
 DEPTH = 3  # levels of the tree that the page carries
@@ -40,7 +29,7 @@ Step = list  # [id, label, log-probability, how it was taken, rank from 0]
 Path = tuple[int, ...]
 
 
-class SamplingTree(KernelCard):
+class SamplingTree(_kernel.KernelCard):
     """A card that draws one token at a time and shows, at every step, what else could have come.
 
     model   a GPT, or any function token_ids (1, T) -> logits (1, T, V) over GPT-2's vocabulary
@@ -52,17 +41,17 @@ class SamplingTree(KernelCard):
     ValueError: an empty prompt, or a model over another vocabulary.
     """
 
-    def __init__(self, model: Model, prompt: str = "The captain") -> None:
-        super().__init__(model, [line("prompt", prompt)])
+    def __init__(self, model: _kernel.Model, prompt: str = "The captain") -> None:
+        super().__init__(model, [_kernel.line("prompt", prompt)])
         self.tree, self.generator = TokenTree(model, prompt), torch.Generator().manual_seed(SEED)
         self.ahead: tuple = (None, {})  # of a question that may come next: its state, its answer
-        self.question = Line(layout=ipywidgets.Layout(display="none"))
+        self.question = _kernel.Line(layout=ipywidgets.Layout(display="none"))
         self.question.add_class("cw-ask")
         self.question.observe(self._asked, names="value")
         self.parts.append(self.question)
 
     def card(self) -> Card:
-        with quickly(self.model):
+        with _kernel.quickly(self.model):
             config = self.tree.config(DEPTH)
         _, labels, distances, log_sums, _ = config["nodes"][""]
         log_sum = log_sums[TEMPERATURES.index(1.0) - 1]
@@ -101,10 +90,10 @@ class SamplingTree(KernelCard):
         try:
             if question["version"] != self.tree.version:  # the page was loaded again and shows the first prompt
                 return reply | {"reset": self.tree.config()}
-            with quickly(self.model):
+            with _kernel.quickly(self.model):
                 return reply | self._step(question["path"], question)
         except Exception as error:  # whatever the model throws belongs on the card, the only place the reader looks at
-            return reply | {"error": failure(error)}
+            return reply | {"error": _kernel.failure(error)}
 
     def _step(self, path: list[int], question: dict) -> dict:
         logits = self.tree.logits(path)
@@ -131,16 +120,16 @@ class SamplingTree(KernelCard):
 
     def _state(self, question: dict) -> list:
         """All that the answer to a question depends on."""
-        return [question | {"n": 0}, weights_version(self.model)]
+        return [question | {"n": 0}, _kernel.weights_version(self.model)]
 
 
 class TokenTree:
     """Prompt and model: the scores after any path of tokens, and the path that takes the top-1 token each time."""
 
-    def __init__(self, model: Model, prompt: str, version: int = 0) -> None:
+    def __init__(self, model: _kernel.Model, prompt: str, version: int = 0) -> None:
         self.model, self.prompt, self.version = model, prompt, version
-        self.prompt_ids = encode_prompt(prompt)
-        self.reader, self.greedy_reader = Reader(model), Reader(model)  # each follows a path of its own
+        self.prompt_ids = _kernel.encode_prompt(prompt)
+        self.reader, self.greedy_reader = _kernel.Reader(model), _kernel.Reader(model)  # each follows a path of its own
         self.greedy: list[Step] = []
         self.logits(())  # of a model that does not do, now
 
@@ -168,7 +157,7 @@ class TokenTree:
             "top_ks": TOP_KS,
             "prompt": self.prompt,
             "n_prompt": len(self.prompt_ids),
-            "context": context_length(self.model),
+            "context": _kernel.context_length(self.model),
             "version": self.version,
             "path": [],
             "nodes": {key(p): node for p, node in nodes.items()},

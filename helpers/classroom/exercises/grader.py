@@ -18,7 +18,6 @@ from helpers.language import spoken
 CHECKS: dict[str, Callable[[Callable[..., Any]], None]] = {}
 NOT_ATTEMPTED, RIGHT, WRONG = "not attempted yet", "right", "not yet"
 CLOSE = 1e-5  # relative distance of a right answer, also from one that was computed in float32
-SLIP = 1e-5  # and from the number that a known slip gives
 SHOWN = 300  # characters of what came in a message
 IN_FORCE: list[tuple] = []  # the arguments of each `locked` that lasts, for an answer that runs in another process
 
@@ -161,7 +160,7 @@ def expect_number(
     number = one_number(got, case)
     if math.isclose(number, expected, rel_tol=rel_tol, abs_tol=abs_tol):
         return
-    known = (thought for thought, slip in (slips or {}).items() if math.isclose(number, slip, rel_tol=SLIP))
+    known = (thought for thought, slip in (slips or {}).items() if math.isclose(number, slip, rel_tol=rel_tol))
     thought = next(known, None) or (says if isinstance(says, str) else says(number))
     wanted, came = apart(expected, number, digits)
     raise Mistake(f"{case}: expected {wanted}{unit}, got {came}. {thought}")

@@ -112,15 +112,15 @@ def entropy_nats(answer: Callable[[Tensor], float]) -> None:
     cases = [[0.5, 0.5], [0.25] * 4, [0.5, 0.25, 0.125, 0.125], [0.7, 0.2, 0.1], [0.5, 0.0, 0.5], [1.0, 0.0, 0.0]]
     for probs in cases:
         expected, case = float(torch.special.entr(torch.tensor(probs, dtype=torch.float64)).sum()), f"p = {probs}"
+        slips = {"Those are bits: which logarithm has the nat?": expected / math.log(2)}
+        got = ask(answer, case, torch.tensor(probs))
+        expect_number(got, expected, case, _about_entropy, slips=slips, unit=" nats", rel_tol=RELATIVE, abs_tol=1e-5)
 
-        def says(got: float, expected: float = expected) -> str:
-            if math.isnan(got):
-                return "What is 0 · ln 0 for someone who never doubts?"
-            if expected and math.isclose(got, expected / math.log(2), abs_tol=1e-4):
-                return "Those are bits: which logarithm has the nat?"
-            return "It is -p ln p, summed over the tokens"
 
-        expect_number(ask(answer, case, torch.tensor(probs)), expected, case, says, unit=" nats", abs_tol=1e-5)
+def _about_entropy(got: float) -> str:
+    if math.isnan(got):
+        return "What is 0 · ln 0 for someone who never doubts?"
+    return "It is -p ln p, summed over the tokens"
 
 
 class _SummingModel:

@@ -100,10 +100,9 @@ def text_perplexity(answer: Callable[[list[Tensor]], float]) -> None:
         flat = [k for batch in powers for k in batch]
         case = f"batches with p = 1 / 2**k per token, k = {powers}"
         got = ask(answer, case, [torch.tensor(batch, dtype=torch.float32) * math.log(2) for batch in powers])
+        expected = 2 ** float(Fraction(sum(flat), len(flat)))
         thought = "Does a token count as much in a short batch as in a long one, and does the exponential come last?"
-        expect_number(
-            got, 2 ** float(Fraction(sum(flat), len(flat))), case, thought, unit=" as perplexity", rel_tol=1e-4
-        )
+        expect_number(got, expected, case, thought, unit=" as perplexity", rel_tol=1e-4)
 
 
 @register("l5-bits-per-byte")
@@ -163,13 +162,9 @@ def best_temperature(answer: Callable[[Tensor, Tensor], float]) -> None:
         expected = _temperature_by_slope(logits.double(), targets)
         case = f"{name}: logits (40, 5) between {logits.min():.1f} and {logits.max():.1f}"
         got = ask(answer, case, logits.clone(), targets.clone())
-
-        def says(found: float, expected: float = expected) -> str:
-            if math.isclose(found, 1 / expected, rel_tol=0.02):
-                return "Do you divide the scores by it, or multiply them with it?"
-            return "Is the mean loss lower a little to the left, or to the right? Does your search reach so far?"
-
-        expect_number(got, expected, case, says, unit=" as temperature", rel_tol=0.01)
+        slips = {"Do you divide the scores by it, or multiply them with it?": 1 / expected}
+        says = "Is the mean loss lower a little to the left, or to the right? Does your search reach so far?"
+        expect_number(got, expected, case, says, slips=slips, unit=" as temperature", rel_tol=0.01)
 
 
 def _temperature_by_slope(logits: Tensor, targets: Tensor) -> float:

@@ -103,17 +103,16 @@ def adamw(answer: Callable[..., float]) -> None:
     ratio = "Are both means corrected for having started at 0, and is the step the rate times their ratio?"
     anew = "Are the corrected means made anew at each step, while m and v go on uncorrected?"
     decay = "The decay uses the weight before the step, times the rate, and stays out of the means"
-    hints = {"one step": ratio, "with decay": decay, "decay and no gradient": decay}
-    hints["a large epsilon"] = "Is ε outside the root, and added to the corrected one?"
+    outside = "Is ε outside the root, and added to the corrected one?"
     cases = {
-        "one step": (1.0, [0.5], 0.1, 0.9, 0.95, 1e-8, 0.0),
-        "gradients that agree": (1.0, [0.5, 0.4, 0.6], 0.1, 0.9, 0.95, 1e-8, 0.0),
-        "gradients that change their sign": (-2.0, [3.0, -1.0, 0.5, -4.0], 0.05, 0.9, 0.999, 1e-8, 0.0),
-        "with decay": (2.0, [1.0, 1.0], 0.1, 0.9, 0.95, 1e-8, 0.5),
-        "decay and no gradient": (2.0, [0.0, 0.0, 0.0], 0.1, 0.9, 0.95, 1e-8, 0.5),
-        "a large epsilon": (1.0, [0.01, 0.02], 0.1, 0.8, 0.9, 0.5, 0.0),
+        "one step": (ratio, 1.0, [0.5], 0.1, 0.9, 0.95, 1e-8, 0.0),
+        "gradients that agree": (anew, 1.0, [0.5, 0.4, 0.6], 0.1, 0.9, 0.95, 1e-8, 0.0),
+        "gradients that change their sign": (anew, -2.0, [3.0, -1.0, 0.5, -4.0], 0.05, 0.9, 0.999, 1e-8, 0.0),
+        "with decay": (decay, 2.0, [1.0, 1.0], 0.1, 0.9, 0.95, 1e-8, 0.5),
+        "decay and no gradient": (decay, 2.0, [0.0, 0.0, 0.0], 0.1, 0.9, 0.95, 1e-8, 0.5),
+        "a large epsilon": (outside, 1.0, [0.01, 0.02], 0.1, 0.8, 0.9, 0.5, 0.0),
     }
-    for name, (w, gradients, lr, beta1, beta2, eps, weight_decay) in cases.items():
+    for name, (thought, w, gradients, lr, beta1, beta2, eps, weight_decay) in cases.items():
         weight = torch.tensor(w, dtype=torch.float64, requires_grad=True)
         optimizer = torch.optim.AdamW([weight], lr=lr, betas=(beta1, beta2), eps=eps, weight_decay=weight_decay)
         for gradient in gradients:
@@ -122,7 +121,6 @@ def adamw(answer: Callable[..., float]) -> None:
         case = f"{name}: w = {w}, gradients {gradients}, lr {lr}, betas {beta1} and {beta2}, eps {eps}, "
         case += f"decay {weight_decay}"
         got = ask(answer, case, w, list(gradients), lr, beta1, beta2, eps, weight_decay)
-        thought = hints.get(name, anew)
         expect_number(got, weight.item(), case, thought, digits=".6f")  # float32 will do
 
 
@@ -216,6 +214,7 @@ def noise_scale(answer: Callable[[list[float], list[float], int, int], float]) -
 @register("t3-wsd-rates")
 def wsd_rates(answer: Callable[[int, float, float, int, int], list[float]]) -> None:
     """Each rate from the updates behind it and before it, as fractions."""
+    decay = "The first update of the decay is already below the peak, and the last one of all is at the floor"
     cases = [(10, 4, 1, 2, 3), (8, 1, 0, 0, 4), (6, 2, 1, 3, 0), (5, 1, 0, 2, 3), (7, 3, 3, 0, 0), (12, 1, 0, 1, 1)]
     for n_steps, peak, floor, warmup_steps, decay_steps in cases:
         case = f"{n_steps} updates, peak {peak}, floor {floor}, warm-up {warmup_steps}, decay {decay_steps}"
@@ -229,9 +228,7 @@ def wsd_rates(answer: Callable[[int, float, float, int, int], list[float]]) -> N
                 says = "In the warm-up, update 0 already moves, and the last one uses the peak"
             elif left < decay_steps:
                 expected = floor + (peak - floor) * Fraction(left, decay_steps)
-                says = (
-                    "The first update of the decay is already below the peak, and the last one of all is at the floor"
-                )
+                says = decay
             expect_number(rate, float(expected), f"{case}, update {step}", says, digits=".6g", abs_tol=1e-6)
 
 

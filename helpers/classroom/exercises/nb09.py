@@ -43,6 +43,8 @@ def flops(answer: Callable[[int, int, int, int], float]) -> None:
 @register("x2-memory")
 def memory(answer: Callable[[int, int, int, int], float]) -> None:
     """The tensors are made, on a device that holds shapes only, and measured."""
+    says = "How many numbers of 4 bytes are kept per parameter, and how many (B, T, V) tensors in the backward pass?"
+    logits = "How many (B, T, V) tensors are held in the backward pass? Not only the logits"
     for n_params, B, T, V in [(1000, 2, 5, 7), (10, 0, 4, 9), (3, 1, 1, 1), (124_439_808, 4, 1024, 50257)]:
         weights = torch.empty(n_params, dtype=torch.float32, device="meta")
         scores = torch.empty((B, T, V), dtype=torch.float32, device="meta")
@@ -51,7 +53,6 @@ def memory(answer: Callable[[int, int, int, int], float]) -> None:
         expected = sum(tensor.nbytes for tensor in whole)
         case = f"{n_params:,} parameters, B={B}, T={T}, V={V}"
         each = 4 * B * T * V
-        logits = "How many (B, T, V) tensors are held in the backward pass? Not only the logits"
         slips = {
             "Those are numbers, not bytes: in float32 each has 4": expected / 4,
             "Bytes, please": expected / GIBI,
@@ -61,9 +62,6 @@ def memory(answer: Callable[[int, int, int, int], float]) -> None:
             "Beside the weights stand their gradients and AdamW's two moments": expected - 12 * n_params,
             "Every sequence of the batch has its scores: B times": 16 * n_params + 12 * T * V,
         }
-        says = (
-            "How many numbers of 4 bytes are kept per parameter, and how many (B, T, V) tensors in the backward pass?"
-        )
         got = ask(answer, case, n_params, B, T, V)
         expect_number(got, expected, case, says, slips=slips, unit=" bytes", digits=",.0f")
 
@@ -126,26 +124,21 @@ def bill(answer: Callable[[float, float, float, float, float], float]) -> None:
 @register("x4-ring")
 def ring(answer: Callable[[float, int, float, float], float]) -> None:
     """A ring is played: each rank passes on one piece a round, until all have all sums."""
+    says = "How many rounds has a ring until every rank has every sum, and how large is the piece passed on in each?"
     cases = [(1000.0, 4, 10.0, 0.5), (1000.0, 2, 10.0, 0.0), (4.98e8, 8, 3e11, 1e-5), (1000.0, 1, 10.0, 1.0)]
     for n_bytes, world_size, bytes_per_s, latency_s in cases:
-        rounds, piece = _rounds(world_size), n_bytes / world_size / bytes_per_s
+        rounds, whole = _rounds(world_size), n_bytes / bytes_per_s
+        piece = whole / world_size
         expected = rounds * (latency_s + piece)
         case = f"{n_bytes:g} bytes, {world_size} ranks, {bytes_per_s:g} bytes/s, {latency_s:g} s a message"
         slips = {
             "How many rounds? Sums are there after half of them, but each on one rank only": expected / 2,
             "How many rounds? With two ranks, one to add and one to hand round": 2 * world_size * (latency_s + piece),
-            "How large is what a rank passes on? A piece, not the whole gradient": (
-                rounds * (latency_s + n_bytes / bytes_per_s)
-            ),
+            "How large is what a rank passes on? A piece, not the whole gradient": rounds * (latency_s + whole),
             "Every round is a message of its own, and waits for its latency": rounds * piece + latency_s,
             "And the latency of each round?": rounds * piece,
-            "The gradient is cut into as many pieces as there are ranks": (
-                rounds * latency_s + 2 * n_bytes / bytes_per_s
-            ),
+            "The gradient is cut into as many pieces as there are ranks": rounds * latency_s + 2 * whole,
         }
-        says = (
-            "How many rounds has a ring until every rank has every sum, and how large is the piece passed on in each?"
-        )
         got = ask(answer, case, n_bytes, world_size, bytes_per_s, latency_s)
         expect_number(got, expected, case, says, slips=slips, unit=" s", digits=".6g", abs_tol=1e-15)
 
