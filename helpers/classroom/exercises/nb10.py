@@ -67,17 +67,13 @@ def rule(answer: Callable[[float, float], tuple[float, float]]) -> None:
 @register("s1-power")
 def power(answer: Callable[[float, float, float, float, float], float]) -> None:
     """Losses are made from a known power."""
-    for b, B, E, first, second in (
-        (0.5, 60.0, 3.0, 1e4, 1e6),
-        (0.28, 410.7, 1.69, 1e9, 1e11),
-        (1.0, 50.0, 0.0, 10, 20),
-    ):
+    cases = [(0.5, 60.0, 3.0, 1e4, 1e6), (0.28, 410.7, 1.69, 1e9, 1e11), (1.0, 50.0, 0.0, 10, 20)]
+    for b, B, E, first, second in cases:
         losses = [E + B / D**b for D in (first, second)]
         case = f"losses {losses[0]:.4f} and {losses[1]:.4f} after {first:g} and {second:g} tokens, E = {E:g}"
-        steps = math.log(second / first)
+        steps, without = math.log(second / first), math.log(losses[0] / losses[1])
         slips = {
-            "Subtract E first: the power belongs to the excess, not to the loss": math.log(losses[0] / losses[1])
-            / steps,
+            "Subtract E first: the power belongs to the excess, not to the loss": without / steps,
             "The sign: B / D^b falls when b is above 0": -b,
             "Logarithms of the ratios, please, not the ratios": ((losses[0] - E) / (losses[1] - E)) / (second / first),
             "The other way round: the change of the excess over the change of the tokens": 1 / b,
@@ -114,11 +110,8 @@ def best(answer: Callable[[float, float, float, float, float], float]) -> None:
 @register("s1-floor")
 def floor(answer: Callable[[float, float, float], float]) -> None:
     """Losses are made from a known E; what comes is compared with it."""
-    for E, B, b, first, ratio in (
-        (3.05, 60.0, 0.5, 1e4, 10.0),
-        (1.69, 410.7, 0.28, 1e9, 4.0),
-        (0.0, 5.0, 0.3, 100.0, 2.0),
-    ):
+    cases = [(3.05, 60.0, 0.5, 1e4, 10.0), (1.69, 410.7, 0.28, 1e9, 4.0), (0.0, 5.0, 0.3, 100.0, 2.0)]
+    for E, B, b, first, ratio in cases:
         losses = [E + B / (first * ratio**i) ** b for i in range(3)]
         case = "losses {:.4f}, {:.4f}, {:.4f}, each after {:g} times as many tokens".format(*losses, ratio)
         one, two, three = losses
