@@ -11,17 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from helpers.classroom.exercises.grader import (
-    Mistake,
-    apart,
-    ask,
-    expect,
-    expect_number,
-    expect_tensor,
-    locked,
-    one_number,
-    register,
-)
+from helpers.classroom.exercises.grader import Mistake, apart, ask, expect, locked, register
 
 RELATIVE = 1e-4  # float32 against a float64 oracle
 LARGE = 88.0  # exp of a larger score is more than float32 holds
@@ -46,7 +36,7 @@ def months(answer: Callable[[float, int, int, float], float]) -> None:
             return "How many tokens does one step read, and how many steps fit into a second?"
 
         got = ask(answer, case, n_tokens, batch_size, T, step_ms)
-        expect_number(got, expected, case, says, unit=" months of 30 days", digits=".6g", rel_tol=RELATIVE)
+        got.number(expected, says, unit=" months of 30 days", digits=".6g", rel_tol=RELATIVE)
 
 
 @register("e2-greedy")
@@ -57,12 +47,11 @@ def greedy(answer: Callable[[Callable[[Tensor], Tensor], Tensor, int], Tensor]) 
     cases = [([[1, 2]], 1), ([[1, 2]], 3), ([[3, 1, 4], [1, 5, 9]], 2), ([[7]], 0), ([[2, 7, 1, 8]], 13)]
     for prompts, n_new in cases:
         token_ids, case = torch.tensor(prompts), f"from {prompts}, {n_new} new tokens"
-        got = ask(answer, case, model, token_ids, n_new)
         outgrown = len(prompts[0]) + n_new - 1 > context_length
         thought = "The prompt and the new ids: one id per sequence is appended each time round"
         if outgrown:
             thought = "The model sees a window of the text; the text you return keeps every token"
-        got = expect_tensor(got, (len(prompts), len(prompts[0]) + n_new), case, thought).long()
+        got = ask(answer, case, model, token_ids, n_new).tensor((len(prompts), len(prompts[0]) + n_new), thought).long()
         expected = [_continued(prompt, n_new, V, context_length) for prompt in prompts]
         if got.tolist() != expected:
             thought = "Which row of the logits speaks about what follows?"
@@ -90,7 +79,7 @@ def probabilities(answer: Callable[[Tensor, Tensor], Tensor]) -> None:
         expected = scores.softmax(0)
         with locked(LOCKED, "exp and sum"):
             got = ask(answer, name, torch.tensor(hidden), torch.tensor(unembedding))
-        got = expect_tensor(got, (len(scores),), name, "It is one probability per token")
+        got = got.tensor((len(scores),), "It is one probability per token")
         if not got.isfinite().all():
             raise Mistake(
                 f"{name}: got {[round(p, 4) for p in got.tolist()]}. float32 ends near exp(88), and 0 / 0 is NaN. "
@@ -114,7 +103,7 @@ def entropy_nats(answer: Callable[[Tensor], float]) -> None:
         expected, case = float(torch.special.entr(torch.tensor(probs, dtype=torch.float64)).sum()), f"p = {probs}"
         slips = {"Those are bits: which logarithm has the nat?": expected / math.log(2)}
         got = ask(answer, case, torch.tensor(probs))
-        expect_number(got, expected, case, _about_entropy, slips=slips, unit=" nats", rel_tol=RELATIVE, abs_tol=1e-5)
+        got.number(expected, _about_entropy, slips=slips, unit=" nats", rel_tol=RELATIVE, abs_tol=1e-5)
 
 
 def _about_entropy(got: float) -> str:
@@ -175,7 +164,7 @@ def best_option(answer: Callable[[Callable[[Tensor], Tensor], Tensor, list[Tenso
         means = [sum(each) / len(each) for each in logs]
         expected = means.index(max(means))
         case = f"after {question.tolist()}, options {[option.tolist() for option in options]}"
-        got = one_number(ask(answer, case, model, question.clone(), [option.clone() for option in options]), case)
+        got = ask(answer, case, model, question.clone(), [option.clone() for option in options]).one_number()
         if got != expected:
             sums = [sum(each) for each in logs]
             thought = "Which logits speak about the first token of an option? Is the question scored too?"

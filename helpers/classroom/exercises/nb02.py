@@ -11,17 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from helpers.classroom.exercises.grader import (
-    Mistake,
-    ask,
-    expect,
-    expect_number,
-    expect_tensor,
-    locked,
-    register,
-    typed,
-    utf8_length,
-)
+from helpers.classroom.exercises.grader import Mistake, Returned, ask, expect, locked, register, typed, utf8_length
 
 SPACING = 2e-3  # float32 numbers near 10,000 lie 0.001 apart
 LOCKED = (
@@ -38,14 +28,14 @@ def two_views(answer: Callable[[Tensor, int], tuple[Tensor, Tensor]]) -> None:
     for B, T in ((2, 3), (3, 5), (1, 7)):
         token_ids = torch.arange(B * T + 1) * 11 + 7  # the id tells its position, and is none
         case = f"{B * T + 1} ids, B = {B}"
-        got = ask(answer, case, token_ids, B)
+        got = ask(answer, case, token_ids, B).value
         parts = list(got) if isinstance(got, tuple | list) or getattr(got, "ndim", 0) else [got]
         expect(len(parts) == 2, f"{case}: expected two tensors (inputs, targets), got {len(parts)} of them")
         for name, part, ahead in (("inputs", parts[0], 0), ("targets", parts[1], 1)):
             expect(hasattr(part, "shape"), f"{case}: {name}: expected a tensor {(B, T)}, got {typed(part)}")
             enough = math.prod(part.shape) == B * T
             thought = "Is B the number of sequences?" if enough else "How many ids should it have in all?"
-            found = expect_tensor(part, (B, T), f"{case}: {name}", thought).long().tolist()
+            found = Returned(part, f"{case}: {name}").tensor((B, T), thought).long().tolist()
             expected = [[(b * T + t + ahead) * 11 + 7 for t in range(T)] for b in range(B)]
             if found != expected:
                 raise Mistake(
@@ -90,7 +80,7 @@ def stable_loss(answer: Callable[[Tensor, Tensor], Tensor]) -> None:
             got = ask(answer, case, torch.tensor(scores), torch.tensor(targets))
         expected = F.cross_entropy(torch.tensor(scores, dtype=torch.float64), torch.tensor(targets)).item()
         spacing = SPACING if any(abs(z) > 1000 for row in scores for z in row) else 1e-6
-        expect_number(got, expected, case, says, unit=" nats", digits=".5f", rel_tol=1e-4, abs_tol=spacing)
+        got.number(expected, says, unit=" nats", digits=".5f", rel_tol=1e-4, abs_tol=spacing)
 
 
 @register("l5-text-perplexity")
@@ -102,7 +92,7 @@ def text_perplexity(answer: Callable[[list[Tensor]], float]) -> None:
         got = ask(answer, case, [torch.tensor(batch, dtype=torch.float32) * math.log(2) for batch in powers])
         expected = 2 ** float(Fraction(sum(flat), len(flat)))
         thought = "Does a token count as much in a short batch as in a long one, and does the exponential come last?"
-        expect_number(got, expected, case, thought, unit=" as perplexity", rel_tol=1e-4)
+        got.number(expected, thought, unit=" as perplexity", rel_tol=1e-4)
 
 
 @register("l5-bits-per-byte")
@@ -114,7 +104,7 @@ def text_bits_per_byte(answer: Callable[[float, int, str], float]) -> None:
         case = f"{text!r}: {n_tokens} tokens of {bits_per_token:.0f} bits each over {n_bytes} bytes"
         got = ask(answer, case, bits_per_token * math.log(2), n_tokens, text)
         thought = "Nats or bits, letters or bytes, per token or in all?"
-        expect_number(got, bits_per_token * n_tokens / n_bytes, case, thought, unit=" bits per byte")
+        got.number(bits_per_token * n_tokens / n_bytes, thought, unit=" bits per byte")
 
 
 @register("l6-overconfidence")
@@ -129,9 +119,8 @@ def overconfidence(answer: Callable[[Tensor, Tensor], float]) -> None:
     for name, bets in cases.items():
         expected = float(Fraction(sum(c - 100 * hit for c, hit in bets), 100 * len(bets)))
         case = f"a predictor that {name}"
-        got = ask(answer, case, *_predictions(bets))
         thought = "What does it say about its top-1 token, and how often did that token come?"
-        expect_number(got, expected, case, thought, digits="+.4f", abs_tol=1e-5)
+        ask(answer, case, *_predictions(bets)).number(expected, thought, digits="+.4f", abs_tol=1e-5)
 
 
 def _predictions(bets: list[tuple[int, bool]], vocab_size: int = 7) -> tuple[Tensor, Tensor]:
@@ -164,7 +153,7 @@ def best_temperature(answer: Callable[[Tensor, Tensor], float]) -> None:
         got = ask(answer, case, logits.clone(), targets.clone())
         slips = {"Do you divide the scores by it, or multiply them with it?": 1 / expected}
         says = "Is the mean loss lower a little to the left, or to the right? Does your search reach so far?"
-        expect_number(got, expected, case, says, slips=slips, unit=" as temperature", rel_tol=0.01)
+        got.number(expected, says, slips=slips, unit=" as temperature", rel_tol=0.01)
 
 
 def _temperature_by_slope(logits: Tensor, targets: Tensor) -> float:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from helpers.classroom.exercises.grader import Mistake, ask, expect, expect_items, expect_number, plain, register, typed
+from helpers.classroom.exercises.grader import Mistake, Returned, ask, expect, plain, register, typed
 
 MASKED = -100
 Pair = tuple[Tensor, Tensor]
@@ -61,7 +61,7 @@ def cosine_rate(answer: Callable[[int, float, float, int, int], float]) -> None:
             if step >= n_steps:
                 says = "After the last update the rate stays where it was"
             got = ask(answer, case, step, peak, floor, n_steps, warmup_steps)
-            expect_number(got, expected, case, says, digits=".6g", abs_tol=peak * 1e-6)
+            got.number(expected, says, digits=".6g", abs_tol=peak * 1e-6)
 
 
 @register("t5-sees-the-future")
@@ -83,7 +83,7 @@ def sees_the_future(answer: Callable[[Callable[[Tensor], Tensor], Tensor, int], 
     texts |= {f", each token already {i}": torch.full((2, T), i) for i in range(V)}  # whoever writes an i changes none
     for (name, sees), (where, token_ids) in product(models.items(), texts.items()):
         given = token_ids.clone()
-        got = ask(answer, name + where, _Seeing(sees, V), given, V)
+        got = ask(answer, name + where, _Seeing(sees, V), given, V).value
         unchanged = torch.equal(given, token_ids)
         expect(unchanged, f"{name}: the token_ids that you were given have changed. Change a copy: token_ids.clone()")
         leaks, said = bool(sees.triu(1).any()), plain(got)
@@ -121,7 +121,7 @@ def adamw(answer: Callable[..., float]) -> None:
         case = f"{name}: w = {w}, gradients {gradients}, lr {lr}, betas {beta1} and {beta2}, eps {eps}, "
         case += f"decay {weight_decay}"
         got = ask(answer, case, w, list(gradients), lr, beta1, beta2, eps, weight_decay)
-        expect_number(got, weight.item(), case, thought, digits=".6f")  # float32 will do
+        got.number(weight.item(), thought, digits=".6f")  # float32 will do
 
 
 class _Bigram(nn.Module):
@@ -203,12 +203,11 @@ def noise_scale(answer: Callable[[list[float], list[float], int, int], float]) -
             "The mean square of the large batches still contains noise: how much?": sigma2 / squares[1],
         }
         case = f"{name}: batches of {small} and of {large}, norms {_short(lists[0])} and {_short(lists[1])}"
-        got = ask(answer, case, *lists, small, large)
         says = "The mean of the squared norm is |G|² + σ²/B: two batch sizes give two equations"
-        expect_number(got, sigma2 / G2, case, says, slips=slips, unit=" sequences", abs_tol=0)
+        ask(answer, case, *lists, small, large).number(sigma2 / G2, says, slips=slips, unit=" sequences", abs_tol=0)
     case = "noise that hides the gradient: batches of 1 and of 4, norms [3.0, 3.0] and [1.0, 1.0]"
     says = "The estimate of |G|² is not above 0: no finite batch size, so math.inf"
-    expect_number(ask(answer, case, [3.0, 3.0], [1.0, 1.0], 1, 4), math.inf, case, says, unit=" sequences")
+    ask(answer, case, [3.0, 3.0], [1.0, 1.0], 1, 4).number(math.inf, says, unit=" sequences")
 
 
 @register("t3-wsd-rates")
@@ -219,7 +218,7 @@ def wsd_rates(answer: Callable[[int, float, float, int, int], list[float]]) -> N
     for n_steps, peak, floor, warmup_steps, decay_steps in cases:
         case = f"{n_steps} updates, peak {peak}, floor {floor}, warm-up {warmup_steps}, decay {decay_steps}"
         got = ask(answer, case, n_steps, float(peak), float(floor), warmup_steps, decay_steps)
-        for step, rate in enumerate(expect_items(got, n_steps, case, "rates", "Does each update have one?")):
+        for step, rate in enumerate(got.items(n_steps, "rates", "Does each update have one?")):
             left = n_steps - 1 - step  # updates after this one
             says = f"Update {step} is in the stable part, which has the peak"
             expected = Fraction(peak)
@@ -229,7 +228,7 @@ def wsd_rates(answer: Callable[[int, float, float, int, int], list[float]]) -> N
             elif left < decay_steps:
                 expected = floor + (peak - floor) * Fraction(left, decay_steps)
                 says = decay
-            expect_number(rate, float(expected), f"{case}, update {step}", says, digits=".6g", abs_tol=1e-6)
+            Returned(rate, f"{case}, update {step}").number(float(expected), says, digits=".6g", abs_tol=1e-6)
 
 
 def _short(numbers: list[float]) -> str:

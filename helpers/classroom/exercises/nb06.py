@@ -16,16 +16,7 @@ from unittest.mock import DEFAULT, Mock, patch
 
 import torch
 
-from helpers.classroom.exercises.grader import (
-    Mistake,
-    ask,
-    expect,
-    expect_number,
-    expect_value_error,
-    plain,
-    register,
-    typed,
-)
+from helpers.classroom.exercises.grader import Mistake, ask, expect, plain, refused, register, typed
 
 OLD, BLOCKS = b"the old checkpoint, good to the last byte", (b"the new one: ", b"weights, ", b"moments, ", b"the rest")
 NAME = "state.bin"
@@ -44,7 +35,7 @@ def checkpoint_bytes(answer: Callable[[int, str], float]) -> None:
         case = f"{n_params:,} parameters, {optimizer}"
         thought = "How many numbers does it remember for each weight, and how many bytes has a float32?"
         got = ask(answer, case, n_params, optimizer)
-        expect_number(got, _held_bytes(n_params, optimizer), case, thought, unit=" bytes", digits=",.0f", rel_tol=0)
+        got.number(_held_bytes(n_params, optimizer), thought, unit=" bytes", digits=",.0f", rel_tol=0)
 
 
 def _held_bytes(n_params: int, optimizer: str) -> int:
@@ -65,7 +56,7 @@ def next_batch(answer: Callable[[int, int, int, int], tuple[int, int]]) -> None:
         epoch, index = places[n_tokens // (batch_size * context_length)]
         case = f"{n_tokens} tokens seen in batches of {batch_size} sequences of {context_length}, {n_batches} batches "
         case += "an epoch"
-        got = ask(answer, case, n_tokens, batch_size, context_length, n_batches)
+        got = ask(answer, case, n_tokens, batch_size, context_length, n_batches).value
         if plain(got) != [epoch, index]:
             raise Mistake(
                 f"{case}: expected {(epoch, index)} as (epoch, place), both counted from 0, got {typed(got)}. "
@@ -225,7 +216,7 @@ def go_on_from(answer: Callable[[list[tuple[str, int, str | None]]], tuple[str, 
             )
     candidates = [("out", 20, "truncated"), ("drive", 10, "a pickle")]
     thought = "To begin anew over a run that somebody may still rescue is the one thing that a program must not decide"
-    refusal = expect_value_error(answer, str(candidates), f"{thought} alone", list(candidates))
+    refusal = refused(answer, str(candidates), f"{thought} alone", list(candidates))
     told = all(reason in refusal for _, _, reason in candidates)
     expect(told, f"{candidates}: you refuse, and the reasons should be read in it: got {refusal}")
 
@@ -243,7 +234,7 @@ def save_in_background(answer: Callable[[dict[str, torch.Tensor], Callable], Any
         shared.append(held["embedding"] is held["head"] or held["embedding"].data_ptr() == held["head"].data_ptr())
         return {name: float(tensor.sum()) for name, tensor in held.items()}
 
-    saving = ask(answer, "a writer that takes long", state, write)
+    saving = ask(answer, "a writer that takes long", state, write).value
     expect(not any(waited), "a writer that takes long: your function returned only at its end. Start a thread")
     has_result = hasattr(saving, "result")
     expect(has_result, f"expected an object with a method result(), got {type(saving).__name__}")
@@ -282,7 +273,7 @@ def _require_the_error(answer: Callable) -> None:
         raise OSError("No space left on device")
 
     try:
-        came = repr(_result_of(ask(answer, "a full disk", {"norm": torch.ones(2)}, write)))
+        came = repr(_result_of(ask(answer, "a full disk", {"norm": torch.ones(2)}, write).value))
     except OSError:
         return
     raise Mistake(f"a full disk: expected write's OSError from result(), got {came}. Where do a thread's errors go?")

@@ -13,18 +13,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from helpers.classroom.exercises.grader import (
-    Mistake,
-    apart,
-    ask,
-    expect,
-    expect_items,
-    expect_tensor,
-    expect_value_error,
-    plain,
-    register,
-    typed,
-)
+from helpers.classroom.exercises.grader import Mistake, Returned, apart, ask, expect, plain, refused, register, typed
 
 CLOSE = 1e-5
 PIECES = "model.safetensors.index.json"
@@ -39,10 +28,9 @@ def three_matrices(answer: Callable[[Tensor], Sequence[Tensor]]) -> None:
     for C in (5, 2, 1):
         stored = torch.randn(C, 3 * C, generator=generator)
         x = torch.randn(4, C, generator=generator)
-        got = ask(answer, f"C = {C}", stored.clone())
-        parts = expect_items(got, 3, f"C = {C}", "matrices", "Which axis has 3 C?")
+        parts = ask(answer, f"C = {C}", stored.clone()).items(3, "matrices", "Which axis has 3 C?")
         for i, (part, name) in enumerate(zip(parts, ("queries", "keys", "values"), strict=True)):
-            matrix = expect_tensor(part, (C, C), f"C = {C}, {name}", "Which axis has 3 C?")
+            matrix = Returned(part, f"C = {C}, {name}").tensor((C, C), "Which axis has 3 C?")
             wanted = torch.stack([x @ stored[:, i * C + j] for j in range(C)], dim=1).double()
             if not torch.allclose(torch.nn.functional.linear(x.double(), matrix), wanted, atol=CLOSE):
                 raise Mistake(
@@ -65,7 +53,7 @@ def account(answer: Callable[[Shapes, Shapes], tuple[list[str], list[str], list[
         ("all at once", [c, b, a], [transposed, d, a], (["h.0.ln_1.bias"], ["ln_f.bias"], ["h.0.attn.c_attn.weight"])),
     ):
         got = ask(answer, what, dict(expected), dict(found))
-        if expect_items(got, 3, what, "lists (missing, extra, misshapen)") != list(verdict):
+        if got.items(3, "lists (missing, extra, misshapen)") != list(verdict):
             raise Mistake(
                 f"{what}: expected {verdict}, got {typed(got)}. Sorted lists of names; what is absent or superfluous "
                 "has no shape to be wrong"
@@ -119,7 +107,7 @@ def diagnose(answer: Callable[[Weights, Weights, int], str]) -> None:
         ("out_proj was negated", qkv, -out_proj, "unknown"),
     ):
         suspect = {"qkv": wrong_qkv.clone(), "out_proj": wrong_out.clone()}
-        got = ask(answer, what, {"qkv": qkv.clone(), "out_proj": out_proj.clone()}, suspect, H)
+        got = ask(answer, what, {"qkv": qkv.clone(), "out_proj": out_proj.clone()}, suspect, H).value
         if plain(got) != expected:
             raise Mistake(
                 f"{what}: expected {expected!r}, got {typed(got)}. Inject each bug into the right weights and compare; "
@@ -134,8 +122,7 @@ def grow(answer: Callable[[Tensor, int], Tensor]) -> None:
     for V, C, n_new in ((7, 3, 2), (5, 4, 11), (1, 3, 1), (4, 2, 0)):
         table = torch.randn(V, C, generator=generator)
         given, case = table.clone(), f"{V} rows of {C}, {n_new} new ones"
-        got = ask(answer, case, given, n_new)
-        got = expect_tensor(got, (V + n_new, C), case, "The old rows, and the new ones after them")
+        got = ask(answer, case, given, n_new).tensor((V + n_new, C), "The old rows, and the new ones after them")
         expect(torch.equal(given, table), f"{case}: your function changed the caller's table. Make a new one")
         old = torch.equal(got[:V], table.double())
         expect(old, f"{case}: the first {V} rows should be the old ones, to the bit: their ids are in use")
@@ -152,12 +139,12 @@ def load_in_pieces(answer: Callable[[Path], dict[str, Tensor]]) -> None:
     old = {"h.1.weight": torch.zeros(7)}  # left behind in a file that the index does not name for it
     with tempfile.TemporaryDirectory() as place:
         whole = _written(Path(place) / "whole", tensors, old)
-        got = ask(answer, "three tensors in two files", whole)
+        got = ask(answer, "three tensors in two files", whole).value
         if not isinstance(got, Mapping) or sorted(got) != sorted(tensors):
             came = sorted(got) if isinstance(got, Mapping) else typed(got)
             raise Mistake(f"three tensors in two files: expected a dictionary of {sorted(tensors)}, got {came}")
         for name, wanted in tensors.items():
-            came = expect_tensor(got[name], tuple(wanted.shape), name, "Which file does the index name for it?")
+            came = Returned(got[name], name).tensor(tuple(wanted.shape), "Which file does the index name for it?")
             if not torch.equal(came, wanted.double()):
                 raise Mistake(
                     f"{name}: expected {wanted.tolist()}, got {came.tolist()}. It stands in both files, and the index "
@@ -188,5 +175,5 @@ def _expect_named(answer: Callable, case: str, named: str, whole: Path, lost: st
     (folder / PIECES).write_text(json.dumps(index))
     if lost:
         (folder / lost).unlink()
-    said = expect_value_error(answer, case, f"The index is a stranger's: refuse, and name {named}", folder)
+    said = refused(answer, case, f"The index is a stranger's: refuse, and name {named}", folder)
     expect(named in said, f"{case}: refused, but the message does not name {named}: {said!r}")

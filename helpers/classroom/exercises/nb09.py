@@ -9,7 +9,7 @@ from fractions import Fraction
 
 import torch
 
-from helpers.classroom.exercises.grader import Mistake, ask, expect_number, one_number, register, typed
+from helpers.classroom.exercises.grader import Mistake, Returned, ask, register, typed
 
 MEBI, GIBI = 2**20, 2**30
 MANY = 2**60  # rows
@@ -37,7 +37,7 @@ def flops(answer: Callable[[int, int, int, int], float]) -> None:
         }
         says = "Count the blocks' matrices, the head and attention itself; then forward once and backward twice."
         got = ask(answer, case, C, n_layers, V, T)
-        expect_number(got, int(expected), case, says, slips=slips, unit=" FLOPs per token", digits=",.0f")
+        got.number(int(expected), says, slips=slips, unit=" FLOPs per token", digits=",.0f")
 
 
 @register("x2-memory")
@@ -62,8 +62,7 @@ def memory(answer: Callable[[int, int, int, int], float]) -> None:
             "Beside the weights stand their gradients and AdamW's two moments": expected - 12 * n_params,
             "Every sequence of the batch has its scores: B times": 16 * n_params + 12 * T * V,
         }
-        got = ask(answer, case, n_params, B, T, V)
-        expect_number(got, expected, case, says, slips=slips, unit=" bytes", digits=",.0f")
+        ask(answer, case, n_params, B, T, V).number(expected, says, slips=slips, unit=" bytes", digits=",.0f")
 
 
 @register("x2-micro-batch")
@@ -82,7 +81,7 @@ def _expect_sequences(answer: Callable, batch_size: int, always: int, each: int,
         f"a batch of {batch_size}; {always:,} bytes always, {each:,} more for each sequence at once; room for {room:,}"
     )
     answered = answer(batch_size, lambda n: always + each * n, room)
-    got = one_number(answered, case)
+    got = Returned(answered, case).one_number()
     if got == expected:
         return
     if not expected:
@@ -118,7 +117,7 @@ def bill(answer: Callable[[float, float, float, float, float], float]) -> None:
         }
         says = "How many FLOPs is a token in training, how many of the peak's are used, how many seconds has an hour?"
         got = ask(answer, case, n_params, n_tokens, mfu, peak, price)
-        expect_number(got, expected, case, says, slips=slips, digits=",.4g", abs_tol=1e-12)
+        got.number(expected, says, slips=slips, digits=",.4g", abs_tol=1e-12)
 
 
 @register("x4-ring")
@@ -140,7 +139,7 @@ def ring(answer: Callable[[float, int, float, float], float]) -> None:
             "The gradient is cut into as many pieces as there are ranks": rounds * latency_s + 2 * whole,
         }
         got = ask(answer, case, n_bytes, world_size, bytes_per_s, latency_s)
-        expect_number(got, expected, case, says, slips=slips, unit=" s", digits=".6g", abs_tol=1e-15)
+        got.number(expected, says, slips=slips, unit=" s", digits=".6g", abs_tol=1e-15)
 
 
 def _rounds(world_size: int) -> int:
@@ -176,4 +175,4 @@ def rows_for_peak(answer: Callable[[int, int, int, float, float], int]) -> None:
         case = f"a matrix ({n_in}, {n_out}), {n_bytes} bytes a number, peak {peak:g}, bandwidth {bandwidth:g}"
         says = "When do FLOPs / bytes reach peak / bandwidth? At no number of rows (0) if a row brings too many bytes"
         got = ask(answer, case, n_in, n_out, n_bytes, peak, bandwidth)
-        expect_number(got, high, case, says, slips=slips, unit=" rows", digits="g")
+        got.number(high, says, slips=slips, unit=" rows", digits="g")
