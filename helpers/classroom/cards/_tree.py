@@ -99,7 +99,12 @@ class SamplingTree(_kernel.KernelCard):
         logits = self.tree.logits(path)
         how = {"draw": DRAWN, "top1": TOP_1, "rest": REST, "take": CHOSEN}[question["do"]]
         if how in (DRAWN, REST):
-            token_id = draw(logits, question, self.generator, rest=how == REST)
+            probs = next_probs(logits, temperature=question["temperature"], top_k=question["top_k"])
+            if how == REST:
+                probs[highest(logits, N_BRANCHES)] = 0
+            if not probs.any():
+                raise ValueError("The rest has no chance with these settings: raise top-k and the temperature")
+            token_id = int(torch.multinomial(probs, 1, generator=self.generator))
         else:
             token_id = int(logits.argmax()) if how == TOP_1 else question["id"]
         longer = [*path, token_id]
@@ -189,21 +194,6 @@ def highest(logits: Tensor, n: int) -> Tensor:
     """The ids of the n highest scores (V,), highest first, among equals the lower id first."""
     ids = keep_top_k(logits, n).nonzero().squeeze(-1)  # ascending
     return ids[logits[ids].sort(descending=True, stable=True).indices]
-
-
-def draw(logits: Tensor, settings: dict, generator: torch.Generator, *, rest: bool = False) -> int:
-    """One token id, drawn from (V,) scores with the `temperature` and `top_k` of `settings`, and `generator` only.
-
-    rest  draw among the tokens that are not shown as branches of their own
-
-    ValueError: `rest` where the filter leaves nothing beyond the branches.
-    """
-    probs = next_probs(logits, temperature=settings["temperature"], top_k=settings["top_k"])
-    if rest:
-        probs[highest(logits, N_BRANCHES)] = 0
-        if not probs.any():
-            raise ValueError("The rest has no chance with these settings: raise top-k and the temperature")
-    return int(torch.multinomial(probs, 1, generator=generator))
 
 
 def step_to(token_id: int, logits: Tensor, how: str) -> Step:

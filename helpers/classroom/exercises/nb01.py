@@ -98,18 +98,17 @@ def probabilities(answer: Callable[[Tensor, Tensor], Tensor]) -> None:
 @register("e4-entropy")
 def entropy_nats(answer: Callable[[Tensor], float]) -> None:
     """torch's own entropy, in float64."""
+
+    def says(got: float) -> str:
+        nothing, formula = "What is 0 · ln 0 for someone who never doubts?", "It is -p ln p, summed over the tokens"
+        return nothing if math.isnan(got) else formula
+
     cases = [[0.5, 0.5], [0.25] * 4, [0.5, 0.25, 0.125, 0.125], [0.7, 0.2, 0.1], [0.5, 0.0, 0.5], [1.0, 0.0, 0.0]]
     for probs in cases:
         expected, case = float(torch.special.entr(torch.tensor(probs, dtype=torch.float64)).sum()), f"p = {probs}"
         slips = {"Those are bits: which logarithm has the nat?": expected / math.log(2)}
         got = ask(answer, case, torch.tensor(probs))
-        got.number(expected, _about_entropy, slips=slips, unit=" nats", rel_tol=RELATIVE, abs_tol=1e-5)
-
-
-def _about_entropy(got: float) -> str:
-    if math.isnan(got):
-        return "What is 0 · ln 0 for someone who never doubts?"
-    return "It is -p ln p, summed over the tokens"
+        got.number(expected, says, slips=slips, unit=" nats", rel_tol=RELATIVE, abs_tol=1e-5)
 
 
 class _SummingModel:

@@ -68,51 +68,47 @@ def next_batch(answer: Callable[[int, int, int, int], tuple[int, int]]) -> None:
 def atomic_write(answer: Callable[[Path, Iterator[bytes]], Any]) -> None:
     """Watch the folder from inside the blocks, while they are being written, and listen to fsync and rename."""
     for standing in (None, OLD):
-        _write_and_watch(answer, standing)
-        _interrupt(answer, standing)
+        with _target(standing) as path, _calls_noted() as calls:
+            answer(path, _watched(path, standing))
+            _require_whole(path, calls)
+        with _target(standing) as path:
+            try:
+                answer(path, _breaking())
+                raise Mistake("the power failed in the middle and your function returned as if nothing had happened")
+            except InterruptedError:
+                pass
+            if (found := _content(path)) != standing:
+                raise Mistake(f"the power failed in the middle: the name should hold {standing!r}, it holds {found!r}")
+            _require_alone(path, "after an error in the middle")
 
 
-def _write_and_watch(answer: Callable, standing: bytes | None) -> None:
-    with tempfile.TemporaryDirectory() as folder, _calls_noted() as calls:
-        path = _target(folder, standing)
-        answer(path, _watched(path, standing))
-        written = _content(path)
-        all_of_it = f"four blocks of {sum(map(len, BLOCKS))} bytes in all: the file holds {written!r}"
-        expect(written == b"".join(BLOCKS), all_of_it)
-        _require_alone(path, "after the last block")
-        no_rename = "the file came under its name without os.replace, the one step that is whole or not at all"
-        expect("rename" in calls, no_rename)
-        before = calls[: calls.index("rename")]
-        if sum(map(len, BLOCKS)) not in before:
-            raise Mistake(
-                "before the rename the disk must have every byte: expected os.fsync of the whole temporary file, "
-                f"got {before or 'no fsync'} (bytes that had left Python at each fsync). "
-                "What does file.flush() do that os.fsync does not, and the other way round?"
-            )
-
-
-def _interrupt(answer: Callable, standing: bytes | None) -> None:
+@contextmanager
+def _target(standing: bytes | None) -> Iterator[Path]:
+    """A name in a folder of its own, and under it what stands there so far."""
     with tempfile.TemporaryDirectory() as folder:
-        path = _target(folder, standing)
-        try:
-            answer(path, _breaking())
-            raise Mistake("the power failed in the middle and your function returned as if nothing had happened")
-        except InterruptedError:
-            pass
-        if (found := _content(path)) != standing:
-            raise Mistake(f"the power failed in the middle: the name should hold {standing!r}, it holds {found!r}")
-        _require_alone(path, "after an error in the middle")
+        path = Path(folder) / NAME
+        if standing is not None:
+            path.write_bytes(standing)
+        yield path
+
+
+def _require_whole(path: Path, calls: list[int | str]) -> None:
+    if (written := _content(path)) != b"".join(BLOCKS):
+        raise Mistake(f"four blocks of {sum(map(len, BLOCKS))} bytes in all: the file holds {written!r}")
+    _require_alone(path, "after the last block")
+    if "rename" not in calls:
+        raise Mistake("the file came under its name without os.replace, the one step that is whole or not at all")
+    before = calls[: calls.index("rename")]
+    if sum(map(len, BLOCKS)) not in before:
+        raise Mistake(
+            "before the rename the disk must have every byte: expected os.fsync of the whole temporary file, "
+            f"got {before or 'no fsync'} (bytes that had left Python at each fsync). "
+            "What does file.flush() do that os.fsync does not, and the other way round?"
+        )
 
 
 def _content(path: Path) -> bytes | None:
     return path.read_bytes() if path.exists() else None
-
-
-def _target(folder: str, standing: bytes | None) -> Path:
-    path = Path(folder) / NAME
-    if standing is not None:
-        path.write_bytes(standing)
-    return path
 
 
 def _watched(path: Path, standing: bytes | None) -> Iterator[bytes]:
@@ -249,7 +245,15 @@ def save_in_background(answer: Callable[[dict[str, torch.Tensor], Callable], Any
         )
     two = "embedding and head shared one tensor, and are two tensors in what was written: twice the bytes"
     expect(shared[0], two)
-    _require_the_error(answer)
+
+    def fail(held: dict[str, torch.Tensor]) -> None:
+        raise OSError("No space left on device")
+
+    try:
+        came = repr(_result_of(ask(answer, "a full disk", {"norm": torch.ones(2)}, fail).value))
+    except OSError:
+        return
+    raise Mistake(f"a full disk: expected write's OSError from result(), got {came}. Where do a thread's errors go?")
 
 
 def _result_of(saving: Any) -> Any:
@@ -266,14 +270,3 @@ def _result_of(saving: Any) -> Any:
     done = wait([given], 5 * PATIENCE_S).done
     expect(done, "result() never returned: where do a thread's errors go?")
     return given.result()
-
-
-def _require_the_error(answer: Callable) -> None:
-    def write(held: dict[str, torch.Tensor]) -> None:
-        raise OSError("No space left on device")
-
-    try:
-        came = repr(_result_of(ask(answer, "a full disk", {"norm": torch.ones(2)}, write).value))
-    except OSError:
-        return
-    raise Mistake(f"a full disk: expected write's OSError from result(), got {came}. Where do a thread's errors go?")
