@@ -35,7 +35,9 @@ class LossStepper(KernelCard):
         *,
         vocabulary: Sequence[int] | Tensor | None = None,
     ) -> None:
-        self.words = Words(vocabulary)
+        self.all = vocabulary is None
+        self.ids = range(gpt2().n_vocab) if self.all else torch.as_tensor(vocabulary).tolist()  # GPT-2's
+        self.places = {token_id: place for place, token_id in enumerate(self.ids)}
         texts = {"first sentence": first, "second sentence": second}
         super().__init__(model, [line(name, text, every_key=False) for name, text in texts.items()])
         self.read(first, second)
@@ -66,20 +68,22 @@ class LossStepper(KernelCard):
         Sentences of different length are padded to one batch; padded targets are -100 and are not scored.
         `cross_entropy` is the library's loss, beside which the script's own stands.
         """
-        sequences = [self.words.encode(first, "first"), self.words.encode(second, "second")]
+        sequences = [self._encode(first, "first"), self._encode(second, "second")]
         longest = max(map(len, sequences)) - 1
         inputs = [s[:-1] + [PADDING_ID] * (longest + 1 - len(s)) for s in sequences]
         targets = torch.tensor([s[1:] + [IGNORED_TARGET] * (longest + 1 - len(s)) for s in sequences])
         with evaluating(self.model):
             logits = self.model(on_device(self.model, inputs)).float().cpu()  # (2, T, V)
-        self.words.check(logits)
+        if self.all:
+            check_vocabulary(logits)
+        elif logits.shape[-1] != len(self.ids):
+            raise ValueError(
+                f"expected scores of the {len(self.ids):,} tokens in `vocabulary`, got {logits.shape[-1]:,}"
+            )
         self.config = {
             "V": logits.shape[-1],
             "sentences": [
-                {
-                    "text": text,
-                    "rows": [_row(logits[i, t], ids[t], ids[t + 1], self.words) for t in range(len(ids) - 1)],
-                }
+                {"text": text, "rows": [self._row(logits[i, t], *ids[t : t + 2]) for t in range(len(ids) - 1)]}
                 for i, (text, ids) in enumerate(zip((first, second), sequences, strict=True))
             ],
             "cross_entropy": next_token_loss(logits, targets).item(),
@@ -90,16 +94,7 @@ class LossStepper(KernelCard):
     def failed(self, error: str) -> dict:
         return self.config | {"error": f"{error} Below: the last two sentences that worked."}
 
-
-class Words:
-    """GPT-2's tokens, or those of them that a model knows: texts to the model's ids, and its ids to labels."""
-
-    def __init__(self, vocabulary: Sequence[int] | Tensor | None) -> None:
-        self.all = vocabulary is None
-        self.ids = range(gpt2().n_vocab) if self.all else torch.as_tensor(vocabulary).tolist()
-        self.places = {token_id: place for place, token_id in enumerate(self.ids)}
-
-    def encode(self, text: str, name: str) -> list[int]:
+    def _encode(self, text: str, name: str) -> list[int]:
         """The model's ids of a sentence. ValueError: too few tokens, too many, or unknown ones."""
         ids = gpt2().encode(text, disallowed_special=()) if text.strip() else []
         if not 2 <= len(ids) <= MAX_TARGETS + 1:
@@ -112,26 +107,14 @@ class Words:
             )
         return [self.places[i] for i in ids]
 
-    def labels(self, ids: Sequence[int]) -> list[str]:
-        return token_labels([self.ids[i] for i in ids])
-
-    def check(self, logits: Tensor) -> None:
-        """ValueError: scores of another number of tokens."""
-        if self.all:
-            check_vocabulary(logits)
-        elif logits.shape[-1] != len(self.ids):
-            raise ValueError(
-                f"expected scores of the {len(self.ids):,} tokens in `vocabulary`, got {logits.shape[-1]:,}"
-            )
-
-
-def _row(logits: Tensor, token_id: int, target: int, words: Words) -> dict:
-    top = logits.topk(N_TOP)
-    return {
-        "input": words.labels([token_id])[0],
-        "target": words.labels([target])[0],
-        "top": list(zip(words.labels(top.indices.tolist()), top.values.tolist(), strict=True)),
-        "logit": logits[target].item(),
-        "rank": 1 + int((logits > logits[target]).sum()),
-        "log_sum": logits.double().logsumexp(-1).item(),
-    }
+    def _row(self, logits: Tensor, token_id: int, target: int) -> dict:
+        top = logits.topk(N_TOP)
+        shown, wanted, *best = token_labels([self.ids[i] for i in (token_id, target, *top.indices.tolist())])
+        return {
+            "input": shown,
+            "target": wanted,
+            "top": list(zip(best, top.values.tolist(), strict=True)),
+            "logit": logits[target].item(),
+            "rank": 1 + int((logits > logits[target]).sum()),
+            "log_sum": logits.double().logsumexp(-1).item(),
+        }

@@ -32,19 +32,16 @@ _OPTIMIZERS = {
 def checkpoint_bytes(answer: Callable[[int, str], float]) -> None:
     """Let a real optimizer of torch make one step on that many numbers, and count the tensors that it then holds."""
     for n_params, optimizer in ((60, "AdamW"), (1003, "AdamW"), (60, "SGD"), (700, "SGD with momentum")):
+        weights = torch.nn.Parameter(torch.zeros(n_params))
+        weights.grad = torch.ones(n_params)
+        made = _OPTIMIZERS[optimizer]([weights])
+        made.step()
+        held = [weights, *made.state[weights].values()]  # AdamW's count of steps is a tensor too
+        n_bytes = sum(x.nbytes for x in held if isinstance(x, torch.Tensor) and x.numel() > 1)
         case = f"{n_params:,} parameters, {optimizer}"
         thought = "How many numbers does it remember for each weight, and how many bytes has a float32?"
         got = ask(answer, case, n_params, optimizer)
-        got.number(_held_bytes(n_params, optimizer), thought, unit=" bytes", digits=",.0f", rel_tol=0)
-
-
-def _held_bytes(n_params: int, optimizer: str) -> int:
-    weights = torch.nn.Parameter(torch.zeros(n_params))
-    made = _OPTIMIZERS[optimizer]([weights])
-    weights.grad = torch.ones(n_params)
-    made.step()
-    held = [weights, *made.state[weights].values()]  # AdamW's count of steps is a tensor too
-    return sum(x.nbytes for x in held if isinstance(x, torch.Tensor) and x.numel() > 1)
+        got.number(n_bytes, thought, unit=" bytes", digits=",.0f", rel_tol=0)
 
 
 @register("c1-next-batch")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -134,12 +133,12 @@ def grow(answer: Callable[[Tensor, int], Tensor]) -> None:
 
 @register("w1-pieces")
 def load_in_pieces(answer: Callable[[Path], dict[str, Tensor]]) -> None:
-    """A folder written here, and then copies of it with one thing wrong, each of which must be refused by name."""
+    """A folder written here, and then others with one thing wrong, each of which must be refused by name."""
     tensors = {f"h.{i}.weight": torch.arange(float(6 + i)) + 10 * i for i in range(3)}
-    old = {"h.1.weight": torch.zeros(7)}  # left behind in a file that the index does not name for it
+    first, *others = tensors
+    places = {first: "a.safetensors"} | dict.fromkeys(others, "b.safetensors")
     with tempfile.TemporaryDirectory() as place:
-        whole = _written(Path(place) / "whole", tensors, old)
-        got = ask(answer, "three tensors in two files", whole).value
+        got = ask(answer, "three tensors in two files", _written(Path(place) / "whole", tensors, places)).value
         if not isinstance(got, Mapping) or sorted(got) != sorted(tensors):
             came = sorted(got) if isinstance(got, Mapping) else typed(got)
             raise Mistake(f"three tensors in two files: expected a dictionary of {sorted(tensors)}, got {came}")
@@ -150,30 +149,24 @@ def load_in_pieces(answer: Callable[[Path], dict[str, Tensor]]) -> None:
                     f"{name}: expected {wanted.tolist()}, got {came.tolist()}. It stands in both files, and the index "
                     "says which one counts"
                 )
-        _expect_named(answer, "a file is not there", "b.safetensors", whole, lost="b.safetensors")
-        _expect_named(answer, "a tensor is in no file", "h.9.weight", whole, **{"h.9.weight": "a.safetensors"})
         save_file(tensors, Path(place) / "other.safetensors")
-        _expect_named(answer, "a way out of the folder", "../other", whole, **{"h.0.weight": "../other.safetensors"})
+        for case, named, changed in (
+            ("a file is not there", "b.safetensors", {}),
+            ("a tensor is in no file", "h.9.weight", {"h.9.weight": "a.safetensors"}),
+            ("a way out of the folder", "../other", {first: "../other.safetensors"}),
+        ):
+            folder = _written(Path(place) / f"copy of {named.strip('./')}", tensors, places | changed)
+            (folder / named).unlink(missing_ok=True)  # where a file is named
+            said = refused(answer, case, f"The index is a stranger's: refuse, and name {named}", folder)
+            expect(named in said, f"{case}: refused, but the message does not name {named}: {said!r}")
 
 
-def _written(folder: Path, tensors: dict[str, Tensor], old: dict[str, Tensor]) -> Path:
+def _written(folder: Path, tensors: Weights, places: dict[str, str]) -> Path:
     """Two files and their index: the last two tensors stand in b, and a has an old one under a name of b's."""
     folder.mkdir()
     first, *others = tensors
+    old = {others[0]: torch.zeros(7)}
     save_file({first: tensors[first]} | old, folder / "a.safetensors")
     save_file({name: tensors[name] for name in others}, folder / "b.safetensors")
-    places = {first: "a.safetensors"} | dict.fromkeys(others, "b.safetensors")
     (folder / PIECES).write_text(json.dumps({"metadata": {"total_size": 84}, "weight_map": places}))
     return folder
-
-
-def _expect_named(answer: Callable, case: str, named: str, whole: Path, lost: str = "", **places: str) -> None:
-    folder = whole.with_name(f"copy of {named.strip('./')}")
-    shutil.copytree(whole, folder)
-    index = json.loads((folder / PIECES).read_text())
-    index["weight_map"] |= places
-    (folder / PIECES).write_text(json.dumps(index))
-    if lost:
-        (folder / lost).unlink()
-    said = refused(answer, case, f"The index is a stranger's: refuse, and name {named}", folder)
-    expect(named in said, f"{case}: refused, but the message does not name {named}: {said!r}")

@@ -100,8 +100,8 @@ def dots(guesses: Sequence[float], measured: float, unit: str, near: Sequence[bo
     """A dot for each guess, in columns; the measured value and the median as lines. `near` guesses are diamonds."""
     values, near = np.asarray(guesses, dtype=float), np.asarray(near, dtype=bool)
     with plt.rc_context(ROOM_TYPE):
-        ax = plots.new_axes(plt.figure(figsize=SIZE, layout="constrained").add_subplot(), title)
-        ax.set(xlabel=spoken(f"prediction, {unit}" if unit else "prediction"), ylabel=spoken("people"))
+        said = title, spoken(f"prediction, {unit}" if unit else "prediction"), spoken("people")
+        ax = plots.new_axes(plt.figure(figsize=SIZE, layout="constrained").add_subplot(), *said)
         ax.set_xscale(*_scale(everything := np.append(values, measured)))
         columns = _columns(ax, values, everything)
         heights = np.array([np.sum(columns[: i + 1] == column) for i, column in enumerate(columns)])
@@ -162,14 +162,7 @@ def answer_bars(guesses: Sequence[str], measured: str, offered: Sequence[str], t
     values = [counts[name] for name in names] + [others] * bool(others)
     with plt.rc_context(ROOM_TYPE):
         ax = plt.figure(figsize=SIZE, layout="constrained").add_subplot()
-        plots.bars(
-            labels,
-            values,
-            title=title,
-            xlabel=spoken("people"),
-            highlight=[names.index(measured)],
-            number="{:.0f}",
-            ax=ax,
-        )
+        said = {"title": title, "xlabel": spoken("people"), "ax": ax}
+        plots.bars(labels, values, highlight=[names.index(measured)], number="{:.0f}", **said)
         ax.xaxis.get_major_locator().set_params(integer=True)
     return ax
