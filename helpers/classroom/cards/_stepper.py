@@ -68,7 +68,7 @@ class LossStepper(KernelCard):
         Sentences of different length are padded to one batch; padded targets are -100 and are not scored.
         `cross_entropy` is the library's loss, beside which the script's own stands.
         """
-        sequences = [self._encode(first, "first"), self._encode(second, "second")]
+        sequences = [self.encode(first, "first"), self.encode(second, "second")]
         longest = max(map(len, sequences)) - 1
         inputs = [s[:-1] + [PADDING_ID] * (longest + 1 - len(s)) for s in sequences]
         targets = torch.tensor([s[1:] + [IGNORED_TARGET] * (longest + 1 - len(s)) for s in sequences])
@@ -94,7 +94,7 @@ class LossStepper(KernelCard):
     def failed(self, error: str) -> dict:
         return self.config | {"error": f"{error} Below: the last two sentences that worked."}
 
-    def _encode(self, text: str, name: str) -> list[int]:
+    def encode(self, text: str, name: str) -> list[int]:
         """The model's ids of a sentence. ValueError: too few tokens, too many, or unknown ones."""
         ids = gpt2().encode(text, disallowed_special=()) if text.strip() else []
         if not 2 <= len(ids) <= MAX_TARGETS + 1:
