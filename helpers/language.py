@@ -7,8 +7,6 @@ notebooks read logs, people search the web for errors, and a subprocess does not
 and cards, which put sentences together from many, mark nothing and read like a book.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Figures in the house style: plain data and an optional `ax` in, the `Axes` out; `show` alone puts one on the page."""
 
-from __future__ import annotations
-
 import base64
 import html
 import io

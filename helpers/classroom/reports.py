@@ -1,7 +1,5 @@
 """The weekly report: a Markdown file under the class's seven headings, filled with what a run measured."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json

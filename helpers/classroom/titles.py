@@ -1,7 +1,5 @@
 """What a figure says: a title that is wider than its place in several lines, dollar signs as they are."""
 
-from __future__ import annotations
-
 import textwrap
 
 from matplotlib.axes import Axes

@@ -4,8 +4,6 @@ The script finds its card by id, because front ends differ in where they run it.
 styles away, the title, the sentence and the table remain.
 """
 
-from __future__ import annotations
-
 import html
 import json
 import re

@@ -1,7 +1,5 @@
 """Will it fit? The memory of an update, phase by phase, beside a GPU's memory, and what to change, in the page."""
 
-from __future__ import annotations
-
 from helpers.classroom.cards._card import Card
 from helpers.gpt import GPTConfig, preset
 from helpers.labs import budget

@@ -1,7 +1,5 @@
 """What a model in the kernel says about the next token after any text that is typed in."""
 
-from __future__ import annotations
-
 from helpers.classroom.cards._card import Card
 from helpers.classroom.cards._kernel import KernelCard, Model, Reader, context_length, encode_prompt, line
 from helpers.classroom.cards._sampling import sampling_card, sampling_config

@@ -1,7 +1,5 @@
 """The sampling card: what temperature and filters make of a next-token distribution, exactly and in draws."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import NamedTuple

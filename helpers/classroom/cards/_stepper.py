@@ -1,7 +1,5 @@
 """The six steps from logits to the loss, one after the other, on two sentences that the reader may change."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """Recorded runs of the toy model over rate, warm-up and batch size: the curve of each setting beside the best one."""
 
-from __future__ import annotations
-
 import itertools
 from pathlib import Path
 from statistics import fmean

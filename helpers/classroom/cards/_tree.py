@@ -1,7 +1,5 @@
 """Sampling one token at a time, with the tree of what could have been; the model answers from the kernel."""
 
-from __future__ import annotations
-
 import json
 import math
 import time

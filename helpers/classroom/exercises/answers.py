@@ -1,7 +1,5 @@
 """One answer as a person types it, read as a number, a choice, a word, or yes and no; None where it is none of them."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Sequence
 from math import isfinite

@@ -1,7 +1,5 @@
 """Exercises: a check calls the reader's function on cases and compares it with an oracle made by another method."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -123,15 +121,6 @@ def expect(holds: object, message: str) -> None:
         raise Mistake(message)
 
 
-def ask(answer: Callable[..., Any], case: str, *arguments: Any) -> Returned:
-    """What the reader's function returns; where it fails, or returns nothing, a Mistake that names the case."""
-    got, error = _called(answer, arguments)
-    if error is not None:
-        raise Mistake(f"{case}: your function raised {type(error).__name__}: {error}") from error
-    expect(got is not None, f"{case}: your function returned None: is there a `return`?")
-    return Returned(got, case)
-
-
 class Returned:
     """What came, or a part of it, with its case. Each method wants something of it, else it raises a Mistake.
 
@@ -189,6 +178,15 @@ class Returned:
             raise Mistake(f"{case}: expected a tensor {shape}, got {typed(got)}. {says}") from None
         expect(found.shape == shape, f"{case}: expected a tensor {shape}, got {tuple(found.shape)}. {says}")
         return found
+
+
+def ask(answer: Callable[..., Any], case: str, *arguments: Any) -> Returned:
+    """What the reader's function returns; where it fails, or returns nothing, a Mistake that names the case."""
+    got, error = _called(answer, arguments)
+    if error is not None:
+        raise Mistake(f"{case}: your function raised {type(error).__name__}: {error}") from error
+    expect(got is not None, f"{case}: your function returned None: is there a `return`?")
+    return Returned(got, case)
 
 
 def refused(answer: Callable[..., Any], case: str, says: str, *arguments: Any) -> str:

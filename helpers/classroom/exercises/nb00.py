@@ -1,7 +1,5 @@
 """The check of notebook 00's exercise."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """The checks of notebook 01: the time a run takes, the greedy loop, scores into probabilities, entropy, options."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from fractions import Fraction

@@ -1,7 +1,5 @@
 """The checks of notebook 03's exercises; each oracle goes another way than the solution."""
 
-from __future__ import annotations
-
 import math
 import re
 import statistics

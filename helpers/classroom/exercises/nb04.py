@@ -1,7 +1,5 @@
 """The checks of notebook 04's exercises: accumulation, the schedule, the view of the future, AdamW."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from fractions import Fraction

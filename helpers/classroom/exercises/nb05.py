@@ -1,7 +1,5 @@
 """The checks of notebook 05: temperature, exactly k, the fewest that reach p, the loop, a cached step, a guess kept."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from itertools import combinations

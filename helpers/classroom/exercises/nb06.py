@@ -1,7 +1,5 @@
 """The checks of notebook 06: bytes of a checkpoint, the next batch, an atomic writer, checksums, resuming, a thread."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import tempfile

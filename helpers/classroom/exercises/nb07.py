@@ -1,7 +1,5 @@
 """The checks of notebook 07: three matrices in one, every tensor accounted for, what went wrong, new rows, pieces."""
 
-from __future__ import annotations
-
 import json
 import math
 import tempfile

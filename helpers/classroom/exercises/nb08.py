@@ -1,7 +1,5 @@
 """The checks of notebook 08's exercises; each oracle goes another way than the solution."""
 
-from __future__ import annotations
-
 import math
 from collections import deque
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """The checks of notebook 09's exercises; each oracle goes another way than the solution."""
 
-from __future__ import annotations
-
 import math
 from bisect import bisect_left
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """The checks of notebook 10's exercises; each oracle goes another way than the solution."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from statistics import fmean, stdev

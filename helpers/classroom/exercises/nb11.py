@@ -1,7 +1,5 @@
 """The checks of notebook 11: a block of few bits, heads that share keys, options by the byte, chance, pairs."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from math import comb

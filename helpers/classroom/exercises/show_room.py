@@ -1,7 +1,5 @@
 """What a room predicted, beside what was measured: one line of text, and a figure that is read from the last row."""
 
-from __future__ import annotations
-
 import math
 from bisect import bisect_right
 from collections import Counter
