@@ -18,8 +18,8 @@ AIMS = {
     "helpers/gpt": (1_700, 1_900),
     "helpers/storage": (1_000, 2_170),
     "helpers/labs": (3_600, 5_800),
-    "helpers/classroom": (4_200, 5_240),
-    "helpers": (10_700, 15_400),
+    "helpers/classroom": (4_200, 4_780),
+    "helpers": (10_700, 14_940),
     "tests": (11_500, 18_100),
     "tools": (1_700, 6_020),
 }
