@@ -8,7 +8,7 @@ import html
 import json
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -19,7 +19,7 @@ from helpers.language import agreement, said_in, spoken
 ASSETS = Path(__file__).parent
 PLAIN_STYLE = "background-color: #ffffff; color: #16191d; padding: 14px 20px"
 SAID_TO_READERS = {"error", "note", "notice", "made"}  # of a config
-_COUNTERS: dict[str, count[int]] = defaultdict(lambda: count(1))
+_COUNTERS: dict[str, Iterator[int]] = defaultdict(lambda: count(1))
 _NOT_NEEDED = re.compile(r"^\s*//.*\n|\s+//\s.*$|^ +", re.MULTILINE)
 
 
