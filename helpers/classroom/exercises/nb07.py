@@ -49,8 +49,9 @@ def account(answer: Callable[[Shapes, Shapes], tuple[list[str], list[str], list[
         ("a matrix is transposed", [a, c], [a, transposed], ([], [], ["h.0.attn.c_attn.weight"])),
         ("all at once", [c, b, a], [transposed, d, a], (["h.0.ln_1.bias"], ["ln_f.bias"], ["h.0.attn.c_attn.weight"])),
     ):
-        got = ask(answer, what, dict(expected), dict(found))
-        if got.items(3, "lists (missing, extra, misshapen)") != list(verdict):
+        returned = ask(answer, what, dict(expected), dict(found))
+        got, lists = returned.value, returned.items(3, "lists (missing, extra, misshapen)")
+        if lists != list(verdict):
             raise Mistake(
                 f"{what}: expected {verdict}, got {typed(got)}. Sorted lists of names; what is absent or superfluous "
                 "has no shape to be wrong"
