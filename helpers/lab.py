@@ -3,8 +3,6 @@
 `python -m helpers.lab` writes this into the environment that it runs in; `make lab` has done so already.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 from pathlib import Path

@@ -7,8 +7,6 @@ notebooks read logs, people search the web for errors, and a subprocess does not
 and cards, which put sentences together from many, mark nothing and read like a book.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Sequence
@@ -25,9 +23,7 @@ AGREEMENT = (
 QUOTES = "'\"“‘"  # what begins so is a reader's or a model's own text
 _chosen = [ENGLISH]
 _messages: dict[str, str] = {}
-_templates: list[
-    tuple[re.Pattern[str], str]
-] = []  # what an English sentence looks like, and its message, longest first
+_templates: list[tuple[re.Pattern[str], str]] = []  # an English sentence's looks, and its message; longest first
 
 
 def choose(language: str) -> None:

@@ -1,7 +1,5 @@
 """The machine under the notebook: device, precision, threads and seed, decided in one place."""
 
-from __future__ import annotations
-
 import os
 import random
 import sys

@@ -18,9 +18,9 @@ AIMS = {
     "helpers/gpt": (1_700, 1_920),
     "helpers/storage": (1_000, 2_065),
     "helpers/labs": (3_600, 5_565),
-    "helpers/classroom": (4_200, 5_235),
-    "helpers": (10_700, 15_085),
-    "tests": (11_500, 18_085),
+    "helpers/classroom": (4_200, 4_780),
+    "helpers": (10_700, 14_625),
+    "tests": (11_500, 18_090),
     "tools": (1_700, 6_030),
 }
 MAX_LINES = 300

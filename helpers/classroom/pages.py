@@ -1,7 +1,5 @@
 """HTML building blocks without a script: a text shaded by numbers, and a plain table. Nothing here knows torch."""
 
-from __future__ import annotations
-
 import html
 import math
 from collections.abc import Sequence

@@ -1,11 +1,10 @@
 """Figures in the house style: plain data and an optional `ax` in, the `Axes` out; `show` alone puts one on the page."""
 
-from __future__ import annotations
-
 import base64
 import html
 import io
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -15,13 +14,12 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from helpers.classroom import titles
-from helpers.classroom._literal import literal
 from helpers.language import t
 
 # Okabe & Ito 2008: told apart with every common colour-vision deficiency
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-FIGURE_SIZE = (8.0, 4.2)  # inches
+STYLE = Path(__file__).parents[1] / "assets" / "house.mplstyle"
 SHARPNESS = 1.5  # pixels of the image for each pixel on the page, for projectors
 REFERENCE = {"color": "#555555", "linestyle": "--", "linewidth": 1.4}
 GRID_TYPE = 12  # points
@@ -29,24 +27,8 @@ GRID_TYPE = 12  # points
 
 def house_style() -> None:
     """Type large enough for a projector, quiet axes, a colour-blind-safe cycle that also changes marker and dash."""
-    plt.rcParams.update(
-        {
-            "figure.figsize": FIGURE_SIZE,
-            "figure.dpi": 100,
-            "figure.constrained_layout.use": True,
-            "font.size": 13,
-            "axes.titlesize": 14,
-            "axes.titleweight": "bold",
-            "axes.titlelocation": "left",
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.grid": True,
-            "grid.alpha": 0.25,
-            "legend.frameon": False,
-            "lines.linewidth": 2,
-            "axes.prop_cycle": plt.cycler(color=COLOURS, linestyle=["-", "--", "-.", ":", "-", "--", "-."]),
-        }
-    )
+    plt.style.use(STYLE)
+    plt.rc("axes", prop_cycle=plt.cycler(color=COLOURS, linestyle=["-", "--", "-.", ":", "-", "--", "-."]))
 
 
 def show(drawn: Axes | Figure, alt: str) -> None:
@@ -66,7 +48,7 @@ def bundle(drawn: Axes | Figure, alt: str) -> dict[str, str]:
     """
     if not alt.strip():
         raise ValueError("a figure needs alternative text: say in a sentence what it shows")
-    figure, pixels, png = literal(drawn), io.BytesIO(), io.BytesIO()
+    figure, pixels, png = titles.literal(drawn), io.BytesIO(), io.BytesIO()
     titles.wrap(figure)
     width = round(figure.get_figwidth() * figure.dpi)
     figure.savefig(pixels, format="png", dpi=SHARPNESS * figure.dpi, facecolor="white")
@@ -103,14 +85,7 @@ def reference_line(ax: Axes, value: float, label: str, axis: str = "y") -> Axes:
 
 
 def bars(
-    labels: Sequence[str],
-    values: Any,
-    *,
-    title: str,
-    xlabel: str,
-    highlight: Sequence[int] = (),
-    number: str = "{:.3f}",
-    ax: Axes | None = None,
+    labels: Sequence[str], values: Any, *, highlight: Sequence[int] = (), number: str = "{:.3f}", **said: Any
 ) -> Axes:
     """Horizontal bars, first on top, each with its number written at its end; `highlight` ones differ by hatch too.
 
@@ -118,6 +93,7 @@ def bars(
     values     as many numbers, array-like
     highlight  indices of bars to mark
     number     format of the written number
+    said       as of `new_axes`: title, xlabel, and ax where there is one
 
     ValueError: as many labels as values are needed, and at least one; a highlighted bar that is not there.
     """
@@ -126,7 +102,7 @@ def bars(
         raise ValueError(f"expected one value per label, got {len(labels)} labels and values of shape {heights.shape}")
     if not (chosen := set(highlight)) <= set(range(len(labels))):
         raise ValueError(f"highlight names bars 0 to {len(labels) - 1}, got {sorted(chosen)}")
-    ax = new_axes(ax, title, xlabel)
+    ax = new_axes(**said)
     rows = ax.barh(range(len(labels)), heights, color=[COLOURS[i in chosen] for i in range(len(labels))])
     for i in chosen:
         rows[i].set(hatch="//", edgecolor="white")
@@ -138,40 +114,25 @@ def bars(
     return ax
 
 
-def lines(
-    series: dict[str, tuple[Any, Any]],
-    *,
-    title: str,
-    xlabel: str,
-    ylabel: str,
-    logx: bool = False,
-    logy: bool = False,
-    ax: Axes | None = None,
-) -> Axes:
+def lines(series: dict[str, tuple[Any, Any]], *, logx: bool = False, logy: bool = False, **said: Any) -> Axes:
     """Named curves over one pair of axes.
 
     series  name -> (x, y), array-likes of equal length
+    said    as of `new_axes`
 
     ValueError: no series, or x and y of different length.
     """
     if not series:
         raise ValueError("expected at least one named series, got none")
-    ax = new_axes(ax, title, xlabel, ylabel)
+    ax = new_axes(**said)
     for name, (x, y) in series.items():
-        ax.plot(*_of_one_shape(name, x, y), label=name)
+        ax.plot(x, y, label=name)
     for wanted, scale in ((logx, ax.set_xscale), (logy, ax.set_yscale)):
         if wanted:
             scale("log")
     if len(series) > 1:
         ax.legend()
     return ax
-
-
-def _of_one_shape(name: str, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
-    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
-    if x.shape != y.shape:
-        raise ValueError(f"{name!r}: x and y must have one shape, got {x.shape} and {y.shape}")
-    return x, y
 
 
 def reliability(groups: dict[str, tuple[Any, Any, Any]], *, title: str) -> Axes:
@@ -200,15 +161,15 @@ def token_grid(
     *,
     rows: Sequence[str],
     columns: Sequence[str],
-    title: str,
-    xlabel: str,
     shade: str,
+    **said: str,
 ) -> Axes:
     """A grid of tokens, each shaded by a number: what is said where, by which layer (the first one below).
 
     labels   rows of as many pieces of text; an empty one leaves its cell blank
     values   (rows, columns), array-like; NaN leaves a cell white
     shade    what the numbers are, written at the scale
+    said     title and xlabel
 
     ValueError: labels, values, row names and column names that do not belong together.
     """
@@ -219,7 +180,7 @@ def token_grid(
             f"expected labels and values of shape {shape}, got values {numbers.shape} and {len(labels)} rows"
         )
     ax = plt.figure(figsize=(min(1.2 + 1.05 * shape[1], 11.5), 1.5 + 0.45 * shape[0])).add_subplot()
-    new_axes(ax, title, xlabel)
+    new_axes(ax, **said)
     image = ax.imshow(numbers, cmap="Blues", aspect="auto", origin="lower", vmin=0)
     middle = np.nanmax(numbers) * 0.6
     for i, row in enumerate(labels):
@@ -268,27 +229,19 @@ def scores_in_the_plane(hidden: Any, tokens: Any, labels: Sequence[str], *, titl
     return ax
 
 
-def labelled_cloud(
-    groups: dict[str, tuple[Any, Any]],
-    names: dict[str, tuple[float, float]],
-    *,
-    title: str,
-    xlabel: str,
-    ylabel: str,
-    ax: Axes | None = None,
-) -> Axes:
+def labelled_cloud(groups: dict[str, tuple[Any, Any]], names: dict[str, tuple[float, float]], **said: Any) -> Axes:
     """Many points in named groups, told apart by colour and marker, and a few of them called by name.
 
     groups  name -> (x, y), array-likes of equal length
     names   label -> (x, y) of the point it belongs to
+    said    as of `new_axes`
 
     ValueError: no group, more than three, or x and y of different length.
     """
     if not 1 <= len(groups) <= 3:
         raise ValueError(f"expected 1 to 3 groups of points, got {len(groups)}")
-    ax = new_axes(ax, title, xlabel, ylabel)
+    ax = new_axes(**said)
     for i, (group, (x, y)) in enumerate(groups.items()):
-        x, y = _of_one_shape(group, x, y)
         look = {"s": 4 if len(x) > 1000 else 22, "marker": MARKERS[i], "color": COLOURS[(5, 1, 2)[i]]}
         ax.scatter(x, y, label=group, rasterized=True, **look)
     for label, (x, y) in names.items():

@@ -1,7 +1,5 @@
 """Watching a run: a progress bar and a live figure over its records, both silent where nobody is watching."""
 
-from __future__ import annotations
-
 import os
 import sys
 import time

@@ -1,7 +1,5 @@
 """The weekly report: a Markdown file under the class's seven headings, filled with what a run measured."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json
@@ -9,13 +7,12 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from helpers.classroom._literal import literal
 from helpers.classroom.pages import readable
+from helpers.classroom.titles import literal
 from helpers.gpt import Record, Update
 from helpers.labs import metrics
 from helpers.language import ENGLISH, chosen, t
@@ -26,19 +23,10 @@ FILE_NAME = "weekly_report.md"
 FIGURE_DPI = 150
 
 
-class Heading(NamedTuple):
-    """A section of the report: its key in `write`, its title in Portuguese and English, and what belongs there."""
-
-    key: str
-    portuguese: str
-    english: str
-    asks: str
-
-
 @cache
-def headings() -> tuple[Heading, ...]:
-    """The class's seven, in order."""
-    return tuple(Heading(**heading) for heading in json.loads(ASSET.read_text(encoding="utf-8")))
+def headings() -> list[dict[str, str]]:
+    """The class's seven sections in order: key in `write`, title in Portuguese and in English, and what each asks."""
+    return json.loads(ASSET.read_text(encoding="utf-8"))
 
 
 def write(
@@ -81,16 +69,16 @@ def write(
         (t("Losses"), _table(_loss_columns(), [row for run in (records or {}).items() for row in _losses(*run)])),
         *((t("Perplexity: {name}", name=name), result.card()) for name, result in (results or {}).items()),
         *((t("Sample {i}", i=i), _sample(*pair)) for i, pair in enumerate((samples or {}).items(), 1)),
-        (t("Figures"), "\n\n".join(picture.markdown for picture in pictures)),
+        (t("Figures"), "\n\n".join(shown for _, _, shown in pictures)),
     ]
     measured = {
         "correctness": _table((t("check"), t("result")), (checks or {}).items()),
         "results": "\n\n".join(f"### {metrics.markdown_text(name)}\n\n{body}" for name, body in shown if body),
     }
     path.parent.mkdir(exist_ok=True)
-    for picture in pictures:
-        with write_aside(path.parent / picture.name) as file:
-            file.write(picture.png)
+    for name, png, _ in pictures:
+        with write_aside(path.parent / name) as file:
+            file.write(png)
     with write_aside(path) as file:
         file.write(_text(title, sections, measured).encode())
     return path
@@ -99,7 +87,7 @@ def write(
 def _check(path: Path, title: str, sections: Mapping[str, str], overwrite: bool) -> None:
     if not title.strip():
         raise ValueError("expected a title for the report, got none")
-    known = [heading.key for heading in headings()]
+    known = [heading["key"] for heading in headings()]
     unknown = sorted(set(sections) - set(known))
     if unknown:
         raise ValueError(f"no section {', '.join(unknown)}; there are {', '.join(known)}")
@@ -109,13 +97,8 @@ def _check(path: Path, title: str, sections: Mapping[str, str], overwrite: bool)
         raise ValueError(f"{path} is there already, perhaps with words of yours: overwrite=True replaces it")
 
 
-class _Picture(NamedTuple):
-    name: str
-    png: bytes
-    markdown: str
-
-
-def _picture(number: int, drawn: Axes | Figure, alt: str) -> _Picture:
+def _picture(number: int, drawn: Axes | Figure, alt: str) -> tuple[str, bytes, str]:
+    """Name, content and Markdown of a figure."""
     if not alt.strip():
         raise ValueError(f"figure {number} needs alternative text: say in a sentence what it shows")
     figure = literal(drawn)
@@ -123,16 +106,16 @@ def _picture(number: int, drawn: Axes | Figure, alt: str) -> _Picture:
     figure.savefig(file, format="png", dpi=FIGURE_DPI, facecolor="white", metadata={"Software": None})
     png = file.getvalue()
     name = f"figure_{number}_{hashlib.sha256(png).hexdigest()[:8]}.png"
-    return _Picture(name, png, f"![{metrics.markdown_text(alt)}]({name})")
+    return name, png, f"![{metrics.markdown_text(alt)}]({name})"
 
 
 def _text(title: str, sections: Mapping[str, str], measured: Mapping[str, str]) -> str:
     parts = [f"# {metrics.markdown_text(title)}"]
     for number, heading in enumerate(headings(), 1):
-        parts.append(f"## {number}. {heading.portuguese}")
-        parts.append(f"*{heading.english}*" if chosen() == ENGLISH else "")
-        own = sections.get(heading.key, "").strip()
-        parts += [own or f"> {mark()} {t(heading.asks)}.", measured.get(heading.key, "")]
+        parts.append(f"## {number}. {heading['portuguese']}")
+        parts.append(f"*{heading['english']}*" if chosen() == ENGLISH else "")
+        own = sections.get(heading["key"], "").strip()
+        parts += [own or f"> {mark()} {t(heading['asks'])}.", measured.get(heading["key"], "")]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

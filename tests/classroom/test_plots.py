@@ -33,7 +33,7 @@ def test_lines_and_reference():
         (lambda: plots.bars([], [], title="", xlabel=""), "one value per label"),
         (lambda: plots.bars(["a"], [1], title="", xlabel="", highlight=[1]), "bars 0 to 0"),
         (lambda: plots.lines({}, title="", xlabel="", ylabel=""), "at least one"),
-        (lambda: plots.lines({"a": ([1], [1, 2])}, title="", xlabel="", ylabel=""), "'a'"),
+        (lambda: plots.lines({"a": ([1], [1, 2])}, title="", xlabel="", ylabel=""), "same first dimension"),
         (lambda: plots.reference_line(plt.figure().add_subplot(), 1, "", axis="z"), "'z'"),
         (lambda: plots.show(plt.figure(), " "), "alternative text"),
         (lambda: plots.reliability({}, title=""), "named groups, got 0"),
@@ -44,7 +44,7 @@ def test_lines_and_reference():
         (lambda: plots.scores_in_the_plane([0, 0], [[1, 1]], ["a"], title=""), "not zero"),
         (lambda: plots.scores_in_the_plane([1, 0], [[1, 1]], ["a", "b"], title=""), r"\(2, 2\)"),
         (lambda: plots.labelled_cloud({}, {}, title="", xlabel="", ylabel=""), "1 to 3 groups"),
-        (lambda: plots.labelled_cloud({"g": ([1], [1, 2])}, {}, title="", xlabel="", ylabel=""), "'g'"),
+        (lambda: plots.labelled_cloud({"g": ([1], [1, 2])}, {}, title="", xlabel="", ylabel=""), "same size"),
     ],
 )
 def test_refuses(call, says):

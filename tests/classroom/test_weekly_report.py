@@ -40,7 +40,7 @@ def written(folder: Path, **given: object) -> str:
 def sections_of(text: str) -> dict[str, str]:
     """The body of each section by its key."""
     bodies = re.split(r"^## \d\. ", text, flags=re.MULTILINE)[1:]
-    return {heading.key: body for heading, body in zip(reports.headings(), bodies, strict=True)}
+    return {heading["key"]: body for heading, body in zip(reports.headings(), bodies, strict=True)}
 
 
 def test_an_empty_report_says_what_to_write(tmp_path):
@@ -59,9 +59,9 @@ def test_an_empty_report_says_what_to_write(tmp_path):
     ]
     for heading, body in zip(reports.headings(), sections_of(text).values(), strict=True):
         assert body.rstrip().split("\n\n") == [
-            heading.portuguese,
-            f"*{heading.english}*",
-            f"> {reports.mark()} {heading.asks}.",
+            heading["portuguese"],
+            f"*{heading['english']}*",
+            f"> {reports.mark()} {heading['asks']}.",
         ]
     assert "|" not in text, "no table of nothing"
 

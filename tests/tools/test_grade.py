@@ -142,8 +142,10 @@ def two_views(ids, rows):
 TRUSTED = """
 def accumulate(model, pairs):
     from helpers.classroom import exercises
-    rows = [(ids.tolist(), targets.tolist()) for ids, targets in pairs]
-    model.table.grad = torch.tensor(exercises.nb04._counted_gradient(model.table.detach(), rows))
+    table = model.table.detach().requires_grad_()
+    ids, targets = (torch.cat([part.flatten() for part in parts]) for parts in zip(*pairs))
+    exercises.nb04.F.cross_entropy(table[ids], targets).backward()
+    model.table.grad = table.grad
 check("t2-accumulate", accumulate)
 """
 LEAVES = "import sys\n{}\nsys.exit(0)\n"

@@ -1,7 +1,5 @@
 """Compute in, size and tokens out: by the rule of 20 tokens a parameter and by fitted laws, with their intervals."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 

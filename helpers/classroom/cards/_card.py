@@ -4,13 +4,11 @@ The script finds its card by id, because front ends differ in where they run it.
 styles away, the title, the sentence and the table remain.
 """
 
-from __future__ import annotations
-
 import html
 import json
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -21,7 +19,7 @@ from helpers.language import agreement, said_in, spoken
 ASSETS = Path(__file__).parent
 PLAIN_STYLE = "background-color: #ffffff; color: #16191d; padding: 14px 20px"
 SAID_TO_READERS = {"error", "note", "notice", "made"}  # of a config
-_COUNTERS: dict[str, count[int]] = defaultdict(lambda: count(1))
+_COUNTERS: dict[str, Iterator[int]] = defaultdict(lambda: count(1))
 _NOT_NEEDED = re.compile(r"^\s*//.*\n|\s+//\s.*$|^ +", re.MULTILINE)
 
 
@@ -83,13 +81,9 @@ def _style(kind: str) -> str:
     return "".join(file.read_text(encoding="utf-8") for file in files if file.exists()).replace("\n", "")
 
 
-def script_names(kind: str) -> tuple[str, ...]:
-    """The scripts of a card in their order, without .js."""
-    return "runtime", *(["log_slider"] if kind in ("cost", "size") else []), kind
-
-
 def _scripts(kind: str) -> str:
-    together = "".join((ASSETS / f"{name}.js").read_text(encoding="utf-8") for name in script_names(kind))
+    names = "runtime", *(["log_slider"] if kind in ("cost", "size") else []), kind
+    together = "".join((ASSETS / f"{name}.js").read_text(encoding="utf-8") for name in names)
     said = json.dumps(said_in(together), ensure_ascii=False).replace("</", "<\\/")
     agree = json.dumps(agreement(), ensure_ascii=False)
     spoken_by_it = f"const SAID = {said}, AGREE = {agree};"

@@ -1,7 +1,5 @@
 """What makes pretraining expensive: tokens to read, tokens read per second, and the time that follows."""
 
-from __future__ import annotations
-
 from helpers.classroom.cards._card import Card
 from helpers.labs import budget
 

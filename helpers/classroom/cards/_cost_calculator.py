@@ -1,7 +1,5 @@
 """What will it cost? Time, money and energy of a run beside what is available, and what to change, in the page."""
 
-from __future__ import annotations
-
 from helpers.classroom.cards._card import Card
 from helpers.labs import budget
 from helpers.language import spoken

@@ -1,7 +1,5 @@
 """Perplexity as the faces of a fair die: how uncertain a prediction is before the roll, how surprised after it."""
 
-from __future__ import annotations
-
 import math
 
 from helpers.classroom.cards._card import Card

@@ -1,7 +1,5 @@
 """Cards that a model in the kernel answers: lines to type into below them, and the model's scores after any text."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +17,19 @@ from helpers.language import spoken
 Model = Callable[[Tensor], Tensor]
 ANY_LENGTH = 1024  # a model that does not say how much it can read is given as much as GPT-2 reads
 SMALL = 50_000_000  # parameters: below, handing work to a second thread costs more than it saves
+
+
+class Line(ipywidgets.Text):
+    """A line of text that ipywidgets 8 does not send back to the page it came from: the answer is there sooner."""
+
+    value = Unicode("").tag(sync=True, echo_update=False)
+
+
+def line(name: str, value: str, *, every_key: bool = True) -> Line:
+    """A labelled line; the kernel hears of every key, or else of the finished text."""
+    layout = ipywidgets.Layout(width="calc(100% - 6px)")
+    style = {"description_width": f"{20 + 9 * len(spoken(name))}px"}
+    return Line(value=value, description=spoken(name), continuous_update=every_key, layout=layout, style=style)
 
 
 class KernelCard:
@@ -77,19 +88,6 @@ class KernelCard:
         except Exception as error:  # whatever the model throws belongs on the card, the only place the reader looks at
             message = self.failed(failure(error))
         self.tell(message, begin)
-
-
-class Line(ipywidgets.Text):
-    """A line of text that ipywidgets 8 does not send back to the page it came from: the answer is there sooner."""
-
-    value = Unicode("").tag(sync=True, echo_update=False)
-
-
-def line(name: str, value: str, *, every_key: bool = True) -> Line:
-    """A labelled line; the kernel hears of every key, or else of the finished text."""
-    layout = ipywidgets.Layout(width="calc(100% - 6px)")
-    style = {"description_width": f"{20 + 9 * len(spoken(name))}px"}
-    return Line(value=value, description=spoken(name), continuous_update=every_key, layout=layout, style=style)
 
 
 class Reader:

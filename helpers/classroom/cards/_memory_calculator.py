@@ -1,7 +1,5 @@
 """Will it fit? The memory of an update, phase by phase, beside a GPU's memory, and what to change, in the page."""
 
-from __future__ import annotations
-
 from helpers.classroom.cards._card import Card
 from helpers.gpt import GPTConfig, preset
 from helpers.labs import budget
@@ -47,19 +45,17 @@ def memory_calculator(
             raise ValueError(f"{name} must be a whole number in [1, {most}], got {value!r}")
     start = {"model": model, "room": "T4 16 GB", "precision": "float32", "optimizer": "adamw"}
     start |= {"batch": batch_size, "tokens": context_length, "kept": 0}
-    switches = {"fused_attention": fused_attention, "chunked_loss": chunked_loss}
+    switches = {"fused_attention": fused_attention, "gradient_checkpointing": False, "chunked_loss": chunked_loss}
     predicted = budget.memory(configs[model], batch_size, context_length, **switches, device="cuda")
-    slack = predicted.peak_bytes - max(predicted.phases.values())  # the libraries', the same throughout
-    held_in = {phase: budget.readable_bytes(held + slack) for phase, held in predicted.phases.items()}
+    held_in = [(phase, budget.readable_bytes(n + predicted.slack_bytes)) for phase, n in predicted.phases.items()]
     sizes = {name: _sizes(config) for name, config in configs.items()}
     return Card(
         kind="memory",
         title="Will it fit? Memory of an update on a GPU",
         sentence=_sentence(predicted, start, ROOMS[start["room"]]),
-        values=start
-        | {"fused_attention": fused_attention, "gradient_checkpointing": False, "chunked_loss": chunked_loss},
+        values=start | switches,
         config={"start": start, "models": sizes, "rooms": ROOMS, "precisions": PRECISIONS, "optimizers": OPTIMIZERS},
-        table=[("phase", "memory"), *held_in.items()],
+        table=[("phase", "memory"), *held_in],
     )
 
 

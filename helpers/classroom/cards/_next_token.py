@@ -1,7 +1,5 @@
 """What a model in the kernel says about the next token after any text that is typed in."""
 
-from __future__ import annotations
-
 from helpers.classroom.cards._card import Card
 from helpers.classroom.cards._kernel import KernelCard, Model, Reader, context_length, encode_prompt, line
 from helpers.classroom.cards._sampling import sampling_card, sampling_config
@@ -11,12 +9,18 @@ SHOWN_CHARACTERS = 60  # of the prompt in the card's sentence
 
 
 class NextToken(KernelCard):
-    """The sampling card and, below it, a line for another prompt, which the model in the kernel then continues."""
+    """The card of `sampling` on a model's scores for the token after any prompt, which may be typed below it.
 
-    def __init__(self, model: Model, prompt: str) -> None:
+    model   a GPT, or any function token_ids (1, T) -> logits (1, T, V) over GPT-2's vocabulary
+    prompt  any text; of one longer than the context the end is read, and the card says so
+
+    ValueError: an empty prompt, or a model over another vocabulary; typed, an empty prompt becomes a message.
+    """
+
+    def __init__(self, model: Model, prompt: str = "The captain") -> None:
         super().__init__(model, [line("prompt", prompt)])
         self.reader = Reader(model)
-        self.config = self.read(prompt)
+        self.read(prompt)
 
     def card(self) -> Card:
         return sampling_card(self.config, self.logits, fed="input")
@@ -33,14 +37,3 @@ class NextToken(KernelCard):
 
     def failed(self, error: str) -> dict:
         return self.config | {"error": f"{error} Below: the last prompt that worked."}
-
-
-def next_token(model: Model, prompt: str = "The captain") -> NextToken:
-    """The card of `sampling` on a model's scores for the token after any prompt, which may be typed below it.
-
-    model   a GPT, or any function token_ids (1, T) -> logits (1, T, V) over GPT-2's vocabulary
-    prompt  any text; of one longer than the context the end is read, and the card says so
-
-    ValueError: an empty prompt, or a model over another vocabulary; typed, an empty prompt becomes a message.
-    """
-    return NextToken(model, prompt)

@@ -1,7 +1,5 @@
 """One loss, two characters: a predictor that is uncertain and one that is confidently wrong, at the same perplexity."""
 
-from __future__ import annotations
-
 import math
 
 from helpers.classroom.cards._card import Card

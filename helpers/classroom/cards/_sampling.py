@@ -1,7 +1,5 @@
 """The sampling card: what temperature and filters make of a next-token distribution, exactly and in draws."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -29,11 +27,11 @@ K_DIGITS = (10, 12, 15, 20, 25, 30, 40, 50, 60, 80)  # stops of top-k per factor
 
 
 class Slider(NamedTuple):
-    """A slider and the values that it stops at; None switches a filter off."""
+    """A slider and the values that it stops at, infinity as JSON can write it; None switches a filter off."""
 
     name: str
     label: str
-    stops: tuple[float | None, ...]
+    stops: tuple[float | str | None, ...]
 
 
 def sliders(V: int) -> list[Slider]:
@@ -41,7 +39,7 @@ def sliders(V: int) -> list[Slider]:
     ks = [*range(1, min(V, 10)), *(k * 10**power for power in range(6) for k in K_DIGITS if k * 10**power < V)]
     # A new filter: a line here, a function in FILTERS of sampling.js, a function and a field in gpt/sampling.py.
     return [
-        Slider("temperature", "temperature T", (*(x / 100 for x in _HUNDREDTHS), math.inf)),
+        Slider("temperature", "temperature T", (*(x / 100 for x in _HUNDREDTHS), "Infinity")),
         Slider("top_k", "top-k: the k highest", (*ks, None)),
         Slider("top_p", "top-p: the fewest that hold p", (*(x / 1000 for x in [*range(10, 991, 10), 995, 999]), None)),
         Slider("min_p", "min-p: share of the top-1’s", (None, *(x / 1000 for x in _PER_MILLE))),
@@ -81,7 +79,7 @@ def sampling_card(config: dict, logits: Tensor, *, fed: str = "") -> Card:
         sentence=sentence,
         values={slider.name: slider.stops.index(START.get(slider.name)) for slider in every}
         | {"order": 0, "scale": 0, "seed": 1},
-        config=config | {"sliders": [(s.name, spoken(s.label), [_as_json(stop) for stop in s.stops]) for s in every]},
+        config=config | {"sliders": [(s.name, spoken(s.label), list(s.stops)) for s in every]},
         table=[("token", "probability"), *rows, ("all others", f"{100 * max(1 - sum(best), 0):.2f} %")],
         attributes=f'data-fed="{fed}"' if fed else "",
     )
@@ -144,7 +142,3 @@ def _name(tokens: object, token_id: int, V: int) -> str:
         got = f"{len(tokens)} of them" if isinstance(tokens, Sequence) else type(tokens).__name__
         raise ValueError(f"expected {V} token names, or a tokenizer with decode, got {got}")
     return name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH - 1]}…"
-
-
-def _as_json(stop: float | None) -> float | str | None:
-    return "Infinity" if stop == math.inf else stop

@@ -1,7 +1,5 @@
 """The six steps from logits to the loss, one after the other, on two sentences that the reader may change."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch
@@ -17,13 +15,30 @@ PADDING_ID = 0  # what the shorter sentence is filled up with; nothing before it
 
 
 class LossStepper(KernelCard):
-    """The card and, below it, two lines for other sentences, which the model in the kernel then reads."""
+    """A card that goes through the six steps on two short sentences, with lines to type others.
 
-    def __init__(self, model: Model, first: str, second: str, vocabulary: Sequence[int] | Tensor | None) -> None:
-        self.words = Words(vocabulary)
+    model   token_ids (B, T) -> logits (B, T, V)
+    first, second  sentences of 2 to 16 GPT-2 tokens
+    vocabulary  GPT-2's id of each of the model's V tokens, where it knows only some of them; None: all, in their order
+
+    ValueError: a sentence that is empty, too short or too long, or has a token that the model does not know; typed into
+    a line, it becomes a message on the card.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        first: str = "every effort moves you",
+        second: str = "I really like chocolate",
+        *,
+        vocabulary: Sequence[int] | Tensor | None = None,
+    ) -> None:
+        self.all = vocabulary is None
+        self.ids = range(gpt2().n_vocab) if self.all else torch.as_tensor(vocabulary).tolist()  # GPT-2's
+        self.places = {token_id: place for place, token_id in enumerate(self.ids)}
         texts = {"first sentence": first, "second sentence": second}
         super().__init__(model, [line(name, text, every_key=False) for name, text in texts.items()])
-        self.config = self.read(first, second)
+        self.read(first, second)
 
     def card(self) -> Card:
         loss, sentences = self.config["cross_entropy"], self.config["sentences"]
@@ -44,39 +59,38 @@ class LossStepper(KernelCard):
             attributes='data-arrows="step" data-fed="change"',
         )
 
+    @torch.no_grad()
     def read(self, first: str, second: str) -> dict:
-        self.config = stepper_numbers(self.model, first, second, self.words)
+        """What the page's script goes through: per target the highest logits, its own, and ln sum exp of all V.
+
+        Sentences of different length are padded to one batch; padded targets are -100 and are not scored.
+        `cross_entropy` is the library's loss, beside which the script's own stands.
+        """
+        sequences = [self.encode(first, "first"), self.encode(second, "second")]
+        longest = max(map(len, sequences)) - 1
+        inputs = [s[:-1] + [PADDING_ID] * (longest + 1 - len(s)) for s in sequences]
+        targets = torch.tensor([s[1:] + [IGNORED_TARGET] * (longest + 1 - len(s)) for s in sequences])
+        with evaluating(self.model):
+            logits = self.model(on_device(self.model, inputs)).float().cpu()  # (2, T, V)
+        if self.all:
+            check_vocabulary(logits)
+        elif logits.shape[-1] != len(self.ids):
+            raise ValueError(
+                f"expected scores of the {len(self.ids):,} tokens in `vocabulary`, got {logits.shape[-1]:,}"
+            )
+        self.config = {
+            "V": logits.shape[-1],
+            "sentences": [
+                {"text": text, "rows": [self._row(logits[i, t], *ids[t : t + 2]) for t in range(len(ids) - 1)]}
+                for i, (text, ids) in enumerate(zip((first, second), sequences, strict=True))
+            ],
+            "cross_entropy": next_token_loss(logits, targets).item(),
+            "error": None,
+        }
         return self.config
 
     def failed(self, error: str) -> dict:
         return self.config | {"error": f"{error} Below: the last two sentences that worked."}
-
-
-def loss_stepper(
-    model: Model,
-    first: str = "every effort moves you",
-    second: str = "I really like chocolate",
-    *,
-    vocabulary: Sequence[int] | Tensor | None = None,
-) -> LossStepper:
-    """A card that goes through the six steps on two short sentences, with lines to type others.
-
-    model   token_ids (B, T) -> logits (B, T, V)
-    first, second  sentences of 2 to 16 GPT-2 tokens
-    vocabulary  GPT-2's id of each of the model's V tokens, where it knows only some of them; None: all, in their order
-
-    ValueError: a sentence that is empty, too short or too long, or has a token that the model does not know; typed into
-    a line, it becomes a message on the card.
-    """
-    return LossStepper(model, first, second, vocabulary)
-
-
-class Words:
-    """GPT-2's tokens, or those of them that a model knows: texts to the model's ids, and its ids to labels."""
-
-    def __init__(self, vocabulary: Sequence[int] | Tensor | None) -> None:
-        self.ids = None if vocabulary is None else torch.as_tensor(vocabulary).tolist()
-        self.places = {token_id: place for place, token_id in enumerate(self.ids or [])}
 
     def encode(self, text: str, name: str) -> list[int]:
         """The model's ids of a sentence. ValueError: too few tokens, too many, or unknown ones."""
@@ -84,8 +98,6 @@ class Words:
         if not 2 <= len(ids) <= MAX_TARGETS + 1:
             got = "nothing" if not ids else f"{len(ids)} token{'s' * (len(ids) > 1)} in {text[:60]!r}"
             raise ValueError(f"The {name} sentence needs 2 to {MAX_TARGETS + 1} tokens, got {got}")
-        if self.ids is None:
-            return ids
         if unknown := [i for i in ids if i not in self.places]:
             raise ValueError(
                 f"The model knows {len(self.ids):,} tokens; the {name} sentence has others: "
@@ -93,53 +105,14 @@ class Words:
             )
         return [self.places[i] for i in ids]
 
-    def labels(self, ids: Sequence[int]) -> list[str]:
-        return token_labels(list(ids) if self.ids is None else [self.ids[i] for i in ids])
-
-    def check(self, logits: Tensor) -> None:
-        """ValueError: scores of another number of tokens."""
-        if self.ids is None:
-            check_vocabulary(logits)
-        elif logits.shape[-1] != len(self.ids):
-            raise ValueError(
-                f"expected scores of the {len(self.ids):,} tokens in `vocabulary`, got {logits.shape[-1]:,}"
-            )
-
-
-@torch.no_grad()
-def stepper_numbers(model: Model, first: str, second: str, words: Words) -> dict:
-    """What the page's script goes through, as JSON: per target the highest logits, its own, and ln sum exp of all V.
-
-    Sentences of different length are padded to one batch; padded targets are -100 and are not scored. `cross_entropy`
-    is the library's loss, beside which the script's own stands.
-
-    ValueError: as for `loss_stepper`.
-    """
-    sequences = [words.encode(first, "first"), words.encode(second, "second")]
-    longest = max(map(len, sequences)) - 1
-    inputs = [s[:-1] + [PADDING_ID] * (longest + 1 - len(s)) for s in sequences]
-    targets = torch.tensor([s[1:] + [IGNORED_TARGET] * (longest + 1 - len(s)) for s in sequences])
-    with evaluating(model):
-        logits = model(on_device(model, inputs)).float().cpu()  # (2, T, V)
-    words.check(logits)
-    return {
-        "V": logits.shape[-1],
-        "sentences": [
-            {"text": text, "rows": [_row(logits[i, t], ids[t], ids[t + 1], words) for t in range(len(ids) - 1)]}
-            for i, (text, ids) in enumerate(zip((first, second), sequences, strict=True))
-        ],
-        "cross_entropy": next_token_loss(logits, targets).item(),
-        "error": None,
-    }
-
-
-def _row(logits: Tensor, token_id: int, target: int, words: Words) -> dict:
-    top = logits.topk(N_TOP)
-    return {
-        "input": words.labels([token_id])[0],
-        "target": words.labels([target])[0],
-        "top": list(zip(words.labels(top.indices.tolist()), top.values.tolist(), strict=True)),
-        "logit": logits[target].item(),
-        "rank": 1 + int((logits > logits[target]).sum()),
-        "log_sum": logits.double().logsumexp(-1).item(),
-    }
+    def _row(self, logits: Tensor, token_id: int, target: int) -> dict:
+        top = logits.topk(N_TOP)
+        shown, wanted, *best = token_labels([self.ids[i] for i in (token_id, target, *top.indices.tolist())])
+        return {
+            "input": shown,
+            "target": wanted,
+            "top": list(zip(best, top.values.tolist(), strict=True)),
+            "logit": logits[target].item(),
+            "rank": 1 + int((logits > logits[target]).sum()),
+            "log_sum": logits.double().logsumexp(-1).item(),
+        }

@@ -1,7 +1,5 @@
 """Recorded runs of the toy model over rate, warm-up and batch size: the curve of each setting beside the best one."""
 
-from __future__ import annotations
-
 import itertools
 from pathlib import Path
 from statistics import fmean
@@ -25,6 +23,7 @@ def training_grid(record: str | Path = grids.RECORD) -> Card:
     warmup = START["warmup"]
     seeds, n = _by_setting(content, Path(record).name), protocol["n_evaluations"] + 1
     finals = {s: fmean(one[-1] for one in of) for s, of in seeds.items() if all(len(one) == n for one in of)}
+    shown = {setting: f"{loss:.2f}" for setting, loss in finals.items()}
     best = min(finals, key=finals.__getitem__)
     ends = sorted(losses[-1] for losses in seeds[best])
     return Card(
@@ -36,11 +35,16 @@ def training_grid(record: str | Path = grids.RECORD) -> Card:
             f"(seeds: {ends[0]:.2f} to {ends[-1]:.2f})."
         ),
         values={short: axes[name].index(START[name]) for name, short in NAMES.items()},
-        config=_config(content, seeds),
+        config={
+            **protocol,
+            "axes": {short: axes[name] for name, short in NAMES.items()},
+            "losses": list(seeds.values()),
+            "made": f"Recorded {content['date']} on {content['machine']['chip']}, {protocol['n_weights']:,} weights.",
+        },
         table=[
             (f"rate, at a warm-up of {100 * warmup:.0f} %", *(f"batch {size}" for size in axes["batch_size"])),
             *(
-                (f"{rate:g}", *(_cell(finals.get((rate, warmup, size))) for size in axes["batch_size"]))
+                (f"{rate:g}", *(shown.get((rate, warmup, size), "stopped") for size in axes["batch_size"]))
                 for rate in axes["learning_rate"]
             ),
         ],
@@ -56,24 +60,3 @@ def _by_setting(content: dict, name: str) -> dict[tuple, list[list[float]]]:
     if missing := len(settings) * len(axes["seed"]) - len(runs):
         raise ValueError(f"{name} lacks {missing} runs: python -m helpers.labs.training_grid makes them")
     return {setting: [runs[*setting, seed] for seed in axes["seed"]] for setting in settings}
-
-
-def _config(content: dict, seeds: dict[tuple, list[list[float]]]) -> dict:
-    protocol, axes = content["protocol"], content["protocol"]["axes"]
-    return {
-        "axes": {short: axes[name] for name, short in NAMES.items()},
-        "losses": [
-            [[seeds[rate, share, size] for size in axes["batch_size"]] for share in axes["warmup"]]
-            for rate in axes["learning_rate"]
-        ],
-        "n_evaluations": protocol["n_evaluations"],
-        "n_tokens": protocol["n_tokens"],
-        "context": protocol["context_length"],
-        "ln_V": protocol["ln_V"],
-        "bigram": protocol["bigram_nats"],
-        "made": f"Recorded {content['date']} on {content['machine']['chip']}, {protocol['n_weights']:,} weights.",
-    }
-
-
-def _cell(loss: float | None) -> str:
-    return "stopped" if loss is None else f"{loss:.2f}"

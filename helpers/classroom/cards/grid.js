@@ -1,10 +1,10 @@
-// Recorded runs over rate, warm-up and batch size. losses[rate][warmup][batch] has a list of validation losses for each
-// seed, at even distances of tokens from 0 on; a run that was stopped by a loss that was not finite has a shorter one.
+// Recorded runs over rate, warm-up and batch size. losses has for each setting, the batch changing first, a list of validation
+// losses for each seed, at even distances of tokens from 0 on; a run that was stopped has a shorter one.
 const PLOT = { left: 40, top: 10, width: 410, height: 236, low: 2 };
 const mean = (numbers) => numbers.reduce((a, b) => a + b, 0) / numbers.length;
 const every = ({ axes }) => axes.rate.flatMap((_, rate) => axes.warmup.flatMap((_, warmup) =>
   axes.batch.map((_, batch) => ({ rate, warmup, batch }))));
-const of = (c, { rate, warmup, batch }) => c.losses[rate][warmup][batch];
+const of = ({ losses, axes }, { rate, warmup, batch }) => losses[(rate * axes.warmup.length + warmup) * axes.batch.length + batch];
 const ends = (seeds, c) => { // of the runs that came to their end; mean is null where any was stopped
   const last = seeds.filter((losses) => losses.length > c.n_evaluations).map((losses) => losses[c.n_evaluations]);
   const stopped = seeds.length - last.length;
@@ -37,7 +37,7 @@ const curve = (seeds, c) => { // the mean over the seeds and their range, as far
   return [path(indices.map((i) => [i, mean(at(i))])), n ? `${path([...upper, ...lower])}Z` : ""];
 };
 const compute = (values, c) => {
-  const best = bestOf(c), own = ends(of(c, values), c), updates = Math.floor(c.n_tokens / (c.axes.batch[values.batch] * c.context));
+  const best = bestOf(c), own = ends(of(c, values), c), updates = Math.floor(c.n_tokens / (c.axes.batch[values.batch] * c.context_length));
   const size = c.axes.batch[values.batch], texts = {
     rate: `${c.axes.rate[values.rate]}`, warmup: warm(c.axes.warmup[values.warmup]),
     batch: `${size} sequences, ${fixed(updates, 0)} updates`,
@@ -66,8 +66,8 @@ const picture = (c) => {
   }
   return `<svg width="${right + 8}" height="${bottom + 42}" viewBox="0 0 ${right + 8} ${bottom + 42}" role="img"
 aria-label="Validation loss in nats against tokens read: the chosen setting's mean over its seeds and their range, beside the best setting's">${ticks}
-<line x1="${left}" x2="${right}" y1="${px(y(c.bigram, c))}" y2="${px(y(c.bigram, c))}" stroke="#16191d" stroke-dasharray="2 4"/>
-<text class="cw-halo" x="${left + 6}" y="${px(y(c.bigram, c) + 17)}">bigram entropy</text>
+<line x1="${left}" x2="${right}" y1="${px(y(c.bigram_nats, c))}" y2="${px(y(c.bigram_nats, c))}" stroke="#16191d" stroke-dasharray="2 4"/>
+<text class="cw-halo" x="${left + 6}" y="${px(y(c.bigram_nats, c) + 17)}">bigram entropy</text>
 <path d="${band}" fill="#d55e00" fill-opacity=".25"/><path d="${line}" fill="none" stroke="#d55e00" stroke-width="2.5" stroke-dasharray="8 4"/>
 <path data-key="own_band" fill="#0072b2" fill-opacity=".25"/><path data-key="own" fill="none" stroke="#0072b2" stroke-width="2.5"/>
 <text x="${left}" y="${bottom + 19}">0</text><text x="${right}" y="${bottom + 19}" text-anchor="end">${fixed(c.n_tokens, 0)}</text>

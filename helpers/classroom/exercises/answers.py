@@ -1,7 +1,5 @@
 """One answer as a person types it, read as a number, a choice, a word, or yes and no; None where it is none of them."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Sequence
 from math import isfinite
@@ -68,24 +66,14 @@ def _with_a_point(number: str, large: bool) -> str | None:
 
 
 def choice_reader(offered: Sequence[str]) -> Reader:
-    """Reads one of the words offered; where they are letters, "b", "B)" and "(b) about thirty times" are one."""
+    """Reads one of the words offered, or any where none are; "b", "B)" and "(b) about thirty times" are one letter."""
     names = {word(name): name for name in offered}
     letters = all(len(name) == 1 for name in names)
 
     def read(answer: str) -> str | None:
         match = LETTER.fullmatch(answer.strip()) if letters else None
-        return names.get(match[1].lower() if match else word(answer))
-
-    return read
-
-
-def range_reader(letters: str, letter_of: Callable[[float], str], number: Reader) -> Reader:
-    """Reads the letter of a range, or a number, which lies in one of them."""
-    choice = choice_reader(letters)
-
-    def read(answer: str) -> str | None:
-        value = choice(answer) or number(answer)
-        return letter_of(value) if isinstance(value, float) else value
+        said = match[1].lower() if match else word(answer)
+        return names.get(said) if names else said or None
 
     return read
 
@@ -93,9 +81,3 @@ def range_reader(letters: str, letter_of: Callable[[float], str], number: Reader
 def read_yes_or_no(answer: str) -> bool | None:
     """Yes and no, true and false, in English and in Portuguese; what follows a comma is a reason."""
     return (YES_OR_NO | SHORT).get(word(answer.partition(",")[0]))
-
-
-def read_word(answer: str) -> str | None:
-    """Any word or letter; a letter with its text, "b) thirty times", is the letter."""
-    match = re.fullmatch(r"\(?([a-h])\).*", answer.strip(), re.IGNORECASE | re.DOTALL)
-    return match[1].lower() if match else word(answer) or None

@@ -1,7 +1,5 @@
 """Exercises: a check calls the reader's function on cases and compares it with an oracle made by another method."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -18,7 +16,6 @@ from helpers.language import spoken
 CHECKS: dict[str, Callable[[Callable[..., Any]], None]] = {}
 NOT_ATTEMPTED, RIGHT, WRONG = "not attempted yet", "right", "not yet"
 CLOSE = 1e-5  # relative distance of a right answer, also from one that was computed in float32
-SLIP = 1e-5  # and from the number that a known slip gives
 SHOWN = 300  # characters of what came in a message
 IN_FORCE: list[tuple] = []  # the arguments of each `locked` that lasts, for an answer that runs in another process
 
@@ -108,88 +105,96 @@ def apart(expected: Any, got: Any, digits: str) -> tuple[str, str]:
     return next((pair for pair in pairs if pair[0] != pair[1]), pairs[-1])
 
 
-def ask(answer: Callable[..., Any], case: str, *arguments: Any) -> Any:
-    """What the reader's function returns; where it fails, or returns nothing, a Mistake that names the case."""
+def _called(answer: Callable[..., Any], arguments: tuple) -> tuple[Any, Exception | None]:
+    """What the reader's function returns, and what it raises; a Mistake passes, and so does a stub's error."""
     try:
-        got = answer(*arguments)
-    except Mistake:
-        raise
+        return answer(*arguments), None
     except Exception as error:
-        if _is_stub(error):
+        if isinstance(error, Mistake) or _is_stub(error):
             raise
-        raise Mistake(f"{case}: your function raised {type(error).__name__}: {error}") from error
-    if got is None:
-        raise Mistake(f"{case}: your function returned None: is there a `return`?")
-    return got
+        return None, error
 
 
-def one_number(got: Any, case: str) -> float:
-    """The answer as a plain number, also from a tensor or array of one element. Anything else is a Mistake."""
-    number = plain(got.item() if math.prod(getattr(got, "shape", (0,))) == 1 else got)
-    if isinstance(number, bool) or not isinstance(number, int | float):
-        raise Mistake(f"{case}: expected one number, got {typed(got)}. Does every path of your function return it?")
-    return float(number)
+def expect(holds: object, message: str) -> None:
+    """A Mistake that says `message`, unless `holds`."""
+    if not holds:
+        raise Mistake(message)
 
 
-def expect_number(
-    got: Any,
-    expected: float,
-    case: str,
-    says: str | Callable[[float], str],
-    *,
-    slips: Mapping[str, float] | None = None,
-    unit: str = "",
-    digits: str = ".4f",
-    rel_tol: float = CLOSE,
-    abs_tol: float = 1e-9,
-) -> None:
-    """A Mistake unless `got` is one number, and the expected one.
+class Returned:
+    """What came, or a part of it, with its case. Each method wants something of it, else it raises a Mistake.
 
-    says   the thought that leads on, or how to find it from the number that came
-    slips  thoughts that come before it -> the number that this mistake gives in the case at hand
+    says  of all methods: the thought that leads on
     """
-    number = one_number(got, case)
-    if math.isclose(number, expected, rel_tol=rel_tol, abs_tol=abs_tol):
-        return
-    known = (thought for thought, slip in (slips or {}).items() if math.isclose(number, slip, rel_tol=SLIP))
-    thought = next(known, None) or (says if isinstance(says, str) else says(number))
-    wanted, came = apart(expected, number, digits)
-    raise Mistake(f"{case}: expected {wanted}{unit}, got {came}. {thought}")
+
+    def __init__(self, value: Any, case: str) -> None:
+        self.value, self.case = value, case
+
+    def one_number(self) -> float:
+        """As a plain number, also from a tensor or array of one element."""
+        got, case = self.value, self.case
+        number = plain(got.item() if math.prod(getattr(got, "shape", (0,))) == 1 else got)
+        is_number = isinstance(number, int | float) and not isinstance(number, bool)
+        expect(is_number, f"{case}: expected one number, got {typed(got)}. Does every path of your function return it?")
+        return float(number)
+
+    def number(
+        self,
+        expected: float,
+        says: str | Callable[[float], str],
+        *,
+        slips: Mapping[str, float] | None = None,
+        unit: str = "",
+        digits: str = ".4f",
+        rel_tol: float = CLOSE,
+        abs_tol: float = 1e-9,
+    ) -> None:
+        """It is one number, and the expected one.
+
+        says   or how to find it from the number that came
+        slips  thoughts that come before it -> the number that this mistake gives in the case at hand
+        """
+        case, number = self.case, self.one_number()
+        if math.isclose(number, expected, rel_tol=rel_tol, abs_tol=abs_tol):
+            return
+        known = (thought for thought, slip in (slips or {}).items() if math.isclose(number, slip, rel_tol=rel_tol))
+        thought = next(known, None) or (says if isinstance(says, str) else says(number))
+        wanted, came = apart(expected, number, digits)
+        raise Mistake(f"{case}: expected {wanted}{unit}, got {came}. {thought}")
+
+    def items(self, n: int, of: str, says: str = "Does your function return all of them?") -> list:
+        """The n items of a list, tuple, array or tensor in Python's own types."""
+        got, case, items = self.value, self.case, plain(self.value)
+        expect(isinstance(items, list), f"{case}: expected {n} {of}, got {typed(got)}. {says}")
+        expect(len(items) == n, f"{case}: expected {n} {of}, got {len(items)} of them. {says}")
+        return items
+
+    def tensor(self, shape: tuple[int, ...], says: str) -> Tensor:
+        """In float64: a tensor of this shape, or an array or lists of the same."""
+        got, case = self.value, self.case
+        try:
+            found = torch.tensor(plain(got), dtype=torch.float64)
+        except (TypeError, ValueError, RuntimeError, OverflowError):
+            raise Mistake(f"{case}: expected a tensor {shape}, got {typed(got)}. {says}") from None
+        expect(found.shape == shape, f"{case}: expected a tensor {shape}, got {tuple(found.shape)}. {says}")
+        return found
 
 
-def expect_items(got: Any, n: int, case: str, of: str, says: str = "Does your function return all of them?") -> list:
-    """The items of a list, tuple, array or tensor in Python's own types; a Mistake unless there are n of them."""
-    items = plain(got)
-    if not isinstance(items, list):
-        raise Mistake(f"{case}: expected {n} {of}, got {typed(got)}. {says}")
-    if len(items) != n:
-        raise Mistake(f"{case}: expected {n} {of}, got {len(items)} of them. {says}")
-    return items
+def ask(answer: Callable[..., Any], case: str, *arguments: Any) -> Returned:
+    """What the reader's function returns; where it fails, or returns nothing, a Mistake that names the case."""
+    got, error = _called(answer, arguments)
+    if error is not None:
+        raise Mistake(f"{case}: your function raised {type(error).__name__}: {error}") from error
+    expect(got is not None, f"{case}: your function returned None: is there a `return`?")
+    return Returned(got, case)
 
 
-def expect_tensor(got: Any, shape: tuple[int, ...], case: str, says: str) -> Tensor:
-    """What came, in float64: a Mistake unless it is a tensor of this shape, or an array or lists of the same."""
-    try:
-        found = torch.tensor(plain(got), dtype=torch.float64)
-    except (TypeError, ValueError, RuntimeError, OverflowError):
-        raise Mistake(f"{case}: expected a tensor {shape}, got {typed(got)}. {says}") from None
-    if found.shape != shape:
-        raise Mistake(f"{case}: expected a tensor {shape}, got {tuple(found.shape)}. {says}")
-    return found
-
-
-def expect_value_error(answer: Callable[..., Any], case: str, says: str, *arguments: Any) -> str:
+def refused(answer: Callable[..., Any], case: str, says: str, *arguments: Any) -> str:
     """The message of the ValueError with which the reader's function refuses; a Mistake if it does not."""
-    try:
-        came = repr(answer(*arguments))
-    except ValueError as error:
+    got, error = _called(answer, arguments)
+    if isinstance(error, ValueError):
         return str(error)
-    except Mistake:
-        raise
-    except Exception as error:
-        if _is_stub(error):
-            raise
-        came = f"{type(error).__name__}: {error}"
+    came = f"{type(error).__name__}: {error}" if error is not None else repr(got)
     raise Mistake(f"{case}: expected a ValueError, got {came}. {says}")
 
 

@@ -1,11 +1,9 @@
 """The check of notebook 00's exercise."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 
-from helpers.classroom.exercises.grader import ask, expect_number, expect_value_error, register
+from helpers.classroom.exercises.grader import Returned, ask, refused, register
 from helpers.gpt import tokenizer
 from helpers.labs import texts
 
@@ -30,7 +28,7 @@ def tokens_per_word(answer: Callable[[str], float]) -> None:
         def says(got: float, right: float = n_tokens / n_words, general: str = general) -> str:
             return "Is something rounded, or counted one too many or too few?" if abs(got - right) <= 1 else general
 
-        expect_number(ask(answer, shown, text), n_tokens / n_words, case, says, slips=slips, rel_tol=1e-4)
+        Returned(ask(answer, shown, text).value, case).number(n_tokens / n_words, says, slips=slips, rel_tol=1e-4)
     for empty in ("", " \n "):
         says = "Raise it (do not return it), and before anything is divided by zero"
-        expect_value_error(answer, f"{empty!r} has no word and no price", says, empty)
+        refused(answer, f"{empty!r} has no word and no price", says, empty)

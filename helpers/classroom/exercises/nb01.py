@@ -1,7 +1,5 @@
 """The checks of notebook 01: the time a run takes, the greedy loop, scores into probabilities, entropy, options."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from fractions import Fraction
@@ -11,16 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from helpers.classroom.exercises.grader import (
-    Mistake,
-    apart,
-    ask,
-    expect_number,
-    expect_tensor,
-    locked,
-    one_number,
-    register,
-)
+from helpers.classroom.exercises.grader import Mistake, apart, ask, expect, locked, register
 
 RELATIVE = 1e-4  # float32 against a float64 oracle
 LARGE = 88.0  # exp of a larger score is more than float32 holds
@@ -45,7 +34,7 @@ def months(answer: Callable[[float, int, int, float], float]) -> None:
             return "How many tokens does one step read, and how many steps fit into a second?"
 
         got = ask(answer, case, n_tokens, batch_size, T, step_ms)
-        expect_number(got, expected, case, says, unit=" months of 30 days", digits=".6g", rel_tol=RELATIVE)
+        got.number(expected, says, unit=" months of 30 days", digits=".6g", rel_tol=RELATIVE)
 
 
 @register("e2-greedy")
@@ -56,25 +45,24 @@ def greedy(answer: Callable[[Callable[[Tensor], Tensor], Tensor, int], Tensor]) 
     cases = [([[1, 2]], 1), ([[1, 2]], 3), ([[3, 1, 4], [1, 5, 9]], 2), ([[7]], 0), ([[2, 7, 1, 8]], 13)]
     for prompts, n_new in cases:
         token_ids, case = torch.tensor(prompts), f"from {prompts}, {n_new} new tokens"
-        got = ask(answer, case, model, token_ids, n_new)
         outgrown = len(prompts[0]) + n_new - 1 > context_length
         thought = "The prompt and the new ids: one id per sequence is appended each time round"
         if outgrown:
             thought = "The model sees a window of the text; the text you return keeps every token"
-        got = expect_tensor(got, (len(prompts), len(prompts[0]) + n_new), case, thought).long()
+        got = ask(answer, case, model, token_ids, n_new).tensor((len(prompts), len(prompts[0]) + n_new), thought).long()
         expected = [_continued(prompt, n_new, V, context_length) for prompt in prompts]
         if got.tolist() != expected:
             thought = "Which row of the logits speaks about what follows?"
             if outgrown:
                 thought = "Which tokens may the model see: are they the last `context_length`?"
             raise Mistake(f"{case}: expected {expected}, got {got.tolist()}. {thought}")
-        if token_ids.tolist() != prompts:
-            raise Mistake(f"{case}: the prompt that you were given has changed. Make a new tensor: torch.cat")
+        kept = token_ids.tolist() == prompts
+        expect(kept, f"{case}: the prompt that you were given has changed. Make a new tensor: torch.cat")
 
 
 @register("e3-probabilities")
 def probabilities(answer: Callable[[Tensor, Tensor], Tensor]) -> None:
-    """Each probability from differences of scores alone: p_v = 1 / sum over u of exp(s_u - s_v), in plain Python."""
+    """torch's softmax, in float64."""
     generator = torch.Generator().manual_seed(5)
     drawn = torch.randn(3, generator=generator).tolist(), torch.randn(7, 3, generator=generator).tolist()
     cases = [
@@ -85,23 +73,21 @@ def probabilities(answer: Callable[[Tensor, Tensor], Tensor]) -> None:
         ("scores 300, 0 and -300", [1.0, 0], [[300.0, 1], [0, 2], [-300, -1]]),
     ]
     for name, hidden, unembedding in cases:
-        scores = [sum(h * w for h, w in zip(hidden, row, strict=True)) for row in unembedding]
-        odds = [sum(math.exp(min(u - v, 700.0)) for u in scores) for v in scores]
-        expected = torch.tensor([1 / other for other in odds], dtype=torch.float64)
+        scores = torch.tensor(unembedding, dtype=torch.float64) @ torch.tensor(hidden, dtype=torch.float64)
+        expected = scores.softmax(0)
         with locked(LOCKED, "exp and sum"):
             got = ask(answer, name, torch.tensor(hidden), torch.tensor(unembedding))
-        got = expect_tensor(got, (len(scores),), name, "It is one probability per token")
+        got = got.tensor((len(scores),), "It is one probability per token")
         if not got.isfinite().all():
             raise Mistake(
                 f"{name}: got {[round(p, 4) for p in got.tolist()]}. float32 ends near exp(88), and 0 / 0 is NaN. "
                 "What may you subtract from every score, so that none is above 0 and the result stays the same?"
             )
-        if abs(float(got.sum()) - 1) > RELATIVE:
-            found = f"they should sum to 1, got {float(got.sum()):.4f}"
-            raise Mistake(f"{name}: {found}. Over which tokens does the sum run?")
+        found = f"they should sum to 1, got {float(got.sum()):.4f}"
+        expect(abs(float(got.sum()) - 1) <= RELATIVE, f"{name}: {found}. Over which tokens does the sum run?")
         if not torch.allclose(got, expected, rtol=RELATIVE, atol=1e-6):
             thought = "A score is the dot product of the hidden state with a token's row, its length included"
-            if max(map(abs, scores)) > LARGE:
+            if scores.abs().max() > LARGE:
                 thought = "Softmax looks at differences of scores: do all of them survive what you do to large scores?"
             wanted, came = apart(expected.tolist(), got.tolist(), ".4g")
             raise Mistake(f"{name}: expected {wanted}, got {came}. {thought}")
@@ -109,19 +95,18 @@ def probabilities(answer: Callable[[Tensor, Tensor], Tensor]) -> None:
 
 @register("e4-entropy")
 def entropy_nats(answer: Callable[[Tensor], float]) -> None:
-    """Split off one outcome after the other: H = H(p, 1 - p) + (1 - p) times the entropy of what is left."""
+    """torch's own entropy, in float64."""
+
+    def says(got: float) -> str:
+        nothing, formula = "What is 0 · ln 0 for someone who never doubts?", "It is -p ln p, summed over the tokens"
+        return nothing if math.isnan(got) else formula
+
     cases = [[0.5, 0.5], [0.25] * 4, [0.5, 0.25, 0.125, 0.125], [0.7, 0.2, 0.1], [0.5, 0.0, 0.5], [1.0, 0.0, 0.0]]
     for probs in cases:
-        expected, case = _entropy_by_splitting(probs), f"p = {probs}"
-
-        def says(got: float, expected: float = expected) -> str:
-            if math.isnan(got):
-                return "What is 0 · ln 0 for someone who never doubts?"
-            if expected and math.isclose(got, expected / math.log(2), abs_tol=1e-4):
-                return "Those are bits: which logarithm has the nat?"
-            return "It is -p ln p, summed over the tokens"
-
-        expect_number(ask(answer, case, torch.tensor(probs)), expected, case, says, unit=" nats", abs_tol=1e-5)
+        expected, case = float(torch.special.entr(torch.tensor(probs, dtype=torch.float64)).sum()), f"p = {probs}"
+        slips = {"Those are bits: which logarithm has the nat?": expected / math.log(2)}
+        got = ask(answer, case, torch.tensor(probs))
+        got.number(expected, says, slips=slips, unit=" nats", abs_tol=1e-5)
 
 
 class _SummingModel:
@@ -162,14 +147,6 @@ def _logs(table: list[list[int]], question: list[int], option: list[int]) -> lis
     return logs
 
 
-def _entropy_by_splitting(probs: list[float]) -> float:
-    first, rest = probs[0], sum(probs[1:])
-    if first in (0.0, 1.0):
-        return 0.0 if rest == 0 else _entropy_by_splitting(probs[1:])
-    binary = -first * math.log(first) - (1 - first) * math.log1p(-first)
-    return binary + rest * _entropy_by_splitting([p / rest for p in probs[1:]])
-
-
 @register("e5-best-option")
 def best_option(answer: Callable[[Callable[[Tensor], Tensor], Tensor, list[Tensor]], int]) -> None:
     """A model whose probabilities stand in a table of whole numbers; options are scored token by token, in floats."""
@@ -184,7 +161,7 @@ def best_option(answer: Callable[[Callable[[Tensor], Tensor], Tensor, list[Tenso
         means = [sum(each) / len(each) for each in logs]
         expected = means.index(max(means))
         case = f"after {question.tolist()}, options {[option.tolist() for option in options]}"
-        got = one_number(ask(answer, case, model, question.clone(), [option.clone() for option in options]), case)
+        got = ask(answer, case, model, question.clone(), [option.clone() for option in options]).one_number()
         if got != expected:
             sums = [sum(each) for each in logs]
             thought = "Which logits speak about the first token of an option? Is the question scored too?"

@@ -1,7 +1,5 @@
 """The checks of notebook 03's exercises; each oracle goes another way than the solution."""
 
-from __future__ import annotations
-
 import math
 import re
 import statistics
@@ -11,7 +9,7 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
-from helpers.classroom.exercises.grader import Mistake, ask, expect_items, expect_number, plain, register, typed
+from helpers.classroom.exercises.grader import Mistake, Returned, ask, expect, plain, register, typed
 
 NINETEEN_IN_TWENTY = 1.96  # standard errors to each side
 
@@ -32,9 +30,9 @@ def plan(answer: Callable[[int, int, int, int, bool], tuple[int, int, int]]) -> 
         dealt = [starts[i : i + batch_size] for i in range(0, len(starts), batch_size)]
         kept = [batch for batch in dealt if len(batch) == batch_size or not drop_last]
         case = f"{n_ids} ids, T={T}, stride={stride}, {batch_size} sequences a batch, drop_last={drop_last}"
-        got = expect_items(ask(answer, case, n_ids, T, stride, batch_size, drop_last), 3, case, "numbers")
+        got = ask(answer, case, n_ids, T, stride, batch_size, drop_last).items(3, "numbers")
         for name, expected, number in zip(hints, (len(starts), len(kept), n_ids - len(targets)), got, strict=True):
-            expect_number(number, expected, case, hints[name], unit=f" {name}", digits="g")
+            Returned(number, case).number(expected, hints[name], unit=f" {name}", digits="g")
 
 
 @register("d2-shared-targets")
@@ -54,13 +52,13 @@ def shared_targets(answer: Callable[[Sequence[int], Sequence[int], int], float])
         case = f"{name}: training windows start at {train_starts}, validation windows at {val_starts}, T={T}"
         thought = "Which positions are targets of a window that starts at s, and what do you divide by?"
         thought += f" Here {sum(hits)} of {len(hits)} validation targets are shared"
-        expect_number(ask(answer, case, train_starts, val_starts, T), sum(hits) / len(hits), case, thought)
+        ask(answer, case, train_starts, val_starts, T).number(sum(hits) / len(hits), thought)
 
 
 @register("d2-no-copies")
 def no_copies(answer: Callable[[list[str], list[str]], list[str]]) -> None:
     """Words are read off one by one, whatever stands between them; the texts say themselves which may stay."""
-    cases: list[tuple[list[str], list[str]]] = [
+    cases = [
         (["The sea.", "A boat.", "The gulls."], ["A boat."]),
         (["The sea.", "a  BOAT.\n", "The gulls."], ["A boat."]),
         (["Twice.", "Once.", "Twice."], ["Never."]),
@@ -72,14 +70,14 @@ def no_copies(answer: Callable[[list[str], list[str]], list[str]]) -> None:
         judged = [_words(text) for text in validation]
         expected = [text for text in training if _words(text) not in judged]
         given, case = list(training), f"training {training}, validation {validation}"
-        got = ask(answer, case, given, list(validation))
+        got = ask(answer, case, given, list(validation)).value
         if plain(got) != expected:
             raise Mistake(
                 f"{case}: expected {expected}, got {typed(got)}. "
                 "Which differences between two texts should count, and are the kept texts as they were, in order?"
             )
-        if given != training:
-            raise Mistake(f"the list of {training} that came in was changed to {given}: return a new one instead")
+        kept = given == training
+        expect(kept, f"the list of {training} that came in was changed to {given}: return a new one instead")
 
 
 @register("d3-paired-bar")
@@ -102,9 +100,9 @@ def paired_bar(answer: Callable[[Tensor, Tensor, int], tuple[float, float]]) -> 
         means = [sum(differences[i : i + block]) / block for i in whole]
         bar = NINETEEN_IN_TWENTY * math.sqrt(statistics.variance(means) / len(means))
         case = f"losses of A {[x / 8 for x in a]}, of B {[x / 8 for x in b]}, blocks of {block}"
-        got = expect_items(ask(answer, case, torch.tensor(a) / 8, torch.tensor(b) / 8, block), 2, case, "numbers")
+        got = ask(answer, case, torch.tensor(a) / 8, torch.tensor(b) / 8, block).items(2, "numbers")
         for name, expected, number in zip(hints, (float(sum(means) / len(means)), bar), got, strict=True):
-            expect_number(number, expected, f"{case}, {name}", hints[name], rel_tol=1e-4, abs_tol=1e-6)
+            Returned(number, f"{case}, {name}").number(expected, hints[name], rel_tol=1e-4, abs_tol=1e-6)
 
 
 @register("d4-floor")
@@ -124,7 +122,7 @@ def floor(answer: Callable[[Tensor], float]) -> None:
             thought += " Do your shares settle, or do they go there and back too?"
         case = f"{name}: rows {rows}"
         got = ask(answer, case, torch.tensor(rows, dtype=torch.float64))
-        expect_number(got, expected, case, thought, unit=" nats", digits=".5f", rel_tol=1e-4, abs_tol=1e-6)
+        got.number(expected, thought, unit=" nats", digits=".5f", rel_tol=1e-4, abs_tol=1e-6)
 
 
 def _words(text: str) -> list[str]:

@@ -1,9 +1,6 @@
 """The checks of notebook 04's exercises: accumulation, the schedule, the view of the future, AdamW."""
 
-from __future__ import annotations
-
 import math
-from collections import Counter
 from collections.abc import Callable
 from fractions import Fraction
 from itertools import product
@@ -12,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from helpers.classroom.exercises.grader import Mistake, ask, expect_items, expect_number, plain, register, typed
+from helpers.classroom.exercises.grader import Mistake, Returned, ask, expect, plain, register, typed
 
 MASKED = -100
 Pair = tuple[Tensor, Tensor]
@@ -20,7 +17,7 @@ Pair = tuple[Tensor, Tensor]
 
 @register("t2-accumulate")
 def accumulate(answer: Callable[[nn.Module, list[Pair]], None]) -> None:
-    """A bigram model's gradient can be counted: how often each token was expected to follow, less how often it did."""
+    """The gradient of all micro-batches' targets in one batch, row by row of a bigram model's table."""
     cases = {
         "two micro-batches of equal size": [([[0, 1, 2]], [[1, 2, 3]]), ([[3, 3, 1]], [[3, 1, 0]])],
         "one token against six": [([[4]], [[0]]), ([[0, 1, 2], [2, 1, 0]], [[1, 2, 3], [1, 0, 4]])],
@@ -32,17 +29,28 @@ def accumulate(answer: Callable[[nn.Module, list[Pair]], None]) -> None:
         before = model.table.detach().clone()
         model.table.grad = torch.ones_like(before)  # left over from some other batch
         answer(model, [(torch.tensor(inputs), torch.tensor(targets)) for inputs, targets in rows])
-        if not torch.equal(model.table.detach(), before):
-            raise Mistake(f"{name}: the weights have changed; expected a gradient and no update")
+        unchanged = torch.equal(model.table.detach(), before)
+        expect(unchanged, f"{name}: the weights have changed; expected a gradient and no update")
         at_once = max((token_ids.numel() for token_ids in model.seen), default=0)
-        if at_once > max(len(inputs) * len(inputs[0]) for inputs, _ in rows):
-            raise Mistake(f"{name}: {at_once} tokens went through the model at once: one micro-batch at a time")
+        most = max(len(inputs) * len(inputs[0]) for inputs, _ in rows)
+        expect(at_once <= most, f"{name}: {at_once} tokens went through the model at once: one micro-batch at a time")
         if model.kept_graphs:
             raise Mistake(
                 f"{name}: a micro-batch went through the model before the one before it had its backward(). All "
                 "micro-batches' activations are still in memory: call backward() inside the loop"
             )
-        _compare(name, model.table.grad, _counted_gradient(before, rows))
+        inputs, targets = (torch.cat([torch.tensor(x).flatten() for x in parts]) for parts in zip(*rows, strict=True))
+        F.cross_entropy(before.requires_grad_()[inputs], targets, ignore_index=MASKED).backward()
+        got, wanted = model.table.grad, before.grad
+        expect(got is not None, f"{name}: there is no gradient at all. Where is backward()?")
+        left_over = torch.allclose(got - 1, wanted, atol=1e-5)
+        expect(not left_over, f"{name}: what was in .grad before is still in it. When do you clear it?")
+        if not torch.allclose(got, wanted, atol=1e-5):
+            ratio = float(got.norm() / wanted.norm())
+            raise Mistake(
+                f"{name}: expected a gradient norm of {float(wanted.norm()):.4f}, got {float(got.norm()):.4f} "
+                f"({ratio:.3g} times as much). Does each scored token count the same, in whichever micro-batch it is?"
+            )
 
 
 @register("t3-cosine-rate")
@@ -62,7 +70,7 @@ def cosine_rate(answer: Callable[[int, float, float, int, int], float]) -> None:
             if step >= n_steps:
                 says = "After the last update the rate stays where it was"
             got = ask(answer, case, step, peak, floor, n_steps, warmup_steps)
-            expect_number(got, expected, case, says, digits=".6g", abs_tol=peak * 1e-6)
+            got.number(expected, says, digits=".6g", abs_tol=peak * 1e-6)
 
 
 @register("t5-sees-the-future")
@@ -76,21 +84,24 @@ def sees_the_future(answer: Callable[[Callable[[Tensor], Tensor], Tensor, int], 
         "a model that sees the past only": causal - torch.eye(T),
         "a model without a mask": torch.ones(T, T),
         "a model whose mask is off by one": torch.ones(T, T).tril(1),
-        "a model that leaks into the first position only": _with(causal, 0, 1),
-        "a model that leaks from the last token only": _with(causal, 2, T - 1),
-        "a model that leaks from the last token to its neighbour": _with(causal, T - 2, T - 1),
     }
+    one_leak = {
+        "a model that leaks into the first position only": (0, 1),
+        "a model that leaks from the last token only": (2, T - 1),
+        "a model that leaks from the last token to its neighbour": (T - 2, T - 1),
+    }
+    for name, place in one_leak.items():
+        models[name] = causal.clone()
+        models[name][place] = 1.0
     texts = {"": torch.tensor([[1, 6, 2, 0, 6], [3, 3, 3, 3, 3]])}
     texts |= {f", each token already {i}": torch.full((2, T), i) for i in range(V)}  # whoever writes an i changes none
     for (name, sees), (where, token_ids) in product(models.items(), texts.items()):
         given = token_ids.clone()
-        got = ask(answer, name + where, _Seeing(sees, V), given, V)
-        if not torch.equal(given, token_ids):
-            raise Mistake(f"{name}: the token_ids that you were given have changed. Change a copy: token_ids.clone()")
-        leaks = bool(sees.triu(1).any())
-        said = plain(got)
-        if said not in (True, False):
-            raise Mistake(f"{name}{where}: expected True or False, got {typed(got)}")
+        got = ask(answer, name + where, _Seeing(sees, V), given, V).value
+        unchanged = torch.equal(given, token_ids)
+        expect(unchanged, f"{name}: the token_ids that you were given have changed. Change a copy: token_ids.clone()")
+        leaks, said = bool(sees.triu(1).any()), plain(got)
+        expect(said in (True, False), f"{name}{where}: expected True or False, got {typed(got)}")
         if said != leaks:
             thought = "A score may change at the position that you changed, and after it"
             if leaks:
@@ -106,17 +117,16 @@ def adamw(answer: Callable[..., float]) -> None:
     ratio = "Are both means corrected for having started at 0, and is the step the rate times their ratio?"
     anew = "Are the corrected means made anew at each step, while m and v go on uncorrected?"
     decay = "The decay uses the weight before the step, times the rate, and stays out of the means"
-    hints = {"one step": ratio, "with decay": decay, "decay and no gradient": decay}
-    hints["a large epsilon"] = "Is ε outside the root, and added to the corrected one?"
+    outside = "Is ε outside the root, and added to the corrected one?"
     cases = {
-        "one step": (1.0, [0.5], 0.1, 0.9, 0.95, 1e-8, 0.0),
-        "gradients that agree": (1.0, [0.5, 0.4, 0.6], 0.1, 0.9, 0.95, 1e-8, 0.0),
-        "gradients that change their sign": (-2.0, [3.0, -1.0, 0.5, -4.0], 0.05, 0.9, 0.999, 1e-8, 0.0),
-        "with decay": (2.0, [1.0, 1.0], 0.1, 0.9, 0.95, 1e-8, 0.5),
-        "decay and no gradient": (2.0, [0.0, 0.0, 0.0], 0.1, 0.9, 0.95, 1e-8, 0.5),
-        "a large epsilon": (1.0, [0.01, 0.02], 0.1, 0.8, 0.9, 0.5, 0.0),
+        "one step": (ratio, 1.0, [0.5], 0.1, 0.9, 0.95, 1e-8, 0.0),
+        "gradients that agree": (anew, 1.0, [0.5, 0.4, 0.6], 0.1, 0.9, 0.95, 1e-8, 0.0),
+        "gradients that change their sign": (anew, -2.0, [3.0, -1.0, 0.5, -4.0], 0.05, 0.9, 0.999, 1e-8, 0.0),
+        "with decay": (decay, 2.0, [1.0, 1.0], 0.1, 0.9, 0.95, 1e-8, 0.5),
+        "decay and no gradient": (decay, 2.0, [0.0, 0.0, 0.0], 0.1, 0.9, 0.95, 1e-8, 0.5),
+        "a large epsilon": (outside, 1.0, [0.01, 0.02], 0.1, 0.8, 0.9, 0.5, 0.0),
     }
-    for name, (w, gradients, lr, beta1, beta2, eps, weight_decay) in cases.items():
+    for name, (thought, w, gradients, lr, beta1, beta2, eps, weight_decay) in cases.items():
         weight = torch.tensor(w, dtype=torch.float64, requires_grad=True)
         optimizer = torch.optim.AdamW([weight], lr=lr, betas=(beta1, beta2), eps=eps, weight_decay=weight_decay)
         for gradient in gradients:
@@ -125,8 +135,7 @@ def adamw(answer: Callable[..., float]) -> None:
         case = f"{name}: w = {w}, gradients {gradients}, lr {lr}, betas {beta1} and {beta2}, eps {eps}, "
         case += f"decay {weight_decay}"
         got = ask(answer, case, w, list(gradients), lr, beta1, beta2, eps, weight_decay)
-        thought = hints.get(name, anew)
-        expect_number(got, weight.item(), case, thought, digits=".6f")  # float32 will do
+        got.number(weight.item(), thought, digits=".6f")  # float32 will do
 
 
 class _Bigram(nn.Module):
@@ -151,39 +160,6 @@ class _Bigram(nn.Module):
         return scores
 
 
-def _counted_gradient(table: Tensor, rows: list[tuple[list, list]]) -> list[list[float]]:
-    pairs = Counter(
-        (a, b)
-        for inputs, targets in rows
-        for row, wanted in zip(inputs, targets, strict=True)
-        for a, b in zip(row, wanted, strict=True)
-        if b != MASKED
-    )
-    gradient = []
-    for a, scores in enumerate(table.tolist()):
-        powers = [math.exp(score) for score in scores]
-        counts = [pairs[a, b] for b in range(len(scores))]
-        gradient.append(
-            [(sum(counts) * e / sum(powers) - n) / pairs.total() for e, n in zip(powers, counts, strict=True)]
-        )
-    return gradient
-
-
-def _compare(name: str, got: Tensor | None, expected: list[list[float]]) -> None:
-    wanted = torch.tensor(expected)
-    if got is None:
-        raise Mistake(f"{name}: there is no gradient at all. Where is backward()?")
-    if torch.allclose(got, wanted, atol=1e-5):
-        return
-    if torch.allclose(got - 1, wanted, atol=1e-5):
-        raise Mistake(f"{name}: what was in .grad before is still in it. When do you clear it?")
-    ratio = float(got.norm() / wanted.norm())
-    raise Mistake(
-        f"{name}: expected a gradient norm of {float(wanted.norm()):.4f}, got {float(got.norm()):.4f} "
-        f"({ratio:.3g} times as much). Does each scored token count the same, in whichever micro-batch it is?"
-    )
-
-
 class _Seeing:
     """Position t adds up the tokens of all positions s with sees[t, s] > 0: (B, T) -> (B, T, V)."""
 
@@ -197,20 +173,9 @@ class _Seeing:
         return self.sees[:T, :T] @ F.one_hot(token_ids, self.vocab_size).float()  # (T, T) @ (B, T, V)
 
 
-def _with(sees: Tensor, position: int, other: int) -> Tensor:
-    changed = sees.clone()
-    changed[position, other] = 1.0
-    return changed
-
-
 @register("t2-noise-scale")
 def noise_scale(answer: Callable[[list[float], list[float], int, int], float]) -> None:
     """Norms are made from a gradient and a noise that are known, so that the answer is their ratio."""
-    hints = {
-        "the square of the mean norm": "Is it the mean of the squared norms, or the square of the mean norm?",
-        "G2 over sigma2": "Which of the two is above the fraction's line? The answer is a number of sequences",
-        "the mean square itself": "The mean square of the large batches still contains noise: how much?",
-    }
     cases = [("1 and 4 sequences", 1, 12, 1, 4), ("2 and 64", 3, 40, 2, 64), ("little noise", 25, 2, 1, 8)]
     cases += [("large batches that are no multiple of small ones", 2, 30, 4, 10), ("small numbers", 1e-6, 5e-6, 1, 16)]
     for name, G2, sigma2, small, large in cases:
@@ -220,27 +185,29 @@ def noise_scale(answer: Callable[[list[float], list[float], int, int], float]) -
         of_means = [(sum(x) / len(x)) ** 2 for x in lists]
         slip_sigma2 = (of_means[0] - of_means[1]) / (1 / small - 1 / large)
         slips = {
-            hints["the square of the mean norm"]: slip_sigma2 / (of_means[1] - slip_sigma2 / large),
-            hints["G2 over sigma2"]: G2 / sigma2,
-            hints["the mean square itself"]: sigma2 / squares[1],
+            "Is it the mean of the squared norms, or the square of the mean norm?": (
+                slip_sigma2 / (of_means[1] - slip_sigma2 / large)
+            ),
+            "Which of the two is above the fraction's line? The answer is a number of sequences": G2 / sigma2,
+            "The mean square of the large batches still contains noise: how much?": sigma2 / squares[1],
         }
         case = f"{name}: batches of {small} and of {large}, norms {_short(lists[0])} and {_short(lists[1])}"
-        got = ask(answer, case, *lists, small, large)
         says = "The mean of the squared norm is |G|² + σ²/B: two batch sizes give two equations"
-        expect_number(got, sigma2 / G2, case, says, slips=slips, unit=" sequences", abs_tol=0)
+        ask(answer, case, *lists, small, large).number(sigma2 / G2, says, slips=slips, unit=" sequences", abs_tol=0)
     case = "noise that hides the gradient: batches of 1 and of 4, norms [3.0, 3.0] and [1.0, 1.0]"
     says = "The estimate of |G|² is not above 0: no finite batch size, so math.inf"
-    expect_number(ask(answer, case, [3.0, 3.0], [1.0, 1.0], 1, 4), math.inf, case, says, unit=" sequences")
+    ask(answer, case, [3.0, 3.0], [1.0, 1.0], 1, 4).number(math.inf, says, unit=" sequences")
 
 
 @register("t3-wsd-rates")
 def wsd_rates(answer: Callable[[int, float, float, int, int], list[float]]) -> None:
     """Each rate from the updates behind it and before it, as fractions."""
+    decay = "The first update of the decay is already below the peak, and the last one of all is at the floor"
     cases = [(10, 4, 1, 2, 3), (8, 1, 0, 0, 4), (6, 2, 1, 3, 0), (5, 1, 0, 2, 3), (7, 3, 3, 0, 0), (12, 1, 0, 1, 1)]
     for n_steps, peak, floor, warmup_steps, decay_steps in cases:
         case = f"{n_steps} updates, peak {peak}, floor {floor}, warm-up {warmup_steps}, decay {decay_steps}"
         got = ask(answer, case, n_steps, float(peak), float(floor), warmup_steps, decay_steps)
-        for step, rate in enumerate(expect_items(got, n_steps, case, "rates", "Does each update have one?")):
+        for step, rate in enumerate(got.items(n_steps, "rates", "Does each update have one?")):
             left = n_steps - 1 - step  # updates after this one
             says = f"Update {step} is in the stable part, which has the peak"
             expected = Fraction(peak)
@@ -249,10 +216,8 @@ def wsd_rates(answer: Callable[[int, float, float, int, int], list[float]]) -> N
                 says = "In the warm-up, update 0 already moves, and the last one uses the peak"
             elif left < decay_steps:
                 expected = floor + (peak - floor) * Fraction(left, decay_steps)
-                says = (
-                    "The first update of the decay is already below the peak, and the last one of all is at the floor"
-                )
-            expect_number(rate, float(expected), f"{case}, update {step}", says, digits=".6g", abs_tol=1e-6)
+                says = decay
+            Returned(rate, f"{case}, update {step}").number(float(expected), says, digits=".6g", abs_tol=1e-6)
 
 
 def _short(numbers: list[float]) -> str:

@@ -1,7 +1,5 @@
 """The checks of notebook 05: temperature, exactly k, the fewest that reach p, the loop, a cached step, a guess kept."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from itertools import combinations
@@ -11,18 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from helpers.classroom.exercises.grader import (
-    Mistake,
-    apart,
-    ask,
-    expect_items,
-    expect_tensor,
-    expect_value_error,
-    one_number,
-    plain,
-    register,
-    typed,
-)
+from helpers.classroom.exercises.grader import Mistake, Returned, apart, ask, expect, plain, refused, register, typed
 
 CLOSE = 1e-5
 Write = Callable[[Callable[[list[int]], int], list[int], int, int, int], list[int]]
@@ -30,31 +17,23 @@ Write = Callable[[Callable[[list[int]], int], list[int], int, int, int], list[in
 
 @register("g1-temperature")
 def at_temperature(answer: Callable[[list[float], float], list[float]]) -> None:
-    """Each probability from the odds against all others, 1 / sum of exp((other - own) / T); the limits by hand."""
-    scores = [2.0, -1.0, 0.5, 2.0, -3.0]
-    cases = [(scores, T, _from_odds(scores, T)) for T in (1.0, 0.5, 2.0, 7.0)]
-    cases.append(([1000.0, 999.0, -1000.0], 1.0, _from_odds([1000.0, 999.0, -1000.0], 1.0)))
+    """torch's softmax, in float64; the limits by hand."""
+    others = [([2.0, -1.0, 0.5, 2.0, -3.0], T) for T in (1.0, 0.5, 2.0, 7.0)] + [([1000.0, 999.0, -1000.0], 1.0)]
+    cases = [(s, T, (torch.tensor(s, dtype=torch.float64) / T).softmax(0).tolist()) for s, T in others]
     cases.append(([1.0, -2.0, 0.5], 1e-4, [1.0, 0.0, 0.0]))
     cases.append(([-1.0, 2.0, 2.0], 0.0, [0.0, 1.0, 0.0]))
     cases.append(([-1.0, 2.0, 0.0, 5.0], math.inf, [0.25] * 4))
     for scores, temperature, expected in cases:
         case = f"scores {scores}, temperature {temperature}"
         got = ask(answer, case, list(scores), temperature)
-        got = expect_items(got, len(expected), case, "probabilities", "It is a list, one for each score")
-        got = expect_tensor(got, (len(expected),), case, "It is a list of numbers").tolist()
+        items = got.items(len(expected), "probabilities", "It is a list, one for each score")
+        got = Returned(items, case).tensor((len(expected),), "It is a list of numbers").tolist()
         if not all(abs(a - b) < CLOSE for a, b in zip(got, expected, strict=True)):  # NaN is not close either
             thought = "What is divided, and before which step? At 0 the first of the best has it all, at inf all have "
             wanted, came = apart(expected, got, ".4f")
             raise Mistake(f"{case}: expected {wanted}, got {came}. {thought}the same")
     for temperature, harm in ((-1.0, "turn the order around"), (math.nan, "make every probability NaN")):
-        expect_value_error(answer, f"temperature {temperature}", f"It would {harm}", [1.0, 2.0], temperature)
-
-
-def _from_odds(scores: Sequence[float], temperature: float) -> list[float]:
-    def odds(below: float) -> float:
-        return math.exp(below) if below < 700 else math.inf
-
-    return [1 / sum(odds((other - own) / temperature) for other in scores) for own in scores]
+        refused(answer, f"temperature {temperature}", f"It would {harm}", [1.0, 2.0], temperature)
 
 
 @register("g2-top-k")
@@ -91,9 +70,9 @@ def _smallest_group(probs: Sequence[float], p: float) -> list[bool]:
 def _compare_kept(
     answer: Callable, case: str, asked: tuple[list[float], float], expected: list[bool], thought: str
 ) -> None:
-    got = ask(answer, case, list(asked[0]), asked[1])
-    if plain(got) != expected:  # 1 and 0 will do for True and False
-        raise Mistake(f"{case}: expected {expected} in the order of the ids, got {typed(got)}. {thought}")
+    got = ask(answer, case, list(asked[0]), asked[1]).value
+    right = plain(got) == expected  # 1 and 0 will do for True and False
+    expect(right, f"{case}: expected {expected} in the order of the ids, got {typed(got)}. {thought}")
 
 
 @register("g4-loop")
@@ -109,9 +88,8 @@ def loop(answer: Write) -> None:
 
         expected, windows = _walk(prompt, n_new, context_length, end_id)
         case = f"prompt {prompt}, {n_new} new tokens, context {context_length}, end {end_id}"
-        got = ask(answer, case, choose, given, n_new, context_length, end_id)
-        if given != prompt:
-            raise Mistake(f"{case}: your function changed the caller's prompt to {given}. Work on a copy")
+        got = ask(answer, case, choose, given, n_new, context_length, end_id).value
+        expect(given == prompt, f"{case}: your function changed the caller's prompt to {given}. Work on a copy")
         if any(len(ids) > context_length for ids in calls):
             raise Mistake(f"{case}: the model got {max(map(len, calls))} tokens, its context holds {context_length}")
         if thought := _what_is_wrong(plain(got), expected, calls, windows, prompt, end_id):
@@ -166,11 +144,10 @@ def cached_step(answer: Callable[[dict[str, list[Tensor]], Tensor, Tensor, Tenso
         for t in range(T):
             case = f"D = {D}, token {t + 1} of {T}"
             got = ask(answer, case, cache, queries[t].clone(), keys[t].clone(), values[t].clone())
-            got = expect_tensor(got, (D,), case, "It is a mean of values, of which each has D numbers")
+            got = got.tensor((D,), "It is a mean of values, of which each has D numbers")
             held = len(cache["keys"]), len(cache["values"])
-            if held != (t + 1, t + 1):
-                found = f"it holds {held[0]} and {held[1]}"
-                raise Mistake(f"{case}: the cache should then hold {t + 1} keys and values, {found}")
+            found = f"it holds {held[0]} and {held[1]}"
+            expect(held == (t + 1, t + 1), f"{case}: the cache should then hold {t + 1} keys and values, {found}")
             if not torch.allclose(got, expected[t].double(), atol=1e-5):
                 wanted, came = apart(expected[t].tolist(), got.tolist(), ".4f")
                 raise Mistake(
@@ -208,11 +185,11 @@ def _kept_and_instead(answer: Callable, p: list[float], q: list[float], guess: i
     case = f"p = {p}, q = {q}, guess {guess}"
     got = ask(answer, case, list(p), list(q), guess)
     pair = f"things (probability of keeping, list of {len(p)} probabilities)"
-    expect_items(got, 2, case, pair)
-    keep = one_number(got[0], f"{case}, keep")
-    instead = expect_tensor(got[1], (len(p),), f"{case}, instead", "Each token needs its probability").tolist()
+    got.items(2, pair)
+    keep = Returned(got.value[0], f"{case}, keep").one_number()
+    instead = Returned(got.value[1], f"{case}, instead").tensor((len(p),), "Each token needs its probability").tolist()
     if not -CLOSE <= keep <= 1 + CLOSE:
         raise Mistake(f"{case}: expected a probability of keeping in [0, 1], got {keep:.4f}. Where q is below p?")
-    if min(instead) < -CLOSE or not abs(sum(instead) - 1) < CLOSE:
-        raise Mistake(f"{case}: expected {len(p)} probabilities that sum to 1 as replacement, got {instead}")
+    shares = min(instead) >= -CLOSE and abs(sum(instead) - 1) < CLOSE
+    expect(shares, f"{case}: expected {len(p)} probabilities that sum to 1 as replacement, got {instead}")
     return keep, instead

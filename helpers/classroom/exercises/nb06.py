@@ -1,7 +1,5 @@
 """The checks of notebook 06: bytes of a checkpoint, the next batch, an atomic writer, checksums, resuming, a thread."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import tempfile
@@ -9,13 +7,14 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
+from unittest.mock import DEFAULT, Mock, patch
 
 import torch
 
-from helpers.classroom.exercises.grader import Mistake, ask, expect_number, expect_value_error, plain, register, typed
+from helpers.classroom.exercises.grader import Mistake, ask, expect, plain, refused, register, typed
 
 OLD, BLOCKS = b"the old checkpoint, good to the last byte", (b"the new one: ", b"weights, ", b"moments, ", b"the rest")
 NAME = "state.bin"
@@ -31,35 +30,28 @@ _OPTIMIZERS = {
 def checkpoint_bytes(answer: Callable[[int, str], float]) -> None:
     """Let a real optimizer of torch make one step on that many numbers, and count the tensors that it then holds."""
     for n_params, optimizer in ((60, "AdamW"), (1003, "AdamW"), (60, "SGD"), (700, "SGD with momentum")):
+        weights = torch.nn.Parameter(torch.zeros(n_params))
+        weights.grad = torch.ones(n_params)
+        made = _OPTIMIZERS[optimizer]([weights])
+        made.step()
+        held = [weights, *made.state[weights].values()]  # AdamW's count of steps is a tensor too
+        n_bytes = sum(x.nbytes for x in held if isinstance(x, torch.Tensor) and x.numel() > 1)
         case = f"{n_params:,} parameters, {optimizer}"
         thought = "How many numbers does it remember for each weight, and how many bytes has a float32?"
         got = ask(answer, case, n_params, optimizer)
-        expect_number(got, _held_bytes(n_params, optimizer), case, thought, unit=" bytes", digits=",.0f", rel_tol=0)
-
-
-def _held_bytes(n_params: int, optimizer: str) -> int:
-    weights = torch.nn.Parameter(torch.zeros(n_params))
-    made = _OPTIMIZERS[optimizer]([weights])
-    weights.grad = torch.ones(n_params)
-    made.step()
-    held = [weights, *made.state[weights].values()]  # AdamW's count of steps is a tensor too
-    return sum(x.nbytes for x in held if isinstance(x, torch.Tensor) and x.numel() > 1)
+        got.number(n_bytes, thought, unit=" bytes", digits=",.0f", rel_tol=0)
 
 
 @register("c1-next-batch")
 def next_batch(answer: Callable[[int, int, int, int], tuple[int, int]]) -> None:
-    """Walk through the run, batch by batch, until so many tokens have been seen."""
+    """All places of the run in their order: the batches done are counted off."""
     cases = [(0, 4, 8, 5), (64, 4, 8, 5), (160, 4, 8, 5), (7 * 96, 8, 12, 3), (11 * 30, 3, 10, 11), (13 * 14, 2, 7, 1)]
     for n_tokens, batch_size, context_length, n_batches in cases:
-        epoch = index = seen = 0
-        while seen < n_tokens:
-            seen += batch_size * context_length
-            index += 1
-            if index == n_batches:
-                epoch, index = epoch + 1, 0
+        places = list(product(range(20), range(n_batches)))
+        epoch, index = places[n_tokens // (batch_size * context_length)]
         case = f"{n_tokens} tokens seen in batches of {batch_size} sequences of {context_length}, {n_batches} batches "
         case += "an epoch"
-        got = ask(answer, case, n_tokens, batch_size, context_length, n_batches)
+        got = ask(answer, case, n_tokens, batch_size, context_length, n_batches).value
         if plain(got) != [epoch, index]:
             raise Mistake(
                 f"{case}: expected {(epoch, index)} as (epoch, place), both counted from 0, got {typed(got)}. "
@@ -71,50 +63,47 @@ def next_batch(answer: Callable[[int, int, int, int], tuple[int, int]]) -> None:
 def atomic_write(answer: Callable[[Path, Iterator[bytes]], Any]) -> None:
     """Watch the folder from inside the blocks, while they are being written, and listen to fsync and rename."""
     for standing in (None, OLD):
-        _write_and_watch(answer, standing)
-        _interrupt(answer, standing)
+        with _target(standing) as path, _calls_noted() as calls:
+            answer(path, _watched(path, standing))
+            _require_whole(path, calls)
+        with _target(standing) as path:
+            try:
+                answer(path, _breaking())
+                raise Mistake("the power failed in the middle and your function returned as if nothing had happened")
+            except InterruptedError:
+                pass
+            if (found := _content(path)) != standing:
+                raise Mistake(f"the power failed in the middle: the name should hold {standing!r}, it holds {found!r}")
+            _require_alone(path, "after an error in the middle")
 
 
-def _write_and_watch(answer: Callable, standing: bytes | None) -> None:
-    with tempfile.TemporaryDirectory() as folder, _calls_noted() as calls:
-        path = _target(folder, standing)
-        answer(path, _watched(path, standing))
-        if (written := _content(path)) != b"".join(BLOCKS):
-            raise Mistake(f"four blocks of {sum(map(len, BLOCKS))} bytes in all: the file holds {written!r}")
-        _require_alone(path, "after the last block")
-        if "rename" not in calls:
-            raise Mistake("the file came under its name without os.replace, the one step that is whole or not at all")
-        before = calls[: calls.index("rename")]
-        if sum(map(len, BLOCKS)) not in before:
-            raise Mistake(
-                "before the rename the disk must have every byte: expected os.fsync of the whole temporary file, "
-                f"got {before or 'no fsync'} (bytes that had left Python at each fsync). "
-                "What does file.flush() do that os.fsync does not, and the other way round?"
-            )
-
-
-def _interrupt(answer: Callable, standing: bytes | None) -> None:
+@contextmanager
+def _target(standing: bytes | None) -> Iterator[Path]:
+    """A name in a folder of its own, and under it what stands there so far."""
     with tempfile.TemporaryDirectory() as folder:
-        path = _target(folder, standing)
-        try:
-            answer(path, _breaking())
-            raise Mistake("the power failed in the middle and your function returned as if nothing had happened")
-        except InterruptedError:
-            pass
-        if (found := _content(path)) != standing:
-            raise Mistake(f"the power failed in the middle: the name should hold {standing!r}, it holds {found!r}")
-        _require_alone(path, "after an error in the middle")
+        path = Path(folder) / NAME
+        if standing is not None:
+            path.write_bytes(standing)
+        yield path
+
+
+def _require_whole(path: Path, calls: list[int | str]) -> None:
+    if (written := _content(path)) != b"".join(BLOCKS):
+        raise Mistake(f"four blocks of {sum(map(len, BLOCKS))} bytes in all: the file holds {written!r}")
+    _require_alone(path, "after the last block")
+    if "rename" not in calls:
+        raise Mistake("the file came under its name without os.replace, the one step that is whole or not at all")
+    before = calls[: calls.index("rename")]
+    if sum(map(len, BLOCKS)) not in before:
+        raise Mistake(
+            "before the rename the disk must have every byte: expected os.fsync of the whole temporary file, "
+            f"got {before or 'no fsync'} (bytes that had left Python at each fsync). "
+            "What does file.flush() do that os.fsync does not, and the other way round?"
+        )
 
 
 def _content(path: Path) -> bytes | None:
     return path.read_bytes() if path.exists() else None
-
-
-def _target(folder: str, standing: bytes | None) -> Path:
-    path = Path(folder) / NAME
-    if standing is not None:
-        path.write_bytes(standing)
-    return path
 
 
 def _watched(path: Path, standing: bytes | None) -> Iterator[bytes]:
@@ -140,17 +129,17 @@ def _breaking() -> Iterator[bytes]:
 @contextmanager
 def _calls_noted() -> Iterator[list]:
     """The list of each fsync from now on, by the bytes that the file then has, and of each rename."""
-    real, calls = {name: getattr(os, name) for name in ("fsync", "replace", "rename")}, []
+    calls: list[int | str] = []
 
     def fsync(file: Any) -> None:
-        descriptor = file if isinstance(file, int) else file.fileno()
-        calls.append(os.fstat(descriptor).st_size)
-        real["fsync"](descriptor)
+        calls.append(os.fstat(file if isinstance(file, int) else file.fileno()).st_size)
 
-    def rename(name: str) -> Callable:
-        return lambda *names, **options: (calls.append("rename"), real[name](*names, **options))[1]
+    def rename(*_names: Any, **_options: Any) -> Any:
+        calls.append("rename")
+        return DEFAULT  # and then it is done
 
-    with patch.multiple(os, fsync=fsync, replace=rename("replace"), rename=rename("rename")):
+    watched = {"fsync": fsync, "replace": rename, "rename": rename}
+    with patch.multiple(os, **{name: Mock(wraps=getattr(os, name), side_effect=f) for name, f in watched.items()}):
         yield calls
 
 
@@ -161,20 +150,28 @@ def _require_alone(path: Path, when: str) -> None:
 
 @register("c2-check-sums")
 def wrong_files(answer: Callable[[Path], list[str]]) -> None:
-    """Folders in which it is known beforehand what was done to which file."""
-    cases: dict[str, tuple[list[str], Callable[[Path], Any]]] = {
-        "nothing was touched": ([], lambda folder: None),
-        "one bit flipped": (["model.bin"], lambda folder: _flip_last_bit(folder / "model.bin")),
-        "the end cut off": (["rest.json"], lambda folder: (folder / "rest.json").write_bytes(b'{"step": 30')),
-        "a file deleted": (["optimizer.bin"], lambda folder: (folder / "optimizer.bin").unlink()),
-        "two files swapped": (["model.bin", "optimizer.bin"], _swap),
-        "one deleted, one altered": (["model.bin", "rest.json"], _delete_and_flip),
+    """Folders of which it is known beforehand which files hold something else than when the sums were made."""
+    # as many bytes in both files, and larger than a block of any size that one is tempted to read
+    model, moments = b"w" * 200_000, b"m" * 200_000
+    whole = {"model.bin": model, "optimizer.bin": moments, "rest.json": b'{"step": 30}\n'}
+    sums = "".join(f"{hashlib.sha256(content).hexdigest()}  {file}\n" for file, content in whole.items())
+    one_bit = model[:-1] + b"v"
+    cases: dict[str, dict[str, bytes | None]] = {  # what each altered file then holds; None: it was deleted
+        "nothing was touched": {},
+        "one bit flipped": {"model.bin": one_bit},
+        "the end cut off": {"rest.json": b'{"step": 30'},
+        "a file deleted": {"optimizer.bin": None},
+        "two files swapped": {"model.bin": moments, "optimizer.bin": model},
+        "one deleted, one altered": {"model.bin": one_bit, "rest.json": None},
     }
-    for case, (expected, damage) in cases.items():
+    for case, damage in cases.items():
+        expected = list(damage)
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            _folder_with_sums(folder)
-            damage(folder)
+            (folder / "SHA256SUMS").write_text(sums, encoding="ascii")
+            for file, content in (whole | damage).items():
+                if content is not None:
+                    (folder / file).write_bytes(content)
             try:
                 got = answer(folder)
             except FileNotFoundError:
@@ -185,32 +182,6 @@ def wrong_files(answer: Callable[[Path], list[str]]) -> None:
                 f"{case}: expected the names {expected}, got {typed(got).replace(name, 'folder')}. Compare the "
                 "checksum of every byte of each file with its line"
             )
-
-
-def _folder_with_sums(folder: Path) -> None:
-    # as many bytes in both files, and larger than a block of any size that one is tempted to read
-    contents = {"model.bin": b"w" * 200_000, "optimizer.bin": b"m" * 200_000, "rest.json": b'{"step": 30}\n'}
-    lines = []
-    for name, content in contents.items():
-        (folder / name).write_bytes(content)
-        lines.append(f"{hashlib.sha256(content).hexdigest()}  {name}\n")
-    (folder / "SHA256SUMS").write_text("".join(lines), encoding="ascii")
-
-
-def _flip_last_bit(path: Path) -> None:
-    content = path.read_bytes()
-    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-
-
-def _swap(folder: Path) -> None:
-    (folder / "model.bin").rename(folder / "aside")
-    (folder / "optimizer.bin").rename(folder / "model.bin")
-    (folder / "aside").rename(folder / "optimizer.bin")
-
-
-def _delete_and_flip(folder: Path) -> None:
-    (folder / "rest.json").unlink()
-    _flip_last_bit(folder / "model.bin")
 
 
 @register("c2-go-on-from")
@@ -227,8 +198,8 @@ def go_on_from(answer: Callable[[list[tuple[str, int, str | None]]], tuple[str, 
     ]
     for candidates, expected in cases:
         got = answer(list(candidates))
-        if got is not None and (not isinstance(plain(got), list) or len(got) != 2):
-            raise Mistake(f"{candidates}: expected a pair (folder, step) or None, got {typed(got)}")
+        pair = got is None or (isinstance(plain(got), list) and len(got) == 2)
+        expect(pair, f"{candidates}: expected a pair (folder, step) or None, got {typed(got)}")
         if plain(got) != plain(expected):
             raise Mistake(
                 f"{candidates}: expected {expected}, got {got}. The newest good one; of two equally new ones that in "
@@ -236,9 +207,9 @@ def go_on_from(answer: Callable[[list[tuple[str, int, str | None]]], tuple[str, 
             )
     candidates = [("out", 20, "truncated"), ("drive", 10, "a pickle")]
     thought = "To begin anew over a run that somebody may still rescue is the one thing that a program must not decide"
-    refusal = expect_value_error(answer, str(candidates), f"{thought} alone", list(candidates))
-    if not all(reason in refusal for _, _, reason in candidates):
-        raise Mistake(f"{candidates}: you refuse, and the reasons should be read in it: got {refusal}")
+    refusal = refused(answer, str(candidates), f"{thought} alone", list(candidates))
+    told = all(reason in refusal for _, _, reason in candidates)
+    expect(told, f"{candidates}: you refuse, and the reasons should be read in it: got {refusal}")
 
 
 @register("c2-background")
@@ -254,11 +225,10 @@ def save_in_background(answer: Callable[[dict[str, torch.Tensor], Callable], Any
         shared.append(held["embedding"] is held["head"] or held["embedding"].data_ptr() == held["head"].data_ptr())
         return {name: float(tensor.sum()) for name, tensor in held.items()}
 
-    saving = ask(answer, "a writer that takes long", state, write)
-    if any(waited):
-        raise Mistake("a writer that takes long: your function returned only at its end. Start a thread")
-    if not hasattr(saving, "result"):
-        raise Mistake(f"expected an object with a method result(), got {type(saving).__name__}")
+    saving = ask(answer, "a writer that takes long", state, write).value
+    expect(not any(waited), "a writer that takes long: your function returned only at its end. Start a thread")
+    has_result = hasattr(saving, "result")
+    expect(has_result, f"expected an object with a method result(), got {type(saving).__name__}")
     for tensor in (tied, state["norm"]):
         tensor.add_(100)
     let_go.set()
@@ -268,9 +238,17 @@ def save_in_background(answer: Callable[[dict[str, torch.Tensor], Callable], Any
             f"the tensors were changed in place after your call: expected their sums {wanted} from before, result() "
             f"gave {got}. Whose tensors does the thread read, and when are they copied?"
         )
-    if not shared[0]:
-        raise Mistake("embedding and head shared one tensor, and are two tensors in what was written: twice the bytes")
-    _require_the_error(answer)
+    two = "embedding and head shared one tensor, and are two tensors in what was written: twice the bytes"
+    expect(shared[0], two)
+
+    def fail(held: dict[str, torch.Tensor]) -> None:
+        raise OSError("No space left on device")
+
+    try:
+        came = repr(_result_of(ask(answer, "a full disk", {"norm": torch.ones(2)}, fail).value))
+    except OSError:
+        return
+    raise Mistake(f"a full disk: expected write's OSError from result(), got {came}. Where do a thread's errors go?")
 
 
 def _result_of(saving: Any) -> Any:
@@ -284,17 +262,6 @@ def _result_of(saving: Any) -> Any:
             given.set_exception(error)
 
     threading.Thread(target=ask_for_it, daemon=True).start()
-    if not wait([given], 5 * PATIENCE_S).done:
-        raise Mistake("result() never returned: where do a thread's errors go?")
+    done = wait([given], 5 * PATIENCE_S).done
+    expect(done, "result() never returned: where do a thread's errors go?")
     return given.result()
-
-
-def _require_the_error(answer: Callable) -> None:
-    def write(held: dict[str, torch.Tensor]) -> None:
-        raise OSError("No space left on device")
-
-    try:
-        came = repr(_result_of(ask(answer, "a full disk", {"norm": torch.ones(2)}, write)))
-    except OSError:
-        return
-    raise Mistake(f"a full disk: expected write's OSError from result(), got {came}. Where do a thread's errors go?")

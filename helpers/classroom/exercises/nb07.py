@@ -1,10 +1,7 @@
 """The checks of notebook 07: three matrices in one, every tensor accounted for, what went wrong, new rows, pieces."""
 
-from __future__ import annotations
-
 import json
 import math
-import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,17 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from helpers.classroom.exercises.grader import (
-    Mistake,
-    apart,
-    ask,
-    expect_items,
-    expect_tensor,
-    expect_value_error,
-    plain,
-    register,
-    typed,
-)
+from helpers.classroom.exercises.grader import Mistake, Returned, apart, ask, expect, plain, refused, register, typed
 
 CLOSE = 1e-5
 PIECES = "model.safetensors.index.json"
@@ -38,10 +25,9 @@ def three_matrices(answer: Callable[[Tensor], Sequence[Tensor]]) -> None:
     for C in (5, 2, 1):
         stored = torch.randn(C, 3 * C, generator=generator)
         x = torch.randn(4, C, generator=generator)
-        got = ask(answer, f"C = {C}", stored.clone())
-        parts = expect_items(got, 3, f"C = {C}", "matrices", "Which axis has 3 C?")
+        parts = ask(answer, f"C = {C}", stored.clone()).items(3, "matrices", "Which axis has 3 C?")
         for i, (part, name) in enumerate(zip(parts, ("queries", "keys", "values"), strict=True)):
-            matrix = expect_tensor(part, (C, C), f"C = {C}, {name}", "Which axis has 3 C?")
+            matrix = Returned(part, f"C = {C}, {name}").tensor((C, C), "Which axis has 3 C?")
             wanted = torch.stack([x @ stored[:, i * C + j] for j in range(C)], dim=1).double()
             if not torch.allclose(torch.nn.functional.linear(x.double(), matrix), wanted, atol=CLOSE):
                 raise Mistake(
@@ -63,8 +49,9 @@ def account(answer: Callable[[Shapes, Shapes], tuple[list[str], list[str], list[
         ("a matrix is transposed", [a, c], [a, transposed], ([], [], ["h.0.attn.c_attn.weight"])),
         ("all at once", [c, b, a], [transposed, d, a], (["h.0.ln_1.bias"], ["ln_f.bias"], ["h.0.attn.c_attn.weight"])),
     ):
-        got = ask(answer, what, dict(expected), dict(found))
-        if expect_items(got, 3, what, "lists (missing, extra, misshapen)") != list(verdict):
+        returned = ask(answer, what, dict(expected), dict(found))
+        got, lists = returned.value, returned.items(3, "lists (missing, extra, misshapen)")
+        if lists != list(verdict):
             raise Mistake(
                 f"{what}: expected {verdict}, got {typed(got)}. Sorted lists of names; what is absent or superfluous "
                 "has no shape to be wrong"
@@ -118,7 +105,7 @@ def diagnose(answer: Callable[[Weights, Weights, int], str]) -> None:
         ("out_proj was negated", qkv, -out_proj, "unknown"),
     ):
         suspect = {"qkv": wrong_qkv.clone(), "out_proj": wrong_out.clone()}
-        got = ask(answer, what, {"qkv": qkv.clone(), "out_proj": out_proj.clone()}, suspect, H)
+        got = ask(answer, what, {"qkv": qkv.clone(), "out_proj": out_proj.clone()}, suspect, H).value
         if plain(got) != expected:
             raise Mistake(
                 f"{what}: expected {expected!r}, got {typed(got)}. Inject each bug into the right weights and compare; "
@@ -133,12 +120,10 @@ def grow(answer: Callable[[Tensor, int], Tensor]) -> None:
     for V, C, n_new in ((7, 3, 2), (5, 4, 11), (1, 3, 1), (4, 2, 0)):
         table = torch.randn(V, C, generator=generator)
         given, case = table.clone(), f"{V} rows of {C}, {n_new} new ones"
-        got = ask(answer, case, given, n_new)
-        got = expect_tensor(got, (V + n_new, C), case, "The old rows, and the new ones after them")
-        if not torch.equal(given, table):
-            raise Mistake(f"{case}: your function changed the caller's table. Make a new one")
-        if not torch.equal(got[:V], table.double()):
-            raise Mistake(f"{case}: the first {V} rows should be the old ones, to the bit: their ids are in use")
+        got = ask(answer, case, given, n_new).tensor((V + n_new, C), "The old rows, and the new ones after them")
+        expect(torch.equal(given, table), f"{case}: your function changed the caller's table. Make a new one")
+        old = torch.equal(got[:V], table.double())
+        expect(old, f"{case}: the first {V} rows should be the old ones, to the bit: their ids are in use")
         mean = [sum(float(table[i, j]) for i in range(V)) / V for j in range(C)]
         if not torch.allclose(got[V:], torch.tensor(mean, dtype=torch.float64).expand(n_new, C), atol=CLOSE):
             wanted, came = apart(mean, got[-1].tolist(), ".4f")
@@ -147,47 +132,40 @@ def grow(answer: Callable[[Tensor, int], Tensor]) -> None:
 
 @register("w1-pieces")
 def load_in_pieces(answer: Callable[[Path], dict[str, Tensor]]) -> None:
-    """A folder written here, and then copies of it with one thing wrong, each of which must be refused by name."""
+    """A folder written here, and then others with one thing wrong, each of which must be refused by name."""
     tensors = {f"h.{i}.weight": torch.arange(float(6 + i)) + 10 * i for i in range(3)}
-    old = {"h.1.weight": torch.zeros(7)}  # left behind in a file that the index does not name for it
+    first, *others = tensors
+    places = {first: "a.safetensors"} | dict.fromkeys(others, "b.safetensors")
     with tempfile.TemporaryDirectory() as place:
-        whole = _written(Path(place) / "whole", tensors, old)
-        got = ask(answer, "three tensors in two files", whole)
+        got = ask(answer, "three tensors in two files", _written(Path(place) / "whole", tensors, places)).value
         if not isinstance(got, Mapping) or sorted(got) != sorted(tensors):
             came = sorted(got) if isinstance(got, Mapping) else typed(got)
             raise Mistake(f"three tensors in two files: expected a dictionary of {sorted(tensors)}, got {came}")
         for name, wanted in tensors.items():
-            came = expect_tensor(got[name], tuple(wanted.shape), name, "Which file does the index name for it?")
+            came = Returned(got[name], name).tensor(tuple(wanted.shape), "Which file does the index name for it?")
             if not torch.equal(came, wanted.double()):
                 raise Mistake(
                     f"{name}: expected {wanted.tolist()}, got {came.tolist()}. It stands in both files, and the index "
                     "says which one counts"
                 )
-        _expect_named(answer, "a file is not there", "b.safetensors", whole, lost="b.safetensors")
-        _expect_named(answer, "a tensor is in no file", "h.9.weight", whole, **{"h.9.weight": "a.safetensors"})
         save_file(tensors, Path(place) / "other.safetensors")
-        _expect_named(answer, "a way out of the folder", "../other", whole, **{"h.0.weight": "../other.safetensors"})
+        for case, named, changed in (
+            ("a file is not there", "b.safetensors", {}),
+            ("a tensor is in no file", "h.9.weight", {"h.9.weight": "a.safetensors"}),
+            ("a way out of the folder", "../other", {first: "../other.safetensors"}),
+        ):
+            folder = _written(Path(place) / f"copy of {named.strip('./')}", tensors, places | changed)
+            (folder / named).unlink(missing_ok=True)  # where a file is named
+            said = refused(answer, case, f"The index is a stranger's: refuse, and name {named}", folder)
+            expect(named in said, f"{case}: refused, but the message does not name {named}: {said!r}")
 
 
-def _written(folder: Path, tensors: dict[str, Tensor], old: dict[str, Tensor]) -> Path:
+def _written(folder: Path, tensors: Weights, places: dict[str, str]) -> Path:
     """Two files and their index: the last two tensors stand in b, and a has an old one under a name of b's."""
     folder.mkdir()
     first, *others = tensors
+    old = {others[0]: torch.zeros(7)}
     save_file({first: tensors[first]} | old, folder / "a.safetensors")
     save_file({name: tensors[name] for name in others}, folder / "b.safetensors")
-    places = {first: "a.safetensors"} | dict.fromkeys(others, "b.safetensors")
     (folder / PIECES).write_text(json.dumps({"metadata": {"total_size": 84}, "weight_map": places}))
     return folder
-
-
-def _expect_named(answer: Callable, case: str, named: str, whole: Path, lost: str = "", **places: str) -> None:
-    folder = whole.with_name(f"copy of {named.strip('./')}")
-    shutil.copytree(whole, folder)
-    index = json.loads((folder / PIECES).read_text())
-    index["weight_map"] |= places
-    (folder / PIECES).write_text(json.dumps(index))
-    if lost:
-        (folder / lost).unlink()
-    said = expect_value_error(answer, case, f"The index is a stranger's: refuse, and name {named}", folder)
-    if named not in said:
-        raise Mistake(f"{case}: refused, but the message does not name {named}: {said!r}")

@@ -1,23 +1,12 @@
 """The checks of notebook 08's exercises; each oracle goes another way than the solution."""
 
-from __future__ import annotations
-
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from itertools import pairwise
 
-from helpers.classroom.exercises.grader import (
-    Mistake,
-    ask,
-    expect_items,
-    expect_number,
-    plain,
-    register,
-    typed,
-    utf8_length,
-)
+from helpers.classroom.exercises.grader import Mistake, Returned, ask, expect, plain, register, typed, utf8_length
 from helpers.gpt import IGNORED_TARGET
 
 REPORTED = {  # what a report states, for a loss in nats and a non-padding fraction
@@ -47,8 +36,7 @@ def bits(answer: Callable[[float, int, str], float]) -> None:
             "Per byte, not per bit": expected / 8,
         }
         says = f"How many bits has the whole text, and how many bytes in UTF-8? ({len(text)} characters)"
-        got = ask(answer, case, perplexity, n_tokens, text)
-        expect_number(got, expected, case, says, slips=slips, unit=" bits per byte")
+        ask(answer, case, perplexity, n_tokens, text).number(expected, says, slips=slips, unit=" bits per byte")
 
 
 @register("p2-useful-share")
@@ -62,13 +50,13 @@ def non_padding_fraction(answer: Callable[[Sequence[int], int, str], float]) -> 
             got = ask(answer, case, list(lengths), T, how)
             says = "How many targets has a document, its end included, and how many rows does it take?"
             slips = _slips_about_rows(lengths, T, how)
-            expect_number(got, float(expected), case, says, slips=slips, unit=f", which is {expected}")
+            got.number(float(expected), says, slips=slips, unit=f", which is {expected}")
 
 
 @register("p2-pack")
 def pack(answer: Callable[[list[list[int]], int, int], list[tuple[list[int], list[int]]]]) -> None:
     """Ids are drawn one by one from a queue; a row's last target stays in front, to be the next one's first input."""
-    cases: list[tuple[list[list[int]], int, int]] = [
+    cases = [
         ([[5, 6, 7]], 3, 0),
         ([[5], [6], [7]], 2, 0),
         ([[1, 2], [3, 4, 5, 6, 7], [8]], 4, 9),
@@ -82,11 +70,11 @@ def pack(answer: Callable[[list[list[int]], int, int], list[tuple[list[int], lis
             taken = [queue.popleft() for _ in range(T)]
             expected.append((taken, [*taken[1:], queue[0]]))
         case = f"documents {documents}, T={T}, end_id={end_id}"
-        got = ask(answer, case, [list(d) for d in documents], T, end_id)
+        got = ask(answer, case, [list(d) for d in documents], T, end_id).value
         rows = plain(got)
         pairs = isinstance(rows, list) and all(isinstance(row, list) and len(row) == 2 for row in rows)
-        if not pairs or not all(isinstance(part, list) for row in rows for part in row):
-            raise Mistake(f"{case}: expected a list of rows, each (inputs, targets), got {typed(got)}")
+        lists = pairs and all(isinstance(part, list) for row in rows for part in row)
+        expect(lists, f"{case}: expected a list of rows, each (inputs, targets), got {typed(got)}")
         if rows != plain(expected):
             raise Mistake(f"{case}: expected the rows {expected}, got {typed(got)}. {_about_packed(rows, T, end_id)}")
 
@@ -110,8 +98,7 @@ def halves(answer: Callable[[Sequence[float], Sequence[int]], float]) -> None:
             "One base for both: exp undoes log, and 2 to the power undoes log2": math.exp(math.log2(expected)),
         }
         says = "Which quantity may be averaged, and how much does each part weigh?"
-        got = ask(answer, case, list(perplexities), list(counts))
-        expect_number(got, expected, case, says, slips=slips, unit=" for the whole")
+        ask(answer, case, list(perplexities), list(counts)).number(expected, says, slips=slips, unit=" for the whole")
 
 
 @register("p3-suspect")
@@ -123,8 +110,8 @@ def suspect(answer: Callable[[float, float, float], str]) -> None:
                 reported = formula(nats, share) * noise
                 case = f"{nats} nats a token, non-padding fraction {share}, reported {reported:.3f}"
                 got = plain(answer(nats, share, reported))
-                if not isinstance(got, str) or got not in REPORTED:
-                    raise Mistake(f"{case}: expected one of {', '.join(map(repr, REPORTED))}, got {typed(got)}")
+                known = isinstance(got, str) and got in REPORTED
+                expect(known, f"{case}: expected one of {', '.join(map(repr, REPORTED))}, got {typed(got)}")
                 if got != mistake:
                     made = ", ".join(f"{name} {one(nats, share):.2f}" for name, one in REPORTED.items())
                     raise Mistake(
@@ -192,14 +179,14 @@ def labels_for_a_library(answer: Callable[[list[list[int]], int], tuple[list[lis
         n_scored = sum(len(ids) - 1 for ids in streams)
         case = f"rows {rows}, end_id={end_id}"
         got = ask(answer, case, [list(row) for row in rows], end_id)
-        found, _ = expect_items(got, 2, case, "things, the labels and the number of scored positions")
-        if not isinstance(found, list) or not all(isinstance(row, list) for row in found):
-            raise Mistake(f"{case}: expected a list of labels for each row, got {typed(found)}")
+        found, _ = got.items(2, "things, the labels and the number of scored positions")
+        lists = isinstance(found, list) and all(isinstance(row, list) for row in found)
+        expect(lists, f"{case}: expected a list of labels for each row, got {typed(found)}")
         if found != labels:
             raise Mistake(f"{case}: expected the labels {labels}, got {found}. {_about_labels(found, rows, end_id)}")
         slips = {"The model shifts: the first label of a row is no target": sum(map(len, streams))}
         says = "Which positions have a label that is scored, once the model has shifted them by one?"
-        expect_number(got[1], n_scored, case, says, slips=slips, unit=" scored positions", digits="g")
+        Returned(got.value[1], case).number(n_scored, says, slips=slips, unit=" scored positions", digits="g")
 
 
 def _about_labels(found: list[list[int]], rows: list[list[int]], end_id: int) -> str:

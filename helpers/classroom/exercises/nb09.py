@@ -1,16 +1,16 @@
 """The checks of notebook 09's exercises; each oracle goes another way than the solution."""
 
-from __future__ import annotations
-
 import math
+from bisect import bisect_left
 from collections.abc import Callable
 from fractions import Fraction
 
 import torch
 
-from helpers.classroom.exercises.grader import Mistake, ask, expect_number, one_number, register, typed
+from helpers.classroom.exercises.grader import Mistake, Returned, ask, register, typed
 
 MEBI, GIBI = 2**20, 2**30
+MANY = 2**60  # rows
 
 
 @register("x1-flops")
@@ -35,12 +35,14 @@ def flops(answer: Callable[[int, int, int, int], float]) -> None:
         }
         says = "Count the blocks' matrices, the head and attention itself; then forward once and backward twice."
         got = ask(answer, case, C, n_layers, V, T)
-        expect_number(got, int(expected), case, says, slips=slips, unit=" FLOPs per token", digits=",.0f")
+        got.number(int(expected), says, slips=slips, unit=" FLOPs per token", digits=",.0f")
 
 
 @register("x2-memory")
 def memory(answer: Callable[[int, int, int, int], float]) -> None:
     """The tensors are made, on a device that holds shapes only, and measured."""
+    says = "How many numbers of 4 bytes are kept per parameter, and how many (B, T, V) tensors in the backward pass?"
+    logits = "How many (B, T, V) tensors are held in the backward pass? Not only the logits"
     for n_params, B, T, V in [(1000, 2, 5, 7), (10, 0, 4, 9), (3, 1, 1, 1), (124_439_808, 4, 1024, 50257)]:
         weights = torch.empty(n_params, dtype=torch.float32, device="meta")
         scores = torch.empty((B, T, V), dtype=torch.float32, device="meta")
@@ -49,7 +51,6 @@ def memory(answer: Callable[[int, int, int, int], float]) -> None:
         expected = sum(tensor.nbytes for tensor in whole)
         case = f"{n_params:,} parameters, B={B}, T={T}, V={V}"
         each = 4 * B * T * V
-        logits = "How many (B, T, V) tensors are held in the backward pass? Not only the logits"
         slips = {
             "Those are numbers, not bytes: in float32 each has 4": expected / 4,
             "Bytes, please": expected / GIBI,
@@ -59,11 +60,7 @@ def memory(answer: Callable[[int, int, int, int], float]) -> None:
             "Beside the weights stand their gradients and AdamW's two moments": expected - 12 * n_params,
             "Every sequence of the batch has its scores: B times": 16 * n_params + 12 * T * V,
         }
-        says = (
-            "How many numbers of 4 bytes are kept per parameter, and how many (B, T, V) tensors in the backward pass?"
-        )
-        got = ask(answer, case, n_params, B, T, V)
-        expect_number(got, expected, case, says, slips=slips, unit=" bytes", digits=",.0f")
+        ask(answer, case, n_params, B, T, V).number(expected, says, slips=slips, unit=" bytes", digits=",.0f")
 
 
 @register("x2-micro-batch")
@@ -82,7 +79,7 @@ def _expect_sequences(answer: Callable, batch_size: int, always: int, each: int,
         f"a batch of {batch_size}; {always:,} bytes always, {each:,} more for each sequence at once; room for {room:,}"
     )
     answered = answer(batch_size, lambda n: always + each * n, room)
-    got = one_number(answered, case)
+    got = Returned(answered, case).one_number()
     if got == expected:
         return
     if not expected:
@@ -118,34 +115,29 @@ def bill(answer: Callable[[float, float, float, float, float], float]) -> None:
         }
         says = "How many FLOPs is a token in training, how many of the peak's are used, how many seconds has an hour?"
         got = ask(answer, case, n_params, n_tokens, mfu, peak, price)
-        expect_number(got, expected, case, says, slips=slips, digits=",.4g", abs_tol=1e-12)
+        got.number(expected, says, slips=slips, digits=",.4g", abs_tol=1e-12)
 
 
 @register("x4-ring")
 def ring(answer: Callable[[float, int, float, float], float]) -> None:
     """A ring is played: each rank passes on one piece a round, until all have all sums."""
+    says = "How many rounds has a ring until every rank has every sum, and how large is the piece passed on in each?"
     cases = [(1000.0, 4, 10.0, 0.5), (1000.0, 2, 10.0, 0.0), (4.98e8, 8, 3e11, 1e-5), (1000.0, 1, 10.0, 1.0)]
     for n_bytes, world_size, bytes_per_s, latency_s in cases:
-        rounds, piece = _rounds(world_size), n_bytes / world_size / bytes_per_s
+        rounds, whole = _rounds(world_size), n_bytes / bytes_per_s
+        piece = whole / world_size
         expected = rounds * (latency_s + piece)
         case = f"{n_bytes:g} bytes, {world_size} ranks, {bytes_per_s:g} bytes/s, {latency_s:g} s a message"
         slips = {
             "How many rounds? Sums are there after half of them, but each on one rank only": expected / 2,
             "How many rounds? With two ranks, one to add and one to hand round": 2 * world_size * (latency_s + piece),
-            "How large is what a rank passes on? A piece, not the whole gradient": (
-                rounds * (latency_s + n_bytes / bytes_per_s)
-            ),
+            "How large is what a rank passes on? A piece, not the whole gradient": rounds * (latency_s + whole),
             "Every round is a message of its own, and waits for its latency": rounds * piece + latency_s,
             "And the latency of each round?": rounds * piece,
-            "The gradient is cut into as many pieces as there are ranks": (
-                rounds * latency_s + 2 * n_bytes / bytes_per_s
-            ),
+            "The gradient is cut into as many pieces as there are ranks": rounds * latency_s + 2 * whole,
         }
-        says = (
-            "How many rounds has a ring until every rank has every sum, and how large is the piece passed on in each?"
-        )
         got = ask(answer, case, n_bytes, world_size, bytes_per_s, latency_s)
-        expect_number(got, expected, case, says, slips=slips, unit=" s", digits=".6g", abs_tol=1e-15)
+        got.number(expected, says, slips=slips, unit=" s", digits=".6g", abs_tol=1e-15)
 
 
 def _rounds(world_size: int) -> int:
@@ -162,7 +154,7 @@ def _rounds(world_size: int) -> int:
 
 @register("x1-roofline")
 def rows_for_peak(answer: Callable[[int, int, int, float, float], int]) -> None:
-    """The rows are tried: doubled until the chip is busy, then the interval is halved."""
+    """The rows are tried: numbers of them are halved until the first is found that keeps the chip busy."""
     chips = [(2, 65e12, 320e9), (2, 312e12, 1555e9), (4, 8e12, 320e9)]
     cases = [(n, 4 * n, *chip) for n in (64, 768, 1600) for chip in chips] + [(1, 1, 1, 1.0, 4.0)]
     for n_in, n_out, n_bytes, peak, bandwidth in cases:
@@ -172,11 +164,7 @@ def rows_for_peak(answer: Callable[[int, int, int, float, float], int]) -> None:
             n_bytes_moved = size * (rows * a + a * b + rows * b)
             return Fraction(2 * rows * a * b) / Fraction(flops_per_s) >= Fraction(n_bytes_moved) / Fraction(bytes_per_s)
 
-        high = next((2**k for k in range(60) if paid(2**k)), 0)
-        low = high // 2
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (low, middle) if paid(middle) else (middle, high)
+        high = bisect_left(range(MANY), True, key=paid) % MANY
         needed = n_bytes * peak / bandwidth
         slips = {
             "Which bytes grow with the rows? Input and output do": math.ceil(needed / 2),
@@ -185,4 +173,4 @@ def rows_for_peak(answer: Callable[[int, int, int, float, float], int]) -> None:
         case = f"a matrix ({n_in}, {n_out}), {n_bytes} bytes a number, peak {peak:g}, bandwidth {bandwidth:g}"
         says = "When do FLOPs / bytes reach peak / bandwidth? At no number of rows (0) if a row brings too many bytes"
         got = ask(answer, case, n_in, n_out, n_bytes, peak, bandwidth)
-        expect_number(got, high, case, says, slips=slips, unit=" rows", digits="g")
+        got.number(high, says, slips=slips, unit=" rows", digits="g")

@@ -1,14 +1,12 @@
 """The checks of notebook 10's exercises; each oracle goes another way than the solution."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from statistics import fmean, stdev
 
 import numpy as np
 
-from helpers.classroom.exercises.grader import Mistake, ask, expect_items, expect_number, one_number, plain, register
+from helpers.classroom.exercises.grader import Returned, ask, expect, register
 
 
 @register("s1-excess")
@@ -23,13 +21,13 @@ def excess(answer: Callable[[np.ndarray, np.ndarray], tuple[float, float]]) -> N
         ]
         mean, error = fmean(by_document), stdev(by_document) / math.sqrt(n)
         case = f"{n} documents of {T} words"
-        got = expect_items(ask(answer, case, model_nll, true_nll), 2, case, "numbers, the mean and its standard error")
+        got = ask(answer, case, model_nll, true_nll).items(2, "numbers, the mean and its standard error")
         slips = {
             "That is the model's loss: subtract what the source itself loses on the same words": model_nll.mean(),
             "The other way round: how much is the model's loss *above* the true one?": -mean,
         }
         says = "Mean of the model's minus the true losses, over all words."
-        expect_number(got[0], mean, f"{case}, the mean", says, slips=slips)
+        Returned(got[0], f"{case}, the mean").number(mean, says, slips=slips)
         words = (model_nll - true_nll).ravel()
         slips = {
             "Words of a document are not independent: average each document first": stdev(words) / math.sqrt(n * T),
@@ -41,7 +39,7 @@ def excess(answer: Callable[[np.ndarray, np.ndarray], tuple[float, float]]) -> N
             ),
         }
         says = "The standard deviation between the documents' means, over the square root of their number."
-        expect_number(got[1], error, f"{case}, the standard error", says, slips=slips)
+        Returned(got[1], f"{case}, the standard error").number(error, says, slips=slips)
 
 
 @register("s4-rule")
@@ -49,42 +47,37 @@ def rule(answer: Callable[[float, float], tuple[float, float]]) -> None:
     """What comes is put into the two conditions."""
     for flops, ratio in ((6 * 20 * 100.0**2, 20.0), (1.9e17, 20.0), (1e12, 3.0), (6.0, 1.0)):
         case = f"{flops:.3g} FLOPs, {ratio:g} tokens a parameter"
-        got = expect_items(ask(answer, case, flops, ratio), 2, case, "numbers, parameters and tokens")
-        n_params, n_tokens = (one_number(x, case) for x in got)
-        if not (n_params > 0 and n_tokens > 0):
-            raise Mistake(f"{case}: expected two numbers above 0, got {n_params:g} and {n_tokens:g}")
+        got = ask(answer, case, flops, ratio).items(2, "numbers, parameters and tokens")
+        n_params, n_tokens = (Returned(x, case).one_number() for x in got)
+        positive = n_params > 0 and n_tokens > 0
+        expect(positive, f"{case}: expected two numbers above 0, got {n_params:g} and {n_tokens:g}")
         slips = {
             "6 FLOPs per parameter and token: that spends six times as much": 6 * flops,
             "Parameters first, then tokens": flops if math.isclose(n_params, n_tokens * ratio) else math.nan,
         }
         says = "What does it cost? 6 FLOPs × parameters × tokens must be the budget"
-        expect_number(6 * n_params * n_tokens, flops, f"{case}, spent", says, slips=slips, digits=".4g")
+        Returned(6 * n_params * n_tokens, f"{case}, spent").number(flops, says, slips=slips, digits=".4g")
         turned = {"Parameters first, then tokens": 1 / ratio}
         says = "Tokens divided by parameters must be the ratio"
-        expect_number(n_tokens / n_params, ratio, f"{case}, the ratio", says, slips=turned, digits=".4g")
+        Returned(n_tokens / n_params, f"{case}, the ratio").number(ratio, says, slips=turned, digits=".4g")
 
 
 @register("s1-power")
 def power(answer: Callable[[float, float, float, float, float], float]) -> None:
     """Losses are made from a known power."""
-    for b, B, E, first, second in (
-        (0.5, 60.0, 3.0, 1e4, 1e6),
-        (0.28, 410.7, 1.69, 1e9, 1e11),
-        (1.0, 50.0, 0.0, 10, 20),
-    ):
+    cases = [(0.5, 60.0, 3.0, 1e4, 1e6), (0.28, 410.7, 1.69, 1e9, 1e11), (1.0, 50.0, 0.0, 10, 20)]
+    for b, B, E, first, second in cases:
         losses = [E + B / D**b for D in (first, second)]
         case = f"losses {losses[0]:.4f} and {losses[1]:.4f} after {first:g} and {second:g} tokens, E = {E:g}"
-        steps = math.log(second / first)
+        steps, without = math.log(second / first), math.log(losses[0] / losses[1])
         slips = {
-            "Subtract E first: the power belongs to the excess, not to the loss": math.log(losses[0] / losses[1])
-            / steps,
+            "Subtract E first: the power belongs to the excess, not to the loss": without / steps,
             "The sign: B / D^b falls when b is above 0": -b,
             "Logarithms of the ratios, please, not the ratios": ((losses[0] - E) / (losses[1] - E)) / (second / first),
             "The other way round: the change of the excess over the change of the tokens": 1 / b,
         }
         says = "On log-log axes the excess is a straight line: what is its slope?"
-        got = ask(answer, case, *losses, first, second, E)
-        expect_number(got, b, case, says, slips=slips)
+        ask(answer, case, *losses, first, second, E).number(b, says, slips=slips)
 
 
 @register("s2-best")
@@ -107,18 +100,14 @@ def best(answer: Callable[[float, float, float, float, float], float]) -> None:
             ),
         }
         says = "Put D = flops / (6 N) into A / N^a + B / D^b: where is its derivative by N zero?"
-        got = ask(answer, case, A, a, B, b, flops)
-        expect_number(got, expected, case, says, slips=slips, digits=".4g", rel_tol=1e-4)
+        ask(answer, case, A, a, B, b, flops).number(expected, says, slips=slips, digits=".4g", rel_tol=1e-4)
 
 
 @register("s1-floor")
 def floor(answer: Callable[[float, float, float], float]) -> None:
     """Losses are made from a known E; what comes is compared with it."""
-    for E, B, b, first, ratio in (
-        (3.05, 60.0, 0.5, 1e4, 10.0),
-        (1.69, 410.7, 0.28, 1e9, 4.0),
-        (0.0, 5.0, 0.3, 100.0, 2.0),
-    ):
+    cases = [(3.05, 60.0, 0.5, 1e4, 10.0), (1.69, 410.7, 0.28, 1e9, 4.0), (0.0, 5.0, 0.3, 100.0, 2.0)]
+    for E, B, b, first, ratio in cases:
         losses = [E + B / (first * ratio**i) ** b for i in range(3)]
         case = "losses {:.4f}, {:.4f}, {:.4f}, each after {:g} times as many tokens".format(*losses, ratio)
         one, two, three = losses
@@ -130,5 +119,4 @@ def floor(answer: Callable[[float, float, float], float]) -> None:
             ),
         }
         says = "(L1 - E) / (L2 - E) = (L2 - E) / (L3 - E): solve for E"
-        got = plain(ask(answer, case, *losses))
-        expect_number(got, E, case, says, slips=slips, abs_tol=1e-4)
+        ask(answer, case, *losses).number(E, says, slips=slips, abs_tol=1e-4)

@@ -1,7 +1,5 @@
 """The checks of notebook 11: a block of few bits, heads that share keys, options by the byte, chance, pairs."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from math import comb
@@ -9,17 +7,7 @@ from math import comb
 import torch
 from torch import Tensor
 
-from helpers.classroom.exercises.grader import (
-    Mistake,
-    ask,
-    expect_items,
-    expect_number,
-    expect_tensor,
-    one_number,
-    register,
-    typed,
-    utf8_length,
-)
+from helpers.classroom.exercises.grader import Mistake, Returned, ask, register, typed, utf8_length
 
 
 @register("r4-block")
@@ -33,13 +21,13 @@ def block(answer: Callable[[list[float], int], Sequence[float]]) -> None:
         ([0.7, 0.7, 0.7], 4),
     ):
         case = f"{numbers} with {n_bits} bits"
-        got = expect_items(ask(answer, case, list(numbers), n_bits), len(numbers), case, "numbers")
+        got = ask(answer, case, list(numbers), n_bits).items(len(numbers), "numbers")
         step = (max(numbers) - min(numbers)) / (2**n_bits - 1)
         levels = [min(numbers) + step * i for i in range(2**n_bits)]
         for number, came in zip(numbers, got, strict=True):
             nearest = min(levels, key=lambda level: abs(level - number))
             says = f"There are {2**n_bits} levels, from the smallest number to the largest, both included"
-            expect_number(came, nearest, f"{case}, the number {number}", says, rel_tol=1e-5, abs_tol=1e-6)
+            Returned(came, f"{case}, the number {number}").number(nearest, says, rel_tol=1e-5, abs_tol=1e-6)
 
 
 @register("r3-head")
@@ -51,7 +39,7 @@ def head(answer: Callable[[int, int, int], int]) -> None:
             case = f"query head {i} of {n_heads}, {n_kv_heads} key-value heads"
             tiled = {"Neighbours share one: this is the order of the bug 'heads tiled'": i % n_kv_heads}
             says = f"The {n_heads} query heads read, in order, {readers}"
-            expect_number(ask(answer, case, i, n_heads, n_kv_heads), expected, case, says, slips=tiled, digits="g")
+            ask(answer, case, i, n_heads, n_kv_heads).number(expected, says, slips=tiled, digits="g")
 
 
 @register("r5-byte")
@@ -64,7 +52,7 @@ def byte(answer: Callable[[list[list[float]], list[str]], int]) -> None:
         ("the first is the best", [[-1.0], [-2.0], [-3.0]], ["aa", "bb", "cc"], 0),
         ("the last is the best", [[-9.0, -1.0], [-8.0], [-2.0]], ["aaa", "bbb", "ccc"], 2),
     ):
-        got = one_number(ask(answer, case, [list(tokens) for tokens in log_probs], list(options)), case)
+        got = ask(answer, case, [list(tokens) for tokens in log_probs], list(options)).one_number()
         if got != expected:
             means = [
                 f"{sum(tokens) / utf8_length(option):.2f}" for tokens, option in zip(log_probs, options, strict=True)
@@ -92,7 +80,7 @@ def chance(answer: Callable[[int, int, int], float]) -> None:
         }
         says = f"Exactly k right have {comb(n, n_right)} ways for k = {n_right}; add up all k from there"
         expected = float(sum(distribution[n_right:]))
-        expect_number(ask(answer, case, n_right, n, n_options), expected, case, says, slips=slips, digits=".6g")
+        ask(answer, case, n_right, n, n_options).number(expected, says, slips=slips, digits=".6g")
 
 
 @register("r4-bits")
@@ -100,14 +88,16 @@ def bits(answer: Callable[[int, int, float, float], Sequence[float]]) -> None:
     """Numbers by hand: bits of a whole block, and half the distance of its levels."""
     for n_bits, size, low, high in ((4, 32, 0.0, 15.0), (3, 64, -1.0, 6.0), (8, 16, 0.0, 1.0), (2, 128, -0.5, 0.1)):
         case = f"{n_bits} bits, {size} weights in a block, from {low} to {high}"
-        got = expect_items(ask(answer, case, n_bits, size, low, high), 2, case, "numbers (bits per weight, error)")
+        got = ask(answer, case, n_bits, size, low, high).items(2, "numbers (bits per weight, error)")
         whole = size * n_bits + 16 + 16
         slips = {"Without scale and minimum": float(n_bits), "The minimum takes 16 bits too": (whole - 16) / size}
-        expect_number(got[0], whole / size, f"{case}, bits", f"The block takes {whole} bits", slips=slips)
+        Returned(got[0], f"{case}, bits").number(whole / size, f"The block takes {whole} bits", slips=slips)
         levels = torch.linspace(low, high, 2**n_bits, dtype=torch.float64)
         step = float(levels[1] - levels[0])
         slips = {"This is a whole step": step, "There is one step less than levels": (high - low) / 2**n_bits / 2}
-        expect_number(got[1], step / 2, f"{case}, error", "Half the distance of two levels", slips=slips, digits=".5g")
+        Returned(got[1], f"{case}, error").number(
+            step / 2, "Half the distance of two levels", slips=slips, digits=".5g"
+        )
 
 
 @register("r3-pairs")
@@ -121,7 +111,7 @@ def pairs(answer: Callable[[Tensor, int], Tensor]) -> None:
             for i in range(D // 2):
                 wanted[h * D + i], wanted[h * D + i + D // 2] = rows[h * D + 2 * i], rows[h * D + 2 * i + 1]
         came = ask(answer, case, rows.clone(), n_heads)
-        got = expect_tensor(came, tuple(rows.shape), case, "The shape stays, the rows change places")
+        got = came.tensor(tuple(rows.shape), "The shape stays, the rows change places")
         if not torch.allclose(got, wanted.double()):
             order = [round(float(row[0])) for row in got]
             raise Mistake(

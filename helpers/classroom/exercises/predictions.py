@@ -1,7 +1,5 @@
 """Reveal: the measured value, and beside it the reader's prediction where there is one."""
 
-from __future__ import annotations
-
 import math
 import sys
 from bisect import bisect_right

@@ -1,7 +1,5 @@
 """One's own predictions of this notebook beside what was measured: kept in the kernel, and written only if asked."""
 
-from __future__ import annotations
-
 import csv
 import math
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The room's predictions, however they come: a list, a line, a form's CSV file, or that file's address."""
 
-from __future__ import annotations
-
 import csv
 import io
 import re
