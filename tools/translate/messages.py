@@ -18,7 +18,7 @@ FILE = LOCALE / "pt_BR.json"
 # what these show goes through `spoken`: nothing is marked there
 SPOKEN = ("helpers/classroom/exercises", "helpers/classroom/cards")
 # constants that are said by t(variable)
-NAMES = {"COLUMNS", "DIFFERS", "FIRST", "MEANS", "NAMED", "NOT_STATED", "PADDINGS", "SAME", "_NAMES"}
+NAMES = {"COLUMNS", "DIFFERS", "FIRST", "MEANS", "NAMED", "NOT_STATED", "PADDINGS", "SAME", "THEME_SAYS", "_NAMES"}
 SILENT = re.compile(r"\w*Error:|register:|getattr:|hasattr:|Subscript.slice|Card:kind|Card:attributes|arguments|encod")
 CODE = re.compile(r"<|^\S*[_=/.]\w\S*$|^\w+-\w+$|^[\w-]+:\S|^\w+\(\S*$|SAID|data-feed")  # markup, names, files
 # of scripts: what names an expression, texts that are no words of a reader's, and where a text begins and ends
