@@ -11,8 +11,8 @@ import html
 import shutil
 import sys
 from pathlib import Path
-from string import Template
 
+import jinja2
 import nbformat
 from pygments.formatters import HtmlFormatter
 
@@ -48,7 +48,9 @@ def make(out: Path, names: list[str] = ()) -> list[Path]:
         for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
             if not names or any(path.stem.startswith(name) for name in names):
                 listed += write(path.stem, folder, edition)
-        (folder / "index.html").write_text(_index(listed, edition), encoding="utf-8")
+        says = {"t": t, "escape": html.escape, "edition": edition, "listed": listed}
+        index = jinja2.Template((HERE / "index.html").read_text(encoding="utf-8")).render(says)
+        (folder / "index.html").write_text(index, encoding="utf-8")
         made += [path for path, _ in listed]
     language.choose("en")
     return made
@@ -149,13 +151,6 @@ def _ending(sections: list[Section], about: notes.Notes, number: str) -> list[Sl
 
 def _say(items: list[notes.Block]) -> str:
     return "".join(markdown(item.shown) for item in items)
-
-
-def _index(listed: list[tuple[Path, str]], edition: Edition) -> str:
-    other = f'<a href="{"../" if edition.folder else "pt-BR/"}index.html">{edition.other}</a>'
-    items = "".join(f'<li><a href="{path.name}">{html.escape(title)}</a></li>' for path, title in listed)
-    index, title = Template((HERE / "index.html").read_text(encoding="utf-8")), t("Slides, a deck for each class")
-    return index.substitute(lang=edition.lang, title=title, other=other, items=items)
 
 
 if __name__ == "__main__":

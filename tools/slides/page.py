@@ -7,8 +7,8 @@ import html
 import json
 import re
 from pathlib import Path
-from string import Template
 
+import jinja2
 from nbconvert.filters import strip_ansi
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbformat import NotebookNode
@@ -24,7 +24,7 @@ from tools.translate.messages import MARKED
 NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?")
 CODE_WIDTH, CODE_LINES = 97, 21  # characters and lines of a program's slide at 75 % of its size
 SCRIPT = Path(__file__).with_name("deck.js").read_text(encoding="utf-8")
-PAGE = Template(Path(__file__).with_name("deck.html").read_text(encoding="utf-8"))
+PAGE = Path(__file__).with_name("deck.html").read_text(encoding="utf-8")
 
 
 def page(title: str, lang: str, lib: str, plan: list[Row], slides: list[Slide]) -> str:
@@ -33,9 +33,11 @@ def page(title: str, lang: str, lib: str, plan: list[Row], slides: list[Slide]) 
     deck = {"plan": [{"minutes": row.minutes, "what": _plain(row.what)} for row in plan], "words": words}
     ids = {part.id for slide in slides for part in (slide, *slide.below)}
     links = {f"<code>{name}</code>": f'<a href="#/{name}"><code>{name}</code></a>' for name in ids}
-    shown = re.sub(r"<code>[\w-]+</code>", lambda code: links.get(code[0], code[0]), "\n".join(map(_stack, slides)))
-    deck_json = json.dumps(deck, ensure_ascii=False).replace("</", "<\\/")
-    return PAGE.substitute(title=html.escape(title), lang=lang, lib=lib, slides=shown, deck=deck_json)
+    says = {"title": title, "lang": lang, "lib": lib, "slides": slides, "escape": html.escape, "body": _body}
+    says |= {"below": lambda slide: [part for down in slide.below for part in _programs(down)]}
+    says |= {"deck": json.dumps(deck, ensure_ascii=False).replace("</", "<\\/")}
+    shown = jinja2.Template(PAGE, trim_blocks=True, keep_trailing_newline=True).render(says)
+    return re.sub(r"<code>[\w-]+</code>", lambda code: links.get(code[0], code[0]), shown)
 
 
 def markdown(text: str) -> str:
@@ -46,23 +48,6 @@ def markdown(text: str) -> str:
 
 def _plain(text: str) -> str:
     return html.unescape(re.sub(r"<[^>]+>", "", markdown(text))).strip()
-
-
-def _stack(slide: Slide) -> str:
-    about = f' data-row="{slide.row}"' if slide.row is not None else ""
-    own = _section(slide, about + ' data-deeper=""' * slide.deeper)
-    below = [_section(part, about) for down in slide.below for part in _programs(down)]
-    hidden = ' data-visibility="hidden"' * slide.deeper
-    if below:
-        return f"<section{hidden}>{own}{''.join(below)}</section>"
-    return own.replace("<section", f"<section{hidden}", 1)
-
-
-def _section(slide: Slide, about: str) -> str:
-    aside = f'<aside class="notes">{slide.say}</aside>' if slide.say else ""
-    return (
-        f'<section id="{slide.id}" class="{slide.kind}"{about}><div class="fit">{_body(slide)}</div>{aside}</section>\n'
-    )
 
 
 def _body(slide: Slide) -> str:

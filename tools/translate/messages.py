@@ -45,7 +45,7 @@ def messages() -> list[str]:
             found += _sentences(tree)
     for file in sorted(HELPERS.rglob("*.js")):
         found += sentences(file.read_text(encoding="utf-8"))
-    for file in (*sorted((ROOT / "tools" / "site" / "templates").iterdir()), ROOT / "tools" / "slides" / "deck.js"):
+    for file in sorted(path for kind in ("*.html", "*.md", "deck.js") for path in (ROOT / "tools").rglob(kind)):
         found += MARKED.findall(file.read_text(encoding="utf-8"))
     headings = json.loads((HELPERS / "assets" / "weekly_report.json").read_text(encoding="utf-8"))
     return list(dict.fromkeys(found + [heading["asks"] for heading in headings]))
