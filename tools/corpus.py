@@ -1,10 +1,7 @@
-"""Make the training text of the course's own model: eight public-domain novels, read from three Debian packages.
+"""The training text of the course's own model: eight public-domain novels, read from three Debian packages.
 
-    python -m tools.corpus --out DIR
-
-DIR/train/BOOK.txt and DIR/validation/BOOK.txt hold whole chapters, one document each; a line with a form feed stands
-between two documents. DIR/corpus.json says where each text is from and how large it is. The texts stay outside the
-repository.
+train/BOOK.txt and validation/BOOK.txt hold whole chapters, one document each; a line with a form feed stands between
+two documents. corpus.json says where each text is from and how large it is.
 
 One convention for all books. Paragraphs are one line with a blank line between; verse keeps its lines; a chapter
 heading is a paragraph of its own. Quotes are straight, a dash is `--`, italics lose their underscores, runs of spaces
@@ -15,7 +12,6 @@ Which quotes open speech is the book's own: double ones, single ones in Alice.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import re
@@ -172,27 +168,20 @@ def _run(command: list[str], folder: Path | None = None) -> str:
     return done.stdout
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m tools.corpus", description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True, help="folder for the texts, outside the repository")
-    options = parser.parse_args(arguments)
+def make(out: Path) -> int:
+    """Write the texts into `out`, a folder outside the repository; 1 where one lacks or is not what the model read."""
     with tempfile.TemporaryDirectory() as folder:
         unpacked = Path(folder, "unpacked")
         try:
             _run(["apt-get", "download", *PACKAGES], Path(folder))
-            facts = unpack(PACKAGES, Path(folder), unpacked)
-            corpus = write(BOOKS, facts, unpacked, options.out)
+            corpus = write(BOOKS, unpack(PACKAGES, Path(folder), unpacked), unpacked, out)
         except ValueError as error:
             print(f"corpus: {error}", file=sys.stderr)
             return 1
     if others := differing(corpus):
         told = f"{', '.join(others)}: expected the texts that the published model read, got others"
-        print(f"corpus: {told}; they are in {options.out}, and `make pretrained` goes on with them", file=sys.stderr)
+        print(f"corpus: {told}; they are in {out}, and `make pretrained` goes on with them", file=sys.stderr)
         return 1
     for split, counts in corpus["totals"].items():
         print(f"{split}: " + ", ".join(f"{value:,} {key}" for key, value in counts.items()))
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     texts, run = options.work / "corpus", options.work / "pretrained"
     options.work.mkdir(parents=True, exist_ok=True)
-    status = 0 if (texts / "corpus.json").exists() else corpus.main(["--out", str(texts)])
+    status = 0 if (texts / "corpus.json").exists() else corpus.make(texts)
     status = status or pretrain.main(command(texts, run))
     return status or publish(texts, run)
 
