@@ -21,7 +21,7 @@ AIMS = {
     "helpers/classroom": (4_200, 5_240),
     "helpers": (10_700, 15_400),
     "tests": (11_500, 18_100),
-    "tools": (1_700, 6_020),
+    "tools": (1_700, 5_630),
 }
 MAX_LINES = 300
 

@@ -19,6 +19,7 @@ from pygments.lexers import PythonLexer
 from helpers.language import t
 from tools.slides.deck import ANSWER, REVEAL, Slide, printed
 from tools.slides.notes import Row
+from tools.translate.literals import without_magics
 from tools.translate.messages import MARKED
 
 NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?")
@@ -113,8 +114,7 @@ def question(shown: NotebookNode) -> dict:
 
     ValueError: no such call, or nothing was measured.
     """
-    program = re.sub(r"^\s*[%!].*$", "pass", shown.source, flags=re.MULTILINE)
-    calls = [node for node in ast.walk(ast.parse(program)) if isinstance(node, ast.Call)]
+    calls = [node for node in ast.walk(ast.parse(without_magics(shown.source))) if isinstance(node, ast.Call)]
     call = next((node for node in calls if ast.unparse(node.func) == "reveal"), None)
     begin, answers = t("measured: {value}", value=""), {t("yes"): True, t("no"): False}
     value = next((line.removeprefix(begin) for line in printed(shown) if line.startswith(begin)), None)

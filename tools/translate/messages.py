@@ -1,4 +1,4 @@
-"""What `helpers`, pages and grading say to a reader: what is marked with t("…"), sentences of checks and cards."""
+"""What `helpers`, pages and grading say: what code, templates, decks mark with t("…"), checks' and cards' sentences."""
 
 from __future__ import annotations
 
