@@ -21,7 +21,7 @@ AIMS = {
     "helpers/classroom": (4_200, 4_780),
     "helpers": (10_700, 14_625),
     "tests": (11_500, 18_090),
-    "tools": (1_700, 6_030),
+    "tools": (1_700, 5_625),
 }
 MAX_LINES = 300
 

@@ -29,40 +29,28 @@ NOT_COMPARED = {"nbval-ignore-output", "nbval-skip"}
 SHOWN = 160  # characters of a text that differs
 
 
-class Lesson:
-    """A notebook and the kernel that it runs in; what its cells printed the first time."""
-
-    def __init__(self, path: Path) -> None:
-        self.notebook = nbformat.read(path, as_version=4)
-        self.client = client(self.notebook, path)
-        self.code = {cell["id"]: i for i, cell in enumerate(self.notebook.cells) if cell.cell_type == "code"}
-        self.first: dict[str, str] = {}
-
-    def run(self, cell_id: str) -> str:
-        """Run one cell; what it printed and showed as text. CellExecutionError where it fails without a tag for it."""
-        index = self.code[cell_id]
-        cell = self.client.execute_cell(self.notebook.cells[index], index)
-        return "".join(map(_text, cell.outputs))
-
-    def again(self, cell_id: str) -> str | None:
-        """Run a cell once more; what is wrong with that, or None."""
-        try:
-            new = self.run(cell_id)
-        except CellExecutionError as error:
-            return f"{error.ename}: {error.evalue}"[:SHOWN]
-        if NOT_COMPARED & set(self.notebook.cells[self.code[cell_id]].metadata.get("tags", [])):
-            return None
-        return None if agree(self.first[cell_id], new) else _difference(self.first[cell_id], new)
-
-
 def rehearse(path: Path) -> list[str]:
     """Run the notebook, then its pairs and its plan; one line per cell that failed or said something else."""
-    lesson, found = Lesson(path), []
-    with lesson.client.setup_kernel():
-        for cell_id in lesson.code:
-            lesson.first[cell_id] = lesson.run(cell_id)
-        for name, cells in (("pair", pairs(lesson.notebook)), ("plan", plan(path, lesson.code))):
-            wrong = [(cell_id, lesson.again(cell_id)) for cell_id in cells]
+    notebook, found = nbformat.read(path, as_version=4), []
+    kernel = client(notebook, path)
+    code = {cell["id"]: i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"}
+
+    def run(cell_id: str) -> str:  # what it printed and showed as text
+        cell = kernel.execute_cell(notebook.cells[code[cell_id]], code[cell_id])
+        return "".join(map(_text, cell.outputs))
+
+    def again(cell_id: str) -> str:  # what is wrong with running it once more
+        try:
+            before, now = first[cell_id], run(cell_id)
+        except CellExecutionError as error:
+            return f"{error.ename}: {error.evalue}"[:SHOWN]
+        compared = NOT_COMPARED.isdisjoint(notebook.cells[code[cell_id]].metadata.get("tags", []))
+        return _difference(before, now) if compared and not agree(before, now) else ""
+
+    with kernel.setup_kernel():
+        first = {cell_id: run(cell_id) for cell_id in code}
+        for name, cells in (("pair", pairs(notebook)), ("plan", plan(path, code))):
+            wrong = [(cell_id, again(cell_id)) for cell_id in cells]
             found += [f"{path.name} {name} {cell_id}: {what}" for cell_id, what in wrong if what]
     return found
 

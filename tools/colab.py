@@ -23,15 +23,6 @@ FOLDERS = ("notebooks", "lecture_notes", "pt-BR")
 LEFT_OUT = shutil.ignore_patterns(".ipynb_checkpoints", "images")
 
 
-def pins() -> list[str]:
-    """The lines of requirements.txt for EXTRAS. ValueError: one is not pinned there."""
-    lines = {line.split("==")[0]: line for line in (ROOT / "requirements.txt").read_text(encoding="utf-8").split()}
-    missing = [name for name in EXTRAS if name not in lines]
-    if missing:
-        raise ValueError(f"requirements.txt should pin {', '.join(missing)}")
-    return [lines[name] for name in EXTRAS]
-
-
 def pack(out: Path) -> Path:
     """Write the zip aside, then to `out`; the installed package brings its own data. CalledProcessError: pip failed."""
     with tempfile.TemporaryDirectory() as aside:
@@ -41,7 +32,7 @@ def pack(out: Path) -> Path:
             shutil.copy(ROOT / file, source)  # a copy: beside the course, setuptools packs old modules of build/lib too
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", "--no-deps"]
         subprocess.run([*pip, "--no-build-isolation", "--target", course, str(source)], check=True, cwd=aside)
-        subprocess.run([*pip, "--target", course, *pins()], check=True, cwd=aside)
+        subprocess.run([*pip, "--target", course, "-c", ROOT / "requirements.txt", *EXTRAS], check=True, cwd=aside)
         for folder in FOLDERS:
             shutil.copytree(ROOT / folder, course / folder, ignore=LEFT_OUT)
         packed = shutil.make_archive(str(Path(aside, NAME)), "zip", course.parent)

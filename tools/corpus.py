@@ -1,10 +1,7 @@
-"""Make the training text of the course's own model: eight public-domain novels, read from three Debian packages.
+"""The training text of the course's own model: eight public-domain novels, read from three Debian packages.
 
-    python -m tools.corpus --out DIR [--packages DIR]
-
-DIR/train/BOOK.txt and DIR/validation/BOOK.txt hold whole chapters, one document each; a line with a form feed stands
-between two documents. DIR/corpus.json says where each text is from and how large it is. The texts stay outside the
-repository.
+train/BOOK.txt and validation/BOOK.txt hold whole chapters, one document each; a line with a form feed stands between
+two documents. corpus.json says where each text is from and how large it is.
 
 One convention for all books. Paragraphs are one line with a blank line between; verse keeps its lines; a chapter
 heading is a paragraph of its own. Quotes are straight, a dash is `--`, italics lose their underscores, runs of spaces
@@ -15,7 +12,6 @@ Which quotes open speech is the book's own: double ones, single ones in Alice.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import re
@@ -23,8 +19,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from helpers.gpt import gpt2
 from helpers.labs import pretrained
@@ -35,8 +31,7 @@ HOLD_OUT_EVERY, HOLD_OUT_FIRST = 12, 5  # chapters 5, 17, 29, ... of each book
 SPLITS = ("train", "validation")
 
 
-@dataclass(frozen=True)
-class Book:
+class Book(NamedTuple):
     """One novel: the name of its output file, the package and the file there that hold it, its number of chapters."""
 
     name: str
@@ -47,9 +42,8 @@ class Book:
     file: str
 
 
-_R_LIBRARY = "usr/lib/R/site-library"
-_AUSTEN = "r-cran-janeaustenr", f"{_R_LIBRARY}/janeaustenr/data/Rdata"
-_MELVILLE = "r-cran-tokenizers", f"{_R_LIBRARY}/tokenizers/data/Rdata"
+_AUSTEN = "r-cran-janeaustenr", "usr/lib/R/site-library/janeaustenr/data/Rdata"
+_MELVILLE = "r-cran-tokenizers", "usr/lib/R/site-library/tokenizers/data/Rdata"
 _CARROLL = "php-faker", "usr/share/php/Faker/Provider/en_US/Text.php"
 # fmt: off
 PACKAGES = {  # Debian's, with their own licences, which are not the novels'
@@ -81,15 +75,13 @@ _STRAIGHT = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "—"
 def paragraphs(text: str) -> list[str]:
     """`text` by the convention in this module's docstring, paragraph by paragraph, marks and headings included."""
     text = _EDITORS_BRACKET.sub(r"\1", _AFTER_THE_END.sub("", text.translate(_STRAIGHT)))
-    return [_paragraph(block) for block in re.split(r"\n[ \t]*\n", text) if block.strip()]
-
-
-def _paragraph(block: str) -> str:
-    lines = [line for line in block.split("\n") if line.strip()]
-    # an indented letter runs on in small letters; each line of a poem begins with a capital
-    verse = all(line.startswith("  ") and not line.strip()[0].islower() for line in lines)
-    words = [" ".join(line.split()) for line in lines]
-    return ("\n" if verse else " ").join(words)
+    found = []
+    for block in (block for block in re.split(r"\n[ \t]*\n", text) if block.strip()):
+        lines = [line for line in block.split("\n") if line.strip()]
+        # an indented letter runs on in small letters; each line of a poem begins with a capital
+        verse = all(line.startswith("  ") and not line.strip()[0].islower() for line in lines)
+        found.append(("\n" if verse else " ").join(" ".join(line.split()) for line in lines))
+    return found
 
 
 def chapters(text: str, n_expected: int) -> list[str]:
@@ -121,8 +113,8 @@ def unpack(packages: dict[str, str], folder: Path, target: Path) -> dict[str, di
             raise ValueError(f"expected one {name}_*.deb in {folder}, found {len(files)}: apt-get download it")
         _run(["dpkg-deb", "-x", str(files[0]), str(target)])
         version = _run(["dpkg-deb", "-f", str(files[0]), "Version"]).strip()
-        known = {"package": name, "version": version, "sha256": _sha256(files[0].read_bytes())}
-        facts[name] = known | {"package_licence": licence}
+        sha256 = hashlib.sha256(files[0].read_bytes()).hexdigest()
+        facts[name] = {"package": name, "version": version, "sha256": sha256, "package_licence": licence}
     return facts
 
 
@@ -135,9 +127,11 @@ def differing(corpus: dict) -> list[str]:
 
 def write(books: tuple[Book, ...], facts: dict[str, dict], unpacked: Path, out: Path) -> dict:
     """Write train, validation and corpus.json of `books` under `out`; corpus.json's content comes back."""
-    texts = {book: chapters(_read(book, unpacked), book.n_chapters) for book in books}
     rows = []
-    for book, documents in texts.items():
+    for book in books:
+        path = unpacked / book.file
+        text = read_php_nowdoc(path) if path.suffix == ".php" else read_r_strings(path, book.name)
+        documents = chapters(text, book.n_chapters)
         numbers = held_out(len(documents))
         row = {"name": book.name, "title": book.title, "author": book.author, "text_licence": "public domain"}
         row |= facts[book.package] | {"file": book.file, "chapters": len(documents), "held_out_chapters": numbers}
@@ -152,26 +146,17 @@ def write(books: tuple[Book, ...], facts: dict[str, dict], unpacked: Path, out: 
     return corpus
 
 
-def _read(book: Book, unpacked: Path) -> str:
-    path = unpacked / book.file
-    return read_php_nowdoc(path) if path.suffix == ".php" else read_r_strings(path, book.name)
-
-
 def _write_split(path: Path, documents: list[str]) -> dict:
     path.parent.mkdir(parents=True, exist_ok=True)
     data = (SEPARATOR.join(documents) + "\n").encode() if documents else b""
     path.write_bytes(data)
     return {
-        "sha256": _sha256(data),
+        "sha256": hashlib.sha256(data).hexdigest(),
         "documents": len(documents),
         "bytes": len(data),
         "words": sum(len(d.split()) for d in documents),
         "gpt2_tokens": sum(len(gpt2().encode_ordinary(d)) for d in documents),
     }
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
 
 
 def _run(command: list[str], folder: Path | None = None) -> str:
@@ -183,30 +168,20 @@ def _run(command: list[str], folder: Path | None = None) -> str:
     return done.stdout
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m tools.corpus", description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True, help="folder for the texts, outside the repository")
-    parser.add_argument("--packages", type=Path, help="folder with the .deb files; without it apt-get fetches them")
-    options = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory() as scratch:
-        fetched, unpacked = Path(scratch, "packages"), Path(scratch, "unpacked")
-        fetched.mkdir()
+def make(out: Path) -> int:
+    """Write the texts into `out`, a folder outside the repository; 1 where one lacks or is not what the model read."""
+    with tempfile.TemporaryDirectory() as folder:
+        unpacked = Path(folder, "unpacked")
         try:
-            if options.packages is None:
-                _run(["apt-get", "download", *PACKAGES], fetched)
-            facts = unpack(PACKAGES, options.packages or fetched, unpacked)
-            corpus = write(BOOKS, facts, unpacked, options.out)
+            _run(["apt-get", "download", *PACKAGES], Path(folder))
+            corpus = write(BOOKS, unpack(PACKAGES, Path(folder), unpacked), unpacked, out)
         except ValueError as error:
             print(f"corpus: {error}", file=sys.stderr)
             return 1
     if others := differing(corpus):
         told = f"{', '.join(others)}: expected the texts that the published model read, got others"
-        print(f"corpus: {told}; they are in {options.out}, and `make pretrained` goes on with them", file=sys.stderr)
+        print(f"corpus: {told}; they are in {out}, and `make pretrained` goes on with them", file=sys.stderr)
         return 1
     for split, counts in corpus["totals"].items():
         print(f"{split}: " + ", ".join(f"{value:,} {key}" for key, value in counts.items()))
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

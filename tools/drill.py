@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import multiprocessing
 import os
 import random
 import shutil
@@ -25,6 +26,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 N_STEPS = 30
@@ -50,8 +52,6 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.kills < 1:
         parser.error(f"--kills must be at least 1, got {options.kills}")
-    if not hasattr(os, "fork"):
-        parser.error("this needs a system with fork, such as Linux or macOS")
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as temporary:
         counts, wrong = drill(options.kills, options.seed, Path(temporary))
@@ -159,18 +159,14 @@ class Child:
 
     def __init__(self, train: Callable[[list[str]], int], folder: Path, name: str) -> None:
         self.out, self.said = folder / name, folder / f"{name}.said"
-        arguments = ["--text", str(folder / "text.txt"), "--config", str(folder / "plan.json"), "--device", "cpu"]
-        sys.stdout.flush()
         self.said.unlink(missing_ok=True)  # of the process before
-        self.pid = os.fork()
-        if self.pid == 0:
-            status = 99
-            try:
-                sink = os.open(self.said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-                os.dup2(sink, 1), os.dup2(sink, 2)
-                status = train([*arguments, "--out", str(self.out)])
-            finally:
-                os._exit(status)
+        self.process = multiprocessing.get_context("fork").Process(target=self._work, args=(train,))
+        self.process.start()
+
+    def _work(self, train: Callable[[list[str]], int]) -> None:
+        text, plan = (str(self.out.parent / name) for name in ("text.txt", "plan.json"))
+        with open(self.said, "w", buffering=1) as said, redirect_stdout(said), redirect_stderr(said):
+            sys.exit(train(["--text", text, "--config", plan, "--device", "cpu", "--out", str(self.out)]))
 
     def wait(self, seconds: float = MAX_SECONDS, until: Callable[[], bool] = lambda: False) -> bool:
         """Let it work until `until` holds or the seconds are over; whether it has ended by itself meanwhile.
@@ -178,18 +174,17 @@ class Child:
         RuntimeError: it failed.
         """
         end = time.monotonic() + seconds
-        while True:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid and status:
-                raise RuntimeError(f"{self.out}: status {os.waitstatus_to_exitcode(status)}\n{self.said.read_text()}")
-            if pid or until() or time.monotonic() > end:
-                return bool(pid)
+        while self.process.is_alive() and not until() and time.monotonic() < end:
             time.sleep(POLL_SECONDS)
+        if self.process.exitcode:
+            raise RuntimeError(f"{self.out}: status {self.process.exitcode}\n{self.said.read_text()}")
+        return self.process.exitcode == 0
 
     def kill(self) -> bool:
         """Whether the kill hit it: it may have ended in the same moment."""
-        os.kill(self.pid, signal.SIGKILL)  # sound: until it is waited for, nobody else gets its number
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1]) == -signal.SIGKILL
+        self.process.kill()
+        self.process.join()
+        return self.process.exitcode == -signal.SIGKILL
 
 
 def unfinished(out: Path) -> set[str]:

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import nbformat
 
-from tools.notebooks import EDITIONS, LANGUAGE_LINK, NOTEBOOKS, ROOT, Edition
+from tools.notebooks import EDITIONS, LANGUAGE_LINK, NOTEBOOKS, ROOT, Edition, pages
 from tools.student import FOLDED
 
 TEMPLATE = Path(__file__).with_name("handouts.typ")
@@ -66,10 +66,8 @@ def classes(notebook: nbformat.NotebookNode, stem: str) -> list[Class]:
 
 def picture(cell: nbformat.NotebookNode) -> tuple[str, bytes] | None:
     """(what it shows in words, PNG) of the figure that a code cell has stored."""
-    for output in cell.outputs:
-        if found := PICTURE.search(output.get("data", {}).get("text/html", "")):
-            return unescape(found[1]), base64.b64decode(found[2])
-    return None
+    found = next(filter(None, map(PICTURE.search, pages(cell))), None)
+    return found and (unescape(found[1]), base64.b64decode(found[2]))
 
 
 def spread(ids: list[str]) -> list[str]:

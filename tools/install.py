@@ -83,23 +83,22 @@ def one_at_a_time(path: Path) -> Iterator[None]:
 
 def is_current(venv: Path, stamp: Path) -> bool:
     """Whether the environment is whole, runs, and is younger than what it is made from."""
-    if not stamp.exists() or (venv / MARK).exists() or not runs(venv, "--whole", str(venv)):
+    if not stamp.exists() or not is_whole(venv):
         return False
     return all(stamp.stat().st_mtime >= path.stat().st_mtime for path in NEEDED)
 
 
-def runs(venv: Path, *question: str) -> bool:
+def runs(venv: Path) -> bool:
     """Whether its Python starts, is an environment of its own, new enough, and has pip."""
     asks = "import sys, pip; sys.exit(sys.prefix == sys.base_prefix or sys.version_info < (3, 11))"
-    asked = [__file__, *question] if question else ["-c", asks]
     try:
-        return subprocess.run([venv / "bin/python", "-E", *asked], capture_output=True).returncode == 0
+        return subprocess.run([venv / "bin/python", "-E", "-c", asks], capture_output=True).returncode == 0
     except OSError:
         return False
 
 
 def is_whole(venv: Path) -> bool:
-    """Whether every package that requirements.txt pins is there; asked of the environment's own Python."""
+    """Whether the environment runs, and every package that requirements.txt pins is there."""
     if (venv / MARK).exists() or not runs(venv) or hollow(venv):
         return False
     there = (path.name.split("-")[0] for path in venv.glob(RECORDS))

@@ -1,6 +1,6 @@
 """Keep the notebooks uniform: `stamp` their badges and first cells, `run` and store outputs, `tidy` their metadata.
 
-    python tools/notebooks.py stamp [--check]
+    python tools/notebooks.py stamp [--check] [NOTEBOOK ...]
     python tools/notebooks.py run [NOTEBOOK ...]
     python tools/notebooks.py tidy [--check] [NOTEBOOK ...]
     python tools/notebooks.py trust
@@ -106,35 +106,36 @@ if not find.find_spec("helpers") and not any(glob.glob(d + "helpers/runtime.py")
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("stamp").add_argument("--check", action="store_true")
-    commands.add_parser("run").add_argument("files", nargs="*", type=Path)
-    tidy_parser = commands.add_parser("tidy")
-    tidy_parser.add_argument("--check", action="store_true")
-    tidy_parser.add_argument("files", nargs="*", type=Path)
-    commands.add_parser("trust")
+    parser.add_argument("command", choices=("stamp", "run", "tidy", "trust"))
+    parser.add_argument("files", nargs="*", type=Path)
+    parser.add_argument("--check", action="store_true", help="of stamp and tidy: write nothing")
     options = parser.parse_args(arguments)
+    files = [path.resolve() for path in options.files] or every_notebook()
     if options.command == "trust":
-        return trust(as_committed())
+        return trust()
     if options.command == "run":
-        return run(options.files or every_notebook())
+        return run(files)
+    changes = [rewrite(path, stamp if options.command == "stamp" else tidy, options.check) for path in files]
     if options.command == "stamp":
-        changes = [rewrite(path, stamp, options.check) for path in every_notebook()]
-        changes += [stamp_page(path, options.check) for path in every_page()]
-    else:
-        changes = [rewrite(path, tidy, options.check) for path in options.files or every_notebook()]
+        for page in (*ROOT.glob("README*.md"), *every("lecture_notes/*.md")):
+            changes.append(_rewritten(page, stamped_page(page.read_text(encoding="utf-8"), page), options.check))
     return int(options.check and any(changes))
+
+
+def pages(cell: nbformat.NotebookNode) -> list[str]:
+    """What a cell's stored outputs show as HTML, text by text."""
+    found = (output.get("data", {}).get("text/html") for output in cell.get("outputs", ()))
+    return [page for page in found if page]
+
+
+def every(pattern: str) -> list[Path]:
+    """The files of the course whose path within an edition is such, in order, the English edition first."""
+    return [path for e in EDITIONS for path in sorted((ROOT / e.folder).glob(pattern))]
 
 
 def every_notebook() -> list[Path]:
     """The notebooks of the course in order, the English edition first."""
-    return [path for e in EDITIONS for path in sorted((ROOT / e.folder / "notebooks").glob("*.ipynb"))]
-
-
-def every_page() -> list[Path]:
-    """README and lecture notes of both editions."""
-    notes = [path for e in EDITIONS for path in sorted((ROOT / e.folder / "lecture_notes").glob("*.md"))]
-    return [*ROOT.glob("README*.md"), *notes]
+    return every("notebooks/*.ipynb")
 
 
 def edition(path: Path) -> Edition:
@@ -194,17 +195,13 @@ def tidy(notebook: nbformat.NotebookNode, path: Path) -> None:
     notebook.metadata = nbformat.from_dict({"kernelspec": KERNELSPEC, "language_info": {"name": "python"}})
     for cell in notebook.cells:
         cell.metadata = nbformat.from_dict({k: v for k, v in cell.metadata.items() if k in KEPT_CELL_METADATA})
-        if is_long_figure(cell):
+        lines = cell.source.splitlines()  # a cell called a figure does nothing but draw
+        if "figure" in cell["id"] and cell.cell_type == "code" and len(lines) > MAX_OPEN_LINES:
             cell.metadata["jupyter"] = {"source_hidden": True}
             cell.metadata["tags"] = sorted({*cell.metadata.get("tags", []), FOLDED})
         for output in cell.get("outputs", []):
             if output.output_type == "error":
                 output.traceback = [without_folders(line) for line in output.traceback]
-
-
-def is_long_figure(cell: nbformat.NotebookNode) -> bool:
-    """Whether the cell does nothing but draw, as its id says, and takes more lines than stay open."""
-    return "figure" in cell["id"] and cell.cell_type == "code" and len(cell.source.splitlines()) > MAX_OPEN_LINES
 
 
 def without_folders(line: str) -> str:
@@ -235,11 +232,6 @@ def stamped_page(text: str, path: Path) -> str:
     return head + README_START + "\n" + "\n".join(rows) + "\n" + README_END + tail
 
 
-def stamp_page(path: Path, only_check: bool) -> bool:
-    """Stamp a page; return whether it differed."""
-    return _rewritten(path, stamped_page(path.read_text(encoding="utf-8"), path), only_check)
-
-
 def _rewritten(path: Path, after: str, only_check: bool) -> bool:
     if after == path.read_text(encoding="utf-8"):
         return False
@@ -249,18 +241,15 @@ def _rewritten(path: Path, after: str, only_check: bool) -> bool:
     return True
 
 
-def as_committed() -> list[Path]:
-    """The course's notebooks that are as git has them: scripts in the outputs of any other may be anybody's."""
-    git = ["git", "-C", str(ROOT)]
-    where = ["--", "notebooks", "pt-BR"]
-    known = subprocess.run([*git, "ls-files", *where], capture_output=True, text=True).stdout.split()
-    changed = subprocess.run([*git, "diff", "--name-only", "HEAD", *where], capture_output=True, text=True)
-    return [ROOT / name for name in known if name.endswith(".ipynb") and name not in changed.stdout.split()]
-
-
-def trust(paths: list[Path]) -> int:
-    """Let JupyterLab show the stored outputs of `paths` with their scripts; a card works after a run in any case."""
-    command = [sys.executable, "-m", "jupyter", "trust", *map(str, paths)]
+def trust() -> int:
+    """Let JupyterLab show the stored outputs with their scripts of the notebooks that are as git has them: those of any
+    other may be anybody's. A card works after a run in any case."""
+    known, changed = (
+        subprocess.run(["git", "-C", ROOT, *asked, "--", "notebooks", "pt-BR"], capture_output=True, text=True).stdout
+        for asked in (["ls-files"], ["diff", "--name-only", "HEAD"])
+    )
+    paths = [ROOT / name for name in known.split() if name.endswith(".ipynb") and name not in changed.split()]
+    command = [sys.executable, "-m", "jupyter", "trust", *paths]
     return subprocess.run(command, capture_output=True).returncode if paths else 0
 
 
@@ -285,7 +274,7 @@ def run(paths: list[Path]) -> int:
             print(f"{path.name}: FAILED, stored outputs kept\n{error}", file=sys.stderr)
             continue
         tidy(notebook, path)
-        path.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
+        nbformat.write(notebook, path)
         print(f"{path.name}: {time.monotonic() - started:.0f} s")
     return int(failed > 0)
 

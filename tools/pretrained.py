@@ -2,9 +2,8 @@
 
     python -m tools.pretrained --work DIR
 
-DIR/corpus gets the texts, DIR/pretrained the run. What was made already is used again, also by `tools.corpus` with
-other options, so that the command can be stopped and repeated. Weights, their card, the recorded log and the corpus'
-table go into helpers/assets/pretrained.
+DIR/corpus gets the texts, DIR/pretrained the run. What was made already is used again, so that the command can be
+stopped and repeated. Weights, their card, the recorded log and the corpus' table go into helpers/assets/pretrained.
 Bit for bit the same weights need the same processor, thread count and torch; elsewhere losses agree to a few digits.
 """
 
@@ -19,7 +18,7 @@ from pathlib import Path
 import torch
 
 from helpers import runtime
-from helpers.gpt import GPT, GPTConfig, LossReport, bits_per_byte, data, generate, perplexity, tokenizer, train
+from helpers.gpt import GPT, LossReport, bits_per_byte, data, generate, perplexity, tokenizer, train
 from helpers.labs import pretrain, pretrained, speed
 from helpers.storage import checkpoint, open_ids
 from tools import corpus
@@ -39,9 +38,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     texts, run = options.work / "corpus", options.work / "pretrained"
     options.work.mkdir(parents=True, exist_ok=True)
-    status = 0 if (texts / "corpus.json").exists() else corpus.main(["--out", str(texts)])
+    status = 0 if (texts / "corpus.json").exists() else corpus.make(texts)
     status = status or pretrain.main(command(texts, run))
-    return status or publish(texts, run, pretrained.FOLDER)
+    return status or publish(texts, run)
 
 
 def command(texts: Path, run: Path) -> list[str]:
@@ -50,24 +49,24 @@ def command(texts: Path, run: Path) -> list[str]:
     return ["--text", *files["train"], "--validation", *files["validation"], "--config", str(PLAN), "--out", str(run)]
 
 
-def publish(texts: Path, run: Path, out: Path) -> int:
+def publish(texts: Path, run: Path) -> int:
     """Store the best weights in STORED_DTYPE, judge what was stored, and write the card."""
     best = checkpoint.load_model(run / "best")
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "README.md").unlink(missing_ok=True)
-    checkpoint.save_model(out / "model", best.model, best.config, best.extra, dtype=STORED_DTYPE)
-    shutil.copyfile(texts / "corpus.json", out / "corpus.json")
-    _write_log(run / "log.jsonl", out / "log.jsonl")
-    saved = checkpoint.load_model(out / "model")
-    model = GPT(GPTConfig(**saved.config))
-    checkpoint.restore(model, None, saved, same_dtype=False)
-    (out / "README.md").write_text(card(model.eval(), saved, texts, run, out), encoding="utf-8")
-    print(f"{out / 'README.md'} and the weights beside it are written")
+    pretrained.CARD.unlink(missing_ok=True)
+    checkpoint.save_model(pretrained.WEIGHTS, best.model, best.config, best.extra, dtype=STORED_DTYPE)
+    shutil.copyfile(texts / "corpus.json", pretrained.FOLDER / "corpus.json")
+    lines = pretrain.read_lines(run / "log.jsonl")
+    kept = (line for line in lines if line["kind"] == "evaluation" or line["step"] % UPDATES_PER_LOGGED == 0)
+    pretrained.LOG.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+    pretrained.CARD.write_text(card(texts, run), encoding="utf-8")
+    print(f"{pretrained.CARD} and the weights beside it are written")
     return 0
 
 
-def card(model: GPT, saved: checkpoint.SavedModel, texts: Path, run: Path, out: Path) -> str:
-    """The model card; every number in it is measured here or stands in the run's log."""
+def card(texts: Path, run: Path) -> str:
+    """The card of the stored model; every number in it is measured here or stands in the run's log."""
+    model, saved = pretrained.load(), checkpoint.load_model(pretrained.WEIGHTS)
+    lab = runtime.start(seed=0)  # the samples'
     log = list(pretrain.read_lines(run / "log.jsonl"))
     evaluations = [line for line in log if line["kind"] == "evaluation"]
     sizes = json.loads((texts / "corpus.json").read_text(encoding="utf-8"))
@@ -76,32 +75,25 @@ def card(model: GPT, saved: checkpoint.SavedModel, texts: Path, run: Path, out: 
     T = config.context_length
     ids = torch.from_numpy(open_ids(run / "ids" / "validation.npy").astype("int64"))
     return TEMPLATE.read_text(encoding="utf-8").format(
-        n_params=model.n_params,
-        n_bytes=(out / "model" / "model.safetensors").stat().st_size,
-        layers=config.n_layers,
-        width=config.emb_dim,
-        heads=config.n_heads,
+        model=model,
+        saved=saved,
+        config=config,
         T=T,
         half=T // 2,
-        vocab_size=config.vocab_size,
+        training=training,
+        held_out=held_out,
+        n_bytes=(pretrained.WEIGHTS / "model.safetensors").stat().st_size,
         dtype=str(STORED_DTYPE).removeprefix("torch."),
         n_books=len(sizes["books"]),
-        train_tokens=training["gpt2_tokens"],
-        train_chapters=training["documents"],
-        held_out_tokens=held_out["gpt2_tokens"],
-        held_out_chapters=held_out["documents"],
         books="\n".join(_book_row(model, texts, book) for book in sizes["books"]),
         protocols="\n".join(_protocol_row(model, ids, stride, held_out["bytes"]) for stride in (T, T // 2)),
         n_evaluations=len(evaluations),
         curve="\n".join(_curve_row(line, training["gpt2_tokens"]) for line in evaluations),
         ending=_ending(evaluations),
         precision=json.loads(PLAN.read_text(encoding="utf-8"))["train"]["precision"],
-        best_step=saved.extra["step"],
         per_logged=UPDATES_PER_LOGGED,
         minutes=log[-1]["seconds"] / 60,
-        machine=_machine(),
-        torch=saved.versions["torch"],
-        python=saved.versions["python"],
+        machine=f"{lab.device.type} ({speed.machine.facts(lab.device.type)['chip']}, {lab.threads} threads)",
         samples="\n\n".join(f"> {_sample(model, prompt)}" for prompt in PROMPTS),
         **SAMPLE,
     )
@@ -133,8 +125,7 @@ def _book_row(model: GPT, texts: Path, book: dict) -> str:
 
 
 def _ending(evaluations: list[dict]) -> str:
-    losses = [line["loss_nats"] for line in evaluations]
-    if losses[-1] == min(losses):
+    if evaluations[-1]["loss_nats"] == min(line["loss_nats"] for line in evaluations):
         return "The last evaluation was the lowest."
     return "The validation loss had its lowest point before the plan ended."
 
@@ -143,18 +134,6 @@ def _sample(model: GPT, prompt: str) -> str:
     ids = torch.tensor([tokenizer.gpt2().encode(prompt)])
     written = tokenizer.gpt2().decode(generate(model, ids, SAMPLE_TOKENS, **SAMPLE)[0].tolist())
     return written.replace("\n", " ")
-
-
-def _write_log(source: Path, target: Path) -> None:
-    lines = pretrain.read_lines(source)
-    kept = (line for line in lines if line["kind"] == "evaluation" or line["step"] % UPDATES_PER_LOGGED == 0)
-    target.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-
-
-def _machine() -> str:
-    """Kind of processor and what of it was used; nothing that names a machine."""
-    lab = runtime.start()
-    return f"{lab.device.type} ({speed.machine.facts(lab.device.type)['chip']}, {lab.threads} threads)"
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ def make(out: Path) -> list[Path]:
             notebook = nbformat.read(path, as_version=4)
             without_answers(notebook, path.name)
             made.append(target / path.name)
-            made[-1].write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
+            nbformat.write(notebook, made[-1])
     return made
 
 

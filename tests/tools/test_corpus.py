@@ -200,5 +200,5 @@ def test_a_text_that_the_model_has_not_read_is_named():
 
 def test_programs_that_are_missing(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    assert corpus.main(["--out", str(tmp_path / "out")]) == 1
+    assert corpus.make(tmp_path / "out") == 1
     assert "expected the program apt-get, found none" in capsys.readouterr().err

@@ -9,7 +9,7 @@ import pytest
 
 from helpers import language
 from tools.notebooks import ROOT
-from tools.site import cards, pages
+from tools.site import pages
 
 DECODING = ROOT / "notebooks" / "05_decoding.ipynb"
 NOTES = ROOT / "lecture_notes" / "02_the_loss_in_six_steps.md"
@@ -67,17 +67,17 @@ def test_a_cell_and_a_heading_are_found_by_their_names(tmp_path):
 
 
 def test_cards_that_need_a_kernel_have_no_page():
-    assert [card.name for card in cards.cards_of(DECODING)] == ["sampling", "sampling-2"]
-    first, _ = cards.cards_of(DECODING)
+    assert [card.name for card in pages.cards_of(DECODING)] == ["sampling", "sampling-2"]
+    first, _ = pages.cards_of(DECODING)
     assert first.title == "What comes next? Temperature and filters" and first.cell_id == "g1-widget"
-    assert cards.address_of(first, "https://a.org/b/") == "https://a.org/b/cards/sampling.html"
-    (portuguese,) = cards.cards_of(ROOT / "pt-BR" / "notebooks" / "01_evaluating_a_generative_model.ipynb")
-    assert cards.address_of(portuguese, "https://a.org") == "https://a.org/pt-BR/cards/cost.html"
+    assert pages.address_of(first, "https://a.org/b/") == "https://a.org/b/cards/sampling.html"
+    (portuguese,) = pages.cards_of(ROOT / "pt-BR" / "notebooks" / "01_evaluating_a_generative_model.ipynb")
+    assert pages.address_of(portuguese, "https://a.org") == "https://a.org/pt-BR/cards/cost.html"
 
 
 def test_a_card_s_page_stands_alone():
-    (card,) = cards.cards_of(ROOT / "notebooks" / "01_evaluating_a_generative_model.ipynb")
-    page = cards.card_page(card, "en", "../pt-BR/cards/cost.html", "Português")
+    (card,) = pages.cards_of(ROOT / "notebooks" / "01_evaluating_a_generative_model.ipynb")
+    page = pages.card_page(card, "en", "../pt-BR/cards/cost.html", "Português")
     assert not re.search(r'(?:src|href)="(?:https?:)?//', page) and 'name="viewport"' in page
     assert 'href="../notebooks/01_evaluating_a_generative_model.html#cell-id=cost-widget"' in page
     assert card.markup in page and len(page.encode()) < 30_000
@@ -92,4 +92,4 @@ def test_lecture_notes_show_qr_codes_once_the_address_is_known(tmp_path):
         language.choose(language.ENGLISH)
     notes = (tmp_path / "lecture_notes" / "02_the_loss_in_six_steps.md").read_text(encoding="utf-8")
     assert notes.count("<svg") == 2 and "../cards/die.html" in notes and "../cards/predictors.html" in notes
-    assert cards.qr_code("https://a.org/1") != cards.qr_code("https://a.org/2")
+    assert pages.qr_code("https://a.org/1") != pages.qr_code("https://a.org/2")

@@ -11,8 +11,8 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from tools import notebooks
-from tools.translate import catalogue, edition, gate, messages, scripts
-from tools.translate.checks import entry_faults
+from tools.translate import catalogue, edition, gate, messages
+from tools.translate.gate import entry_faults
 from tools.translate.literals import literals
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -237,4 +237,4 @@ def test_sentences_of_a_script():
     const html = `<p class="cw-x" aria-label="the ${x} numbers">${n > 1 ? "rows" : "row"} <b>left</b></p>`;
     const css = `width:${w}%`, key = `${name}_text`, pattern = /"quoted"/;
     """
-    assert list(scripts.sentences(script)) == ["{n} of {V} tokens, and more", "the {x} numbers", "left", "rows", "row"]
+    assert list(messages.sentences(script)) == ["{n} of {V} tokens, and more", "the {x} numbers", "left", "rows", "row"]

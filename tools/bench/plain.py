@@ -180,7 +180,7 @@ def plain_loop(model: nn.Module, token_ids: Tensor, n_new: int) -> Tensor:
 
 
 def nano_optimizer(model: nn.Module, fused: bool | None = None) -> torch.optim.AdamW:
-    """AdamW, matrices decayed and the rest not. fused: one kernel for it all; None: on a GPU only, as nanoGPT has it."""
+    """AdamW, matrices decayed and the rest not. fused: one kernel for all; None: on a GPU only, as nanoGPT has it."""
     groups = make_optimizer(model, TrainConfig(1, LEARNING_RATE, weight_decay=WEIGHT_DECAY)).param_groups
     groups = [{name: group[name] for name in ("params", "lr", "betas", "weight_decay")} for group in groups]
     return torch.optim.AdamW(groups, fused=groups[0]["params"][0].is_cuda if fused is None else fused)

@@ -36,15 +36,10 @@ def _plain(source: GPT, batches: list[Batch], precision: str):
     return _steps(model, batches, plain.plain_optimizer, plain.plain_step), model
 
 
-def _nanogpt(source: GPT, batches: list[Batch], precision: str):
+def _nanogpt(source: GPT, batches: list[Batch], precision: str, fused: bool | None = None):
+    """fused: with the course's optimizer, so that what is left of the lead is the model's and the loss's."""
     model = plain.nano_gpt(source)
-    return _steps(model, batches, plain.nano_optimizer, plain.nano_step, precision), model
-
-
-def _nanogpt_fused(source: GPT, batches: list[Batch], precision: str):
-    """The same with the course's optimizer: what is left of the lead is the model's and the loss's."""
-    model = plain.nano_gpt(source)
-    return _steps(model, batches, partial(plain.nano_optimizer, fused=True), plain.nano_step, precision), model
+    return _steps(model, batches, partial(plain.nano_optimizer, fused=fused), plain.nano_step, precision), model
 
 
 def _transformers(source: GPT, batches: list[Batch], precision: str):
@@ -93,7 +88,7 @@ def _untied(source: GPT, batches: list[Batch], precision: str):
 TRAINING = {  # name -> (variant, precision of the products)
     "plain": (_plain, "float32"),
     "nanogpt": (_nanogpt, "float32"),
-    "nanogpt-fused": (_nanogpt_fused, "float32"),
+    "nanogpt-fused": (partial(_nanogpt, fused=True), "float32"),
     "nanogpt-bf16": (_nanogpt, "bfloat16"),
     "transformers": (_transformers, "float32"),
     "helpers-untied": (_untied, "float32"),

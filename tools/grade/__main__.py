@@ -19,12 +19,11 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
-from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from helpers import language
 from helpers.classroom import RIGHT
@@ -34,14 +33,13 @@ from tools.grade.judge import ENDED, ON_TRUST, STOPPED, TOO_LONG, judge_and_tell
 from tools.grade.returned import Answer, Exercise, answers, cells, everyone, exercises
 from tools.notebooks import ROOT
 
+FORKS = multiprocessing.get_context("forkserver")  # its server forks judges, and never sees an answer itself
 SECONDS, GRACE_S = 15, 5  # for an exercise; for the judge to say that they are over
 MISSING, UNREADABLE = t("missing"), t("unreadable")
 ON_ITS_WORD = "its check must take the answer's word, which could be forged: read this cell"
-FIELDS = ("who", "notebook", "exercise", "verdict", "minutes", "seconds", "note", "look")
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """A line of grades.csv.
 
     minutes, seconds  what the exercise is said to take, what judging it took
@@ -60,7 +58,7 @@ class Row:
 
     def cells(self) -> list[str]:
         """As text; a spreadsheet takes none of it for a formula."""
-        return [re.sub(r"^(?=[=+\-@])", "'", _plain(str(getattr(self, field)))) for field in FIELDS]
+        return [re.sub(r"^(?=[=+\-@])", "'", _plain(str(value))) for value in self[:-1]]
 
 
 def _plain(text: str) -> str:
@@ -87,7 +85,9 @@ def grade(folder: Path, out: Path, notebook: str = "", seconds: int = SECONDS) -
     rows, found = _read(folder, wanted, bool(notebook))
     with tempfile.TemporaryDirectory() as own:
         os.chmod(own, 0o755)
-        rows += [_row(answer, *verdict) for answer, verdict in _judged(found, Path(own), empty, seconds)]
+        FORKS.set_forkserver_preload(["tools.grade.judge", "torch._dynamo"])  # what an optimizer imports, for seconds
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            rows += pool.map(lambda answer: _row(answer, *_judged(answer, Path(own), empty, seconds)), found)
     order = {exercise.name: i for i, exercise in enumerate(wanted)}
     rows.sort(key=lambda row: (row.who, order.get(row.exercise, -1)))
     _write(rows, out)
@@ -125,59 +125,35 @@ def _row(answer: Answer, verdict: str, note: str, took: float) -> Row:
     return Row(answer.who, exercise.notebook, exercise.name, verdict, minutes, took, note, look, answer.language)
 
 
-def _judged(found: Sequence[Answer], *rest: Any) -> Iterator[tuple[Answer, tuple[str, str, float]]]:
-    """(answer, (verdict, note, seconds)), as they come, one a core at a time; rest: what else a judge wants."""
-    context = multiprocessing.get_context("forkserver")  # it forks judges, and never sees an answer itself
-    context.set_forkserver_preload(["tools.grade.judge", "torch._dynamo"])  # what an optimizer imports, for seconds
-    waiting, working = list(reversed(found)), []
-    while waiting or working:
-        while waiting and len(working) < (os.cpu_count() or 1):
-            working.append(_Judge(context, waiting.pop(), *rest))
-        wait([each.line for each in working], timeout=0.5)
-        for each in list(working):
-            if verdict := each.verdict():
-                working.remove(each)
-                yield each.answer, verdict
-
-
-class _Judge:
-    """A process that judges one answer."""
-
-    def __init__(self, context: Any, answer: Answer, own: Path, empty: list[Path], seconds: int) -> None:
-        self.answer, self.seconds = answer, seconds
-        self.started: list[int] = []  # the answer's process, by its number
-        self.line, there = context.Pipe(duplex=False)
-        self.process = context.Process(target=judge_and_tell, args=(there, answer, own, empty, seconds))
-        self.process.start()  # waits for the server's imports, the first time
-        self.since = time.monotonic()
-        there.close()
-
-    def verdict(self) -> tuple[str, str, float] | None:
-        """What it says, or None as long as it says nothing and has time left."""
-        took = time.monotonic() - self.since
-        said = (STOPPED, TOO_LONG) if took > self.seconds + GRACE_S else None
-        try:
-            while self.line.poll():
-                message = json.loads(self.line.recv_bytes())
-                if isinstance(message, list):
-                    said, self.started = message, []  # it has ended the answer's process itself
-                else:
-                    self.started.append(message)
-        except EOFError:
-            said = said or (STOPPED, ENDED)
-        if not said:
-            return None
-        self.process.kill()
-        for number in self.started:
-            with suppress(ProcessLookupError):
-                os.kill(number, signal.SIGKILL)
-        self.process.join()
-        return *said, took
+def _judged(answer: Answer, own: Path, empty: list[Path], seconds: int) -> tuple[str, str, float]:
+    """(verdict, note, seconds) from a process that judges this answer and no other."""
+    line, there = FORKS.Pipe(duplex=False)
+    process = FORKS.Process(target=judge_and_tell, args=(there, answer, own, empty, seconds))
+    process.start()  # waits for the server's imports, the first time
+    since, said, started = time.monotonic(), None, None
+    there.close()
+    try:
+        while said is None:
+            if not line.poll(max(0.0, since + seconds + GRACE_S - time.monotonic())):
+                said = STOPPED, TOO_LONG
+            elif isinstance(message := json.loads(line.recv_bytes()), list):
+                said, started = message, None  # it has ended the answer's process itself
+            else:
+                started = message  # the answer's process, by its number
+    except EOFError:
+        said = STOPPED, ENDED
+    process.kill()
+    if started:
+        with suppress(ProcessLookupError):
+            os.kill(started, signal.SIGKILL)
+    process.join()
+    line.close()
+    return *said, time.monotonic() - since
 
 
 def _write(rows: Sequence[Row], out: Path) -> None:
     with open(out / "grades.csv", "w", newline="", encoding="utf-8-sig") as file:  # as a spreadsheet wants it
-        csv.writer(file).writerows([FIELDS, *(row.cells() for row in rows)])
+        csv.writer(file).writerows([Row._fields[:-1], *(row.cells() for row in rows)])
     (out / "feedback").mkdir(exist_ok=True)
     usual = Counter(row.language for row in rows if row.language).most_common(1) or [(language.ENGLISH, 0)]
     taken = set()
@@ -196,13 +172,9 @@ def _feedback(who: str, rows: Sequence[Row]) -> str:
     right = sum(row.verdict == RIGHT for row in rows)
     lines = [_plain(who), t("{right} right of {total}", right=right, total=len(rows)), ""]
     for row in rows:
-        said = (
-            row.notebook,
-            row.exercise,
-            language.spoken(row.verdict),
-            row.note if row.language else language.spoken(row.note),
-        )
-        lines.append(_plain(" · ".join(filter(None, said))))
+        note = row.note if row.language else language.spoken(row.note)
+        said = filter(None, (row.notebook, row.exercise, language.spoken(row.verdict), note))
+        lines.append(_plain(" · ".join(said)))
     return "\n".join(lines) + "\n"
 
 

@@ -106,13 +106,8 @@ def lock(seconds: int, keep: int) -> None:
     os.closerange(3, keep)
     os.closerange(keep + 1, 4096)
     limit_memory()
-    for name, most in (
-        ("FSIZE", FILE_BYTES),
-        ("NPROC", N_PROCESSES),
-        ("NOFILE", max(N_FILES, keep + 1)),
-        ("CPU", seconds + 1),
-        ("CORE", 0),
-    ):
+    limits = {"FSIZE": FILE_BYTES, "NPROC": N_PROCESSES, "NOFILE": max(N_FILES, keep + 1), "CORE": 0}
+    for name, most in (limits | {"CPU": seconds + 1}).items():
         resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (most, most))
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a file that is too large is an OSError
     _libc().prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0)
@@ -173,6 +168,5 @@ def _libc() -> ctypes.CDLL:
 def _done(result: int, what: str) -> None:
     if result:
         number = ctypes.get_errno()
-        raise (_OutOfReach if number in (errno.EACCES, errno.ENOENT) else OSError)(
-            number, f"{what}: {os.strerror(number)}"
-        )
+        kind = _OutOfReach if number in (errno.EACCES, errno.ENOENT) else OSError
+        raise kind(number, f"{what}: {os.strerror(number)}")

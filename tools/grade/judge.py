@@ -191,8 +191,7 @@ def _serve(function: Callable, line: Connection) -> None:
             for functions, own in locks:
                 stack.enter_context(exercises.grader.locked(functions, own))
             returned = function(*arguments)
-        outcome = "returned", (returned, list(arguments))
-        message = wire.pack(outcome, out=True)
+        message = wire.pack(("returned", (returned, list(arguments))), out=True)
     except BaseException as error:
         message = wire.pack(("raised", wire.told(error)), out=True)
     line.send_bytes(message)

@@ -7,9 +7,9 @@ import json
 import re
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from IPython.core.inputtransformer2 import TransformerManager
 
@@ -23,8 +23,7 @@ LANGUAGE = re.compile(r"runtime\.start\([^)\n]*language=.(\w+)")
 LOOK = re.compile(r"exercises|CHECKS|verdict|Mistake|_getframe|get_objects|__globals__|\.ipynb|ctypes|/proc/|os\.fork")
 
 
-@dataclass(frozen=True)
-class Exercise:
+class Exercise(NamedTuple):
     """An exercise of the course: its notebook's stem, the name of its check, the function asked for, its minutes."""
 
     notebook: str
@@ -33,8 +32,7 @@ class Exercise:
     minutes: int
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """What somebody returned for an exercise: the notebook's other cells, the cell, and the function's name in it.
 
     language  of the notebook

@@ -22,8 +22,7 @@ from helpers import language
 from helpers.language import t
 from tools.notebooks import EDITIONS, ROOT, Edition
 from tools.npm import packages
-from tools.site.cards import card_page
-from tools.site.pages import write_sources
+from tools.site.pages import card_page, write_sources
 
 HERE = Path(__file__).parent
 SCRIPT = "mathjax/es5/tex-svg.js"  # formulas as SVG: some browsers refuse fonts to pages that are opened from a disk

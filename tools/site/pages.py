@@ -1,4 +1,7 @@
-"""What Sphinx reads: one edition's notebooks and pages with links that hold on the site, and a landing page."""
+"""What Sphinx reads: one edition's notebooks and pages with links that hold on the site, and a landing page.
+
+Each card that needs no kernel also gets a small page of its own, taken from a notebook's stored output.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,11 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+import jinja2
 import nbformat
 
 from helpers.language import t
-from tools.notebooks import BADGE_ID, FOLDED, LANGUAGE_LINK, NO_ADDRESS, ROOT, SETUP_ID, repository
-from tools.site.cards import Stored, address_of, cards_of, qr_code
+from tools.notebooks import BADGE_ID, FOLDED, LANGUAGE_LINK, NO_ADDRESS, ROOT, SETUP_ID, pages, repository
 from tools.translate.edition import anchor
 
 LINK = re.compile(r"(?<!!)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
@@ -20,6 +23,8 @@ ROW = re.compile(r"^\| \[(\d\d) ([^\]]*)\]\([^)]*/([^)/]*)\.ipynb\) \| ([^|]*) \
 HEADING = re.compile(r"^##+ .+$", re.MULTILINE)
 ALSO_ONLINE = re.compile(r", \w+ \[[^\]]*\]\([^)]*\)")  # of the lecture notes: here they are
 NOT_SHOWN = ("exam",)  # its answers
+TEMPLATES = Path(__file__).parent / "templates"
+CARD = '<div class="cw"'  # what its markup begins with
 FIRST_CARD = ("01_evaluating_a_generative_model", "cost")  # what the landing page lets one move
 
 
@@ -46,6 +51,10 @@ def write_sources(folder: Path, edition: Path, readme: Path, address: str) -> li
     edition  the folder that holds the edition's notebooks and lecture_notes
     address  where the site will be, or "": cards then have no QR code
     """
+
+    def code(card: Stored) -> str:
+        return qr_code(address_of(card, address)) if address else ""
+
     shown: list[Stored] = []
     files = [*sorted(edition.glob("notebooks/*.ipynb")), *sorted(edition.glob("lecture_notes/*.md"))]
     for path in (file for file in files if file.stem not in NOT_SHOWN):
@@ -57,7 +66,8 @@ def write_sources(folder: Path, edition: Path, readme: Path, address: str) -> li
         else:
             cards = [card for card in shown if card.notebook.stem == path.stem]
             text = on_the_site(LANGUAGE_LINK.sub("", path.read_text(encoding="utf-8")), path)
-            target.write_text(_with_places(text) + _by_link(cards, address), encoding="utf-8")
+            by_link = _page("by_link.md", cards=cards, code=code) if cards else ""
+            target.write_text(HEADING.sub(_place, text) + by_link, encoding="utf-8")
     (folder / "index.md").write_text(_landing(course_map(readme), shown, folder), encoding="utf-8")
     return shown
 
@@ -86,9 +96,9 @@ def on_the_site(text: str, path: Path) -> str:
     return LINK.sub(turned, text)
 
 
-def _with_places(text: str) -> str:
-    """The page with each heading to be found under #at=…, the name that GitHub gives it."""
-    return HEADING.sub(lambda heading: f'<div id="at={anchor(heading[0])[1:]}"></div>\n\n{heading[0]}', text)
+def _place(heading: re.Match[str]) -> str:
+    """A heading to be found under #at=…, the name that GitHub gives it."""
+    return f'<div id="at={anchor(heading[0])[1:]}"></div>\n\n{heading[0]}'
 
 
 def _with_anchors(notebook: nbformat.NotebookNode, path: Path) -> nbformat.NotebookNode:
@@ -115,63 +125,55 @@ def _badge(source: str) -> str:
     return " · ".join(part for part in parts if NO_ADDRESS not in part)
 
 
-def _by_link(cards: list[Stored], address: str) -> str:
-    """The end of the lecture notes: the notebook's cards, each with a QR code where the site's address is known."""
-    if not cards:
-        return ""
-    items = []
-    for card in cards:
-        link = f'<a href="../cards/{card.name}.html">{html.escape(card.title)}</a>'
-        picture = qr_code(address_of(card, address)) if address else ""
-        items.append(f"<figure>{picture}<figcaption>{link}</figcaption></figure>")
-    said = t("Each of these cards has a page of its own, for a phone too: no kernel, nothing to install.")
-    return f'\n## {t("Cards by link")}\n{said}\n\n<div class="by-link">{"".join(items)}</div>\n'
-
-
 def _landing(notebooks: list[Notebook], shown: list[Stored], folder: Path) -> str:
     first = next(card for card in shown if (card.notebook.stem, card.name) == FIRST_CARD)
-    tiles = [
-        f'<a href="notebooks/{n.name}.html"><b>{n.number}</b><strong>{n.title}</strong><span>{n.question}</span></a>'
-        for n in notebooks
-    ]
-    links = [f'<a href="cards/{card.name}.html">{html.escape(card.title)}</a>' for card in shown]
     notes = sorted(path.stem for path in (folder / "lecture_notes").glob("*.md"))
-    numbered = {f"lecture_notes/{n.name}": f"{n.number} {n.title}" for n in notebooks}
-    parts = [
-        f"# {t('How a GPT is pretrained')}",
-        t(
-            "A language model learns by guessing the next token, and a single number says how well it guesses. This "
-            "course takes that apart in {n} notebooks: what the number is, how training lowers it, what a run costs, "
-            "and which published numbers to believe. Before each experiment **you predict**; then you see what was "
-            "**measured**, on an ordinary computer.",
-            n=len(notebooks),
-        ),
-        f"## {t('Move it')}",
-        t(
-            "Before anyone asks a large model a question, it has read hundreds of billions of tokens. How long does "
-            "that take? Move the sliders."
-        ),
-        f"`````{{raw}} html\n{first.markup}\n`````",
-        f"## {t('From notebook to notebook')}",
-        f'<div class="map">{"".join(tiles)}</div>',
-        f"## {t('More to move')}",
-        t("Cards on pages of their own, small enough to send to a phone."),
-        f'<div class="links">{"".join(links)}</div>',
-        f"## {t('Study it, teach it')}",
-        t(
-            "All pages can be read here. To run the notebooks and to check your answers, take the course's folder and "
-            "say `make lab`: no GPU is needed, and no account. Teachers find a [syllabus]({syllabus}) and, for each "
-            "notebook, lecture notes with a plan in minutes.",
-            syllabus="lecture_notes/syllabus.html",
-        ),
-        _toctree(t("Notebooks"), {f"notebooks/{n.name}": f"{n.number} {n.title}" for n in notebooks}),
-        _toctree(
-            t("For teachers"), {f"lecture_notes/{name}": numbered.get(f"lecture_notes/{name}", "") for name in notes}
-        ),
-    ]
-    return "\n\n".join(parts) + "\n"
+    titles = {n.name: f"{n.number} {n.title}" for n in notebooks}
+    return _page("landing.md", notebooks=notebooks, first=first, cards=shown, titles=titles, notes=notes)
 
 
-def _toctree(caption: str, pages: dict[str, str]) -> str:
-    entries = [f"{title} <{page}>" if title else page for page, title in pages.items()]
-    return "\n".join(["```{toctree}", f":caption: {caption}", ":hidden:", "", *entries, "```"])
+class Stored(NamedTuple):
+    """A card in a stored output: the name of its page, its heading, its markup, the notebook and the cell."""
+
+    name: str
+    title: str
+    markup: str
+    notebook: Path
+    cell_id: str
+
+
+def cards_of(notebook: Path) -> list[Stored]:
+    """The cards of a notebook that need no kernel, in its order; a second one of a kind is called kind-2."""
+    found = []
+    for cell in nbformat.read(notebook, as_version=4).cells:
+        for markup in pages(cell):
+            if markup.startswith(CARD) and "data-fed=" not in markup[: markup.index(">")]:
+                name = re.search(r' id="([^"]*)"', markup)[1].removesuffix("-1")
+                title = html.unescape(re.search(r'class="cw-title"><b>(.*?)</b>', markup)[1])
+                found.append(Stored(name, title, markup, notebook, cell["id"]))
+    return found
+
+
+def address_of(card: Stored, where: str) -> str:
+    """Where the card's page stands on a site at that address, in the language of its notebook."""
+    edition = card.notebook.relative_to(ROOT).parts[:-2]  # none, or pt-BR
+    return "/".join([where.rstrip("/"), *edition, "cards", f"{card.name}.html"])
+
+
+def qr_code(address: str) -> str:
+    """The address as a QR code: SVG that stands in a page, black on white with its margin, four px a module."""
+    import segno  # only `make site` installs it
+
+    return segno.make(address, micro=False).svg_inline(scale=4, light="#fff", border=4)
+
+
+def card_page(card: Stored, lang: str, other: str, other_name: str) -> str:
+    """The page of a card; `other` is the path from it to the same card in the language of that name."""
+    return _page("card.html", card=card, lang=lang, other=other, other_name=other_name)
+
+
+def _page(template: str, **says: object) -> str:
+    """A page by a template, which marks with t("…") what is translated, as the code does."""
+    text = (TEMPLATES / template).read_text(encoding="utf-8")
+    page = jinja2.Template(text, trim_blocks=True, keep_trailing_newline=True)
+    return page.render(t=t, escape=html.escape, **says)

@@ -12,6 +12,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import jinja2
 import nbformat
 from pygments.formatters import HtmlFormatter
 
@@ -47,7 +48,9 @@ def make(out: Path, names: list[str] = ()) -> list[Path]:
         for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
             if not names or any(path.stem.startswith(name) for name in names):
                 listed += write(path.stem, folder, edition)
-        (folder / "index.html").write_text(_index(listed, edition), encoding="utf-8")
+        says = {"t": t, "escape": html.escape, "edition": edition, "listed": listed}
+        index = jinja2.Template((HERE / "index.html").read_text(encoding="utf-8")).render(says)
+        (folder / "index.html").write_text(index, encoding="utf-8")
         made += [path for path, _ in listed]
     language.choose("en")
     return made
@@ -71,9 +74,9 @@ def write(stem: str, folder: Path, edition: Edition) -> list[tuple[Path, str]]:
     pages = ((home / "lecture_notes" / f"{stem}.md").read_text(encoding="utf-8") for home in homes)
     about, sections = notes.read(*pages), cut(english, shown)
     card = list(blocks(english.cells[0].source, shown.cells[0].source))
-    made = []
+    parts, made = {"1": t("class 1"), "2": t("class 2")}, []
     for number in about.plans:
-        title = card[0].shown.removeprefix("# ") + _part(number)
+        title = card[0].shown.removeprefix("# ") + (" · " + parts[number] if number else "")
         slides = [*_opening(title, card[1].shown, about, number), *_middle(of_class(sections, number), about, number)]
         slides += _ending(sections, about, number)
         path = folder / f"{stem}{f'_{number}' if number else ''}.html"
@@ -81,10 +84,6 @@ def write(stem: str, folder: Path, edition: Edition) -> list[tuple[Path, str]]:
         path.write_text(page(title, edition.lang, lib, about.plans[number], slides), encoding="utf-8")
         made.append((path, title))
     return made
-
-
-def _part(number: str) -> str:
-    return {"": "", "1": " · " + t("class 1"), "2": " · " + t("class 2")}[number]
 
 
 def of_class(sections: list[Section], number: str) -> list[Section]:
@@ -118,8 +117,8 @@ def _middle(sections: list[Section], about: notes.Notes, number: str) -> list[Sl
         for i, slide in enumerate(section.slides):
             slide.deeper, slide.say = section.part == "Deeper", _what_to_say(slide, about)
             if not slide.deeper:
-                coming = [row_of[cell] for later in section.slides[i:] for cell in later.cells if cell in row_of]
-                slide.row = row = max(row, next(iter(coming), row))
+                coming = (row_of[cell] for later in section.slides[i:] for cell in later.cells if cell in row_of)
+                slide.row = row = max(row, next(coming, row))
     return [slide for section in sections for slide in section.slides]
 
 
@@ -152,20 +151,6 @@ def _ending(sections: list[Section], about: notes.Notes, number: str) -> list[Sl
 
 def _say(items: list[notes.Block]) -> str:
     return "".join(markdown(item.shown) for item in items)
-
-
-def _index(listed: list[tuple[Path, str]], edition: Edition) -> str:
-    other = (
-        '<a href="../index.html">in English</a>' if edition.folder else '<a href="pt-BR/index.html">em português</a>'
-    )
-    items = "".join(f'<li><a href="{path.name}">{html.escape(title)}</a></li>' for path, title in listed)
-    title = t("Slides, a deck for each class")
-    return (
-        f'<!DOCTYPE html><html lang="{edition.lang}"><meta charset="utf-8"><title>{title}</title>'
-        '<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">'
-        '<body style="font:18px/1.7 system-ui,sans-serif;max-width:46em;margin:2em auto;padding:0 1em">'
-        f"<h1>{title}</h1><p>{other}</p><ul>{items}</ul></body></html>"
-    )
 
 
 if __name__ == "__main__":

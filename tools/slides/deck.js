@@ -103,7 +103,7 @@ const ticksOf = (axis, low, high) => {
   const inside = [...powers, ...(axis.name === "log" ? [] : [0])].filter((x) => x >= low && x <= high).sort((a, b) => a - b);
   return inside.filter((_, i) => i % Math.ceil(inside.length / 6) === 0);
 };
-const dots = (said, question, answered, say) => {
+const dots = (said, question, answered, t) => {
   const { measured } = question, all = answered ? [...said.guesses, measured] : said.guesses;
   const axis = axisOf(all), ends = [Math.min(...all), Math.max(...all)].map(axis.to);
   const counts = axis.name === "linear" && all.every(Number.isInteger) && ends[1] - ends[0] < COLUMNS;
@@ -126,19 +126,23 @@ const dots = (said, question, answered, say) => {
   }
   if (!answered) return out;
   let labels = ""; // above both lines
-  for (const [x, text, colour, dashes, y] of [[said.median, "median", "#333", "9 7", 56], [measured, "measured", "#b84500", "", 26]]) {
+  const lines = [
+    [said.median, "median", t("median of the room: {value}", { value: readable(said.median) }), "#333", "9 7", 56],
+    [measured, "measured", t("measured: {value}", { value: readable(measured) }), "#b84500", "", 26],
+  ];
+  for (const [x, name, text, colour, dashes, y] of lines) {
     const at = place(x), left = at > 0.6 * WIDE;
-    out += `<line class="${text}" x1="${at}" x2="${at}" y1="0" y2="${AXIS}" stroke="${colour}" stroke-width="4" stroke-dasharray="${dashes}"/>`;
+    out += `<line class="${name}" x1="${at}" x2="${at}" y1="0" y2="${AXIS}" stroke="${colour}" stroke-width="4" stroke-dasharray="${dashes}"/>`;
     labels += `<text x="${at + (left ? -10 : 10)}" y="${y}" text-anchor="${left ? "end" : "start"}" fill="${colour}" font-weight="700" `
-      + `paint-order="stroke" stroke="#fff" stroke-width="6">${escaped(say(text, { value: readable(x) }))}</text>`;
+      + `paint-order="stroke" stroke="#fff" stroke-width="6">${escaped(text)}</text>`;
   }
   return out + labels;
 };
-const bars = (said, answered, say) => {
+const bars = (said, answered, t) => {
   const most = Math.max(1, ...said.bars.map(([, n]) => n)), step = HIGH / said.bars.length, high = Math.min(40, 0.8 * step);
   return said.bars.map(([name, n], i) => {
     const y = (i + 0.5) * step, right = answered && name === said.right;
-    return `<text x="0" y="${y + 9}" font-weight="${right ? 700 : 400}">${escaped(say(name))}${right ? " ◀" : ""}</text>`
+    return `<text x="0" y="${y + 9}" font-weight="${right ? 700 : 400}">${escaped(t(name))}${right ? " ◀" : ""}</text>`
       + `<rect x="270" y="${y - high / 2}" width="${Math.max(3, n / most * 520)}" height="${high}" fill="${right ? "#d55e00" : "#0072b2"}"/>`
       + `<text x="${282 + n / most * 520}" y="${y + 9}" font-weight="700">${n}</text>`;
   }).join("");
@@ -155,7 +159,7 @@ const ROOM = 640, LARGEST = 1.28; // px of a slide's height; how much a short te
 
 const startDeck = () => {
   const { plan, words } = JSON.parse(document.getElementById("deck").textContent);
-  const say = (name, values = {}) => Object.entries(values).reduce((text, [key, value]) => text.replaceAll(`{${key}}`, value), words[name] ?? name);
+  const t = (message, values = {}) => Object.entries(values).reduce((text, [key, value]) => text.replaceAll(`{${key}}`, value), words[message] ?? message);
   const kept = (key, value) => { // over a reload, in this window
     if (value !== undefined) sessionStorage.setItem(location.pathname + key, value);
     return sessionStorage.getItem(location.pathname + key);
@@ -191,17 +195,18 @@ const startDeck = () => {
   // The room's guesses
   document.querySelectorAll(".room").forEach((room) => {
     const question = JSON.parse(room.dataset.question), slide = room.closest("section"), key = `#${slide.id}`;
-    room.innerHTML = `<textarea aria-label="${escaped(words.guesses)}" placeholder="${escaped(words.guesses)}" spellcheck="false"></textarea>`
-      + `<div><svg viewBox="0 0 ${WIDE} ${HIGH}" role="img" aria-label="${escaped(words.chart)}"></svg><p class="tally" aria-live="polite"></p></div>`;
+    const asked = escaped(t("The room's guesses, typed or pasted: 5; 6; 20"));
+    room.innerHTML = `<textarea aria-label="${asked}" placeholder="${asked}" spellcheck="false"></textarea>`
+      + `<div><svg viewBox="0 0 ${WIDE} ${HIGH}" role="img" aria-label="${escaped(t("A dot for each guess, or a bar for each answer"))}"></svg><p class="tally" aria-live="polite"></p></div>`;
     const [box, drawing, tally] = ["textarea", "svg", ".tally"].map((part) => room.querySelector(part));
     const draw = () => {
       const said = count(box.value, question), answered = slide.querySelector(".answer.visible") !== null;
-      drawing.innerHTML = !said.n ? "" : said.bars ? bars(said, answered, (name) => say(name)) : dots(said, question, answered, say);
+      drawing.innerHTML = !said.n ? "" : said.bars ? bars(said, answered, t) : dots(said, question, answered, t);
       const share = (n) => Math.round(100 * n / said.n);
-      const told = !answered ? say("count", { n: said.n }) : said.bars
-        ? say("answers", { right: said.guesses.filter((guess) => guess === said.right).length, n: said.n, measured: say(said.right), share: share(said.guesses.filter((guess) => guess === said.right).length) })
-        : say("numbers", { ...said, share: share(said.near || 0), median: readable(said.median ?? 0) });
-      const unread = said.unread.length ? say("unread", { n: said.unread.length, which: said.unread.slice(0, 3).join(", ") }) : "";
+      const told = !answered ? t("{n} guesses", { n: said.n }) : said.bars
+        ? t("the room: {right} of {n} said {measured} ({share}%)", { right: said.guesses.filter((guess) => guess === said.right).length, n: said.n, measured: t(said.right), share: share(said.guesses.filter((guess) => guess === said.right).length) })
+        : t("the room: {near} of {n} within 5% ({share}%) · {above} above, {below} below · median {median}", { ...said, share: share(said.near || 0), median: readable(said.median ?? 0) });
+      const unread = said.unread.length ? t("not read: {n} ({which})", { n: said.unread.length, which: said.unread.slice(0, 3).join(", ") }) : "";
       tally.textContent = [said.n ? told : "", unread].filter(Boolean).join(" · ");
     };
     box.value = kept(key) || "";
@@ -221,13 +226,13 @@ const startDeck = () => {
   const footer = Object.fromEntries([...document.querySelectorAll("[data-clock]")].map((part) => [part.dataset.clock, part]));
   const tick = () => {
     const slide = Reveal.getCurrentSlide(), row = Number(slide?.dataset.row ?? -1), began = Number(kept("clock"));
-    const down = Reveal.availableRoutes().down ? ` · ${say("below", { n: slide.parentElement.children.length - 1 - Reveal.getIndices().v })} ▾` : "";
+    const down = Reveal.availableRoutes().down ? ` · ${t("one step down: {n}", { n: slide.parentElement.children.length - 1 - Reveal.getIndices().v })} ▾` : "";
     footer.what.textContent = (plan[row]?.what || "") + down;
-    footer.block.textContent = row < 0 ? say("before", { n: plan.reduce((sum, { minutes }) => sum + minutes, 0) }) : `${row + 1}/${plan.length}`;
+    footer.block.textContent = row < 0 ? t("{n} minutes in all", { n: plan.reduce((sum, { minutes }) => sum + minutes, 0) }) : `${row + 1}/${plan.length}`;
     if (row < 0 || !began) { footer.minute.textContent = footer.late.textContent = footer.late.className = ""; return; }
     const minute = (Date.now() - began) / 60000, { from, to, off } = clock(plan, row, minute);
-    footer.minute.textContent = say("minute", { now: Math.floor(minute), from, to });
-    footer.late.textContent = off ? say(off > 0 ? "late" : "early", { n: Math.abs(off) }) : words.on_time;
+    footer.minute.textContent = t("minute {now} (plan: {from} to {to})", { now: Math.floor(minute), from, to });
+    footer.late.textContent = off > 0 ? t("{n} min late", { n: off }) : off ? t("{n} min early", { n: -off }) : t("on time");
     footer.late.className = off > 0 ? "late" : off < 0 ? "early" : "";
   };
   const begin = () => { kept("clock", Date.now()); tick(); };
@@ -244,9 +249,9 @@ const startDeck = () => {
     });
     Reveal.on("fragmentshown", answered);
     Reveal.on("fragmenthidden", answered);
-    Reveal.addKeyBinding({ keyCode: 67, key: "C", description: words.key_clock }, begin);
-    Reveal.addKeyBinding({ keyCode: 68, key: "D", description: words.key_deeper }, () => { location.search = deeper ? "" : "?deeper"; });
-    Reveal.addKeyBinding({ keyCode: 73, key: "I", description: words.key_guesses }, () => boxHere()?.focus());
+    Reveal.addKeyBinding({ keyCode: 67, key: "C", description: t("the class begins now: the clock starts anew") }, begin);
+    Reveal.addKeyBinding({ keyCode: 68, key: "D", description: t("show or hide what is marked Deeper") }, () => { location.search = deeper ? "" : "?deeper"; });
+    Reveal.addKeyBinding({ keyCode: 73, key: "I", description: t("type the room's guesses") }, () => boxHere()?.focus());
     fit(Reveal.getCurrentSlide());
     answered();
     tick();

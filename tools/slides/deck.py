@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from nbformat import NotebookNode
 
+from tools.notebooks import FOLDED, pages
 from tools.slides.lines import Block, blocks, halves, sentences
 
 KINDS = {
@@ -22,7 +23,6 @@ SILENT = re.compile(r"\*Pause here\.\*$|The (?:first|second) class ends here|</?
 END = re.compile(r"## (?:Exercises|Recap)")
 REVEAL = re.compile(r"reveal\(\s*my_guess")
 NOT_SHOWN = ("badge", "setup", "imports", "card")
-FOLDED = "hide-input"  # a cell whose code is not worth a look
 ACROSS, CONTEXT, LEAD, BESIDE, BELOW = 95, 60, 38, 50, 64  # words: of a slide, before a prediction, over and by figures
 ASKED = 85  # words of a prediction with what comes before it
 FULL, ROW, LINE = 600, 48, 36  # px: a slide's height; a table's row and a line of text as they stand there
@@ -45,7 +45,6 @@ class Slide:
     kind: str = "text"
     texts: list[str] = field(default_factory=list)
     shown: list[NotebookNode] = field(default_factory=list)
-    english: list[NotebookNode] = field(default_factory=list)  # the same cells of the English edition
     read: list[str] = field(default_factory=list)
     code: str = ""
     below: list[Slide] = field(default_factory=list)
@@ -76,7 +75,7 @@ def cut(english: NotebookNode, shown: NotebookNode) -> list[Section]:
         if a["id"] in NOT_SHOWN:
             continue
         if a.cell_type == "code":
-            cutter.program(a, b)
+            cutter.program(b)
             continue
         for block in (half for whole in blocks(a.source, b.source) for half in halves(whole)):
             if END.match(block.english):
@@ -98,10 +97,10 @@ def _named_once(sections: list[Section]) -> list[Section]:
 
 def output_kind(cell: NotebookNode) -> str:
     """What a cell's output is on a slide: "" for none."""
-    pages = [output.get("data", {}).get("text/html", "") for output in cell.get("outputs", [])]
-    if any('class="cw"' in page for page in pages):
+    shown = "".join(pages(cell))
+    if 'class="cw"' in shown:
         return "card"
-    if image := re.search(r'<img [^>]*?width="(\d+)"', "".join(pages)):
+    if image := re.search(r'<img [^>]*?width="(\d+)"', shown):
         return "wide" if int(image[1]) >= WIDE else "figure"
     return "output" if cell.get("outputs") else ""
 
@@ -142,18 +141,14 @@ class _Cutter:
             self.waiting.append(Slide(f"{cell_id}-{len(self.waiting)}", "text", [block.shown]))
             return
         before = n_words([text for kind, text in self.pending if kind != "heading"])
-        asked = before + n_words([block.shown]) > ASKED
-        too_much = {
-            "predict": before > CONTEXT or asked,
-            "figure": before > LEAD,
-            "lead": before + n_words([block.shown]) > CONTEXT,
-        }
-        if before and too_much.get(kind, before + n_words([block.shown]) > ACROSS):
+        both = before + n_words([block.shown])
+        too_much = {"predict": before > CONTEXT or both > ASKED, "figure": before > LEAD, "lead": both > CONTEXT}
+        if before and too_much.get(kind, both > ACROSS):
             self.flush(across=kind != "lead" or "heading" in self._kinds())
         self.name = self.name or cell_id
         self.pending.append((kind, block.shown))
 
-    def program(self, english: NotebookNode, shown: NotebookNode) -> None:
+    def program(self, shown: NotebookNode) -> None:
         """A code cell: its output on a slide with the text before it, its code one step down."""
         self.reading = False
         self.sections[-1].cells.append(shown["id"])
@@ -170,9 +165,9 @@ class _Cutter:
         if not asked and not self._fits_above(shown, kind):
             self.flush(across=True)
         if asked:
-            self._show(Slide(shown["id"], "predict", self._take()), english, shown)
-        if not asked or answer_goes_on(shown):
-            self._show(Slide(f"{shown['id']}-more" if asked else shown["id"], kind, self._take()), english, shown)
+            self._show(Slide(shown["id"], "predict", self._take()), shown)
+        if not asked or len(printed(shown)) > ANSWER or pages(shown):  # a table, a figure, many lines
+            self._show(Slide(f"{shown['id']}-more" if asked else shown["id"], kind, self._take()), shown)
         self.last.below += self.waiting + programs
         self.waiting = []
         for text in after:
@@ -182,14 +177,13 @@ class _Cutter:
         words = n_words([text for _, text in self.pending])
         return words <= LEAD if kind in ("figure", "wide", "card") else words <= SHORT or _height(shown, words) <= FULL
 
-    def _show(self, slide: Slide, english: NotebookNode, shown: NotebookNode) -> None:
+    def _show(self, slide: Slide, shown: NotebookNode) -> None:
         last = self.last
         if not slide.texts and last and {slide.kind, last.kind} == {"output"} and _height(shown) < LINE * ANSWER:
             slide = last  # a line more
         else:
             self.sections[-1].slides.append(slide)
         slide.shown.append(shown)
-        slide.english.append(english)
         slide.cells.append(shown["id"])
 
     def flush(self, across: bool = False) -> None:
@@ -214,13 +208,13 @@ class _Cutter:
                 here.append(sentence)
                 continue
             if more is None or n_words([*more.texts, sentence]) > ACROSS:
-                more, begun = Slide(f"{cell_id}-{len(self.last.below)}", "read"), False
+                more = Slide(f"{cell_id}-{len(self.last.below)}", "read", [sentence])
                 self.last.below.append(more)
-            if begun:
+            elif begun:
                 more.texts[-1] += f" {sentence}"
             else:
                 more.texts.append(sentence)
-                begun = True
+            begun = True
         if here:
             self.last.read.append(" ".join(here))
 
@@ -244,14 +238,9 @@ def printed(cell: NotebookNode) -> list[str]:
     return "".join(output.get("text", "") for output in cell.outputs).splitlines()
 
 
-def answer_goes_on(cell: NotebookNode) -> bool:
-    """Whether the cell of an answer has more to show than the answer: a table, a figure, many lines."""
-    return len(printed(cell)) > ANSWER or any("text/html" in output.get("data", {}) for output in cell.outputs)
-
-
 def _height(cell: NotebookNode, words: int = 0) -> float:
     """About how many pixels an output takes, with so many words above it."""
-    pages = [output.get("data", {}).get("text/html", "") for output in cell.outputs]
-    lines = [line for text in (printed(cell), *(p.splitlines() for p in pages if "<tr" not in p)) for line in text]
+    shown = pages(cell)
+    lines = [line for text in (printed(cell), *(p.splitlines() for p in shown if "<tr" not in p)) for line in text]
     wrapped = sum(1 + len(re.sub("<[^>]+>", "", line)) // 70 for line in lines)
-    return ROW * sum(page.count("<tr") for page in pages) + LINE * (wrapped + words / 11)
+    return ROW * sum(page.count("<tr") for page in shown) + LINE * (wrapped + words / 11)

@@ -31,7 +31,7 @@ def blocks(english: str, shown: str) -> Iterator[Block]:
     start, fenced = 0, False
     for i, (line, _) in enumerate([*pairs, ("", "")]):
         fenced ^= line.startswith("```")
-        if (not line.strip() or _is_heading(pairs[i - 1][0] if i else "")) and not fenced:
+        if (not line.strip() or (i and pairs[i - 1][0].startswith("#"))) and not fenced:
             part = pairs[start:i]
             if part:
                 yield Block("\n".join(a for a, _ in part), "\n".join(b for _, b in part))
@@ -49,10 +49,6 @@ def halves(block: Block) -> list[Block]:
         Block("\n".join(english[:2] + english[a:b]), "\n".join(shown[:2] + shown[a:b]))
         for a, b in ((2, middle), (middle, len(shown)))
     ]
-
-
-def _is_heading(line: str) -> bool:
-    return line.startswith("#")
 
 
 def sentences(text: str) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tools.slides.lines import Block, blocks
 
@@ -12,8 +12,7 @@ ROW = re.compile(r"\| (\d+)(?: to (\d+))? \| (.*?) \| (.*?) ?\|$")
 CELL = re.compile(r"cell-id=([\w-]+)|`([\w-]+)`")
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """A row of the plan: how long, what, and the ids of its cells."""
 
     minutes: int
@@ -21,8 +20,7 @@ class Row:
     cells: list[str]
 
 
-@dataclass(frozen=True)
-class Notes:
+class Notes(NamedTuple):
     """Lecture notes of one notebook. Blocks are as in `lines`; a question is one with its answer."""
 
     goal: list[Block]
@@ -49,14 +47,18 @@ def read(english: str, shown: str) -> Notes:
         else:
             parts.setdefault(heading, []).append(block)
     plans = {match[1] or "": parts[name] for name in parts if (match := PLAN.match(name))}
+
+    def under(beginning: str) -> list[Block]:
+        return next((part for name, part in parts.items() if name.startswith(beginning)), [])
+
     return Notes(
-        goal=_under(parts, "## Goal"),
+        goal=under("## Goal"),
         plans={number: rows(part) for number, part in plans.items()},
         advice=[block for part in plans.values() for block in part if not block.english.startswith("|")],
-        say=_items(_under(parts, "## What to say")),
-        predictions=_items(_under(parts, "## Predictions")),
-        questions=_questions(_under(parts, "## Questions")),
-        last_lines=_under(parts, "## Seven lines"),
+        say=_items(under("## What to say")),
+        predictions=_items(under("## Predictions")),
+        questions=_questions(under("## Questions")),
+        last_lines=under("## Seven lines"),
     )
 
 
@@ -69,10 +71,6 @@ def rows(plan: list[Block]) -> list[Row]:
                 what = re.sub(r"\]\([^)]*\)", "]", ROW.match(b)[3] if ROW.match(b) else b.split(" | ")[1])
                 found.append(Row(minutes, what, [x or y for x, y in CELL.findall(match[4])]))
     return found
-
-
-def _under(parts: dict[str, list[Block]], beginning: str) -> list[Block]:
-    return next((part for name, part in parts.items() if name.startswith(beginning)), [])
 
 
 def _items(part: list[Block]) -> list[Block]:

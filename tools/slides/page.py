@@ -6,8 +6,9 @@ import ast
 import html
 import json
 import re
-from string import Template
+from pathlib import Path
 
+import jinja2
 from nbconvert.filters import strip_ansi
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbformat import NotebookNode
@@ -18,62 +19,26 @@ from pygments.lexers import PythonLexer
 from helpers.language import t
 from tools.slides.deck import ANSWER, REVEAL, Slide, printed
 from tools.slides.notes import Row
+from tools.translate.literals import without_magics
+from tools.translate.messages import MARKED
 
-MEASURED = "measured: "
 NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?")
-ANSWERS = {"yes": True, "no": False}
 CODE_WIDTH, CODE_LINES = 97, 21  # characters and lines of a program's slide at 75 % of its size
-PAGE = Template("""<!DOCTYPE html>
-<html lang="$lang"><head><meta charset="utf-8"><title>$title</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<link rel="icon" href="data:,"><link rel="stylesheet" href="$lib/reveal.js/dist/reset.css">
-<link rel="stylesheet" href="$lib/reveal.js/dist/reveal.css"><link rel="stylesheet" href="$lib/deck.css">
-<script>window.MathJax = {tex: {inlineMath: [["$$", "$$"]], displayMath: [["$$$$", "$$$$"]]},
-  chtml: {matchFontHeight: false}, options: {enableMenu: false}};</script>
-<script defer src="$lib/mathjax/es5/tex-chtml.js"></script></head>
-<body><div class="reveal"><div class="slides">
-$slides
-</div><footer class="clock"><span data-clock="block"></span><span data-clock="what"></span>
-<span data-clock="minute"></span><b data-clock="late"></b></footer></div>
-<script type="application/json" id="deck">$deck</script>
-<script defer src="$lib/reveal.js/dist/reveal.js"></script>
-<script defer src="$lib/reveal.js/plugin/notes/notes.js"></script>
-<script defer src="$lib/deck.js"></script></body></html>
-""")
+SCRIPT = Path(__file__).with_name("deck.js").read_text(encoding="utf-8")
+PAGE = Path(__file__).with_name("deck.html").read_text(encoding="utf-8")
 
 
 def page(title: str, lang: str, lib: str, plan: list[Row], slides: list[Slide]) -> str:
     """The whole page; `lib` leads from it to the folder of scripts and styles."""
-    deck = {"plan": [{"minutes": row.minutes, "what": _plain(row.what)} for row in plan], "words": words()}
+    words = {text: t(text) for text in ("yes", "no", *MARKED.findall(SCRIPT))}  # what the page's script says
+    deck = {"plan": [{"minutes": row.minutes, "what": _plain(row.what)} for row in plan], "words": words}
     ids = {part.id for slide in slides for part in (slide, *slide.below)}
-    shown = re.sub(r"<code>([\w-]+)</code>", lambda found: _linked(found, ids), "\n".join(map(_stack, slides)))
-    deck_json = json.dumps(deck, ensure_ascii=False).replace("</", "<\\/")
-    return PAGE.substitute(title=html.escape(title), lang=lang, lib=lib, slides=shown, deck=deck_json)
-
-
-def words() -> dict[str, str]:
-    """What the page's script says."""
-    return {
-        "minute": t("minute {now} (plan: {from} to {to})"),
-        "before": t("{n} minutes in all"),
-        "on_time": t("on time"),
-        "late": t("{n} min late"),
-        "early": t("{n} min early"),
-        "guesses": t("The room's guesses, typed or pasted: 5; 6; 20"),
-        "count": t("{n} guesses"),
-        "numbers": t("the room: {near} of {n} within 5% ({share}%) · {above} above, {below} below · median {median}"),
-        "answers": t("the room: {right} of {n} said {measured} ({share}%)"),
-        "unread": t("not read: {n} ({which})"),
-        "measured": t("measured: {value}"),
-        "median": t("median of the room: {value}"),
-        "yes": t("yes"),
-        "no": t("no"),
-        "below": t("one step down: {n}"),
-        "key_clock": t("the class begins now: the clock starts anew"),
-        "key_deeper": t("show or hide what is marked Deeper"),
-        "key_guesses": t("type the room's guesses"),
-        "chart": t("A dot for each guess, or a bar for each answer"),
-    }
+    links = {f"<code>{name}</code>": f'<a href="#/{name}"><code>{name}</code></a>' for name in ids}
+    says = {"title": title, "lang": lang, "lib": lib, "slides": slides, "escape": html.escape, "body": _body}
+    says |= {"below": lambda slide: [part for down in slide.below for part in _programs(down)]}
+    says |= {"deck": json.dumps(deck, ensure_ascii=False).replace("</", "<\\/")}
+    shown = jinja2.Template(PAGE, trim_blocks=True, keep_trailing_newline=True).render(says)
+    return re.sub(r"<code>[\w-]+</code>", lambda code: links.get(code[0], code[0]), shown)
 
 
 def markdown(text: str) -> str:
@@ -82,30 +47,8 @@ def markdown(text: str) -> str:
     return re.sub(r'<a href="(?!https?://)[^"]*">(.*?)</a>', r"\1", shown, flags=re.DOTALL)
 
 
-def _linked(code: re.Match, ids: set[str]) -> str:
-    """A cell that a text names is a link to its slide."""
-    return f'<a href="#/{code[1]}">{code[0]}</a>' if code[1] in ids else code[0]
-
-
 def _plain(text: str) -> str:
     return html.unescape(re.sub(r"<[^>]+>", "", markdown(text))).strip()
-
-
-def _stack(slide: Slide) -> str:
-    about = f' data-row="{slide.row}"' if slide.row is not None else ""
-    own = _section(slide, about + ' data-deeper=""' * slide.deeper)
-    below = [_section(part, about) for down in slide.below for part in _programs(down)]
-    hidden = ' data-visibility="hidden"' * slide.deeper
-    if below:
-        return f"<section{hidden}>{own}{''.join(below)}</section>"
-    return own.replace("<section", f"<section{hidden}", 1)
-
-
-def _section(slide: Slide, about: str) -> str:
-    aside = f'<aside class="notes">{slide.say}</aside>' if slide.say else ""
-    return (
-        f'<section id="{slide.id}" class="{slide.kind}"{about}><div class="fit">{_body(slide)}</div>{aside}</section>\n'
-    )
 
 
 def _body(slide: Slide) -> str:
@@ -116,7 +59,7 @@ def _body(slide: Slide) -> str:
     if slide.kind == "program":
         return f'<div class="code">{highlight(slide.code, PythonLexer(), HtmlFormatter())}</div>'
     if slide.kind == "predict":
-        asked = html.escape(json.dumps(question(slide.english[0], slide.shown[0]), ensure_ascii=False))
+        asked = html.escape(json.dumps(question(slide.shown[0]), ensure_ascii=False))
         return f'{text}<div class="room" data-question="{asked}"></div><div class="answer fragment">{shown}</div>'
     if slide.kind in ("figure", "wide"):
         return f'{text}<div class="beside"><div class="picture">{shown}</div>{read}</div>'
@@ -166,34 +109,29 @@ def _height(lines: list[str]) -> int:
     return sum(1 + len(line) // CODE_WIDTH for line in lines)
 
 
-def question(english: NotebookNode, shown: NotebookNode) -> dict:
+def question(shown: NotebookNode) -> dict:
     """What a prediction asks for, out of its cell's `reveal(...)` and what it printed.
 
     ValueError: no such call, or nothing was measured.
     """
-    calls = [node for node in ast.walk(ast.parse(_python(shown.source))) if isinstance(node, ast.Call)]
+    calls = [node for node in ast.walk(ast.parse(without_magics(shown.source))) if isinstance(node, ast.Call)]
     call = next((node for node in calls if ast.unparse(node.func) == "reveal"), None)
-    lines, said = printed(english), printed(shown)
-    at = next((i for i, line in enumerate(lines) if line.startswith(MEASURED)), None)
-    if call is None or at is None:
+    begin, answers = t("measured: {value}", value=""), {t("yes"): True, t("no"): False}
+    value = next((line.removeprefix(begin) for line in printed(shown) if line.startswith(begin)), None)
+    if call is None or value is None:
         raise ValueError(f"cell {shown['id']}: expected reveal(...) and 'measured: ' in its output, got neither or one")
-    value, value_said = lines[at].removeprefix(MEASURED), said[at].partition(": ")[2]
     given = {keyword.arg: _literal(keyword.value) for keyword in call.keywords}
     unit = (_literal(call.args[2]) if len(call.args) > 2 else "") or ""
     offered, bounds = list(given.get("one_of") or ()), list(given.get("bounds") or ())
     number = NUMBER.match(value)
-    if value in ANSWERS:
-        return {"kind": "yes or no", "measured": ANSWERS[value]}
+    if value in answers:
+        return {"kind": "yes or no", "measured": answers[value]}
     if bounds or (number and not offered):
         measured = float(number[0].replace(",", ""))
         whole = "." not in number[0] and "e" not in number[0]
         return {"kind": "number", "measured": measured, "whole": whole, "unit": unit, "bounds": bounds}
-    measured = next((name for name in offered if value_said.startswith(name)), value_said.removesuffix(f" {unit}"))
+    measured = next((name for name in offered if value.startswith(name)), value.removesuffix(f" {unit}"))
     return {"kind": "word", "measured": measured, "offered": offered}
-
-
-def _python(source: str) -> str:
-    return re.sub(r"^\s*[%!].*$", "pass", source, flags=re.MULTILINE)
 
 
 def _literal(node: ast.expr) -> object:

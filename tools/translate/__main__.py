@@ -1,13 +1,13 @@
 """The course in Brazilian Portuguese, made from the English edition and the catalogues in i18n/pt_BR.
 
-    python -m tools.translate update [NAME ...]   catalogues in step with the English: new texts in, gone ones out
+    python -m tools.translate update              catalogues in step with the English: new texts in, gone ones out
     python -m tools.translate todo NAME           what is not translated, or was reworded, as JSON
     python -m tools.translate put NAME FILE       {identity: translation} from a JSON file; what is wrong with them
-    python -m tools.translate build [NAME ...]    the edition's files; what has other code than before is executed
+    python -m tools.translate build               the edition's files; what has other code than before is executed
     python -m tools.translate gate                whether catalogues, edition and English are in step: `make lint`
 
 `make translate` is update and build.
-NAME is the path of a notebook or page without its suffix, its beginning, README, or helpers; none means all.
+NAME is the path of a notebook or page without its suffix, its beginning, README, or helpers.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from pathlib import Path
 
 from tools import notebooks
 from tools.translate import catalogue, edition, messages
-from tools.translate.checks import faults
-from tools.translate.gate import gate
+from tools.translate.gate import faults, gate
 
 
 def main(arguments: list[str]) -> int:
@@ -33,10 +32,12 @@ def main(arguments: list[str]) -> int:
         print("\n".join([*problems, f"{name}: {n_put} translations, {n_open} entries to do, {len(problems)} faults"]))
         return int(bool(problems))
     elif command == "update":
-        for name in chosen(rest):
+        for name in catalogue.names():
             print(f"{name}: {', '.join(f'{n} {what}' for what, n in catalogue.update(name).items())}")
     elif command == "build":
-        return build(rest)
+        messages.store(catalogue.speaker("helpers"))
+        changed = list(edition.install(edition.finished()))
+        return notebooks.main(["stamp"]) or notebooks.run(changed)
     elif command == "gate":
         problems = list(gate())
         print("\n".join(problems) or "both editions are in step")
@@ -45,17 +46,6 @@ def main(arguments: list[str]) -> int:
         print(__doc__)
         return 2
     return 0
-
-
-def chosen(beginnings: list[str]) -> list[str]:
-    return [catalogue.find(beginning) for beginning in beginnings] or catalogue.names()
-
-
-def build(beginnings: list[str]) -> int:
-    """Make the edition, and execute what is new in it."""
-    messages.store(catalogue.speaker("helpers"))
-    changed = list(edition.install([name for name in chosen(beginnings) if name in edition.finished()]))
-    return notebooks.main(["stamp"]) or notebooks.run(changed)
 
 
 if __name__ == "__main__":

@@ -13,12 +13,12 @@ from typing import NamedTuple
 import nbformat
 import polib
 
-from tools.notebooks import COLAB, LANGUAGE_LINK, PORTUGUESE, ROOT
+from tools.notebooks import BADGE_ID, COLAB, LANGUAGE_LINK, PORTUGUESE, ROOT, SETUP_ID
 from tools.translate import messages, prose
 from tools.translate.literals import literals
 
 FOLDER = ROOT / "i18n" / PORTUGUESE.language
-STAMPED = ("badge", "setup")  # cells that `make stamp` writes
+STAMPED = (BADGE_ID, SETUP_ID)  # cells that `make stamp` writes
 EVERYWHERE = "*"  # the context of a word that the program may read too: one entry for the notebook
 ALIKE = 0.6  # from here on a text is taken for a reworded one, whose translation is worth mending
 KEEP = "KEEP"  # as a translation: English stays, and somebody has decided so
@@ -68,20 +68,14 @@ def entries(name: str) -> list[Entry]:
         text = LANGUAGE_LINK.sub("", source(name).read_text(encoding="utf-8"))
         found = [Entry(None, "prose", piece) for piece in prose.entries(text) if COLAB not in piece]
     else:
-        found = [entry for cell in nbformat.read(source(name), 4).cells for entry in cell_entries(cell)]
+        found = []
+        for cell in (cell for cell in nbformat.read(source(name), 4).cells if cell["id"] not in STAMPED):
+            if cell.cell_type == "markdown":
+                found += [Entry(cell["id"], "prose", text) for text in prose.entries(cell.source)]
+            else:
+                said = [literal for literal in literals(cell.source) if literal.has_words]
+                found += [Entry(EVERYWHERE if x.kind == "word" else cell["id"], x.kind, x.text) for x in said]
     return list({(entry.context, entry.text): entry for entry in found}.values())
-
-
-def cell_entries(cell: nbformat.NotebookNode) -> list[Entry]:
-    if cell["id"] in STAMPED:
-        return []
-    if cell.cell_type == "markdown":
-        return [Entry(cell["id"], "prose", text) for text in prose.entries(cell.source)]
-    return [
-        Entry(EVERYWHERE if literal.kind == "word" else cell["id"], literal.kind, literal.text)
-        for literal in literals(cell.source)
-        if literal.has_words
-    ]
 
 
 def load(name: str) -> polib.POFile:
@@ -96,11 +90,8 @@ def update(name: str) -> Counter:
     gone = [entry for key, entry in old.items() if key not in current and entry.msgstr]
     count: Counter = Counter(gone=sum(key not in current for key in old))
     catalogue = polib.POFile(wrapwidth=0)
-    catalogue.metadata = {
-        "Language": PORTUGUESE.language,
-        "Content-Type": "text/plain; charset=UTF-8",
-        "Content-Transfer-Encoding": "8bit",
-    }
+    catalogue.metadata = {"Language": PORTUGUESE.language, "Content-Type": "text/plain; charset=UTF-8"}
+    catalogue.metadata["Content-Transfer-Encoding"] = "8bit"
     for key, wanted in current.items():
         count["kept" if key in old else "new"] += 1
         entry = old.get(key) or _new_entry(wanted, gone)
@@ -140,12 +131,11 @@ def todo(name: str) -> str:
     """What is still open, each text once, as JSON: an entry's identity, where it stands, what it is, its English."""
     shown, seen = {}, set()
     for entry in filter(is_open, load(name)):
-        if (entry.comment, entry.msgid) in seen:
-            continue
-        seen.add((entry.comment, entry.msgid))
-        shown[identity(entry)] = {"where": entry.msgctxt, "kind": entry.comment, "english": entry.msgid}
-        if entry.fuzzy:
-            shown[identity(entry)] |= {"english before": entry.previous_msgid, "translation before": entry.msgstr}
+        if (entry.comment, entry.msgid) not in seen:
+            seen.add((entry.comment, entry.msgid))
+            said = {"where": entry.msgctxt, "kind": entry.comment, "english": entry.msgid}
+            before = {"english before": entry.previous_msgid, "translation before": entry.msgstr}
+            shown[identity(entry)] = said | (before if entry.fuzzy else {})
     return json.dumps(shown, ensure_ascii=False, indent=1)
 
 

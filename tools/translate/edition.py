@@ -15,20 +15,15 @@ import nbformat
 from tools import notebooks
 from tools.translate import catalogue, prose
 from tools.translate.catalogue import EVERYWHERE, ROOT, STAMPED
-from tools.translate.literals import literals
-from tools.translate.quoting import literal_source, with_words
+from tools.translate.literals import literal_source, literals, with_words
 
 TARGET = re.compile(r'(\]\(|src=")([^)"#\s]*)(#(?!cell-id)[^)"\s]*)?')  # of a link or picture; its anchor
 Say = Callable[[str | None, str], str]
 
 
-def counterpart(name: str) -> str:
+def counterpart(name: str) -> Path:
     """Where a notebook or page stands in the other edition, from the course's folder."""
-    return (
-        "README.pt-BR.md"
-        if name == "README"
-        else f"{notebooks.PORTUGUESE.folder}{catalogue.source(name).relative_to(ROOT)}"
-    )
+    return notebooks.twin(catalogue.source(name)).relative_to(ROOT)
 
 
 def finished() -> list[str]:
@@ -49,7 +44,7 @@ def build(folder: Path, names: list[str], speaker: Callable[[str], Say] = catalo
             notebook = translated_notebook(nbformat.read(catalogue.source(name), 4), say, name)
             notebooks.stamp(notebook, ROOT / counterpart(name))
             notebooks.tidy(notebook, file)
-            file.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
+            nbformat.write(notebook, file)
     ruff, where = Path(sys.executable).parent / "ruff", ["--quiet", "--config", ROOT / "pyproject.toml", folder]
     for command in ("check", "--fix-only", "--select=UP034"), ("format",):  # ast.unparse doubles parentheses
         subprocess.run([ruff, *command, *where], check=True)
@@ -71,20 +66,17 @@ def install(names: list[str]) -> Iterator[Path]:
             notebook = nbformat.read(new, 4)
             if not (old.exists() and keep_outputs(notebook, nbformat.read(old, 4))):
                 yield old
-            old.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
+            nbformat.write(notebook, old)
 
 
 def keep_outputs(notebook: nbformat.NotebookNode, executed: nbformat.NotebookNode) -> bool:
     """Give a notebook the outputs of one with the same code; False if the code differs or nothing was executed."""
-    here, there = (
-        [cell for cell in n.cells if cell.cell_type == "code" and cell["id"] != "setup"] for n in (notebook, executed)
-    )
-    if [(c["id"], c.source) for c in here] != [(c["id"], c.source) for c in there]:
+    here, there = ([cell for cell in n.cells if cell.cell_type == "code"] for n in (notebook, executed))
+    programs = ([(cell["id"], cell.source * (cell["id"] != "setup")) for cell in cells] for cells in (here, there))
+    if next(programs) != next(programs):
         return False
-    by_id = {cell["id"]: cell for cell in executed.cells}
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = by_id[cell["id"]].outputs, by_id[cell["id"]].execution_count
+    for new, old in zip(here, there, strict=True):
+        new.outputs, new.execution_count = old.outputs, old.execution_count
     return all(cell.execution_count for cell in here)
 
 

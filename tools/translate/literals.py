@@ -1,4 +1,7 @@
-"""What people read in a code cell: strings, f-strings, docstrings and comments, each with its place in the source."""
+"""What people read in a code cell: strings, f-strings, docstrings and comments, each with its place in the source.
+
+`literals` finds them, `literal_source` writes one anew.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,12 @@ import ast
 import io
 import re
 import tokenize
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from itertools import accumulate
+from typing import NamedTuple
 
 WORDS = re.compile(r"[^\W\d_]{2,}")
-MARKS = re.compile(r"#\s*(fmt:|noqa|type:|ruff:)")  # comments that speak to tools
+MARKS = re.compile(r"#\s*(fmt:|noqa|type:|ruff:)|#(xmode|matplotlib)")  # comments that speak to tools
 # Where only people read: a callee and its parameter, by position or by name. A string that stands elsewhere may be a
 # key or a compared word, so it is one entry for the whole notebook: replaced everywhere, or nowhere.
 READ = {
@@ -23,13 +27,9 @@ READ = {
     "token_grid": "title xlabel ylabel shade",
     "reference_line": "2 label",
     "new_axes": "1 2 3 title xlabel ylabel",
-    "annotate": "0",
     "text": "2",
-    "suptitle": "0",
-    "set_title": "0",
-    "set_xlabel": "0",
-    "set_ylabel": "0",
     "legend": "title",
+    **dict.fromkeys(("annotate", "suptitle", "set_title", "set_xlabel", "set_ylabel"), "0"),
     **dict.fromkeys(("plot", "axvline", "axhline", "bar", "errorbar", "scatter", "step"), "label"),
     **dict.fromkeys(("lines", "bars", "scores_in_the_plane", "labelled_cloud", "reliability"), "title xlabel ylabel"),
     **dict.fromkeys(("loss_figure", "figure"), "1 title"),
@@ -38,28 +38,16 @@ READ_PLACES = {f"{callee}:{parameter}" for callee, names in READ.items() for par
 THROUGH = {"IfExp.body", "IfExp.orelse", "BinOp.left", "BinOp.right", "List.elts", "Tuple.elts", "Starred.value"}
 THROUGH |= {"ListComp.elt", "GeneratorExp.elt"}
 # ... and where only the program does
-CODE = {
-    "loc",
-    "ha",
-    "va",
-    "xycoords",
-    "textcoords",
-    "color",
-    "edgecolor",
-    "linestyle",
-    "fmt",
-    "layout",
-    "xscale",
-    "yscale",
-}
+CODE = {"loc", "ha", "va", "xycoords", "textcoords", "color", "edgecolor", "linestyle", "fmt", "layout", "xscale"}
 CODE |= {"preset", "check", "device", "encoding", "Path", "open", "listing", "rmtree", "load_file", "save_file"}
-CODE |= {"safe_open", "set_xscale", "set_yscale", "hasattr"}
+CODE |= {"safe_open", "set_xscale", "set_yscale", "hasattr", "yscale"}
 BRACKETS = {"List.elts", "Dict.keys", "Dict.values", "Set.elts"}
+QUOTES = ('"', "'", '"""', "'''")
+WIDTH, PIECE = 110, 90  # where it stands in brackets a longer string is cut between words, into such pieces
 ENGLISH = ("Raise.", "Assert.msg")  # what an exception says is searched for on the web
 
 
-@dataclass(frozen=True)
-class Literal:
+class Literal(NamedTuple):
     """A text in a cell's source: `text` is what a catalogue shows of it, source[start:end] what stands there.
 
     kind   "text" where only people read, "word" where the program may read too, "f-string", "docstring", "comment"
@@ -82,18 +70,26 @@ class Literal:
 def literals(source: str) -> list[Literal]:
     """Every string, docstring and comment of a cell in the order of the source, without what stays English."""
     source = without_magics(source)
-    position = _positions(source)
-    found = [_comment(token, position) for token in tokenize.generate_tokens(io.StringIO(source).readline)
-             if token.type == tokenize.COMMENT and not MARKS.match(token.string)]  # fmt: skip
+    lines = source.splitlines(keepends=True)
+    starts = [0, *accumulate(map(len, lines))]
+
+    def offset(line: int, n_bytes: int) -> int:  # as ast counts
+        return starts[line - 1] + len(lines[line - 1].encode()[:n_bytes].decode())
+
+    found = []
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT and not MARKS.match(token.string):
+            start = starts[token.start[0] - 1] + token.start[1]
+            found.append(Literal("comment", token.string, start, start + len(token.string), token.string))
     tree = ast.parse(source)
-    docstrings = {id(node) for node in _docstrings(tree)}
+    documented = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef))
+    docstrings = {id(node.body[0].value) for node in documented if ast.get_docstring(node) is not None}
     for node, chain in strings(tree, ()):
         reader = next((place for place in chain if place not in THROUGH), "")
         of_the_program = reader not in READ_PLACES and CODE & {*reader.split(":"), getattr(node, "value", None)}
         if of_the_program or any(place.startswith(ENGLISH) for place in chain):
             continue
-        start = position(node.lineno, len(_line(source, node.lineno)[: node.col_offset].decode()))
-        end = position(node.end_lineno, len(_line(source, node.end_lineno)[: node.end_col_offset].decode()))
+        start, end = offset(node.lineno, node.col_offset), offset(node.end_lineno, node.end_col_offset)
         bracketed = any(":" in place or place in BRACKETS for place in chain)
         if isinstance(node, ast.JoinedStr):
             found.append(Literal("f-string", template(node), start, end, _fixed(node), bracketed))
@@ -157,24 +153,45 @@ def strings(node: ast.AST, chain: tuple[str, ...]) -> Iterator[tuple[ast.expr, t
                 yield from strings(child, (f"{type(node).__name__}.{name}", *chain))
 
 
-def _docstrings(tree: ast.AST) -> Iterator[ast.Constant]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node) is not None:
-            yield node.body[0].value
+def literal_source(text: str, literal: Literal, source: str) -> str:
+    """What stands in the source in place of `literal` so that it says `text`."""
+    if literal.kind == "comment":
+        return text
+    if literal.kind == "docstring":
+        return '"""' + text.replace("\\", "\\\\") + '"""'
+    prefix = "f" if literal.kind == "f-string" else ""
+    column = literal.start - (source.rfind("\n", 0, literal.start) + 1)
+    nested = re.search(r"\{[^{}]*\{", text.replace("{{", ""))
+    if not literal.bracketed or nested or column + len(text) <= WIDTH:
+        return in_quotes(text, prefix)
+    pieces = [""]
+    for word in re.findall(r"(?:\{\{|\}\}|\{[^{}]*\}|[^\s{}])+\s*|\s+", text):
+        if len(pieces[-1]) + len(word) > PIECE and pieces[-1]:
+            pieces.append("")
+        pieces[-1] += word
+    return "\n".join(in_quotes(piece, prefix if prefix and re.search("[{}]", piece) else "") for piece in pieces)
 
 
-def _comment(token: tokenize.TokenInfo, position) -> Literal:
-    text = "" if token.string.startswith(("#xmode", "#matplotlib")) else token.string
-    return Literal("comment", text, position(*token.start), position(*token.end), text)
+def in_quotes(text: str, prefix: str = "") -> str:
+    """A string literal, or with the prefix "f" an f-string, whose placeholders' own quotes decide which are left.
+
+    ValueError: an f-string in which all kinds of quotes occur.
+    """
+    body = text.replace("\\", "\\\\").replace("\n", "\\n").replace("\t", "\\t")
+    for quote in QUOTES:
+        if quote not in body and not body.endswith(quote[0]):
+            return prefix + quote + body + quote
+    if prefix:
+        raise ValueError(f"all kinds of quotes occur in {text!r}: leave one out")
+    return '"' + body.replace('"', '\\"') + '"'
 
 
-def _line(source: str, number: int) -> bytes:
-    return source.splitlines(keepends=True)[number - 1].encode()
-
-
-def _positions(source: str):
-    """(line from 1, column in characters) -> offset in the source."""
-    starts = [0]
-    for line in source.splitlines(keepends=True):
-        starts.append(starts[-1] + len(line))
-    return lambda line, column: starts[line - 1] + column
+def with_words(text: str, say: Callable[[str], str]) -> str:
+    """An f-string's text in which strings inside placeholders, keys most of all, are said by `say`."""
+    tree = ast.parse(in_quotes(text, "f"), mode="eval").body
+    changed = False
+    for part in tree.values if isinstance(tree, ast.JoinedStr) else []:
+        for node in ast.walk(part.value) if isinstance(part, ast.FormattedValue) else []:
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and say(node.value) != node.value:
+                node.value, changed = say(node.value), True
+    return template(tree) if changed else text

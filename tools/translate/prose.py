@@ -20,11 +20,9 @@ IN_WORDS = re.compile(r"\\text(?:bf|it)?\{([^}]*)\}")  # of a formula; what else
 ALT = re.compile(r'\balt="([^"]*)"')
 
 
-def entries(source: str) -> Iterator[str]:
+def entries(source: str) -> list[str]:
     """What of a Markdown text has words, in order."""
-    for piece in pieces(source):
-        if has_words(piece):
-            yield piece
+    return list(filter(has_words, pieces(source)))
 
 
 def translated(source: str, say: Callable[[str], str]) -> str:
@@ -67,12 +65,8 @@ def faults(english: str, other: str, words: dict[str, str]) -> Iterator[str]:
             yield f"{what}: missing {list(lost)}, not in the English {list(new)}"
 
 
-def _formulas(text: str) -> Counter:
-    return Counter(IN_WORDS.sub("", formula) for formula in MATH.findall(text))
-
-
 PARTS: dict[str, Callable[[str], Counter]] = {
-    "formulas": _formulas,
+    "formulas": lambda text: Counter(IN_WORDS.sub("", formula) for formula in MATH.findall(text)),
     "inline code": lambda text: Counter(CODE.findall(MATH.sub("", text))),
     "links": lambda text: Counter(LINK.findall(text)),
     "tags": lambda text: Counter(ALT.sub("alt", tag) for tag in TAG.findall(MATH.sub("", CODE.sub("", text)))),

@@ -13,14 +13,14 @@ import json
 import os
 import re
 import sys
+from collections.abc import Iterator
 
 import nbformat
 
 from helpers.language import LOCALE
 from tools import notebooks
 from tools.translate import catalogue, edition, messages
-from tools.translate.literals import template
-from tools.translate.quoting import in_quotes
+from tools.translate.literals import in_quotes, template
 
 FOLDER = catalogue.ROOT / "build" / "pseudo"
 MARK = "¬"
@@ -58,20 +58,20 @@ def speaker(name: str) -> edition.Say:
     return lambda context, text: said.get((context, text), text)
 
 
-def leaks(notebook: nbformat.NotebookNode) -> list[str]:
-    """Words in outputs that no catalogue has said, with the cell's id."""
-    found = []
+def leaks(notebook: nbformat.NotebookNode) -> Iterator[str]:
+    """Words in outputs that no catalogue has said, and cells that stopped where the English do not, by their ids."""
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             if output.output_type == "error":
+                if "raises-exception" not in cell.metadata.get("tags", []):
+                    yield f"{cell['id']}: STOPPED, {output.ename}: {output.evalue[:200]}"
                 continue
             shown = output.get("text") or output.data.get("text/html") or output.data.get("text/plain", "")
             shown = re.sub(r"<(script|style)\b.*?</\1>|data-config=\"[^\"]*\"", " ", shown, flags=re.S)
             alts = " ".join(re.findall(r'(?:alt|aria-label|title)="([^"]*)"', shown))
             words = UNMARKED.findall(html.unescape(re.sub(r"<[^>]*>", " ", shown)) + " " + alts)
             if words and cell["id"] != "setup":
-                found.append(f"{cell['id']}: {' '.join(dict.fromkeys(words))[:300]}")
-    return found
+                yield f"{cell['id']}: {' '.join(dict.fromkeys(words))[:300]}"
 
 
 def main(beginnings: list[str]) -> int:
@@ -92,21 +92,11 @@ def main(beginnings: list[str]) -> int:
             client.allow_errors = True
             client.execute()
             nbformat.write(notebook, path)
-            for finding in [*failures(notebook), *leaks(notebook)]:
+            for finding in leaks(notebook):
                 print(f"{path.name[:2]} {finding}", flush=True)
     finally:
         file.unlink()
     return 0
-
-
-def failures(notebook: nbformat.NotebookNode) -> list[str]:
-    """Cells that stopped, where the English ones do not."""
-    return [
-        f"{cell['id']}: STOPPED, {output.ename}: {output.evalue[:200]}"
-        for cell in notebook.cells
-        for output in cell.get("outputs", [])
-        if output.output_type == "error" and "raises-exception" not in cell.metadata.get("tags", [])
-    ]
 
 
 if __name__ == "__main__":
