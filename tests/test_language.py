@@ -10,7 +10,7 @@ from py_mini_racer import MiniRacer
 from helpers import language, runtime
 from helpers.classroom import CHECKS, Mistake, check, exercises, register, reveal
 from helpers.labs import budget
-from tests.classroom.scripts import FOLDER
+from tests.cards import FOLDER
 
 SAID = {
     "After “{text}” comes {what}": "Depois de “{text}” vem {what}",

@@ -43,52 +43,46 @@ def test_reveal(capsys, guess, measured, says):
     assert says in printed and printed.startswith("measured: ") and printed.count("\n") == 1
 
 
+WORDS = {"one_of": ("rises", "falls", "stays")}
+RANGES = {"bounds": (1, 10)}
+
+
 @pytest.mark.parametrize(
-    ("guess", "measured", "says"),
+    ("guess", "measured", "offered", "says"),
     [
-        *((guess, 10.0, "my_guess should be") for guess in ("ten", True, [1])),
-        *((guess, True, "my_guess should be True or False or None") for guess in ("maybe", 1)),
-        (10, "ten", "my_guess should be a word in quotes or None, got 10"),
-        ("the second", "b", 'my_guess should be the letter of a choice, such as "a", or None'),
-        ((4, 5), 4.5, r"got several, \(4, 5\): in Python the decimal point is a point, my_guess = 4\.5$"),
-        ((50, 257), 5.0, r"my_guess = 50\.257; thousands go without a comma, my_guess = 50257$"),
-        ((1, 234, 567), 5.0, r"in Python thousands go without a comma, my_guess = 1234567$"),
-        ("ten", 1.0, r"a number \(nats\), without quotes and with a point before the decimals, or None, got 'ten'"),
+        *((guess, 10.0, {}, "my_guess should be") for guess in ("ten", True, [1])),
+        *((guess, True, {}, "my_guess should be True or False or None") for guess in ("maybe", 1)),
+        (10, "ten", {}, "my_guess should be a word in quotes or None, got 10"),
+        ("the second", "b", {}, 'my_guess should be the letter of a choice, such as "a", or None'),
+        ((4, 5), 4.5, {}, r"got several, \(4, 5\): in Python the decimal point is a point, my_guess = 4\.5$"),
+        ((50, 257), 5.0, {}, r"my_guess = 50\.257; thousands go without a comma, my_guess = 50257$"),
+        ((1, 234, 567), 5.0, {}, r"in Python thousands go without a comma, my_guess = 1234567$"),
+        ("ten", 1.0, {}, r"a number \(nats\), without quotes and with a point before the decimals, or None, got 'ten'"),
+        ("rise", "rises", WORDS, r"one of 'rises', 'falls', 'stays', or None, got 'rise'"),
+        ("d", 4.0, RANGES, r"one of 'a', 'b', 'c', or None, got 'd'"),
     ],
 )
-def test_reveal_refuses_another_kind(guess, measured, says):
+def test_reveal_refuses_another_kind(guess, measured, offered, says):
     with pytest.raises(ValueError, match=says):
-        reveal(guess, measured, "nats")
-
-
-def test_reveal_takes_only_the_words_that_are_offered(capsys):
-    offered = ("rises", "falls", "stays")
-    with pytest.raises(ValueError, match=r"one of 'rises', 'falls', 'stays', or None, got 'rise'"):
-        reveal("rise", "rises", one_of=offered)
-    reveal(" Falls ", "rises", one_of=offered)
-    reveal(None, "rises", one_of=offered)
-    assert capsys.readouterr().out.count("measured: rises") == 2
+        reveal(guess, measured, "nats", **offered)
 
 
 @pytest.mark.parametrize(
-    ("guess", "says"),
+    ("guess", "measured", "offered", "says"),
     [
-        (None, ", which is b\n"),
-        ("B", ", which is b · you said b: right"),
-        ("c", ", which is b · you said c: not this time"),
-        (2, ", which is b · you said 2 nats: 2 times too low"),
+        (" Falls ", "rises", WORDS, "rises nats · you said falls: not this time"),
+        (None, "rises", WORDS, "rises nats\n"),
+        (None, torch.tensor(4.0), RANGES, "4 nats, which is b\n"),
+        ("B", 4.0, RANGES, "4 nats, which is b · you said b: right"),
+        ("c", 4.0, RANGES, "4 nats, which is b · you said c: not this time"),
+        (2, 4.0, RANGES, "4 nats, which is b · you said 2 nats: 2 times too low"),
+        *((None, edge, RANGES, f"which is {x}\n") for edge, x in ((0.9, "a"), (1, "b"), (10, "c"), (99, "c"))),
+        ("c", float("nan"), RANGES, "nan nats, which is not finite: no prediction"),
     ],
 )
-def test_ranges_have_letters(capsys, guess, says):
-    reveal(guess, torch.tensor(4.0), "nats", bounds=(1, 10))
-    assert f"measured: 4 nats{says}" in capsys.readouterr().out
-    for edge, letter in ((0.9, "a"), (1, "b"), (10, "c"), (99, "c")):
-        reveal(None, edge, bounds=(1, 10))
-        assert capsys.readouterr().out.endswith(f"which is {letter}\n")
-    reveal("c", float("nan"), bounds=(1, 10))
-    assert "nan, which is not finite: no prediction" in capsys.readouterr().out
-    with pytest.raises(ValueError, match="one of 'a', 'b', 'c', or None, got 'd'"):
-        reveal("d", 4.0, bounds=(1, 10))
+def test_words_and_ranges_that_are_offered(capsys, guess, measured, offered, says):
+    reveal(guess, measured, "nats", **offered)
+    assert says in capsys.readouterr().out
 
 
 @pytest.fixture
@@ -109,6 +103,11 @@ def stub(x):
     raise NotImplementedError
 
 
+class Odd:
+    def __ne__(self, other):
+        raise OverflowError("too odd")
+
+
 @pytest.mark.parametrize(
     ("answer", "says"),
     [
@@ -118,6 +117,7 @@ def stub(x):
         (lambda x: 1 / x, f"{WRONG}. Your function raised ZeroDivisionError"),
         (lambda: 0, f"{WRONG}. Your function raised TypeError"),
         (lambda x: torch.tensor([x]).softmax(0), f"{WRONG}. Your function raised NotImplementedError: "),  # integers
+        (lambda x: Odd(), f"{WRONG}. The check cannot read what your function returned: OverflowError"),
     ],
 )
 def test_check(double, capsys, answer, says):
@@ -147,18 +147,6 @@ def test_what_is_not_one_number_is_told_by_its_type(other):
 
 def test_numbers_are_shown_with_digits_until_they_differ():
     assert "expected 0.69315 nats, got 0.69311. " in verdict("e4-entropy", lambda p: torch.tensor(0.69311))
-    odds = verdict("e3-probabilities", lambda h, w: (w @ h).double().softmax(0) if len(w) else None)
-    assert "softmax does it all for you" in odds
-
-
-def test_the_reader_s_function_is_not_blamed_for_what_the_check_cannot_read(double):
-    class Odd:
-        def __ne__(self, other):
-            raise OverflowError("too odd")
-
-    assert verdict(double, lambda x: Odd()).startswith(
-        f"{WRONG}. The check cannot read what your function returned: Over"
-    )
 
 
 def test_an_answer_that_returns_nothing_or_fails_is_told_with_its_case():
