@@ -2,36 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
-import numpy as np
 import torch
 import torch.nn.functional as F
 
 from tests import exercises
-
-
-def temperature_by_torch(scores, T):
-    if T < 0 or math.isnan(T):
-        raise ValueError(f"temperature {T}")
-    scores = torch.tensor(scores)
-    if T == 0:
-        return F.one_hot(scores.argmax(), len(scores))
-    return torch.softmax((scores - scores.max()) / T, dim=0)
-
-
-def k_in_numpy(scores, k):
-    kept = np.zeros(len(scores), dtype=bool)
-    kept[np.argsort(-np.array(scores), kind="stable")[:k]] = True
-    return kept
-
-
-def p_in_numpy(probs, p):
-    order = np.argsort(-np.array(probs), kind="stable")
-    before = np.cumsum(np.array(probs)[order]) - np.array(probs)[order]
-    kept = np.empty(len(probs), dtype=bool)
-    kept[order] = before < p
-    return kept
 
 
 def written_with_while(choose, prompt, n_new, context_length, end_id):
@@ -47,15 +21,22 @@ def rule_in_tensors(p, q, guess):
     return (p / q)[guess].clamp(max=1), F.normalize(missing, p=1, dim=0) if missing.any() else p
 
 
+RANKED = "sorted(range(len(probs)), key=lambda i: -probs[i])"
+WEIGHTS = """weights = [math.exp((score - max(scores)) / temperature) for score in scores]
+    return [weight / sum(weights) for weight in weights]"""
 SOFTMAX = "weights = torch.softmax(keys @ query / len(query) ** 0.5, dim=0)\n    return weights @ values"
 RIGHT_ANSWERS = {
-    "g1-temperature": [temperature_by_torch, ("math.exp", "np.exp")],
+    "g1-temperature": [
+        (WEIGHTS, "return torch.softmax((torch.tensor(scores) - max(scores)) / temperature, 0)"),
+        ("float(i == best)", "i == best"),
+        ("math.exp", "np.exp"),
+    ],
     "g2-top-k": [
-        k_in_numpy,
+        ("sorted(range(len(scores)), key=lambda i: -scores[i])", 'np.argsort(-np.array(scores), kind="stable")'),
         lambda s, k: [sum(y > x or (y == x and j < i) for j, y in enumerate(s)) < k for i, x in enumerate(s)],
     ],
     "g2-top-p": [
-        p_in_numpy,
+        (RANKED, 'np.argsort(-np.array(probs), kind="stable")'),
         lambda q, p: [sum(y for j, y in enumerate(q) if (-y, j) < (-x, i)) < p for i, x in enumerate(q)],
     ],
     "g4-loop": [
@@ -69,7 +50,7 @@ RIGHT_ANSWERS = {
     ],
     "g4-keep-or-reject": [rule_in_tensors, ("[m / total for m in missing]", "np.array(missing) / total")],
 }  # fmt: skip
-RANKED, KEPT = "sorted(range(len(probs)), key=lambda i: -probs[i])", "kept[i] = True\n        held += probs[i]"
+KEPT = "kept[i] = True\n        held += probs[i]"
 STACKED = 'torch.stack(cache["keys"]), torch.stack(cache["values"])'
 BEFORE = 'torch.stack(cache["keys"][:-1] or [key]), torch.stack(cache["values"][:-1] or [value])'
 MISTAKES = {

@@ -16,12 +16,6 @@ def rounded_by_numpy(numbers, n_bits):
     return levels[np.abs(np.subtract.outer(numbers, levels)).argmin(1)]
 
 
-def rounded_by_torch(numbers, n_bits):
-    numbers = torch.tensor(numbers, dtype=torch.float64)
-    levels = torch.linspace(float(numbers.min()), float(numbers.max()), 2**n_bits, dtype=torch.float64)
-    return levels[(numbers[:, None] - levels).abs().argmin(1)]
-
-
 def at_least_by_complement(n_right, n, n_options):
     p = 1 / n_options
     return 1 - sum(math.comb(n, k) * p**k * (1 - p) ** (n - k) for k in range(n_right)) if n_right < n else p**n
@@ -35,7 +29,7 @@ def halves_by_index(rows, n_heads):
 
 SIZE, STEPS = "len(option.encode())", "2**n_bits - 1"
 RIGHT_ANSWERS = {
-    "r4-block": [rounded_by_numpy, rounded_by_torch],
+    "r4-block": [rounded_by_numpy, ("round((number", "np.rint((number")],
     "r3-head": [
         lambda head, H, KV: [kv for kv in range(KV) for _ in range(H // KV)][head],
         lambda head, H, KV: torch.tensor(head * KV // H),

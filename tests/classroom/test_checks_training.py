@@ -11,17 +11,6 @@ import torch.nn.functional as F
 from tests import exercises
 
 
-def by_torch_autograd(model, micro_batches):
-    parameters = list(model.parameters())
-    total, n = [torch.zeros_like(p) for p in parameters], sum((y >= 0).sum().item() for _, y in micro_batches)
-    for x, y in micro_batches:
-        log_probs = model(x).log_softmax(-1)
-        summed = -log_probs.gather(-1, y.clamp(min=0)[..., None])[..., 0][y >= 0].sum()
-        total = [t + g for t, g in zip(total, torch.autograd.grad(summed, parameters), strict=True)]
-    for p, g in zip(parameters, total, strict=True):
-        p.grad = g / n
-
-
 def all_at_once(accumulate, model, micro_batches):
     width = max(x.shape[1] for x, _ in micro_batches)
     rows = [F.pad(x, (0, width - x.shape[1])) for x, _ in micro_batches]
@@ -29,25 +18,9 @@ def all_at_once(accumulate, model, micro_batches):
     accumulate(model, [(torch.cat(rows), torch.cat(wanted))])
 
 
-def rate_by_interpolation(step, peak, floor, n_steps, warmup_steps):
-    if step < warmup_steps:
-        return np.interp(step, [0, warmup_steps - 1], [peak / warmup_steps, peak]) if warmup_steps > 1 else peak
-    angle = np.pi * np.clip((step - warmup_steps) / (n_steps - 1 - warmup_steps), 0, 1)
-    return (peak + floor) / 2 + (peak - floor) / 2 * np.cos(angle)
-
-
 def looks_at_what_is_cut_off(model, ids, vocab_size):
     cuts = range(1, ids.shape[1])
     return not all(torch.allclose(model(ids[:, :n]), model(ids)[:, :n], atol=1e-5) for n in cuts)
-
-
-def looks_in_numpy(model, token_ids, vocab_size):
-    before, found = model(token_ids).numpy(), np.bool_(False)
-    for t in range(1, token_ids.shape[1]):
-        changed = token_ids.numpy().copy()
-        changed[:, t] = (changed[:, t] + 3) % vocab_size
-        found |= np.any(np.abs(model(torch.from_numpy(changed)).numpy() - before)[:, :t] > 1e-6)
-    return found
 
 
 def torch_adamw(w, gradients, lr, beta1, beta2, eps, weight_decay):
@@ -67,13 +40,6 @@ def scale_by_a_line(small_norms, large_norms, small, large):
     return line[1] / line[0] if line[0] > 0 else math.inf
 
 
-def rates_in_float32(n_steps, peak, floor, warmup_steps, decay_steps):
-    step = torch.arange(n_steps)
-    rising = ((step + 1) / max(warmup_steps, 1)).clamp(max=1)
-    left = ((n_steps - 1 - step) / max(decay_steps, 1)).clamp(max=1) if decay_steps else torch.ones(n_steps)
-    return torch.where(step < warmup_steps, peak * rising, floor + (peak - floor) * left)
-
-
 def rates_between_knots(n_steps, peak, floor, warmup_steps, decay_steps):
     knots = [-1, warmup_steps - 1, n_steps - 1 - decay_steps, n_steps - 1 + (decay_steps == 0)]
     return np.interp(range(n_steps), knots, [0, peak, peak, floor])
@@ -81,19 +47,34 @@ def rates_between_knots(n_steps, peak, floor, warmup_steps, decay_steps):
 
 MODEL = "model(token_ids).flatten(0, 1)"
 RIGHT_ANSWERS = {
-    "t2-accumulate": [by_torch_autograd, (MODEL, "model(token_ids).view(-1, model(token_ids).size(-1))")],
+    "t2-accumulate": [
+        (MODEL, "model(token_ids).view(-1, model(token_ids).size(-1))"),
+        ("model.zero_grad()", "model.zero_grad(set_to_none=False)",
+         "(summed / n_scored).backward()",
+         "for p, g in zip(model.parameters(), torch.autograd.grad(summed / n_scored, [*model.parameters()])):\n"
+         "            p.grad += g"),
+    ],
     "t3-cosine-rate": [
-        rate_by_interpolation,
+        ("floor + (peak - floor) * (1 + math.cos(math.pi * done)) / 2",
+         "(peak + floor) / 2 + (peak - floor) / 2 * np.cos(np.pi * done)"),
         ("    if step", "    peak, floor = np.float32(peak), np.float32(floor)\n    if step"),
     ],
-    "t5-sees-the-future": [looks_at_what_is_cut_off, looks_in_numpy],
+    "t5-sees-the-future": [
+        looks_at_what_is_cut_off,
+        ("torch.allclose(model(changed)[:, :place], before[:, :place], atol=1e-5)",
+         "np.allclose(model(changed).numpy()[:, :place], before.numpy()[:, :place], atol=1e-5)"),
+    ],
     "t3-adamw": [torch_adamw, ("m = v = 0.0", "w, m, v = np.float32(w), np.float32(0), np.float32(0)")],
     "t2-noise-scale": [
         scale_by_a_line,
         ("sum(x * x for x in norms) / len(norms)", "torch.tensor(norms).square().mean()"),
     ],
-    "t3-wsd-rates": [rates_in_float32, rates_between_knots],
-}
+    "t3-wsd-rates": [
+        rates_between_knots,
+        ("[peak + (floor - peak) * k / decay_steps for k in range(1, decay_steps + 1)]",
+         "np.linspace(peak, floor, decay_steps + 1)[1:]"),
+    ],
+}  # fmt: skip
 MISTAKES = {
     "t2-accumulate": {
         "count the same": ("n_scored)", "max(int((targets != -100).sum()), 1) / len(micro_batches))"),
