@@ -28,8 +28,6 @@ def marking(tmp_path, monkeypatch):
     (tmp_path / "marks.json").write_text(json.dumps(said), encoding="utf-8")
     monkeypatch.setattr(language, "LOCALE", tmp_path)
     language.choose("marks")
-    yield
-    language.choose(language.ENGLISH)
 
 
 def page(card: cards.Card) -> MiniRacer:

@@ -83,6 +83,7 @@ MISTAKES = {
     },
     "d2-no-copies": {
         "BOAT": ("text.lower()", "text"),
+        "NÃO HÁ": ("text.lower()", '"".join(c.lower() if c.isascii() else c for c in text)'),
         "a part": ('" ".join', '"".join'),
         "Twice": lambda right, *a: list(dict.fromkeys(right(*a))),
         "in order": lambda right, training, validation: [*right(training, validation), training[0]],

@@ -74,11 +74,8 @@ def test_nothing_is_dropped_silently(capsys, drawn):
 
 def test_the_line_and_the_figure_speak_the_language(capsys, drawn):
     language.choose("pt_BR")
-    try:
-        reveal(None, 10.0, "nats", room="9,8; ?;; 12")
-        reveal(None, True, room="sim; não; sim")
-    finally:
-        language.choose(language.ENGLISH)
+    reveal(None, 10.0, "nats", room="9,8; ?;; 12")
+    reveal(None, True, room="sim; não; sim")
     said = capsys.readouterr().out
     assert "a turma: 1 de 2" in said and "não lidos: 1 ('?') · vazios: 1" in said
     shown = {text.get_text() for ax, _ in drawn for text in ax.figure.findobj(Text)}

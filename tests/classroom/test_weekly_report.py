@@ -43,8 +43,7 @@ def sections_of(text: str) -> dict[str, str]:
 
 
 def test_an_empty_report_says_what_to_write(tmp_path):
-    path = reports.write(tmp_path / "week", title="Semana 8")
-    text = path.read_text(encoding="utf-8")
+    text = (path := reports.write(tmp_path / "week", title="Semana 8")).read_text(encoding="utf-8")
     assert path == tmp_path / "week" / reports.FILE_NAME and os.listdir(path.parent) == [reports.FILE_NAME]
     assert text.startswith("# Semana 8\n\n## 1. Explicação de conceitos importantes do exercício feito\n\n*")
     assert [line.split(". ", 1)[1] for line in text.splitlines() if line.startswith("## ")] == [
