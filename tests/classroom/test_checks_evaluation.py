@@ -65,6 +65,7 @@ MISTAKES = {
         "none is above 0": ("scores.max()", "scores.mean()"),
         "differences of scores": ("(scores - scores.max())", "scores.clamp(-80, 80)"),
         "softmax does it all": lambda _, h, w: torch.softmax(w @ h, 0),
+        "softmax does it all for you": lambda _, h, w: (w @ h).double().softmax(0),
         "length included": lambda right, h, w: right(h / h.norm(), w / w.norm(dim=1, keepdim=True)),
         "one probability per token": lambda right, *a: right(*a)[:-1],
         "sum to 1": ("weights / weights.sum()", "scores.exp()"),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import torch
 from scipy.stats import binom
@@ -14,11 +12,6 @@ from tests import exercises
 def rounded_by_numpy(numbers, n_bits):
     levels = np.linspace(min(numbers), max(numbers), 2**n_bits)
     return levels[np.abs(np.subtract.outer(numbers, levels)).argmin(1)]
-
-
-def at_least_by_complement(n_right, n, n_options):
-    p = 1 / n_options
-    return 1 - sum(math.comb(n, k) * p**k * (1 - p) ** (n - k) for k in range(n_right)) if n_right < n else p**n
 
 
 def halves_by_index(rows, n_heads):
@@ -38,7 +31,10 @@ RIGHT_ANSWERS = {
         lambda p, o: int(np.argmax([np.sum(t) / len(s.encode()) for t, s in zip(p, o, strict=True)])),
         (f"sum(tokens) / {SIZE}", 'math.fsum(tokens) / len(bytes(option, "utf-8"))'),
     ],
-    "r5-chance": [at_least_by_complement, lambda k, n, n_options: binom.sf(k - 1, n, 1 / n_options)],
+    "r5-chance": [
+        lambda k, n, n_options: binom.sf(k - 1, n, 1 / n_options),
+        ("p**k * (1 - p) ** (n - k)", "math.exp(k * math.log(p) + (n - k) * math.log1p(-p))"),
+    ],
     "r4-bits": [
         lambda b, n, low, high: [(n * b + 32) / n, (high - low) / (2 ** (b + 1) - 2)],
         lambda b, n, low, high: torch.tensor([b + 32 / n, (high - low) / (2**b - 1) / 2], dtype=torch.float64),
@@ -63,7 +59,7 @@ MISTAKES = {
     "r5-byte": {
         "Per byte of UTF-8": (f" / {SIZE}", ""),
         "Per byte": (SIZE, "len(tokens)"),
-        "letters of two bytes": (SIZE, "len(option)"),
+        "they have -0.38, -0.50": (SIZE, "len(option)"),  # letters of two bytes
     },
     "r5-chance": {
         "one step too far": ("range(n_right,", "range(n_right + 1,"),

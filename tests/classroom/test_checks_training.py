@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -32,14 +30,6 @@ def torch_adamw(w, gradients, lr, beta1, beta2, eps, weight_decay):
     return p
 
 
-def scale_by_a_line(small_norms, large_norms, small, large):
-    """The mean square is a straight line over 1 / B: its intercept is |G|², its slope the noise."""
-    squares = [torch.tensor(norms, dtype=torch.float64).square().mean() for norms in (small_norms, large_norms)]
-    slopes = torch.tensor([[1, 1 / small], [1, 1 / large]], dtype=torch.float64)
-    line = torch.linalg.solve(slopes, torch.stack(squares))
-    return line[1] / line[0] if line[0] > 0 else math.inf
-
-
 def rates_between_knots(n_steps, peak, floor, warmup_steps, decay_steps):
     knots = [-1, warmup_steps - 1, n_steps - 1 - decay_steps, n_steps - 1 + (decay_steps == 0)]
     return np.interp(range(n_steps), knots, [0, peak, peak, floor])
@@ -66,7 +56,8 @@ RIGHT_ANSWERS = {
     ],
     "t3-adamw": [torch_adamw, ("m = v = 0.0", "w, m, v = np.float32(w), np.float32(0), np.float32(0)")],
     "t2-noise-scale": [
-        scale_by_a_line,
+        ("(of_small - of_large) / (1 / small - 1 / large)",  # the slope of a straight line over 1 / B
+         "np.linalg.solve([[1, 1 / small], [1, 1 / large]], [of_small, of_large])[1]"),
         ("sum(x * x for x in norms) / len(norms)", "torch.tensor(norms).square().mean()"),
     ],
     "t3-wsd-rates": [

@@ -134,7 +134,8 @@ def test_a_bar_for_each_answer(drawn, measured, how, room, shown):
     ((ax, alt),) = drawn
     bars = zip(ax.get_yticklabels(), ax.patches, strict=True)
     assert {label.get_text(): int(bar.get_width()) for label, bar in bars} == shown
-    assert "Measured: " in alt
+    (name,) = (key.removesuffix(" (measured)") for key in shown if key.endswith(" (measured)"))
+    assert f"Measured: {name}." in alt
 
 
 FORM = 'Carimbo de data/hora,"Quantos nats, sem treino?",Nome\n2026/03/02 9:00,"10,8",Ana\n2026/03/02 9:01,5,Rui\n'
