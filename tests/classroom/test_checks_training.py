@@ -90,8 +90,10 @@ MISTAKES = {
         "floor 1": lambda right, step, peak, floor, *a: right(step, peak, 0, *a),
     },
     "t5-sees-the-future": {
-        "from the last token only": ("range(1, token_ids.shape[1])", "[1]", "changed[:, place] = (changed[:, place] + 1)",
-                       "changed[:, 1:] = (changed[:, 1:] + 1)"),
+        "from the last token only": (
+            "range(1, token_ids.shape[1])", "[1]",
+            "changed[:, place] = (changed[:, place] + 1)", "changed[:, 1:] = (changed[:, 1:] + 1)",
+        ),
         "first position only": ("range(1, token_ids.shape[1])", "[token_ids.shape[1] - 1]"),
         "expected False": lambda *_: True,
         "Change a copy": lambda right, model, token_ids, V: right(model, token_ids.zero_(), V),
