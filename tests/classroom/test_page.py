@@ -27,7 +27,8 @@ def test_every_token_shows_its_number_and_its_shade() -> None:
     assert 'title="&#x27; b&#x27;: surprisal 1.0 nats"' in markup
     assert shades(markup) == ["#ffffff", "#61a8cf"]  # 255 + (0 - 255) * 0.62 = 97 = 0x61, and so on
     assert "surprisal in nats:" in markup and "<span>a</span>" in markup
-    assert heatmap(["a", " b", "c"], [None, 1.04, 2.96]) == markup, "what is shown alike is shaded alike"
+    alike = (heatmap(["a", "b", "c"], numbers) for numbers in ([1.0, 2.0, 3.0], [1.04, 1.96, 2.96]))
+    assert next(alike) == next(alike), "what is shown alike is shaded alike"
     assert shades(heatmap(["x", "y"], [5.0, -1.0], vmin=0, vmax=5)) == ["#61a8cf", "#ffffff"], "a fixed scale clips"
     assert shades(heatmap(["x", "y"], [2.0, 2.0])) == ["#ffffff", "#ffffff"], "no range: nothing is shaded"
 
