@@ -138,7 +138,7 @@ def test_a_bar_for_each_answer(drawn, measured, how, room, shown):
     assert f"Measured: {name}." in alt
 
 
-FORM = 'Carimbo de data/hora,"Quantos nats, sem treino?",Nome\n2026/03/02 9:00,"10,8",Ana\n2026/03/02 9:01,5,Rui\n'
+FORM = 'Carimbo de data/hora,"Quantos nats, você acha?",Nome\n2026/03/02 9:00,"10,8",Ana\n2026/03/02 9:01,5,Rui\n'
 
 
 @pytest.mark.parametrize(

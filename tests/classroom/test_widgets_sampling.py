@@ -95,6 +95,22 @@ def test_by_hand() -> None:
     assert "2 of 3 tokens are kept" in state["summary"], "a forbidden token is never kept"
 
 
+def test_a_group_stands_for_evenly_spread_logits() -> None:
+    n, mean, half = 999, -2.0, 0.3
+    spread = torch.linspace(mean + half * (1 - 1 / n), mean - half * (1 - 1 / n), n, dtype=torch.float64)
+    group, call = [n, mean, half], script("sampling").call
+    for inverse in (0.0, 0.2, 1.0, 8.0):
+        weights = (inverse * spread).exp()
+        assert call("mass", group, inverse) == pytest.approx(weights.sum().item(), rel=1e-5)
+        assert call("mass", call("top", group, 101), inverse) == pytest.approx(weights[:101].sum().item(), rel=1e-5)
+        tilted = (weights * spread).sum() / weights.sum()
+        assert call("tiltedMean", group, inverse) == pytest.approx(tilted.item(), abs=1e-6)
+        reached = int((weights.cumsum(0) < 0.37 * weights.sum()).sum()) + 1
+        assert call("countToReach", group, 0.37 * call("mass", group, inverse), inverse) == reached
+    assert call("countAbove", group, -2.1) == int((spread >= -2.1).sum())
+    assert call("countAbove", group, -1.0) == 0 and call("countAbove", group, -9.0) == n
+
+
 def test_the_state_stays_small_and_plain(rows: dict) -> None:
     generator = torch.Generator().manual_seed(0)
     for logits in (*rows.values(), torch.randn(200_000, generator=generator), torch.randn(2, generator=generator)):
