@@ -1,21 +1,56 @@
-"""What every card must do, without a browser, and the models that the fed ones are tried with."""
+"""Cards without a browser: their scripts in V8, what each must do, and the models that the fed ones are tried with."""
 
 from __future__ import annotations
 
+import atexit
 import html
 import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 import torch
+from py_mini_racer import MiniRacer
 from torch import Tensor
 
 from helpers.classroom import cards
-from tests.classroom.scripts import script
 
+FOLDER = Path(cards.__file__).parent
+STATES = "(settings, config) => settings.map((values) => compute(values, config))"
 QUESTION = {"n": 1, "version": 0, "path": [], "do": "draw", "id": None, "temperature": 1.0, "top_k": None}
 SCORES = 3 * torch.randn(7, 50257, generator=torch.Generator().manual_seed(5))
+
+
+class Script:
+    """The functions of runtime.js and of one card's script.
+
+    kind  the script's name without .js; "" for runtime.js alone
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.v8 = MiniRacer()
+        atexit.register(self.v8.close)  # one left open can keep Python from ending
+        shared = ["log_slider"] if kind in ("cost", "size") else []
+        for name in ["runtime", *shared, kind] if kind else ["runtime"]:
+            self.v8.eval((FOLDER / f"{name}.js").read_text(encoding="utf-8"))
+
+    def call(self, function: str, *arguments: object) -> object:
+        """What the function (a name, or an expression) returns for JSON; an infinite number or NaN comes as None."""
+        given = ",".join(json.dumps(argument) for argument in arguments)
+        said = self.v8.eval(f"JSON.stringify(({function})({given}))")
+        return None if said is None else json.loads(said)
+
+    def states(self, settings: list[dict], config: object) -> list[dict]:
+        """`compute`'s texts and attributes for each setting of the inputs."""
+        return self.call(STATES, settings, config)
+
+
+@cache
+def script(kind: str = "") -> Script:
+    """One engine per script for all tests: its functions keep nothing between calls."""
+    return Script(kind)
 
 
 def by_last_token(token_ids: Tensor) -> Tensor:
@@ -68,6 +103,22 @@ def sanitised(page: str) -> str:
         r"<style>.*?</style>|<script>.*?</script>|<(input|i)\b[^>]*>|<button.*?</button>", "", page, flags=re.S
     )
     return re.sub(r' (?:style|class|data-[a-z-]+)="[^"]*"', "", kept)
+
+
+CARDS = {
+    "cost": cards.cost,
+    "die": cards.perplexity_die,
+    "predictors": cards.unsure_or_wrong,
+    "calculator": lambda: cards.cost_calculator(3e9, 15_000, 5.0, watts=70.0),
+    "calculator as it is": cards.cost_calculator,
+    "memory": lambda: cards.memory_calculator("opt-125m"),
+    "memory as it is": cards.memory_calculator,
+    "sampling": lambda: cards.sampling(torch.linspace(3, -3, 60), [f"'<b>{i}'" for i in range(60)], prompt="It was"),
+    "grid": cards.training_grid,
+    "size": cards.best_size,
+    "stepper": lambda: cards.loss_stepper(by_last_token).card(),
+    "tree": lambda: cards.sampling_tree(by_last_token).card(),
+}
 
 
 @dataclass

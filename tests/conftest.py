@@ -1,4 +1,4 @@
-"""What every test starts from: a seed, one thread setting, no display."""
+"""What every test starts from: a seed, one thread setting, English, no display."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ matplotlib.use("Agg")
 def seeded_and_tidy():
     import matplotlib.pyplot as plt
 
-    from helpers import runtime
+    from helpers import language, runtime
 
     runtime.start(seed=0)
     yield
     plt.close("all")
+    language.choose(language.ENGLISH)

@@ -10,7 +10,7 @@ from py_mini_racer import MiniRacer
 from helpers import language, runtime
 from helpers.classroom import CHECKS, Mistake, check, exercises, register, reveal
 from helpers.labs import budget
-from tests.classroom.scripts import FOLDER
+from tests.cards import FOLDER
 
 SAID = {
     "After “{text}” comes {what}": "Depois de “{text}” vem {what}",
@@ -38,8 +38,6 @@ def portuguese(tmp_path, monkeypatch):
     (tmp_path / "pt_BR.json").write_text(json.dumps(SAID), encoding="utf-8")
     monkeypatch.setattr(language, "LOCALE", tmp_path)
     runtime.start(language="pt_BR")
-    yield
-    language.choose(language.ENGLISH)
 
 
 SENTENCES = {
@@ -83,22 +81,19 @@ def test_the_page_has_the_same_rule(portuguese):
     assert {english: v8.eval(f"spoken({json.dumps(english)})") for english in SENTENCES} == SENTENCES
 
 
-def test_a_count_agrees_with_its_number(portuguese):
+def test_a_count_agrees_with_its_number_and_a_page_gets_what_its_script_can_say(portuguese):
     assert [budget.readable_count(n) for n in (1.9e6, 2e6, 999.6e9)] == ["1.9 milhão", "2 milhões", "1 trillion"]
     assert language.t("{n} tokens", n=budget.readable_count(3e6)) == "3 milhões de tokens"
+    found = language.said_in("const unit = 'hours'; const what = `me` + \"an\";")
+    assert found == [("hours", "horas"), ("mean", "média")]
 
 
 def test_english_is_left_as_it_is():
     assert language.agreement() == []
     assert [language.spoken(english) for english in SENTENCES] == list(SENTENCES)
     assert language.t("{n:,} tokens", n=1000) == "1,000 tokens"
-
-
-def test_a_page_gets_what_its_script_can_say(portuguese):
-    assert language.said_in("const unit = 'hours'; const what = `me` + \"an\";") == [
-        ("hours", "horas"),
-        ("mean", "média"),
-    ]
+    with pytest.raises(ValueError, match="no language 'xx'; there are en, "):
+        runtime.start(language="xx")
 
 
 def test_check_and_reveal_speak_it(capsys, monkeypatch, portuguese):
@@ -113,8 +108,3 @@ def test_check_and_reveal_speak_it(capsys, monkeypatch, portuguese):
     said = capsys.readouterr().out
     assert said.startswith("language-example: ainda não. caso 1: veio 3 em vez de 2. Qual passo vem primeiro?")
     assert "medido: horas · você disse média: não desta vez. Por quê?" in said
-
-
-def test_an_unknown_language_is_refused():
-    with pytest.raises(ValueError, match="no language 'xx'; there are en, "):
-        runtime.start(language="xx")

@@ -55,18 +55,14 @@ def test_precision_follows_compute_capability_not_what_torch_says(monkeypatch, c
     assert runtime.pick_precision(torch.device("cpu")) == torch.float32
 
 
-def test_a_t4_gets_a_scaler_and_the_larger_model(monkeypatch):
+def test_a_t4_gets_a_scaler_and_the_larger_model_and_a_report_is_one_line(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
     lab = runtime.start()
     assert (lab.grad_scaler, lab.model, lab.device.type) == (True, "book-124m", "cuda")
-
-
-def test_reports_one_line(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     text = str(runtime.start())
-    assert "\n" not in text
-    assert "cpu" in text and "float32" in text and torch.__version__ in text
+    assert "\n" not in text and "cpu" in text and "float32" in text and torch.__version__ in text
 
 
 @pytest.mark.parametrize(("before", "after"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])

@@ -6,7 +6,7 @@ import html
 import json
 
 from helpers.classroom import cards
-from tests.classroom.scripts import script
+from tests.cards import script
 
 PAGE = '<!doctype html><html lang="en"><meta charset="utf-8"><title>card</title><body style="margin:12px">{}</body>'
 SET = """(root, values) => { for (const name in values) root.querySelector(`[data-in=${name}]`).value = values[name];

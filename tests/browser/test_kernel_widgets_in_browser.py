@@ -14,8 +14,7 @@ from tests.browser import latency
 from tests.browser.conftest import SCREENSHOTS, VIEWPORT, Lab
 from tests.browser.looks import agrees, feed, put
 from tests.browser.test_notebooks_in_lab import run_cells
-from tests.cards import by_last_token, drawn
-from tests.classroom.scripts import script
+from tests.cards import by_last_token, drawn, script
 
 pytestmark = pytest.mark.browser
 LIMIT_MS = 400  # for a machine that does much else; the times themselves are printed

@@ -1,72 +1,13 @@
-"""The exercises of notebook 01: planted mistakes are caught, each with a sentence that leads on."""
+"""The checks of notebook 01: other right answers pass, planted mistakes are caught with a sentence that leads on."""
 
 from __future__ import annotations
 
 import math
 from datetime import timedelta
 
-import numpy as np
 import torch
 
 from tests import exercises
-
-
-def months(n_tokens, batch_size, context_length, step_ms):
-    seconds = n_tokens / (batch_size * context_length) * step_ms / 1000
-    return seconds / (30 * 24 * 3600)
-
-
-def greedy(model, token_ids, n_new, *, window=lambda ids, T: ids[:, -T:], row=-1, forgets=False):
-    for _ in range(n_new):
-        read = window(token_ids, model.config.context_length)
-        next_id = model(read)[:, row].argmax(-1, keepdim=True)
-        token_ids = torch.cat([read if forgets else token_ids, next_id], dim=1)
-    return token_ids
-
-
-def probs(hidden, unembedding, shift=lambda scores: scores - scores.max()):
-    weights = shift(unembedding @ hidden).exp()
-    return weights / weights.sum()
-
-
-def entropy(p):
-    return float(torch.special.entr(p).sum())
-
-
-def greedy_in_lists(model, token_ids, n_new):
-    rows = token_ids.tolist()
-    for _ in range(n_new):
-        window = torch.tensor([row[-model.config.context_length :] for row in rows])
-        for row, scores in zip(rows, model(window)[:, -1].tolist(), strict=True):
-            row.append(max(range(len(scores)), key=scores.__getitem__))
-    return rows
-
-
-def greedy_in_numpy(model, token_ids, n_new):
-    ids = token_ids.numpy()
-    for _ in range(n_new):
-        scores = model(torch.from_numpy(ids[:, -model.config.context_length :])).numpy()
-        ids = np.concatenate([ids, scores[:, -1].argmax(-1)[:, None]], axis=1)
-    return ids
-
-
-def option_scores(model, question, options, *, skip=0, of=torch.mean):
-    found = []
-    for option in options:
-        text = torch.cat([question, option])
-        logs = model(text[None, :-1])[0].log_softmax(-1).gather(-1, text[1:, None])[:, 0]
-        found.append(of(logs[len(question) - 1 + skip :]))
-    return torch.stack(found)
-
-
-def best_of_whole_texts(model, question, options):
-    texts = [torch.cat([question, option]) for option in options]
-    logs = [model(t[None, :-1])[0].log_softmax(-1).gather(-1, t[1:, None]) for t in texts]
-    return torch.stack([each.mean() for each in logs]).argmax()
-
-
-def best_without_question(model, question, options):
-    return option_scores(model, question[:1] * 0, options).argmax()
 
 
 def best_in_one_batch(model, question, options):
@@ -78,69 +19,71 @@ def best_in_one_batch(model, question, options):
     return ((logs * kept).sum(1) / lengths).argmax()
 
 
-def best_in_numpy(model, question, options):
-    means = []
-    for option in options:
-        z = model(torch.cat([question, option])[None])[0].double().numpy()[len(question) - 1 : -1]
-        logs = z - np.log(np.exp(z).sum(-1, keepdims=True))
-        means.append(logs[np.arange(len(option)), option.numpy()].mean())
-    return np.argmax(means)
-
-
 RIGHT_ANSWERS = {
     "e1-months": [
-        months,
         lambda n, B, T, ms: timedelta(milliseconds=ms * n / B / T) / timedelta(days=30),
+        lambda n, B, T, ms: n / (B * T) / (30 * 24 * 3_600_000 / ms),
         lambda n, B, T, ms: torch.tensor([n / (B * T) * ms / 2.592e9]),
     ],
-    "e2-greedy": [greedy, greedy_in_lists, greedy_in_numpy],
+    "e2-greedy": [
+        ("logits[:, -1].argmax(-1, keepdim=True)", "torch.from_numpy(logits.numpy()[:, -1].argmax(-1)[:, None])"),
+        ("torch.cat([token_ids, next_id], dim=1)", "torch.hstack([token_ids, logits[:, -1].topk(1).indices])"),
+    ],
     "e3-probabilities": [
-        probs,
         lambda h, w: w.matmul(h).sub(w.matmul(h).logsumexp(0)).exp(),
         lambda h, w: 1 / ((w @ h)[None] - (w @ h)[:, None]).clamp(max=80).exp().sum(1),
     ],
     "e4-entropy": [
-        entropy,
         lambda p: -sum(q * math.log(q) for q in p.tolist() if q),
         lambda p: torch.distributions.Categorical(p).entropy(),
         lambda p: (p * -(p + 1e-12).log()).sum(),
     ],
-    "e5-best-option": [lambda *a: option_scores(*a).argmax().item(), best_in_one_batch, best_in_numpy],
+    "e5-best-option": [
+        best_in_one_batch,
+        ("of_next[-len(option) :].mean().item()", "of_next.numpy()[len(question) - 1 :].mean()"),
+    ],
 }
-
-MISTAKES = [
-    ("e1-months", lambda *a: months(*a) * 1000, "milliseconds"),
-    ("e1-months", lambda *a: months(*a) * 30, "days"),
-    ("e1-months", lambda *a: months(*a) * 30 * 24, "hours"),
-    ("e1-months", lambda *a: months(*a) / 12, "years"),
-    ("e1-months", lambda *a: months(*a) * 30 / 31, "How many tokens"),
-    ("e1-months", lambda *a: -months(*a), "number above 0"),
-    ("e2-greedy", lambda *a: greedy(*a, window=lambda ids, T: ids), "outgrown"),
-    ("e2-greedy", lambda *a: greedy(*a, window=lambda ids, T: ids[:, :T]), "are they the last `context_length`"),
-    ("e2-greedy", lambda *a: greedy(*a, forgets=True), "keeps every token"),
-    ("e2-greedy", lambda *a: greedy(*a, row=0), "Which row"),
-    ("e2-greedy", lambda *a: greedy(*a, window=lambda ids, T: ids[:, -T + 1 :]), "are they the last"),
-    ("e2-greedy", lambda m, x, n: greedy(m, x, n + 1), "one id per sequence"),
-    ("e2-greedy", lambda m, x, n: (t for t in greedy(m, x, n)), "(generator)"),
-    ("e3-probabilities", lambda *a: probs(*a, lambda scores: scores), "0 / 0 is NaN"),
-    ("e3-probabilities", lambda *a: probs(*a, lambda scores: scores - scores.mean()), "none is above 0"),
-    ("e3-probabilities", lambda *a: probs(*a, lambda scores: scores.clamp(-80, 80)), "differences of scores"),
-    ("e3-probabilities", lambda h, w: torch.softmax(w @ h, 0), "softmax does it all"),
-    ("e3-probabilities", lambda h, w: probs(h / h.norm(), w / w.norm(dim=1, keepdim=True)), "length included"),
-    ("e3-probabilities", lambda h, w: probs(h, w)[:-1], "one probability per token"),
-    ("e3-probabilities", lambda h, w: (w @ h).exp(), "sum to 1"),
-    ("e3-probabilities", lambda h, w: (w @ h) / (w @ h).sum(), "dot product"),
-    ("e4-entropy", lambda p: -(p * p.log()).sum(), "0 · ln 0"),
-    ("e4-entropy", lambda p: entropy(p) / math.log(2), "bits"),
-    ("e4-entropy", lambda p: entropy(p) / len(p), "summed over the tokens"),
-    ("e4-entropy", lambda p: torch.special.entr(p), "expected one number, got tensor([0.3466, 0.3466]) (Tensor)"),
-    ("e4-entropy", lambda p: -entropy(p), "-p ln p"),
-    ("e5-best-option", lambda *a: option_scores(*a, of=torch.sum).argmax(), "what do you divide by"),
-    ("e5-best-option", best_of_whole_texts, "Is the question scored too"),
-    ("e5-best-option", best_without_question, "first token of an option"),
-    ("e5-best-option", lambda *a: option_scores(*a).argmin(), "expected option"),
-    ("e5-best-option", lambda *a: option_scores(*a), "one number"),
-    ("e5-best-option", lambda *a: best_in_numpy(*a) + 0.5, "got 1.5"),
-]
+MISTAKES = {
+    "e1-months": {
+        "milliseconds": ("step_ms / 1000", "step_ms"),
+        "days": ("30 * 24 * 3600", "24 * 3600"),
+        "hours": ("30 * 24 * 3600", "3600"),
+        "years": ("30 * 24", "360 * 24"),
+        "How many tokens": ("30 * 24", "31 * 24"),
+        "number above 0": lambda right, *a: -right(*a),
+    },
+    "e2-greedy": {
+        "outgrown": ("token_ids[:, -model.config.context_length :]", "token_ids"),
+        "are they the last `context_length`": ("-model.config.context_length :", ": model.config.context_length"),
+        "are they the last": ("-model.config.context_length", "1 - model.config.context_length"),
+        "keeps every token": ("[token_ids, next_id]", "[token_ids[:, -model.config.context_length :], next_id]"),
+        "Which row": ("logits[:, -1]", "logits[:, 0]"),
+        "one id per sequence": lambda right, model, token_ids, n_new: right(model, token_ids, n_new + 1),
+    },
+    "e3-probabilities": {
+        "0 / 0 is NaN": (" - scores.max()", ""),
+        "none is above 0": ("scores.max()", "scores.mean()"),
+        "differences of scores": ("(scores - scores.max())", "scores.clamp(-80, 80)"),
+        "softmax does it all": lambda _, h, w: torch.softmax(w @ h, 0),
+        "softmax does it all for you": lambda _, h, w: (w @ h).double().softmax(0),
+        "length included": lambda right, h, w: right(h / h.norm(), w / w.norm(dim=1, keepdim=True)),
+        "one probability per token": lambda right, *a: right(*a)[:-1],
+        "sum to 1": ("weights / weights.sum()", "scores.exp()"),
+        "dot product": ("weights / weights.sum()", "scores / scores.sum()"),
+    },
+    "e4-entropy": {
+        "0 · ln 0": ("probs[probs > 0]", "probs"),
+        "bits": ("possible.log()", "possible.log2()"),
+        "summed over the tokens": lambda right, p: right(p) / len(p),
+        "-p ln p": ("float(-(", "float(+("),
+    },
+    "e5-best-option": {
+        "what do you divide by": (".mean()", ".sum()"),
+        "Is the question scored too": ("of_next[-len(option) :]", "of_next"),
+        "first token of an option": lambda right, model, question, options: right(model, question[:1] * 0, options),
+        "expected option": ("max(means)", "min(means)"),
+        "got 1.5": lambda right, *a: right(*a) + 0.5,
+    },
+}
 
 test_checks = exercises.test_of(RIGHT_ANSWERS, MISTAKES)

@@ -13,27 +13,28 @@ from helpers.gpt import preset
 from helpers.labs import budget, changes, quantise, scaling
 
 
+def heatmap(tokens: list, values: list, **how: object) -> str:
+    return pages.text_heatmap(tokens, values, **{"label": "surprisal", "unit": "nats"} | how)._repr_html_()
+
+
+def shades(markup: str) -> list[str]:
+    return re.findall(r'nats" style="background-color: (#\w{6})', markup)
+
+
 def test_every_token_shows_its_number_and_its_shade() -> None:
-    markup = pages.text_heatmap(["a", " b", "c"], [None, 1.0, 3.0], label="surprisal", unit="nats")._repr_html_()
-    assert [float(x) for x in re.findall(r"<sup[^>]*>([\d.]+)</sup>", markup)] == [1.0, 3.0]
+    markup = heatmap(["a", " b", "c"], [None, 1.0, 3.0])
+    assert re.findall(r"<sup[^>]*>([\d.]+)</sup>", markup) == ["1.0", "3.0"]
     assert 'title="&#x27; b&#x27;: surprisal 1.0 nats"' in markup
-    white, dark = re.findall(r'nats" style="background-color: (#\w{6})', markup)
-    assert white == "#ffffff" and dark == "#61a8cf"  # 255 + (0 - 255) * 0.62 = 97 = 0x61, and so on
+    assert shades(markup) == ["#ffffff", "#61a8cf"]  # 255 + (0 - 255) * 0.62 = 97 = 0x61, and so on
     assert "surprisal in nats:" in markup and "<span>a</span>" in markup
-    nearly = pages.text_heatmap(["a", " b", "c"], [None, 1.04, 2.96], label="surprisal", unit="nats")._repr_html_()
-    assert nearly == markup, "what is shown alike is shaded alike"
-
-
-def test_a_scale_can_be_fixed_and_clips() -> None:
-    markup = pages.text_heatmap(["x", "y"], [5.0, -1.0], label="l", unit="u", vmin=0, vmax=5)._repr_html_()
-    dark, white = re.findall(r'u" style="background-color: (#\w{6})', markup)
-    assert (dark, white) == ("#61a8cf", "#ffffff")
-    same = pages.text_heatmap(["x", "y"], [2.0, 2.0], label="l", unit="u")._repr_html_()  # no range: nothing is shaded
-    assert set(re.findall(r"background-color: (#\w{6})", same)) == {"#ffffff"}
+    alike = (heatmap(["a", "b", "c"], numbers) for numbers in ([1.0, 2.0, 3.0], [1.04, 1.96, 2.96]))
+    assert next(alike) == next(alike), "what is shown alike is shaded alike"
+    assert shades(heatmap(["x", "y"], [5.0, -1.0], vmin=0, vmax=5)) == ["#61a8cf", "#ffffff"], "a fixed scale clips"
+    assert shades(heatmap(["x", "y"], [2.0, 2.0])) == ["#ffffff", "#ffffff"], "no range: nothing is shaded"
 
 
 def test_text_is_escaped_and_line_breaks_show() -> None:
-    markup = pages.text_heatmap(["<script>", "\n", " "], [1.0, 2.0, 3.0], label="<l>", unit="&")._repr_html_()
+    markup = heatmap(["<script>", "\n", " "], [1.0, 2.0, 3.0], label="<l>", unit="&")
     assert "<script>" not in markup and "&lt;script&gt;" in markup and "&lt;l&gt; in &amp;" in markup
     assert re.search(r"↵<sup[^>]*>2.0</sup></span><br>", markup) and ">·<sup" in markup
     assert "<style" not in markup and "class=" not in markup
@@ -64,7 +65,7 @@ def test_dollars_are_no_mathematics() -> None:
 )
 def test_a_heatmap_refuses(tokens: list, values: list, scale: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        pages.text_heatmap(tokens, values, label="l", unit="u", **scale)
+        heatmap(tokens, values, **scale)
 
 
 def test_numbers_stand_right_and_words_left() -> None:
@@ -72,11 +73,9 @@ def test_numbers_stand_right_and_words_left() -> None:
     cells = re.findall(r"<t[hd] style=\"[^\"]*text-align: (\w+)[^>]*>([^<]*)</t[hd]>", shown._repr_html_())
     assert cells[:3] == [("left", "name"), ("right", "loss"), ("right", "V")]
     assert cells[3:6] == [("left", "a&lt;b"), ("right", "1.235"), ("right", "50,257")]
-    floats = repr(pages.table([(4.0, 54.6, 50257.4, 0.0, 1.99e-5)], list("abcde")))
-    assert floats == "a  b  c  d  e\n4.000  54.60  50,257  0  1.990e-05"
-    assert repr(pages.table([(999.96, np.float32(1.2345679), np.int64(50257))], list("abc"))).endswith(
-        "1,000  1.235  50,257"
-    )
+    numbers = (4.0, 54.6, 50257.4, 0.0, 1.99e-5, 999.96, np.float32(1.2345679), np.int64(50257))
+    said = repr(pages.table([numbers], "abcdefgh"))
+    assert said.endswith("\n4.000  54.60  50,257  0  1.990e-05  1,000  1.235  50,257")
     assert repr(shown) == "one claim\nname  loss  V\na<b  1.235  50,257\nc  2.0  7"
 
 
@@ -94,8 +93,5 @@ def test_keys_of_records_are_said_in_other_languages():
     keys = {*changes.CHANGES, *quantise.AXES["part"], *scaling.FORMS, *parts} - {"RMSNorm", "SwiGLU"}
     assert keys <= set(pages.NAMED)
     language.choose("pt_BR")
-    try:
-        assert pages.named("rotary positions") == "posições rotatórias"
-        assert "cabeças agrupadas" in pages.table([["grouped heads"]], ["change"]).markup
-    finally:
-        language.choose(language.ENGLISH)
+    assert pages.named("rotary positions") == "posições rotatórias"
+    assert "cabeças agrupadas" in pages.table([["grouped heads"]], ["change"]).markup

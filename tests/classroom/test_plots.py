@@ -26,25 +26,26 @@ def test_lines_and_reference():
     assert [t.get_text() for t in ax.get_legend().get_texts()] == ["one", "two"]
 
 
+X = {"title": "t", "xlabel": "x"}
+XY = X | {"ylabel": "y"}
+
+
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (lambda: plots.bars(["a"], [1, 2], title="", xlabel=""), "1 labels"),
-        (lambda: plots.bars([], [], title="", xlabel=""), "one value per label"),
-        (lambda: plots.bars(["a"], [1], title="", xlabel="", highlight=[1]), "bars 0 to 0"),
-        (lambda: plots.lines({}, title="", xlabel="", ylabel=""), "at least one"),
-        (lambda: plots.lines({"a": ([1], [1, 2])}, title="", xlabel="", ylabel=""), "same first dimension"),
+        (lambda: plots.bars(["a"], [1, 2], **X), "1 labels"),
+        (lambda: plots.bars([], [], **X), "one value per label"),
+        (lambda: plots.bars(["a"], [1], **X, highlight=[1]), "bars 0 to 0"),
+        (lambda: plots.lines({}, **XY), "at least one"),
+        (lambda: plots.lines({"a": ([1], [1, 2])}, **XY), "same first dimension"),
         (lambda: plots.reference_line(plt.figure().add_subplot(), 1, "", axis="z"), "'z'"),
         (lambda: plots.show(plt.figure(), " "), "alternative text"),
         (lambda: plots.reliability({}, title=""), "named groups, got 0"),
-        (
-            lambda: plots.token_grid([["a"]], [[1, 2]], rows=["r"], columns=["c"], title="", xlabel="", shade=""),
-            r"\(1, 1\)",
-        ),
+        (lambda: plots.token_grid([["a"]], [[1, 2]], rows=["r"], columns=["c"], **X, shade=""), r"\(1, 1\)"),
         (lambda: plots.scores_in_the_plane([0, 0], [[1, 1]], ["a"], title=""), "not zero"),
         (lambda: plots.scores_in_the_plane([1, 0], [[1, 1]], ["a", "b"], title=""), r"\(2, 2\)"),
-        (lambda: plots.labelled_cloud({}, {}, title="", xlabel="", ylabel=""), "1 to 3 groups"),
-        (lambda: plots.labelled_cloud({"g": ([1], [1, 2])}, {}, title="", xlabel="", ylabel=""), "same size"),
+        (lambda: plots.labelled_cloud({}, {}, **XY), "1 to 3 groups"),
+        (lambda: plots.labelled_cloud({"g": ([1], [1, 2])}, {}, **XY), "same size"),
     ],
 )
 def test_refuses(call, says):
@@ -55,7 +56,7 @@ def test_refuses(call, says):
 def test_show_displays_once_with_alt_and_closes(monkeypatch):
     shown = []
     monkeypatch.setattr("IPython.display.display", lambda bundle, raw: shown.append(bundle))
-    plots.show(plots.lines({"one": ([1], [1])}, title="t", xlabel="x", ylabel="y"), alt='a dot, "alone"')
+    plots.show(plots.lines({"one": ([1], [1])}, **XY), alt='a dot, "alone"')
     assert len(shown) == 1 and shown[0]["text/plain"] == 'figure: a dot, "alone"'
     assert shown[0]["text/html"].startswith('<img alt="a dot, &quot;alone&quot;" width="')
     png = base64.b64decode(shown[0]["text/html"].split("base64,")[1].split('"')[0])
@@ -66,44 +67,32 @@ def test_show_displays_once_with_alt_and_closes(monkeypatch):
 def test_token_grid_writes_every_token_and_leaves_nan_blank():
     ax = plots.token_grid(
         [["a", "b", ""], ["c", "d", "e"]], [[0.1, 0.9, float("nan")], [0.2, 0.3, 0.4]],
-        rows=["below", "above"], columns=["x", "y", "z"], title="t", xlabel="x", shade="p",
+        rows=["below", "above"], columns=["x", "y", "z"], **X, shade="p",
     )  # fmt: skip
     assert [t.get_text() for t in ax.texts] == ["a", "b", "", "c", "d", "e"]
     assert ax.texts[1].get_color() == "white" != ax.texts[0].get_color()
     assert [t.get_text() for t in ax.get_yticklabels()] == ["below", "above"]
 
 
-def test_scores_in_the_plane_writes_the_dot_products():
+def test_what_points_are_called():
     ax = plots.scores_in_the_plane([2, 1], [[1, 1], [0.5, -1], [-1, 1]], ["a", "b", "c"], title="t")
-    assert {"a: 3", "b: 0", "c: -1", "h"} <= {t.get_text() for t in ax.texts}
+    assert {"a: 3", "b: 0", "c: -1", "h"} <= {t.get_text() for t in ax.texts}, "dot products"
+    ax = plots.labelled_cloud({"g": ([1, 2], [3, 4])}, {"two": (2, 4)}, **XY)
+    assert ax.texts[0].get_text() == "two" and ax.texts[0].xy == (2, 4)
 
 
 def test_dollars_are_no_mathematics_and_powers_of_ten_are():
     """`$$` is a token of GPT-2, and no formula that matplotlib can read."""
-    ax = plots.token_grid(
-        [["$$", "$1 to $2"]],
-        [[1, 2]],
-        rows=["$a$"],
-        columns=["$$", "R$ 1 e R$ 2"],
-        title="$t$",
-        xlabel="$$",
-        shade="$s$",
-    )
-    costs = plots.lines(
-        {"$$": ([1, 1e6], [1e-9, 1]), "b": ([1, 2], [3, 4])}, title="R$ 1 a R$ 2", xlabel="$$", ylabel="$$", logx=True
-    )
+    said = {"title": "R$ 1 a R$ 2", "xlabel": "$$"}
+    names = {"rows": ["$a$"], "columns": ["$$", "R$ 1 e R$ 2"], "shade": "$s$"}
+    ax = plots.token_grid([["$$", "$1 to $2"]], [[1, 2]], **names, **said)
+    costs = plots.lines({"$$": ([1, 1e6], [1e-9, 1]), "b": ([1, 2], [3, 4])}, **said, ylabel="$$", logx=True)
     for drawn in (ax, costs):
         assert plots.bundle(plots.reference_line(drawn, 1, "$$"), "alt")["text/html"].startswith("<img")
     ticks = {text.get_text() for text in costs.get_xticklabels() if text.get_parse_math()}
     assert any("mathdefault" in text for text in ticks)
-    assert not any(
-        text.get_parse_math() for text in [*ax.texts, *ax.get_xticklabels(), *ax.get_yticklabels(), costs.title]
-    )
-
-
-def test_labelled_cloud_names_points():
-    ax = plots.labelled_cloud({"g": ([1, 2], [3, 4])}, {"two": (2, 4)}, title="t", xlabel="x", ylabel="y")
-    assert ax.texts[0].get_text() == "two" and ax.texts[0].xy == (2, 4)
+    words = [*ax.texts, *ax.get_xticklabels(), *ax.get_yticklabels(), costs.title]
+    assert not any(text.get_parse_math() for text in words)
 
 
 def test_reliability_draws_the_diagonal_and_sizes_by_number():

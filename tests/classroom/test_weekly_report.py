@@ -6,6 +6,7 @@ import html
 import os
 import re
 from pathlib import Path
+from unittest.mock import Mock
 
 import matplotlib.pyplot as plt
 import mistune
@@ -22,11 +23,9 @@ RESULT = metrics.Result(2.5, PROTOCOL)
 
 @pytest.fixture
 def ax():
-    figure = plt.figure(figsize=(3, 2))
-    drawn = figure.add_subplot()
+    drawn = plt.figure(figsize=(3, 2)).add_subplot()
     drawn.plot([3, 2, 1])
-    yield drawn
-    plt.close(figure)
+    return drawn
 
 
 def update(step: int, n_tokens: int, loss: float) -> Update:
@@ -44,8 +43,7 @@ def sections_of(text: str) -> dict[str, str]:
 
 
 def test_an_empty_report_says_what_to_write(tmp_path):
-    path = reports.write(tmp_path / "week", title="Semana 8")
-    text = path.read_text(encoding="utf-8")
+    text = (path := reports.write(tmp_path / "week", title="Semana 8")).read_text(encoding="utf-8")
     assert path == tmp_path / "week" / reports.FILE_NAME and os.listdir(path.parent) == [reports.FILE_NAME]
     assert text.startswith("# Semana 8\n\n## 1. Explicação de conceitos importantes do exercício feito\n\n*")
     assert [line.split(". ", 1)[1] for line in text.splitlines() if line.startswith("## ")] == [
@@ -58,20 +56,16 @@ def test_an_empty_report_says_what_to_write(tmp_path):
         'Um tópico "avançado" para discutirmos',
     ]
     for heading, body in zip(reports.headings(), sections_of(text).values(), strict=True):
-        assert body.rstrip().split("\n\n") == [
-            heading["portuguese"],
-            f"*{heading['english']}*",
-            f"> {reports.mark()} {heading['asks']}.",
-        ]
+        asked = [heading["portuguese"], f"*{heading['english']}*", f"> {reports.mark()} {heading['asks']}."]
+        assert body.rstrip().split("\n\n") == asked
     assert "|" not in text, "no table of nothing"
 
 
 def test_words_of_one_s_own_replace_the_line(tmp_path):
     own = {"tricks": "One **trick**.\n\n- and a list\n", "basic_question": "Why?", "concepts": "  "}
     sections = sections_of(written(tmp_path / "a", sections=own))
-    assert (
-        sections["tricks"].endswith("\n\nOne **trick**.\n\n- and a list\n\n") and "Why?" in sections["basic_question"]
-    )
+    assert sections["tricks"].endswith("\n\nOne **trick**.\n\n- and a list\n\n")
+    assert "Why?" in sections["basic_question"]
     unwritten = {key for key, body in sections.items() if reports.mark() in body}
     assert unwritten == set(sections) - {"tricks", "basic_question"}
 
@@ -104,9 +98,8 @@ def test_what_was_typed_is_shown_as_it_is(tmp_path):
     """Rendered as nbconvert does, with its mathematics, the page has all characters that were given."""
     typed = "</s> *b* _i_ <b>x</b> [l](u) `c` $1 to $2, R$ 1 a R$ 2 a|b \\ &lt; ~~s~~ ![i](j) <!-- c --> 1. # h"
     given = {name: {typed: typed} for name in ("settings", "checks", "samples")}
-    text = written(
-        tmp_path / "a", title=typed, results={typed: RESULT}, records={typed: [Evaluation(0, 0, 9.0, 5)]}, **given
-    )
+    given |= {"results": {typed: RESULT}, "records": {typed: [Evaluation(0, 0, 9.0, 5)]}}
+    text = written(tmp_path / "a", title=typed, **given)
     rendered = mistune.create_markdown(plugins=["strikethrough", "table", "math", "url"])(text)
     shown = html.unescape(re.sub("<[^>]*>", "", rendered))
     assert shown.count(typed) == 9  # the title, a name and a value twice, a heading, a run, a prompt and its text
@@ -141,22 +134,17 @@ def test_the_same_input_gives_the_same_files(tmp_path, ax):
     assert contents[0] == contents[1] and str(tmp_path).encode() not in contents[0][reports.FILE_NAME]
 
 
-def test_a_report_that_is_there_is_kept_unless_told(tmp_path, ax):
-    path = reports.write(tmp_path / "a", title="first", figures=[(ax, "alt")])
-    before = path.read_text(encoding="utf-8")
-    with pytest.raises(ValueError, match="overwrite=True replaces it"):
-        reports.write(tmp_path / "a", title="second")
-    assert path.read_text(encoding="utf-8") == before
-    assert written(tmp_path / "a", title="second", overwrite=True).startswith("# second")
-
-
-def test_an_old_report_stays_until_the_new_one_is_whole(tmp_path, ax, monkeypatch):
+def test_a_report_that_is_there_is_kept_until_told_and_until_the_new_one_is_whole(tmp_path, ax, monkeypatch):
     old = reports.write(tmp_path / "a", title="first", figures=[(ax, "alt")])
     before = old.read_bytes()
-    monkeypatch.setattr(os, "fsync", lambda file: (_ for _ in ()).throw(OSError("the disk is full")))
-    with pytest.raises(OSError, match="the disk is full"):
-        reports.write(tmp_path / "a", title="second", overwrite=True)
+    with pytest.raises(ValueError, match="overwrite=True replaces it"):
+        reports.write(tmp_path / "a", title="second")
+    with monkeypatch.context() as full:
+        full.setattr(os, "fsync", Mock(side_effect=OSError("the disk is full")))
+        with pytest.raises(OSError, match="the disk is full"):
+            reports.write(tmp_path / "a", title="second", overwrite=True)
     assert old.read_bytes() == before and len(os.listdir(old.parent)) == 2
+    assert written(tmp_path / "a", title="second", overwrite=True).startswith("# second")
 
 
 def test_refuses_before_anything_is_written(tmp_path, ax):

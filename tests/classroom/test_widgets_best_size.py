@@ -9,8 +9,7 @@ import pytest
 
 from helpers.classroom import cards
 from helpers.labs import budget, scaling
-from tests.cards import first_positions
-from tests.classroom.scripts import script
+from tests.cards import first_positions, script
 
 OURS = scaling.Law("power of sum", 3.05, 0.05, 0.5, 2e4, 1.0, 0.45)
 DRAWN = [OURS, *(replace(OURS, a=0.5 + 0.002 * i, B=2e4 + 300 * (i % 7)) for i in range(-20, 21))]

@@ -10,8 +10,7 @@ import pytest
 from helpers.classroom import cards
 from helpers.gpt import GPTConfig, preset
 from helpers.labs import budget
-from tests.cards import first_positions
-from tests.classroom.scripts import script
+from tests.cards import first_positions, script
 
 GIB = 2**30
 TIGHT = {"fused_attention": False, "chunked_loss": False}
@@ -26,15 +25,10 @@ def grid(card: cards.Card) -> list[dict]:
     n = {name: len(stops[name]) for name in ("batch", "tokens", "kept")}
     names = ("model", "precision", "optimizer", *SWITCHES, "room")
     sizes = (len(card.config["models"]), 3, 2, 2, 2, 2, len(card.config["rooms"]))
-    settings = [
-        dict(zip(names, setting, strict=True))
-        | {
-            "batch": 5 * i % n["batch"],
-            "tokens": (i + i // 8) % n["tokens"],
-            "kept": bool(i % 3) * (i // 3 % n["kept"]),
-        }
-        for i, setting in enumerate(itertools.product(*map(range, sizes)))
-    ]
+    settings = []
+    for i, setting in enumerate(itertools.product(*map(range, sizes))):
+        sliders = (5 * i % n["batch"], (i + i // 8) % n["tokens"], bool(i % 3) * (i // 3 % n["kept"]))
+        settings.append(dict(zip((*names, *n), (*setting, *sliders), strict=True)))
     for name, stop in n.items():
         assert {values[name] for values in settings} == set(range(stop)), name
     return settings
@@ -43,9 +37,8 @@ def grid(card: cards.Card) -> list[dict]:
 def predicted(run: dict, models: dict[str, GPTConfig], name: str) -> budget.Memory:
     """`budget.memory` of the run that the script has at some setting of its controls."""
     given = {name: run[name] for name in ("precision", "optimizer")} | {name: bool(run[name]) for name in SWITCHES}
-    return budget.memory(
-        models[name], run["B"], run["T"], **given, kept_logits_for_evaluation=run["kept"], device="cuda"
-    )
+    given |= {"kept_logits_for_evaluation": run["kept"], "device": "cuda"}
+    return budget.memory(models[name], run["B"], run["T"], **given)
 
 
 @pytest.mark.parametrize("drop_rate", [0.0, 0.1])
@@ -112,23 +105,22 @@ def test_the_texts_of_the_memory_calculator() -> None:
     assert (short["size3"], short["s30@style"]) == ("–", "width:0.00%")
 
 
-def test_the_calculators_refuse() -> None:
-    for wrong, said in (
-        ({"model": "gpt5"}, "model must be one of course-small, .*, got 'gpt5'"),
-        ({"batch_size": 0}, r"batch_size must be a whole number in \[1, 4096\], got 0"),
-        ({"context_length": 2049}, r"context_length must be a whole number in \[1, 2048\], got 2049"),
-    ):
-        with pytest.raises(ValueError, match=said):
-            cards.memory_calculator(**wrong)
-    for wrong, said in (
-        ({"n_tokens": 1e5}, "n_tokens must be a number in .*, got 100000.0"),
-        ({"tokens_per_s": float("nan")}, "tokens_per_s"),
-        ({"price_per_hour": -1}, r"price_per_hour must be a number in \[0.1, 1000\] or 0, got -1"),
-        ({"watts": 0}, r"watts must be a number in \[10, 1e\+06\] or None, got 0"),
-        ({"hours_available": 0.1}, "hours_available"),
-    ):
-        with pytest.raises(ValueError, match=said):
-            cards.cost_calculator(**wrong)
+@pytest.mark.parametrize(
+    ("make", "wrong", "said"),
+    [
+        (cards.memory_calculator, {"model": "gpt5"}, "model must be one of course-small, .*, got 'gpt5'"),
+        (cards.memory_calculator, {"batch_size": 0}, r"batch_size must be a whole number in \[1, 4096\], got 0"),
+        (cards.memory_calculator, {"context_length": 2049}, r"must be a whole number in \[1, 2048\], got 2049"),
+        (cards.cost_calculator, {"n_tokens": 1e5}, "n_tokens must be a number in .*, got 100000.0"),
+        (cards.cost_calculator, {"tokens_per_s": float("nan")}, "tokens_per_s"),
+        (cards.cost_calculator, {"price_per_hour": -1}, r"must be a number in \[0.1, 1000\] or 0, got -1"),
+        (cards.cost_calculator, {"watts": 0}, r"watts must be a number in \[10, 1e\+06\] or None, got 0"),
+        (cards.cost_calculator, {"hours_available": 0.1}, "hours_available"),
+    ],
+)
+def test_the_calculators_refuse(make, wrong: dict, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        make(**wrong)
 
 
 def test_the_cost_is_the_budget_s_over_a_grid() -> None:

@@ -11,8 +11,7 @@ import pytest
 
 from helpers.classroom import cards
 from helpers.labs import training_grid
-from tests.cards import first_positions
-from tests.classroom.scripts import script
+from tests.cards import first_positions, script
 
 AXES = {"learning_rate": [0.01, 1.0], "warmup": [0.0, 0.1], "batch_size": [2, 16], "seed": [3, 5]}
 
@@ -36,9 +35,8 @@ def record(tmp_path: Path) -> Path:
 
 
 def states(card: cards.Card, *settings: tuple[int, int, int]) -> list[dict]:
-    return script("grid").states(
-        [dict(zip(("rate", "warmup", "batch"), s, strict=True)) for s in settings], card.config
-    )
+    places = [dict(zip(("rate", "warmup", "batch"), s, strict=True)) for s in settings]
+    return script("grid").states(places, card.config)
 
 
 def test_by_hand(record: Path) -> None:
@@ -52,33 +50,26 @@ def test_by_hand(record: Path) -> None:
         "Rate 0.01, warm-up 10 %, batch 16: 2 seeds end at 2.93 to 2.95, mean 2.94 nats. 0.50 nats above the lowest "
         "mean, more than the seeds differ."
     )
-    assert (
-        found["batch_text"] == "16 sequences, 10 updates"
-        and found["best_text"] == "lowest mean: rate 0.01, warm-up 10 %, batch 2"
-    )
-    assert (
-        low["summary"].endswith("mean 2.44 nats. This is the lowest mean of the grid.") and low["own@d"].count("L") == 2
-    )
+    assert found["batch_text"] == "16 sequences, 10 updates"
+    assert found["best_text"] == "lowest mean: rate 0.01, warm-up 10 %, batch 2"
+    assert low["summary"].endswith("mean 2.44 nats. This is the lowest mean of the grid.")
+    assert low["own@d"].count("L") == 2
     assert "1 seed ends at 2.93 to 2.93. 1 of 2 seeds diverged" in diverged["summary"]
     assert diverged["own@d"].count("L") == 1, "as far as every seed goes"
     assert risen["summary"].endswith("more than the seeds differ. It ended above where it began.")
-    assert [key for key, value in found.items() if key.startswith("cell") and value == "true"] == [
-        "cell011@aria-pressed"
-    ]
-    assert "&lt;chip&gt;" in script("grid").call("view", "x", card.values, card.config).replace(
-        "&#60;", "&lt;"
-    ).replace("&#62;", "&gt;")
+    assert [key for key, value in found.items() if value == "true"] == ["cell011@aria-pressed"]
+    assert "&#60;chip&#62;" in script("grid").call("view", "x", card.values, card.config)
 
 
 def test_the_course_s_own_record_is_whole_and_told_right() -> None:
     content, card = training_grid.read(training_grid.RECORD), cards.training_grid()
     axes = content["protocol"]["axes"]
-    shapes = [(i, j, k) for i, _ in enumerate(axes["learning_rate"]) for j, _ in enumerate(axes["warmup"])
-              for k, _ in enumerate(axes["batch_size"])]  # fmt: skip
+    names = ("learning_rate", "warmup", "batch_size")
+    shapes = list(itertools.product(*(range(len(axes[name])) for name in names)))
     assert len(content["runs"]) == len(shapes) * len(axes["seed"]) and len(axes["seed"]) >= 3
     runs = {tuple(run["setting"]): run["losses"][-1] for run in content["runs"]}
     for at, state in zip(shapes, states(card, *shapes), strict=True):
-        setting = [axes[name][i] for name, i in zip(("learning_rate", "warmup", "batch_size"), at, strict=True)]
+        setting = [axes[name][i] for name, i in zip(names, at, strict=True)]
         ends = [runs[*setting, seed] for seed in axes["seed"]]
         assert f"end at {min(ends):.2f} to {max(ends):.2f}, mean {fmean(ends):.2f} nats" in state["summary"], setting
     lowest = min(fmean(runs[*s, seed] for seed in axes["seed"]) for s in {key[:3] for key in runs})
@@ -89,11 +80,9 @@ def test_the_course_s_own_record_is_whole_and_told_right() -> None:
 def test_a_record_that_does_not_do_is_refused(record: Path) -> None:
     content = json.loads(record.read_text())
     content["runs"].pop()
-    record.write_text(json.dumps(content))
-    with pytest.raises(ValueError, match="lacks 1 runs: python -m"):
-        cards.training_grid(record)
-    record.write_text("{")
-    with pytest.raises(ValueError, match=r"grid.json is no record .* make it again"):
-        cards.training_grid(record)
+    for text, said in ((json.dumps(content), "lacks 1 runs: python -m"), ("{", r"grid.json is no record .* make it")):
+        record.write_text(text)
+        with pytest.raises(ValueError, match=said):
+            cards.training_grid(record)
     with pytest.raises(FileNotFoundError):
         cards.training_grid(record.with_name("none.json"))

@@ -12,7 +12,7 @@ from torch import Tensor
 from helpers.classroom import cards
 from helpers.gpt import gpt2, next_probs
 from helpers.labs import pretrained
-from tests.classroom.scripts import script
+from tests.cards import script
 
 WORDS = ["home", "away", "back", "down", "out", "in", "over", "on", "under"]
 LOGITS = [3.2, 2.4, 2.4, 1.1, 0.6, 0.1, -0.5, -1.2, -3.0]
@@ -31,9 +31,8 @@ OUTCOMES = """(config, grid) => { const groups = groupsOf(config); return grid.m
 def at(card: cards.Card, **settings: float) -> dict:
     """The card's positions with these sliders moved to stops of theirs."""
     stops = {name: stops for name, _, stops in card.config["sliders"]}
-    return card.values | {
-        name: stops[name].index("Infinity" if stop == math.inf else stop) for name, stop in settings.items()
-    }
+    places = {name: stops[name].index("Infinity" if x == math.inf else x) for name, x in settings.items()}
+    return card.values | places
 
 
 def outcomes(config: dict, grid: list[dict]) -> list[dict]:
@@ -90,6 +89,10 @@ def test_by_hand() -> None:
     (kept,) = outcomes(config, [{"top_k": 2}])
     assert kept["modelMass"] == pytest.approx(6 / 8) and kept["n"] == 2 and kept["exact"]
     assert kept["entropy"] == pytest.approx(math.log(3) - 2 / 3 * math.log(2))
+    card = cards.sampling([0.0, -math.inf, 1.0], ["a", "b", "c"])
+    (state,) = script("sampling").states([at(card, temperature=math.inf)], card.config)
+    assert (state["p0"], state["p1"], state["p2"], state["mark2"]) == ("50.00 %", "50.00 %", "0 %", "cut")
+    assert "2 of 3 tokens are kept" in state["summary"], "a forbidden token is never kept"
 
 
 def test_a_group_stands_for_evenly_spread_logits() -> None:
@@ -114,14 +117,6 @@ def test_the_state_stays_small_and_plain(rows: dict) -> None:
         config = json.loads(json.dumps(cards.sampling(logits, prompt="x" * 40).config, allow_nan=False))
         assert len(json.dumps(config, separators=(",", ":"))) < MAX_STATE_BYTES
         assert len(config["steps"]) + sum(n for n, _, _ in config["groups"]) == config["V"] == len(logits)
-
-
-def test_a_forbidden_token_is_never_kept() -> None:
-    card = cards.sampling([0.0, -math.inf, 1.0], ["a", "b", "c"])
-    assert card.config["names"] == ["c", "a", "b"]
-    (state,) = script("sampling").states([at(card, temperature=math.inf)], card.config)
-    assert (state["p0"], state["p1"], state["p2"], state["mark2"]) == ("50.00 %", "50.00 %", "0 %", "cut")
-    assert "2 of 3 tokens are kept" in state["summary"]
 
 
 def test_draws_have_the_given_shares_and_each_seed_its_own() -> None:
@@ -177,19 +172,17 @@ def test_the_scale_of_the_bars_follows_them_or_stays() -> None:
     assert rescaled["p0"] == fixed["p0"] and rescaled["scaled"] == "rescaled"
 
 
-def test_where_no_script_runs_a_table_remains() -> None:
-    page = cards.sampling(LOGITS, ["<b>", *WORDS[1:]]).markup("sampling-1")
-    assert "<td>&lt;b&gt;</td><td>45.88 %</td>" in page and "<td>all others</td><td>0.00 %</td>" in page
-
-
-def test_names_come_from_a_list_or_a_tokenizer() -> None:
-    def names(*given: object) -> list[str]:
-        return cards.sampling(*given).config["names"]
-
-    assert names([1.0, 2.0]) == ["id 1", "id 0"]
-    assert names([0.0] * 257, gpt2())[:2] == ["'!'", "'\"'"]
-    assert names([1.0, 0.0], ["a" * 99, "b"]) == ["a" * 13 + "…", "b"]
-    assert names(torch.zeros(3, dtype=torch.bfloat16, requires_grad=True)) == ["id 0", "id 1", "id 2"]
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        (([1.0, 2.0],), ["id 1", "id 0"]),
+        (([0.0] * 257, gpt2()), ["'!'", "'\"'"]),
+        (([1.0, 0.0], ["a" * 99, "b"]), ["a" * 13 + "…", "b"]),
+        ((torch.zeros(3, dtype=torch.bfloat16, requires_grad=True),), ["id 0", "id 1", "id 2"]),
+    ],
+)
+def test_names_come_from_a_list_or_a_tokenizer(given: tuple, names: list) -> None:
+    assert cards.sampling(*given).config["names"][: len(names)] == names
 
 
 def test_sliders_offer_the_limits_and_are_read_as_python_set_them() -> None:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import html
 import re
 from collections import defaultdict
 from pathlib import Path
 
-import nbformat
-import pytest
+from tests.course.reading import ENGLISH, LINK, ROOT, each, notebook, notes, numbers_missing
 
-ROOT = Path(__file__).resolve().parents[2]
-PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 TWO_CLASSES = {"02", "05", "08"}
 CONTENT, QUESTIONS, PREDICTIONS, FIGURES = 85, 15, 6, 5  # of one class, the first two in minutes
 CORE = range(45, 61)  # minutes of the core path for one who is alone, a class
@@ -22,15 +18,12 @@ CARD = re.compile(
     re.MULTILINE,
 )
 TRICKS = ROOT / "lecture_notes" / "tricks.md"
-LINK = re.compile(r"\]\(\.\./notebooks/([\w]+)\.ipynb#cell-id=([\w-]+)\)")
-
-every_notebook = pytest.mark.parametrize("path", PATHS, ids=[p.stem for p in PATHS])
 
 
 def sections(path: Path) -> list[tuple[str, str | None, int, list]]:
     """(heading, mark or None, minutes, cells) of what comes before the exercises; a mark is "Class 1", "Deeper", ..."""
     found = []
-    for cell in nbformat.read(path, as_version=4).cells:
+    for cell in notebook(path).cells:
         if cell.cell_type == "markdown":
             lines = [line for line in cell.source.splitlines() if line.strip()]
             for line, after in zip(lines, [*lines[1:], ""], strict=True):
@@ -44,7 +37,7 @@ def sections(path: Path) -> list[tuple[str, str | None, int, list]]:
 
 
 def before_the_first_section(path: Path) -> set[str]:
-    cells = nbformat.read(path, as_version=4).cells
+    cells = notebook(path).cells
     first = next(i for i, cell in enumerate(cells) if re.search(r"^## ", cell.source, re.MULTILINE))
     return {cell["id"] for cell in cells[:first]}
 
@@ -57,28 +50,25 @@ def classes(path: Path) -> dict[str, list]:
     return by_class
 
 
-@every_notebook
+@each(ENGLISH)
 def test_every_section_says_whether_it_is_for_the_class(path):
     assert [heading for heading, mark, *_ in sections(path) if mark is None] == []
     wanted = {"Class 1", "Class 2"} if path.stem[:2] in TWO_CLASSES else {"Class"}
     assert set(classes(path)) == wanted
 
 
-@every_notebook
+@each(ENGLISH)
 def test_a_class_has_time_for_questions(path):
     for name, part in classes(path).items():
         code = [cell.source for *_, cells in part for cell in cells if cell.cell_type == "code"]
-        minutes = sum(section[2] for section in part)
-        assert minutes <= CONTENT, f"{name}: {minutes} minutes"
-        asked = sum(source.startswith("my_guess = None") for source in code)
-        assert asked <= PREDICTIONS, f"{name}: {asked} predictions"
-        drawn = sum("plots.show(" in source for source in code)
-        assert drawn <= FIGURES, f"{name}: {drawn} figures"
+        assert sum(section[2] for section in part) <= CONTENT, f"{name}: minutes"
+        assert sum(source.startswith("my_guess = None") for source in code) <= PREDICTIONS, f"{name}: predictions"
+        assert sum("plots.show(" in source for source in code) <= FIGURES, f"{name}: figures"
 
 
-@every_notebook
+@each(ENGLISH)
 def test_the_card_says_how_long_it_takes(path):
-    card = nbformat.read(path, as_version=4).cells[0].source
+    card = notebook(path).cells[0].source
     found = CARD.search(card)
     assert found, "the row of minutes has another form"
     assert (found[1] == "2") == (path.stem[:2] in TWO_CLASSES)
@@ -88,10 +78,9 @@ def test_the_card_says_how_long_it_takes(path):
         assert f"#cell-id={name})" in card
 
 
-@pytest.mark.parametrize("path", PATHS[1:], ids=[p.stem for p in PATHS[1:]])
+@each(ENGLISH[1:])
 def test_plans_lead_to_cells_of_their_class(path):
-    notes = (ROOT / "lecture_notes" / f"{path.stem}.md").read_text(encoding="utf-8")
-    plans = re.findall(r"^## Plan(?:: class ([12])|: 100 minutes)?$\n(.*?)(?=^## )", notes, re.MULTILINE | re.DOTALL)
+    plans = re.findall(r"^## Plan(?:: class ([12])|: 100 minutes)?$\n(.*?)(?=^## )", notes(path), re.M | re.S)
     assert [number for number, _ in plans] == (["1", "2"] if path.stem[:2] in TWO_CLASSES else [""])
     for number, plan in plans:
         rows = re.findall(r"^\| (\d+) \| (.*) \|$", plan, re.MULTILINE)
@@ -103,25 +92,10 @@ def test_plans_lead_to_cells_of_their_class(path):
         assert len(own) >= 6 and set(own) <= ids, set(own) - ids
 
 
-def stored_text(stem: str, cell_id: str) -> str:
-    """What a cell printed and the text of the tables that it showed."""
-    notebook = nbformat.read(ROOT / "notebooks" / f"{stem}.ipynb", as_version=4)
-    (cell,) = (cell for cell in notebook.cells if cell["id"] == cell_id)
-    shown = [o.get("text", "") + o.get("data", {}).get("text/html", "") for o in cell.get("outputs", [])]
-    return html.unescape(re.sub(r"<[^>]+>", " ", " ".join(shown)))
-
-
-def shows(text: str, number: str) -> bool:
-    """Whether the number stands in the text, not as a part of a longer one."""
-    return bool(re.search(rf"(?<![\d.,]){re.escape(number)}(?![\d]|[.,]\d)", text))
-
-
 def test_every_gain_of_a_trick_stands_in_the_output_of_its_cell():
     rows = re.findall(r"^\| (.*?) \| (.*?) \| \[.*$", (text := TRICKS.read_text(encoding="utf-8")), re.MULTILINE)
     assert len(rows) == 10
-    paragraphs = [line for line in text.splitlines()[4:] if LINK.search(line)]
-    for line in paragraphs:
-        said = line.split(" | ")[1] if line.startswith("|") else line
-        shown = " ".join(stored_text(*link) for link in LINK.findall(line))
-        for number in re.findall(r"(?<![\w.,-])\d[\d.,]*\d(?!\w)", re.sub(r"\(\.\..*?\)|multiple of \d+", "", said)):
-            assert shows(shown, number), f"{number} in {said}"
+    for line in text.splitlines()[4:]:
+        if LINK.search(line):
+            said = line.split(" | ")[1] if line.startswith("|") else line
+            assert numbers_missing(re.sub(r"\(\.\..*?\)|multiple of \d+", "", said), "", line) == [], said

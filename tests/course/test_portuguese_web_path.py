@@ -5,7 +5,6 @@ Hub and corpora cannot be reached here; what stands in for them has their files 
 
 from __future__ import annotations
 
-import itertools
 import json
 import random
 import sys
@@ -43,27 +42,23 @@ ROWS = {
 class Stream:
     """What `datasets` returns with streaming=True, as far as the notebook uses it."""
 
-    def __init__(self, rows: Callable[[], Iterator[dict]]) -> None:
+    def __init__(self, rows: list[dict]) -> None:
         self._rows = rows
 
     def __iter__(self) -> Iterator[dict]:
-        return self._rows()
+        return iter(self._rows)
 
     def shuffle(self, seed: int | None = None, buffer_size: int = 1000) -> Stream:
-        def rows() -> Iterator[dict]:
-            source = iter(self)
-            buffer = list(itertools.islice(source, buffer_size))
-            random.Random(seed).shuffle(buffer)
-            return itertools.chain(buffer, source)
-
-        return Stream(rows)
+        buffer = self._rows[:buffer_size]
+        random.Random(seed).shuffle(buffer)
+        return Stream(buffer + self._rows[buffer_size:])
 
 
 def load_dataset(path: str, name: str, *, split: str, streaming: bool) -> Stream:
     assert streaming and split == "train", "250,000 texts are drawn, not downloaded whole"
     names = ROWS[path, name]  # KeyError: a corpus or a language that the hub does not have under that name
     documents = [f"{d.text}\n\nFim – nº {i}, 漢 ." for i, d in enumerate(texts.documents())]
-    return Stream(lambda: iter([dict.fromkeys(names, "") | {"text": text} for text in documents]))
+    return Stream([dict.fromkeys(names, "") | {"text": text} for text in documents])
 
 
 @pytest.fixture(scope="module")
