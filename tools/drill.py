@@ -24,6 +24,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
@@ -166,7 +167,11 @@ class Child:
     def _work(self, train: Callable[[list[str]], int]) -> None:
         text, plan = (str(self.out.parent / name) for name in ("text.txt", "plan.json"))
         with open(self.said, "w", buffering=1) as said, redirect_stdout(said), redirect_stderr(said):
-            sys.exit(train(["--text", text, "--config", plan, "--device", "cpu", "--out", str(self.out)]))
+            try:
+                sys.exit(train(["--text", text, "--config", plan, "--device", "cpu", "--out", str(self.out)]))
+            except Exception:  # which the parent shows with the rest of what was said
+                traceback.print_exc()
+                sys.exit(1)
 
     def wait(self, seconds: float = MAX_SECONDS, until: Callable[[], bool] = lambda: False) -> bool:
         """Let it work until `until` holds or the seconds are over; whether it has ended by itself meanwhile.

@@ -107,16 +107,20 @@ if not find.find_spec("helpers") and not any(glob.glob(d + "helpers/runtime.py")
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("command", choices=("stamp", "run", "tidy", "trust"))
-    parser.add_argument("files", nargs="*", type=Path)
+    parser.add_argument(
+        "files", nargs="*", type=Path, help="notebooks; without any: all of them, and of stamp the pages too"
+    )
     parser.add_argument("--check", action="store_true", help="of stamp and tidy: write nothing")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
+    if (options.files and options.command == "trust") or (options.check and options.command in ("run", "trust")):
+        parser.error(f"{options.command} takes no {'files' if options.files else '--check'}")
     files = [path.resolve() for path in options.files] or every_notebook()
     if options.command == "trust":
         return trust()
     if options.command == "run":
         return run(files)
     changes = [rewrite(path, stamp if options.command == "stamp" else tidy, options.check) for path in files]
-    if options.command == "stamp":
+    if options.command == "stamp" and not options.files:
         for page in (*ROOT.glob("README*.md"), *every("lecture_notes/*.md")):
             changes.append(_rewritten(page, stamped_page(page.read_text(encoding="utf-8"), page), options.check))
     return int(options.check and any(changes))

@@ -85,7 +85,14 @@ def reference_line(ax: Axes, value: float, label: str, axis: str = "y") -> Axes:
 
 
 def bars(
-    labels: Sequence[str], values: Any, *, highlight: Sequence[int] = (), number: str = "{:.3f}", **said: Any
+    labels: Sequence[str],
+    values: Any,
+    *,
+    title: str,
+    xlabel: str,
+    highlight: Sequence[int] = (),
+    number: str = "{:.3f}",
+    ax: Axes | None = None,
 ) -> Axes:
     """Horizontal bars, first on top, each with its number written at its end; `highlight` ones differ by hatch too.
 
@@ -93,7 +100,6 @@ def bars(
     values     as many numbers, array-like
     highlight  indices of bars to mark
     number     format of the written number
-    said       as of `new_axes`: title, xlabel, and ax where there is one
 
     ValueError: as many labels as values are needed, and at least one; a highlighted bar that is not there.
     """
@@ -102,7 +108,7 @@ def bars(
         raise ValueError(f"expected one value per label, got {len(labels)} labels and values of shape {heights.shape}")
     if not (chosen := set(highlight)) <= set(range(len(labels))):
         raise ValueError(f"highlight names bars 0 to {len(labels) - 1}, got {sorted(chosen)}")
-    ax = new_axes(**said)
+    ax = new_axes(ax, title, xlabel)
     rows = ax.barh(range(len(labels)), heights, color=[COLOURS[i in chosen] for i in range(len(labels))])
     for i in chosen:
         rows[i].set(hatch="//", edgecolor="white")
@@ -114,25 +120,39 @@ def bars(
     return ax
 
 
-def lines(series: dict[str, tuple[Any, Any]], *, logx: bool = False, logy: bool = False, **said: Any) -> Axes:
+def lines(
+    series: dict[str, tuple[Any, Any]],
+    *,
+    title: str,
+    xlabel: str,
+    ylabel: str,
+    logx: bool = False,
+    logy: bool = False,
+    ax: Axes | None = None,
+) -> Axes:
     """Named curves over one pair of axes.
 
     series  name -> (x, y), array-likes of equal length
-    said    as of `new_axes`
 
     ValueError: no series, or x and y of different length.
     """
     if not series:
         raise ValueError("expected at least one named series, got none")
-    ax = new_axes(**said)
+    ax = new_axes(ax, title, xlabel, ylabel)
     for name, (x, y) in series.items():
-        ax.plot(x, y, label=name)
+        ax.plot(*_of_one_shape(name, x, y), label=name)
     for wanted, scale in ((logx, ax.set_xscale), (logy, ax.set_yscale)):
         if wanted:
             scale("log")
     if len(series) > 1:
         ax.legend()
     return ax
+
+
+def _of_one_shape(name: str, x: Any, y: Any) -> tuple[Any, Any]:
+    if np.shape(x) != np.shape(y):
+        raise ValueError(f"{name!r}: x and y must have one shape, got {np.shape(x)} and {np.shape(y)}")
+    return x, y
 
 
 def reliability(groups: dict[str, tuple[Any, Any, Any]], *, title: str) -> Axes:
@@ -161,15 +181,15 @@ def token_grid(
     *,
     rows: Sequence[str],
     columns: Sequence[str],
+    title: str,
+    xlabel: str,
     shade: str,
-    **said: str,
 ) -> Axes:
     """A grid of tokens, each shaded by a number: what is said where, by which layer (the first one below).
 
     labels   rows of as many pieces of text; an empty one leaves its cell blank
     values   (rows, columns), array-like; NaN leaves a cell white
     shade    what the numbers are, written at the scale
-    said     title and xlabel
 
     ValueError: labels, values, row names and column names that do not belong together.
     """
@@ -180,7 +200,7 @@ def token_grid(
             f"expected labels and values of shape {shape}, got values {numbers.shape} and {len(labels)} rows"
         )
     ax = plt.figure(figsize=(min(1.2 + 1.05 * shape[1], 11.5), 1.5 + 0.45 * shape[0])).add_subplot()
-    new_axes(ax, **said)
+    new_axes(ax, title, xlabel)
     image = ax.imshow(numbers, cmap="Blues", aspect="auto", origin="lower", vmin=0)
     middle = np.nanmax(numbers) * 0.6
     for i, row in enumerate(labels):
@@ -229,19 +249,27 @@ def scores_in_the_plane(hidden: Any, tokens: Any, labels: Sequence[str], *, titl
     return ax
 
 
-def labelled_cloud(groups: dict[str, tuple[Any, Any]], names: dict[str, tuple[float, float]], **said: Any) -> Axes:
+def labelled_cloud(
+    groups: dict[str, tuple[Any, Any]],
+    names: dict[str, tuple[float, float]],
+    *,
+    title: str,
+    xlabel: str,
+    ylabel: str,
+    ax: Axes | None = None,
+) -> Axes:
     """Many points in named groups, told apart by colour and marker, and a few of them called by name.
 
     groups  name -> (x, y), array-likes of equal length
     names   label -> (x, y) of the point it belongs to
-    said    as of `new_axes`
 
     ValueError: no group, more than three, or x and y of different length.
     """
     if not 1 <= len(groups) <= 3:
         raise ValueError(f"expected 1 to 3 groups of points, got {len(groups)}")
-    ax = new_axes(**said)
+    ax = new_axes(ax, title, xlabel, ylabel)
     for i, (group, (x, y)) in enumerate(groups.items()):
+        x, y = _of_one_shape(group, x, y)
         look = {"s": 4 if len(x) > 1000 else 22, "marker": MARKERS[i], "color": COLOURS[(5, 1, 2)[i]]}
         ax.scatter(x, y, label=group, rasterized=True, **look)
     for label, (x, y) in names.items():

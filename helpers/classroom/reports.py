@@ -24,9 +24,9 @@ FIGURE_DPI = 150
 
 
 @cache
-def headings() -> list[dict[str, str]]:
+def headings() -> tuple[dict[str, str], ...]:
     """The class's seven sections in order: key in `write`, title in Portuguese and in English, and what each asks."""
-    return json.loads(ASSET.read_text(encoding="utf-8"))
+    return tuple(json.loads(ASSET.read_text(encoding="utf-8")))
 
 
 def write(

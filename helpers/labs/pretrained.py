@@ -11,8 +11,7 @@ from helpers.labs.pretrain import read_log
 from helpers.storage import checkpoint
 
 FOLDER = Path(__file__).parents[1] / "assets" / "pretrained"
-WEIGHTS, LOG = FOLDER / "model", FOLDER / "log.jsonl"
-CARD = FOLDER / "README.md"  # the model card: data, protocol, curve, limits
+WEIGHTS, LOG, CARD = FOLDER / "model", FOLDER / "log.jsonl", FOLDER / "README.md"
 
 
 def load(device: str | torch.device = "cpu") -> GPT:
@@ -29,3 +28,8 @@ def load(device: str | torch.device = "cpu") -> GPT:
 def records() -> list[Record]:
     """The recorded run: every evaluation, and one update in ten."""
     return read_log(LOG)
+
+
+def card() -> str:
+    """The model card, Markdown: data, protocol, curve, limits."""
+    return CARD.read_text(encoding="utf-8")

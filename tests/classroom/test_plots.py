@@ -37,7 +37,7 @@ XY = X | {"ylabel": "y"}
         (lambda: plots.bars([], [], **X), "one value per label"),
         (lambda: plots.bars(["a"], [1], **X, highlight=[1]), "bars 0 to 0"),
         (lambda: plots.lines({}, **XY), "at least one"),
-        (lambda: plots.lines({"a": ([1], [1, 2])}, **XY), "same first dimension"),
+        (lambda: plots.lines({"a": ([1], [1, 2])}, **XY), "'a'"),
         (lambda: plots.reference_line(plt.figure().add_subplot(), 1, "", axis="z"), "'z'"),
         (lambda: plots.show(plt.figure(), " "), "alternative text"),
         (lambda: plots.reliability({}, title=""), "named groups, got 0"),
@@ -45,7 +45,7 @@ XY = X | {"ylabel": "y"}
         (lambda: plots.scores_in_the_plane([0, 0], [[1, 1]], ["a"], title=""), "not zero"),
         (lambda: plots.scores_in_the_plane([1, 0], [[1, 1]], ["a", "b"], title=""), r"\(2, 2\)"),
         (lambda: plots.labelled_cloud({}, {}, **XY), "1 to 3 groups"),
-        (lambda: plots.labelled_cloud({"g": ([1], [1, 2])}, {}, **XY), "same size"),
+        (lambda: plots.labelled_cloud({"g": ([1], [1, 2])}, {}, **XY), "'g'"),
     ],
 )
 def test_refuses(call, says):

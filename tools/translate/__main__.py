@@ -23,6 +23,8 @@ from tools.translate.gate import faults, gate
 
 def main(arguments: list[str]) -> int:
     command, *rest = arguments or ["help"]
+    if len(rest) != {"todo": 1, "put": 2}.get(command, 0):
+        command = "help"
     if command == "todo":
         print(catalogue.todo(catalogue.find(rest[0])))
     elif command == "put":

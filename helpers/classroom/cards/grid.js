@@ -1,5 +1,5 @@
-// Recorded runs over rate, warm-up and batch size. losses has for each setting, the batch changing first, a list of validation
-// losses for each seed, at even distances of tokens from 0 on; a run that was stopped has a shorter one.
+// Recorded runs over rate, warm-up and batch size. losses has for each setting, the batch changing first, a list of
+// validation losses for each seed, at even distances of tokens from 0 on; a run that was stopped has a shorter one.
 const PLOT = { left: 40, top: 10, width: 410, height: 236, low: 2 };
 const mean = (numbers) => numbers.reduce((a, b) => a + b, 0) / numbers.length;
 const every = ({ axes }) => axes.rate.flatMap((_, rate) => axes.warmup.flatMap((_, warmup) =>

@@ -66,7 +66,8 @@ def _with_a_point(number: str, large: bool) -> str | None:
 
 
 def choice_reader(offered: Sequence[str]) -> Reader:
-    """Reads one of the words offered, or any where none are; "b", "B)" and "(b) about thirty times" are one letter."""
+    """Reads one of the words offered, or any where none are; "b", "B)" and "(b) about thirty times" are one letter.
+    Free words that begin as such a letter does are taken for it too."""
     names = {word(name): name for name in offered}
     letters = all(len(name) == 1 for name in names)
 

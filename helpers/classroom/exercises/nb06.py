@@ -132,7 +132,7 @@ def _calls_noted() -> Iterator[list]:
     calls: list[int | str] = []
 
     def fsync(file: Any) -> None:
-        calls.append(os.fstat(file if isinstance(file, int) else file.fileno()).st_size)
+        calls.append(os.fstat(file if isinstance(file, int) else file.fileno()).st_size)  # nothing waits for the disk
 
     def rename(*_names: Any, **_options: Any) -> Any:
         calls.append("rename")

@@ -48,7 +48,7 @@ class Plan:
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} must be true or false, got {getattr(self, name)!r}")
         for name, value in (vars(self) | vars(self.model) | vars(self.train)).items():
-            if value == math.inf or (isinstance(value, int) and value >= MOST):
+            if value == math.inf or (isinstance(value, int) and abs(value) >= MOST):
                 raise ValueError(f"{name} is too large, got {value!s:.20}")
 
     def identity(self) -> dict[str, Any]:
@@ -84,13 +84,14 @@ def read_plan(source: str, changes: list[str], precision: str) -> Plan:
         name, equals, text = change.partition("=")
         if not equals or name not in FIELDS:
             raise ValueError(f"--set takes field=value, a field being one of {', '.join(FIELDS)}; got {change!r}")
-        if re.fullmatch(r"\d+,\d+", text):
-            raise ValueError(f"{change}: write a decimal point, as in 0.001")
         try:
             value = json.loads(text)
         except (ValueError, RecursionError):
             value = {"None": None, "True": True, "False": False}.get(text, text)
         (values[FIELDS[name]] if FIELDS[name] else values)[name] = value
+    for name, value in (values | values["model"] | values["train"]).items():
+        if isinstance(value, str) and re.fullmatch(r"-?\d+,\d+", value) and name != "betas":
+            raise ValueError(f"{name}={value}: write a decimal point, as in 0.001")
     try:
         return Plan(**values | {part: kind(**values[part]) for part, kind in PARTS.items()})
     except TypeError as error:

@@ -6,6 +6,7 @@ A record has a row for each step, the machine, the settings; it is written as JS
 from __future__ import annotations
 
 import json
+import math
 import statistics
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
@@ -286,9 +287,16 @@ def rows_of(rounds: list[Round], settings: dict, peaks: dict[str, dict]) -> tupl
 def compare(found: Report, first: Report) -> tuple[bool, str]:
     """(whether they agree, the same in words) of two reports, each with precision, losses and grad_norms."""
     allowed = [max(pair) for pair in zip(*(TOLERANCES[report["precision"]] for report in (found, first)), strict=True)]
-    # NaN passes through, and is below no limit
-    off = [np.abs(np.divide(found[key], first[key]) - 1).max() for key in ("losses", "grad_norms")]
+    off = [_farthest(found[key], first[key]) for key in ("losses", "grad_norms")]
     words = SAME.format(losses=off[0], gradients=off[1])
     if all(o <= limit for o, limit in zip(off, allowed, strict=True)):
         return True, words
     return False, DIFFERS.format(words=words, losses=allowed[0], gradients=allowed[1])
+
+
+def _farthest(values: Sequence[float], expected: Sequence[float]) -> float:
+    """The largest deviation as a share; NaN, which is below no limit, where one is; inf where they differ in number."""
+    if len(values) != len(expected) or not values:
+        return math.inf
+    shares = [abs(value / right - 1) if right else abs(value) for value, right in zip(values, expected, strict=True)]
+    return float(np.max(shares))

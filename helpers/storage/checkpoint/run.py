@@ -54,6 +54,7 @@ class RunState:
 
     def __post_init__(self) -> None:
         require_whole(at_least=0, step=self.step)
+        self.step = int(self.step)  # JSON knows no numpy
         for name in (each.name for each in fields(self) if each.name != "step"):
             value, may_lack = getattr(self, name), name in ("optimizer", "scaler")
             if not isinstance(value, dict) and not (may_lack and value is None):

