@@ -25,7 +25,7 @@ Answer = Callable[..., Any]
 Way = Answer | tuple[str, ...]
 CHECK_CALL = re.compile(r"^check\(\"([\w-]+)\", (\w+)\)$", re.MULTILINE)
 SOLUTION = re.compile(r"<summary>Solution</summary>.*?```python\n(.*?)```", re.DOTALL)
-NAMES = {"math": math, "np": np, "torch": torch, "F": F}  # what an edit may use
+NAMES = {"math": math, "re": re, "np": np, "torch": torch, "F": F}  # what an edit may use
 
 
 class Exercise(NamedTuple):

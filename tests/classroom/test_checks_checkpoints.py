@@ -70,14 +70,18 @@ RIGHT_ANSWERS = {
     "c1-bytes": [
         lambda n, optimizer: n * 4 + 2 * n * 4 * (optimizer == "AdamW") + n * 4 * ("momentum" in optimizer),
         lambda n, optimizer: np.zeros((NUMBERS_HELD[optimizer], n), dtype=np.float32).nbytes,
+        lambda n, optimizer: 4 * n * (1 + ["SGD", "SGD with momentum", "AdamW"].index(optimizer)),
     ],
     "c1-next-batch": [
         lambda n, B, T, per_epoch: [n // (B * T * per_epoch), n % (B * T * per_epoch) // (B * T)],
         lambda n, B, T, per_epoch: divmod(n / B / T, per_epoch),
+        ("divmod(n_done, n_batches)", "np.unravel_index(n_done, (99, n_batches))"),
     ],
     "c2-atomic-write": [
         ("os.replace", "os.rename"),
         ('"wb"', '"wb", buffering=0', "file.flush()", "pass", "os.fsync(file.fileno())", "os.fsync(file)"),
+        ("for block in blocks:\n                file.write(block)", "file.writelines(blocks)"),
+        ("except BaseException:", "finally:", "        raise\n", ""),
     ],
     "c2-check-sums": [
         ("wrong = []", "wrong = set()", "wrong.append", "wrong.add"),
@@ -85,7 +89,7 @@ RIGHT_ANSWERS = {
     ],
     "c2-go-on-from": [
         (BEST, 'sorted(good, key=lambda place: (-place[1], place[0] != "out"))[0]'),
-        (BEST, f"[f(part) for f, part in zip((str, np.int64), {BEST})]"),
+        (BEST, "min((p for p in good if p[1] == max(step for _, step in good)), key=lambda p: p[0] != 'out')"),
     ],
     "c2-background": [of_a_pool, into_a_future],
 }

@@ -46,21 +46,35 @@ def floor_by_eigenvector(P):
     return one / one.sum() @ rows_entropy(P).numpy()
 
 
+WHOLE_BLOCKS = "d[: len(d) // block * block].view(-1, block).mean(1)"
 RIGHT_ANSWERS = {
-    "d1-plan": [plan_by_helpers, plan_with_ceil],
+    "d1-plan": [
+        plan_by_helpers,
+        plan_with_ceil,
+        ("(n_ids - T - 1) // stride + 1", "sum(s + T < n_ids for s in range(0, n_ids, stride))"),
+    ],
     "d2-shared-targets": [
         lambda train, val, T: torch.isin(*(torch.tensor(targets_of(x, T)) for x in (val, train))).double().mean(),
         lambda train, val, T: np.isin(targets_of(val, T), targets_of(train, T)).mean(),
+        ("place in trained", "any(s < place <= s + T for s in train_starts)"),
     ],
     "d2-no-copies": [
         lambda a, b: [t for t in a if t.lower().split() not in [v.lower().split() for v in b]],
         lambda a, b: np.array([t for t in a if t.casefold().split() not in [v.casefold().split() for v in b]]),
+        ('" ".join(text.lower().split())', r're.sub(r"\s+", " ", text.lower()).strip()'),
     ],
-    "d3-paired-bar": [bar_by_statistics, ("means.std().item()", "means.numpy().std(ddof=1)")],
+    "d3-paired-bar": [
+        bar_by_statistics,
+        ("means.std().item()", "means.numpy().std(ddof=1)"),
+        (WHOLE_BLOCKS, "F.avg_pool1d(d[None], block)[0]"),
+        (WHOLE_BLOCKS, "torch.stack([part.mean() for part in d.split(block) if len(part) == block])"),
+    ],
     "d4-floor": [
         floor_by_eigenvector,
         ("(shares @ torch.special.entr(P).sum(1)).item()",
          "-sum(float(s * p) * math.log(p) for s, row in zip(shares, P) for p in row if p > 0)"),
+        ("torch.linalg.matrix_power(lazy, 2**14)[0]",
+         "torch.ones(len(P), dtype=P.dtype) / len(P)\n    for _ in range(9999):\n        shares = shares @ lazy"),
     ],
 }  # fmt: skip
 MISTAKES = {

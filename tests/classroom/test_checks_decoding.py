@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+
 import torch
 import torch.nn.functional as F
 
@@ -29,15 +31,19 @@ RIGHT_ANSWERS = {
     "g1-temperature": [
         (WEIGHTS, "return torch.softmax((torch.tensor(scores) - max(scores)) / temperature, 0)"),
         ("float(i == best)", "i == best"),
-        ("math.exp", "np.exp"),
+        ("math.exp((score - max(scores)) / temperature)", "math.exp(score - max(scores)) ** (1 / temperature)"),
+        (WEIGHTS, "scores = np.array(scores) / temperature\n    return np.exp(scores - np.logaddexp.reduce(scores))"),
     ],
     "g2-top-k": [
         ("sorted(range(len(scores)), key=lambda i: -scores[i])", 'np.argsort(-np.array(scores), kind="stable")'),
         lambda s, k: [sum(y > x or (y == x and j < i) for j, y in enumerate(s)) < k for i, x in enumerate(s)],
+        lambda s, k: [i in heapq.nlargest(k, range(len(s)), key=s.__getitem__) for i in range(len(s))],
     ],
     "g2-top-p": [
         (RANKED, 'np.argsort(-np.array(probs), kind="stable")'),
         lambda q, p: [sum(y for j, y in enumerate(q) if (-y, j) < (-x, i)) < p for i, x in enumerate(q)],
+        (f"in {RANKED}", f"in {RANKED}[: 1 + np.searchsorted(np.cumsum(sorted(probs)[::-1]), p)]",
+         "        if held >= p:\n            break\n", ""),
     ],
     "g4-loop": [
         written_with_while,
@@ -47,8 +53,15 @@ RIGHT_ANSWERS = {
     "g4-cached-step": [
         (SOFTMAX, "return F.scaled_dot_product_attention(query[None, None], keys[None], values[None])[0, 0]"),
         ("keys @ query", "keys.double() @ query.double()", "weights @ values", "weights @ values.double()"),
+        ("keys @ query", 'torch.stack([one @ query for one in cache["keys"]])',
+         "weights @ values", "sum(weight * one for weight, one in zip(weights, values))"),
     ],
-    "g4-keep-or-reject": [rule_in_tensors, ("[m / total for m in missing]", "np.array(missing) / total")],
+    "g4-keep-or-reject": [
+        rule_in_tensors,
+        ("[m / total for m in missing]", "np.array(missing) / total"),
+        ("min(1.0, p[guess] / q[guess])", "1.0 if q[guess] <= p[guess] else p[guess] / q[guess]"),
+        ("sum(missing)", "1 - sum(map(min, p, q))"),
+    ],
 }  # fmt: skip
 KEPT = "kept[i] = True\n        held += probs[i]"
 STACKED = 'torch.stack(cache["keys"]), torch.stack(cache["values"])'

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from datetime import timedelta
+from fractions import Fraction
 
+import scipy
 import torch
 
 from tests import exercises
@@ -24,23 +26,32 @@ RIGHT_ANSWERS = {
         lambda n, B, T, ms: timedelta(milliseconds=ms * n / B / T) / timedelta(days=30),
         lambda n, B, T, ms: n / (B * T) / (30 * 24 * 3_600_000 / ms),
         lambda n, B, T, ms: torch.tensor([n / (B * T) * ms / 2.592e9]),
+        lambda n, B, T, ms: Fraction(n) * Fraction(ms) / (B * T * 1000 * 60 * 60 * 24 * 30),
     ],
     "e2-greedy": [
         ("logits[:, -1].argmax(-1, keepdim=True)", "torch.from_numpy(logits.numpy()[:, -1].argmax(-1)[:, None])"),
         ("torch.cat([token_ids, next_id], dim=1)", "torch.hstack([token_ids, logits[:, -1].topk(1).indices])"),
+        ("logits[:, -1].argmax(-1, keepdim=True)", "torch.tensor([[z.index(max(z))] for z in logits[:, -1].tolist()])"),
+        ("torch.cat([token_ids, next_id], dim=1)", "F.pad(token_ids, (0, 1))\n        token_ids[:, -1:] = next_id"),
     ],
     "e3-probabilities": [
         lambda h, w: w.matmul(h).sub(w.matmul(h).logsumexp(0)).exp(),
         lambda h, w: 1 / ((w @ h)[None] - (w @ h)[:, None]).clamp(max=80).exp().sum(1),
+        ("unembedding @ hidden", "torch.stack([sum(a * b for a, b in zip(row, hidden)) for row in unembedding])"),
+        ("weights = (scores - scores.max()).exp()", "weights = np.exp(scores.numpy() - np.max(scores.numpy()))"),
     ],
     "e4-entropy": [
         lambda p: -sum(q * math.log(q) for q in p.tolist() if q),
         lambda p: torch.distributions.Categorical(p).entropy(),
         lambda p: (p * -(p + 1e-12).log()).sum(),
+        lambda p: -torch.xlogy(p, p).sum(),
+        lambda p: -(p * p.log()).nan_to_num().sum(),
+        lambda p: scipy.stats.entropy(p),
     ],
     "e5-best-option": [
         best_in_one_batch,
         ("of_next[-len(option) :].mean().item()", "of_next.numpy()[len(question) - 1 :].mean()"),
+        ("log_probs.gather(-1, ids[1:, None])[:, 0]", "-F.cross_entropy(log_probs, ids[1:], reduction='none')"),
     ],
 }
 MISTAKES = {

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.optimize import minimize_scalar
 
 from helpers.classroom import verdict
 from helpers.gpt import loss
@@ -29,10 +30,15 @@ RIGHT_ANSWERS = {
         lambda ids, B: [ids[:-1].reshape(B, -1), ids[1:].unflatten(0, (B, -1))],
         lambda ids, B: (ids.numpy()[:-1].reshape(B, -1), ids.numpy()[1:].reshape(B, -1)),
         windows_in_pairs,
+        lambda ids, B: [ids.narrow(0, ahead, len(ids) - 1).view(B, -1) for ahead in (0, 1)],
+        lambda ids, B: torch.as_strided(ids, (2, B, (len(ids) - 1) // B), (1, (len(ids) - 1) // B, 1)),
     ],
     "l4-stable-loss": [
         ("(z - m).exp().sum(-1).log()", "torch.from_numpy(np.log(np.exp((z - m).numpy()).sum(-1)))"),
         ("logits[scored]", "logits[scored].double()"),
+        ("(z - m).exp().sum(-1).log()", "torch.tensor([math.log(sum(map(math.exp, x))) for x in (z - m).tolist()])"),
+        ("z.gather(-1, y[:, None]).squeeze(-1)", "(z * F.one_hot(y, z.shape[1])).sum(1)"),
+        ("m.squeeze(-1) + (z - m).exp().sum(-1).log()", "torch.tensor(np.logaddexp.reduce(z.numpy(), axis=-1))"),
     ],
     "l5-text-perplexity": [
         lambda batches: math.exp(torch.cat(batches).mean()),
@@ -44,16 +50,19 @@ RIGHT_ANSWERS = {
         lambda nats, n, text: math.log2(math.e) * nats * n / len(bytes(text, "utf-8")),
         lambda nats, n, text: loss.bits_per_byte(nats, n, len(text.encode())),
         lambda nats, n, text: torch.tensor(nats * n) / math.log(2) / sum(len(c.encode()) for c in text),
+        lambda nats, n, text: n * np.log2(np.exp(nats)) / np.frombuffer(text.encode(), dtype=np.uint8).size,
     ],
     "l6-overconfidence": [
         lambda p, y: np.mean([max(row) - (row[t] == max(row)) for row, t in zip(p.tolist(), y, strict=True)]),
         lambda p, y: p.amax(-1).mean() - (p.argmax(-1) == y).float().mean(),
         lambda p, y: np.mean(p.numpy().max(1)) - np.mean(p.numpy().argmax(1) == y.numpy()),
+        lambda p, y: (p.topk(1).values - (p.topk(1).indices == y[:, None]).double()).mean(),
     ],
     "l6-best-temperature": [
         ("F.cross_entropy(math.exp(log_beta) * logits.double(), targets).item()",
          "-(math.exp(log_beta) * logits).log_softmax(-1).double()[torch.arange(len(targets)), targets].mean()"),
         lambda z, y: best_of([0.02 * 1.005**i for i in range(1700)], z, y),  # to about 96
+        lambda z, y: minimize_scalar(lambda tau: F.cross_entropy(z.double() / tau, y).item(), bounds=(0.02, 50)).x,
     ],
 }  # fmt: skip
 MISTAKES = {

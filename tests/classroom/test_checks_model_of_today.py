@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy.stats import binom
+from scipy.stats import binom, binomtest
 
 from tests import exercises
 
@@ -20,28 +20,40 @@ def halves_by_index(rows, n_heads):
     return rows[order]
 
 
-SIZE, STEPS = "len(option.encode())", "2**n_bits - 1"
+SIZE, STEPS, LEVEL = "len(option.encode())", "2**n_bits - 1", "low + scale * round((number - low) / scale)"
 RIGHT_ANSWERS = {
-    "r4-block": [rounded_by_numpy, ("round((number", "np.rint((number")],
+    "r4-block": [
+        rounded_by_numpy,
+        ("round((number", "np.rint((number"),
+        ("round((number - low) / scale)", "math.floor((number - low) / scale + 0.5)"),
+        (LEVEL, "min((low + scale * k for k in range(2**n_bits)), key=lambda level: abs(level - number))"),
+    ],
     "r3-head": [
         lambda head, H, KV: [kv for kv in range(KV) for _ in range(H // KV)][head],
         lambda head, H, KV: torch.tensor(head * KV // H),
+        lambda head, H, KV: torch.arange(KV).repeat_interleave(H // KV)[head],
+        lambda head, H, KV: np.argwhere(np.arange(H).reshape(KV, -1) == head)[0, 0],
     ],
     "r5-byte": [
         lambda p, o: int(np.argmax([np.sum(t) / len(s.encode()) for t, s in zip(p, o, strict=True)])),
         (f"sum(tokens) / {SIZE}", 'math.fsum(tokens) / len(bytes(option, "utf-8"))'),
+        lambda p, o: max(range(len(o)), key=lambda i: sum(p[i]) / len(o[i].encode())),
     ],
     "r5-chance": [
         lambda k, n, n_options: binom.sf(k - 1, n, 1 / n_options),
         ("p**k * (1 - p) ** (n - k)", "math.exp(k * math.log(p) + (n - k) * math.log1p(-p))"),
+        lambda k, n, n_options: binomtest(k, n, 1 / n_options, alternative="greater").pvalue,
+        lambda k, n, m: (np.poly1d([1 / m, 1 - 1 / m]) ** n).coeffs[: n - k + 1].sum(),
     ],
     "r4-bits": [
         lambda b, n, low, high: [(n * b + 32) / n, (high - low) / (2 ** (b + 1) - 2)],
         lambda b, n, low, high: torch.tensor([b + 32 / n, (high - low) / (2**b - 1) / 2], dtype=torch.float64),
+        lambda b, n, low, high: (sum([b] * n + [16, 16]) / n, np.diff(np.linspace(low, high, 2**b))[0] / 2),
     ],
     "r3-pairs": [
         halves_by_index,
         lambda rows, H: torch.cat([torch.cat([head[0::2], head[1::2]]) for head in rows.chunk(H)]),
+        ("pairs.transpose(1, 2).reshape(rows.shape)", "torch.cat(pairs.unbind(2), dim=1).flatten(0, 1)"),
     ],
 }
 MISTAKES = {

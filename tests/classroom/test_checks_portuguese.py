@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from statistics import fmean, geometric_mean
 
 import numpy as np
 import torch
@@ -45,19 +46,39 @@ RIGHT_ANSWERS = {
     "p1-bits": [
         lambda p, n, text: loss.bits_per_byte(math.log(p), n, len(text.encode())),
         lambda p, n, text: math.log(p**n, 2) / len(bytes(text, "utf8")),
+        lambda p, n, text: math.log2(p ** (n / len(text.encode()))),
     ],
-    "p2-useful-share": [share_by_helper, ("sum(-(-n // T) for n in targets)", "np.ceil(np.array(targets) / T).sum()")],
-    "p2-pack": [pack_by_helper, pack_in_tensors],
+    "p2-useful-share": [
+        share_by_helper,
+        ("sum(-(-n // T) for n in targets)", "np.ceil(np.array(targets) / T).sum()"),
+        ("sum(targets) / (rows * T)", "1 - sum(-n % T for n in targets) / (rows * T)"),
+        ("sum(-(-n // T) for n in targets)", "sum(len(range(0, n, T)) for n in targets)"),
+    ],
+    "p2-pack": [
+        pack_by_helper,
+        pack_in_tensors,
+        ("[(stream[s : s + T], stream[s + 1 : s + T + 1]) for s in range(0, len(stream) - T, T)]",
+         "[(row[:-1], row[1:]) for row in torch.tensor(stream).unfold(0, T + 1, T)]"),
+    ],
     "p3-halves": [
         lambda p, n: math.prod(x**k for x, k in zip(p, n, strict=True)) ** (1 / sum(n)),
         lambda p, n: np.exp(np.average(np.log(p), weights=n)),
         lambda p, n: (torch.tensor(p).log() @ torch.tensor(n).float() / sum(n)).exp(),
+        lambda p, n: math.exp(fmean(map(math.log, p), n)),
+        lambda p, n: geometric_mean([x for x, k in zip(p, n, strict=True) for _ in range(k)]),
     ],
-    "p3-suspect": [suspect_in_numpy, (DISTANCE, "abs(math.log(candidates[name]) - math.log(reported))")],
+    "p3-suspect": [
+        suspect_in_numpy,
+        (DISTANCE, "abs(math.log(candidates[name]) - math.log(reported))"),
+        (DISTANCE, "max(candidates[name] / reported, reported / candidates[name])"),
+    ],
     "p2-labels": [
         labels_in_numpy,
         ("return labels, sum(label != -100 for row in labels for label in row[1:])",
          "return torch.tensor(labels), (torch.tensor(labels)[:, 1:] != -100).sum()"),
+        ("row[:n] + [-100] * (len(row) - n)",
+         "[-100 if i and set(row[i - 1 :]) == {end_id} else x for i, x in enumerate(row)]",
+         "        while n > 1 and row[n - 1] == row[n - 2] == end_id:\n            n -= 1\n", ""),
     ],
 }  # fmt: skip
 MISTAKES = {

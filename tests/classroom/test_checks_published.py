@@ -27,23 +27,35 @@ RIGHT_ANSWERS = {
     "w1-three-matrices": [
         lambda stored: [part.T for part in np.hsplit(stored.numpy(), 3)],
         lambda stored: torch.nn.Parameter(stored.unflatten(1, (3, -1)).permute(1, 2, 0)),
+        lambda stored: [stored[:, i : i + len(stored)].T for i in range(0, stored.shape[1], len(stored))],
+        lambda stored: stored.T.split(len(stored)),
     ],
     "w1-account": [
         lambda e, f: [sorted(e.keys() - f), sorted(f.keys() - e), [n for n in sorted(e) if f.get(n, e[n]) != e[n]]],
         lambda *a: tuple(np.array(names, dtype=object) for names in exercises.solution("w1-account")(*a)),
+        lambda e, f: [*map(sorted, ({*e} - {*f}, {*f} - {*e}, {n for n, _ in e.items() - f.items() if n in f}))],
     ],
     "w2-first-wrong": [
         first_by_mask,
         lambda r, s, t: next((i for i in range(len(r)) if not torch.allclose(r[i], s[i], rtol=0, atol=t)), None),
+        (GAP, "not all(abs(x - y) <= tolerance for x, y in zip(a.flatten().tolist(), b.flatten().tolist()))"),
+        (GAP, "not torch.dist(a, b, p=math.inf) <= tolerance"),
     ],
     "w2-diagnose": [
         (BY_HEAD, "qkv.unflatten(0, (n_heads, 3, -1)).permute(1, 0, 2, 3)"),
         ("            return name", "            return np.array([name])[0]"),
+        (f"{BY_HEAD}.reshape(qkv.shape)", "torch.cat([x for i in range(3) for x in qkv.chunk(3 * n_heads)[i::3]])"),
     ],
-    "w4-grow": [grown_by_loop, lambda t, n: np.concatenate([t.numpy(), np.tile(t.numpy().mean(0), (n, 1))])],
+    "w4-grow": [
+        grown_by_loop,
+        lambda t, n: np.concatenate([t.numpy(), np.tile(t.numpy().mean(0), (n, 1))]),
+        lambda t, n: torch.vstack([t, *[t.mean(0)] * n]),
+        lambda t, n: torch.cat([t, torch.full((n, len(t)), 1 / len(t)) @ t]),
+    ],
     "w1-pieces": [
         ("= load_file(folder / file)", "= {name: x.numpy() for name, x in load_file(folder / file).items()}"),
         ("Path(file).name != file", "(folder / file).resolve().parent != folder.resolve()"),
+        ("not (folder / file).exists()", "file not in [path.name for path in folder.iterdir()]"),
     ],
 }
 MISTAKES = {

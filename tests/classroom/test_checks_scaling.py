@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 
 import numpy as np
 from scipy.optimize import brentq, minimize_scalar
@@ -23,22 +24,29 @@ RIGHT_ANSWERS = {
     "s1-excess": [
         lambda m, t: [(m - t).mean(), sem((m - t).mean(1))],
         ("(model_nll - true_nll)", "torch.tensor(model_nll - true_nll)", "ddof", "correction"),
+        lambda m, t: ((m - t).mean(), statistics.stdev(np.mean(m, 1) - np.mean(t, 1)) / math.sqrt(len(m))),
     ],
     "s4-rule": [
         lambda flops, ratio: scaling.rule_of_thumb(flops, ratio),
         lambda flops, ratio: [(flops / 6 / ratio) ** 0.5, (flops / 6 * ratio) ** 0.5],
+        lambda flops, ratio: np.exp(np.linalg.solve([[1, 1], [-1, 1]], np.log([flops / 6, ratio]))),
     ],
     "s1-power": [
         lambda one, two, D1, D2, E: -np.polyfit(np.log([D1, D2]), np.log([one - E, two - E]), 1)[0],
         lambda one, two, D1, D2, E: (math.log10(one - E) - math.log10(two - E)) / (math.log10(D2) - math.log10(D1)),
+        lambda one, two, D1, D2, E: math.log((one - E) / (two - E), D2 / D1),
+        lambda one, two, D1, D2, E: brentq(lambda b: (two - E) * (D2 / D1) ** b - (one - E), 0, 9),
     ],
     "s2-best": [
         best_by_search,
         lambda A, a, B, b, C: scaling.best_plan(scaling.Law("sum", 1.0, A, a, B, b), C).n_params,
+        lambda A, a, B, b, C: math.exp((math.log(a * A / (b * B)) + b * math.log(C / 6)) / (a + b)),
+        lambda A, a, B, b, C: brentq(lambda N: a * A * N**-a - b * B * (6 * N / C) ** b, 1, 1e15, xtol=1e-3),
     ],
     "s1-floor": [
         lambda one, two, three: brentq(lambda E: (one - E) * (three - E) - (two - E) ** 2, -50, three - 1e-9),
         lambda one, two, three: three - (two - three) ** 2 / ((one - two) - (two - three)),
+        lambda one, two, three: one - sum((one - two) * ((two - three) / (one - two)) ** k for k in range(9999)),
     ],
 }
 MISTAKES = {

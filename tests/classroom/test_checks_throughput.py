@@ -32,14 +32,22 @@ def rows_in_fractions(n_in, n_out, n_bytes, peak, bandwidth):
 
 ROUNDS, PIECE = "2 * (n_workers - 1)", "n_bytes / n_workers"
 RIGHT_ANSWERS = {
-    "x1-flops": [flops_by_helper, lambda C, n, V, T: 6 * (n * 12 * C**2 + V * C + n * 2 * T * C)],
+    "x1-flops": [
+        flops_by_helper,
+        lambda C, n, V, T: 6 * (n * 12 * C**2 + V * C + n * 2 * T * C),
+        lambda C, n, V, T: 6 * sum(a * b for a, b in [(C, V), *n * [(C, 3 * C), (C, 2 * T), (C, C), (C, 8 * C)]]),
+        lambda C, n, V, T: 3 * (n * (24 * C * C + 4 * T * C) + 2 * C * V),
+    ],
     "x2-memory": [
         lambda n, B, T, V: 4 * (4 * n + 3 * B * T * V),
         lambda n, B, T, V: 4 * torch.empty(4 * n, device="meta").numel() + 3 * 4 * np.prod([B, T, V]),
+        lambda n, B, T, V: sum(4 * math.prod(shape) for shape in 4 * [(n,)] + 3 * [(B, T, V)]),
     ],
     "x2-micro-batch": [
         ("range(batch_size, 0, -1)", "np.arange(batch_size, 0, -1)"),
         lambda b, peak, room: max([0, *(n for n in range(1, b + 1) if b % n == 0 and peak(n) <= room)]),
+        lambda b, peak, room: next((b // k for k in range(1, b + 1) if b % k == 0 and peak(b // k) <= room), 0),
+        lambda b, peak, room: max(n * (b % n == 0) * (peak(n) <= room) for n in range(1, b + 1)),
     ],
     "x3-bill": [
         lambda n, n_tokens, share, peak, price: budget.cost(n_tokens, share * peak / (6 * n), price).money,
@@ -48,6 +56,7 @@ RIGHT_ANSWERS = {
     "x4-ring": [
         lambda n, k, speed, latency: 2 * (k - 1) * latency + 2 * (k - 1) / k * n / speed,
         (f"{PIECE} / bytes_per_s", f"np.float32({PIECE}) / np.float32(bytes_per_s)"),
+        lambda n, k, speed, latency: sum(latency + n / k / speed for _ in ("sum", "hand on") for _ in range(1, k)),
     ],
     "x1-roofline": [rows_in_numpy, rows_in_fractions],
 }

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from helpers.gpt import Schedule
 from tests import exercises
 
 
@@ -43,27 +44,44 @@ RIGHT_ANSWERS = {
          "(summed / n_scored).backward()",
          "for p, g in zip(model.parameters(), torch.autograd.grad(summed / n_scored, [*model.parameters()])):\n"
          "            p.grad += g"),
+        ("(summed / n_scored).backward()",
+         "summed.backward()\n    for p in model.parameters():\n        p.grad /= n_scored"),
     ],
     "t3-cosine-rate": [
         ("floor + (peak - floor) * (1 + math.cos(math.pi * done)) / 2",
          "(peak + floor) / 2 + (peak - floor) / 2 * np.cos(np.pi * done)"),
         ("    if step", "    peak, floor = np.float32(peak), np.float32(floor)\n    if step"),
+        ("(1 + math.cos(math.pi * done)) / 2", "math.cos(math.pi / 2 * done) ** 2"),
+        lambda step, peak, floor, n_steps, warmup_steps: Schedule(peak, n_steps, warmup_steps, floor / peak)(step),
     ],
     "t5-sees-the-future": [
         looks_at_what_is_cut_off,
         ("torch.allclose(model(changed)[:, :place], before[:, :place], atol=1e-5)",
          "np.allclose(model(changed).numpy()[:, :place], before.numpy()[:, :place], atol=1e-5)"),
+        ("changed[:, place] = (changed[:, place] + 1)", "changed[:, place:] = (changed[:, place:] + 1)"),
     ],
-    "t3-adamw": [torch_adamw, ("m = v = 0.0", "w, m, v = np.float32(w), np.float32(0), np.float32(0)")],
+    "t3-adamw": [
+        torch_adamw,
+        ("m = v = 0.0", "w, m, v = np.float32(w), np.float32(0), np.float32(0)"),
+        ("w - lr * (ratio + weight_decay * w)", "w * (1 - lr * weight_decay) - lr * ratio"),
+        ("beta1 * m + (1 - beta1) * g", "(1 - beta1) * sum(beta1**i * gradients[t - 1 - i] for i in range(t))"),
+        ("m / (1 - beta1**t) / ((v / (1 - beta2**t)) ** 0.5 + eps)",
+         "(1 - beta2**t) ** 0.5 / (1 - beta1**t) * m / (v**0.5 + eps * (1 - beta2**t) ** 0.5)"),
+    ],
     "t2-noise-scale": [
         ("(of_small - of_large) / (1 / small - 1 / large)",  # the slope of a straight line over 1 / B
          "np.linalg.solve([[1, 1 / small], [1, 1 / large]], [of_small, of_large])[1]"),
         ("sum(x * x for x in norms) / len(norms)", "torch.tensor(norms).square().mean()"),
+        ("of_large - sigma2 / large", "(large * of_large - small * of_small) / (large - small)"),  # as in the paper
     ],
     "t3-wsd-rates": [
         rates_between_knots,
         ("[peak + (floor - peak) * k / decay_steps for k in range(1, decay_steps + 1)]",
          "np.linspace(peak, floor, decay_steps + 1)[1:]"),
+        lambda n, peak, floor, up, down: [
+            peak * (s + 1) / up if s < up else peak if s < n - down else floor + (peak - floor) * (n - 1 - s) / down
+            for s in range(n)
+        ],
     ],
 }  # fmt: skip
 MISTAKES = {
