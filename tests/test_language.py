@@ -11,6 +11,7 @@ from helpers import language, runtime
 from helpers.classroom import CHECKS, Mistake, check, exercises, register, reveal
 from helpers.labs import budget
 from tests.classroom.scripts import FOLDER
+from tests.support import refused
 
 SAID = {
     "After “{text}” comes {what}": "Depois de “{text}” vem {what}",
@@ -116,5 +117,4 @@ def test_check_and_reveal_speak_it(capsys, monkeypatch, portuguese):
 
 
 def test_an_unknown_language_is_refused():
-    with pytest.raises(ValueError, match="no language 'xx'; there are en, "):
-        runtime.start(language="xx")
+    refused("no language 'xx'; there are en, ", runtime.start, language="xx")
