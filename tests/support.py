@@ -1,7 +1,5 @@
 """What the tests of several rooms share: refusals, alone or as a table; a model that hides no mistake; damage."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """JupyterLab's settings: answers that do not wait, no request to the network, nobody's other settings lost."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """One place decides seed, threads, device and precision."""
 
-from __future__ import annotations
-
 import os
 import random
 import subprocess

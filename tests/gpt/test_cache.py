@@ -1,7 +1,5 @@
 """The key-value cache: the same hidden states in any pieces, rows of different lengths, its memory, its refusals."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

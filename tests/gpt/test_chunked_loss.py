@@ -1,7 +1,5 @@
 """The loss without all its scores: cross-entropy and its gradients in every layout, small memory, no stray column."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

@@ -1,7 +1,5 @@
 """GPTConfig refuses what no GPT can be, and the presets are the published shapes."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 

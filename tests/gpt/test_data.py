@@ -1,7 +1,5 @@
 """Ids on disk, the split by text, windows and batches: every id counted by brute force."""
 
-from __future__ import annotations
-
 import random
 from collections import Counter
 

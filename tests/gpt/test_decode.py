@@ -1,7 +1,5 @@
 """Writing: against a loop by hand, with the cache and without, prompts of different lengths, endings, the stream."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 

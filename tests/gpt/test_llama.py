@@ -1,7 +1,5 @@
 """The parts of a Llama in the course's GPT: each by hand, and the whole beside transformers' LlamaForCausalLM."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 

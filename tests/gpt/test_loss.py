@@ -1,7 +1,5 @@
 """The six steps against hand-computed values and torch; perplexity; a mean that counts every token once."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

@@ -1,7 +1,5 @@
 """The GPT: causality, sizes, initial loss, refusals. Parity with transformers: test_llama.py and tests/storage."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

@@ -1,7 +1,5 @@
 """The probabilities of the next token: by hand, against a slow oracle, against transformers, at the exact limits."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

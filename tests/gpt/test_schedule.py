@@ -1,7 +1,5 @@
 """The learning rate: by hand, against torch's own schedulers, and at its edges."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

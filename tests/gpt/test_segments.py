@@ -1,7 +1,5 @@
 """Attention inside documents: no token sees another document, with and without dropout; and clear refusals."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

@@ -1,7 +1,5 @@
 """GPT-2's ids, offline, from files that are the published ones."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 

@@ -1,7 +1,5 @@
 """The taste of training learns, repeats itself bit for bit, and leaves the global generators alone."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

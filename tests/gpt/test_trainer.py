@@ -1,7 +1,5 @@
 """The loop against one written out by hand; resuming, accumulation, evaluation, and what happens when it goes wrong."""
 
-from __future__ import annotations
-
 import copy
 import math
 from dataclasses import replace

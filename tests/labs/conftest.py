@@ -1,7 +1,5 @@
 """A text of six documents, a run on it that nothing disturbed, copies of that, and the command as a test calls it."""
 
-from __future__ import annotations
-
 import random
 import shutil
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Small runs of the command, stopped and looked at: what the tests of `pretrain` share."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -1,7 +1,5 @@
 """Cost arithmetic against the class's figures and against what torch counts."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

@@ -1,7 +1,5 @@
 """What ranks send, against rings walked step by step and numbers by hand."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

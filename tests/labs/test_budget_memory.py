@@ -1,7 +1,5 @@
 """Predicted memory: by hand, tensor by tensor against what autograd keeps, and what follows from it."""
 
-from __future__ import annotations
-
 import itertools
 import json
 from contextlib import nullcontext

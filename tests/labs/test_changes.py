@@ -1,7 +1,5 @@
 """Each change since GPT-2 alone: what is held equal, differences by hand, reading on, and a record that goes on."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 

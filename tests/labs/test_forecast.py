@@ -1,7 +1,5 @@
 """What a run says about its memory before it begins."""
 
-from __future__ import annotations
-
 import sys
 from dataclasses import replace
 from pathlib import Path

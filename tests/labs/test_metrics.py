@@ -1,7 +1,5 @@
 """Calibration and accuracy by hand; the bootstrap against known variances; overlaps against brute force."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

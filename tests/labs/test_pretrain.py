@@ -1,7 +1,5 @@
 """The command: a run that was interrupted, in whatever way, ends as if it had not been."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import signal

@@ -1,7 +1,5 @@
 """The command's folders: lost, damaged, forged, shared, on drives that go and come back; what is wrong is said."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

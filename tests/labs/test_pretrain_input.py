@@ -1,7 +1,5 @@
 """What the command is given: plans, settings and texts as people have them, and one line for what is wrong."""
 
-from __future__ import annotations
-
 import json
 import os
 from dataclasses import asdict

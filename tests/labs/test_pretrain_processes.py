@@ -1,7 +1,5 @@
 """The command in processes of its own: signals, and several that train one model."""
 
-from __future__ import annotations
-
 import signal
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """A sharded model on two ranks: the curve of one process, and checkpoints that any layout goes on from."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import json

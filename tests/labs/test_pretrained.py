@@ -1,7 +1,5 @@
 """The course's own pretrained model: small, whole, better than chance by far, and described by its own card."""
 
-from __future__ import annotations
-
 import json
 import math
 import re

@@ -1,7 +1,5 @@
 """A result and its protocol: by hand, what a card shows, and what is refused."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import fields, replace
 

@@ -1,7 +1,5 @@
 """Weights in a few bits: equal to ggml's, every weight at its nearest level; what a model is then; and the record."""
 
-from __future__ import annotations
-
 import gguf
 import numpy as np
 import pytest

@@ -1,7 +1,5 @@
 """Twenty questions: balanced, the same in both languages; options scored as a loop over single tokens scores them."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

@@ -1,7 +1,5 @@
 """A model laid out for reading, a large head cut for the threads: the same scores and texts, the original untouched."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

@@ -1,7 +1,5 @@
 """The recorded runs of four labs: whole and of today, gone on with after an interruption; others are refused."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Documents in rows: by hand, against brute force, and through training and evaluation."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """Fits marked on data of a known law, intervals that hold it, and the best plan against a search over all sizes."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The mixture of authors: all documents of a tiny one listed, long samples counted, and the source of notebook 10."""
 
-from __future__ import annotations
-
 import itertools
 import math
 

@@ -1,7 +1,5 @@
 """A run of the sweep, the search for its rate, a record that is gone on with, and its verification."""
 
-from __future__ import annotations
-
 import json
 import math
 from pathlib import Path

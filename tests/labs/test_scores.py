@@ -1,7 +1,5 @@
 """BLEU and ROUGE by hand, the accent trap, and missing packages."""
 
-from __future__ import annotations
-
 import math
 import sys
 import unicodedata

@@ -1,7 +1,5 @@
 """The ablation's steps: each computes what the first does, padding is never believed in, and a wrong step is caught."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import asdict
 

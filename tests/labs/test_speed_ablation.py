@@ -1,7 +1,5 @@
 """The harness and the ablation on it: rounds, changes that are kept or left out, ratios, the record, the command."""
 
-from __future__ import annotations
-
 import json
 import runpy
 import subprocess

@@ -1,7 +1,5 @@
 """The story has the length that the course is planned for; the documents spread as on the web; all are plain text."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections import Counter

@@ -1,7 +1,5 @@
 """The toy language: hand-computed entropies, linear algebra and counting agree with what it computes."""
 
-from __future__ import annotations
-
 import hashlib
 import itertools
 import math

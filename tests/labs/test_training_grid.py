@@ -1,7 +1,5 @@
 """A run of the recorded grid: the same run twice, a diverged one."""
 
-from __future__ import annotations
-
 import torch
 
 from helpers.labs import training_grid

@@ -1,7 +1,5 @@
 """Checkpoints: a resumed run ends bit for bit where it would have; a good one exists at every moment; refusals."""
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import errno

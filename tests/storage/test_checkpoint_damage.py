@@ -1,7 +1,5 @@
 """Checkpoints that were truncated, altered, mixed up, forged or never ours: refused with a reason, never executed."""
 
-from __future__ import annotations
-
 import copy
 import hashlib
 import itertools

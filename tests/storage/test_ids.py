@@ -1,7 +1,5 @@
 """Files of token ids: read by numpy, whole or not there, refused where they are something else, opened at once."""
 
-from __future__ import annotations
-
 import time
 
 import numpy as np

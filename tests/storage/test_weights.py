@@ -1,7 +1,5 @@
 """Published weights against transformers: scores, loss, gradients, tokens; every tensor accounted for; and back."""
 
-from __future__ import annotations
-
 import json
 import math
 import os

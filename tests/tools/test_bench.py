@@ -1,7 +1,5 @@
 """The benchmark: its baselines against the course's model, every variant's numbers, and what the command says."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import asdict, replace
 

@@ -1,7 +1,5 @@
 """tools/corpus.py on invented packages: R data written byte by byte, a PHP file, a .deb that dpkg-deb packs here."""
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import json

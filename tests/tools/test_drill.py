@@ -1,7 +1,5 @@
 """The short form of `make drill`: a run that is killed five times ends as if nobody had touched it."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """`python -m tools.gpu`, rehearsed: parts find what they look for, a failure is recorded, what is there is skipped."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -1,7 +1,5 @@
 """Grading: answers are found whatever became of a notebook, judged outside their process; hostile ones do nothing."""
 
-from __future__ import annotations
-
 import ast
 import contextlib
 import csv

@@ -1,7 +1,5 @@
 """The course on paper: what a class's page is made of, by rule; and one page of it, where typst is installed."""
 
-from __future__ import annotations
-
 import base64
 import importlib.util
 import re

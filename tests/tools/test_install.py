@@ -1,7 +1,5 @@
 """`make` on odd days, with nothing to install: interrupted, twice at once, without network, room or permission."""
 
-from __future__ import annotations
-
 import errno
 import http.server
 import io

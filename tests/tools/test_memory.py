@@ -1,7 +1,5 @@
 """The memory part of the benchmark: fresh processes measure what was predicted, and the record says where."""
 
-from __future__ import annotations
-
 import json
 import os
 import platform

@@ -1,7 +1,5 @@
 """The packages come once by npm, all bytes by their published sums; what goes wrong is said."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The comparison of whole published models, on small ones: it finds parity, and it finds a fault."""
 
-from __future__ import annotations
-
 import pytest
 
 from helpers.gpt import preset

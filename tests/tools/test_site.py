@@ -1,7 +1,5 @@
 """The site's sources: links that hold on it, places to be found, cards on pages of their own. No Sphinx, no browser."""
 
-from __future__ import annotations
-
 import json
 import re
 

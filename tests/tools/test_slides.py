@@ -1,7 +1,5 @@
 """Decks: what goes on a slide and what below it, the plan, what is asked; the page counts guesses as Python does."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The student edition: no solution, no answer of a recap, no output; the rest as it was."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import nbformat

@@ -1,7 +1,5 @@
 """The notebook tool: what it writes, what it drops, and what it refuses."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import nbformat

@@ -1,7 +1,5 @@
 """The gate between the two editions: a small course in step passes, each planted fault is named with its way out."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable
 from pathlib import Path
