@@ -20,7 +20,7 @@ AIMS = {
     "helpers/labs": (3_600, 5_800),
     "helpers/classroom": (4_200, 5_240),
     "helpers": (10_700, 15_400),
-    "tests": (11_500, 17_010),
+    "tests": (11_500, 16_870),
     "tools": (1_700, 6_020),
 }
 MAX_LINES = 300
