@@ -1,7 +1,5 @@
 """JupyterLab's settings: answers that do not wait, no request to the network, nobody's other settings lost."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys
@@ -15,6 +13,7 @@ from jupyter_server.services.kernels.websocket import KernelWebsocketHandler
 from traitlets.config import Config
 
 from helpers import lab
+from tests.support import refused
 
 NEWS = "@jupyterlab/apputils-extension:notification"
 
@@ -24,9 +23,8 @@ def test_both_files_are_written_where_jupyter_looks(tmp_path: Path):
     told = subprocess.run([sys.executable, "-c", begin], capture_output=True, text=True, check=True).stdout
     server, overrides = tmp_path / lab.SERVER, tmp_path / lab.LAB
     assert str(server) in told and str(overrides) in told
-    assert json.loads(server.read_text())["ServerApp"] == {
-        "kernel_websocket_connection_class": "helpers.lab.PromptConnection"
-    }
+    connection = {"kernel_websocket_connection_class": "helpers.lab.PromptConnection"}
+    assert json.loads(server.read_text())["ServerApp"] == connection
     assert json.loads(overrides.read_text())[NEWS] == {"fetchNews": "false", "checkForUpdates": False}
     assert json.loads(overrides.read_text())["@jupyterlab/notebook-extension:tracker"]["showHiddenCellsButton"] is True
     asked = "from jupyter_core.paths import ENV_CONFIG_PATH as c, ENV_JUPYTER_PATH as d; print(c[0]); print(d[0])"
@@ -54,16 +52,14 @@ def test_a_damaged_file_is_named_and_nothing_is_written(tmp_path: Path, damaged:
     server = tmp_path / lab.SERVER
     server.parent.mkdir(parents=True)
     server.write_text(damaged)
-    with pytest.raises(ValueError, match=r"jupyter_server_config.*should hold a JSON object"):
-        lab.write_settings(tmp_path)
+    refused(r"jupyter_server_config.*should hold a JSON object", lab.write_settings, tmp_path)
     assert server.read_text() == damaged and not (tmp_path / lab.LAB).exists()
 
 
 def test_the_machines_own_python_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
     monkeypatch.setattr(sys, "base_prefix", str(tmp_path))
-    with pytest.raises(SystemExit, match="activate the environment"):
-        lab.main()
+    refused("activate the environment", lab.main, error=SystemExit)
     assert not list(tmp_path.iterdir())
     (tmp_path / "conda-meta").mkdir()  # conda's base looks the same, and is an environment
     lab.main()

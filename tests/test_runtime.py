@@ -1,7 +1,5 @@
 """One place decides seed, threads, device and precision."""
 
-from __future__ import annotations
-
 import os
 import random
 import subprocess
@@ -12,24 +10,17 @@ import pytest
 import torch
 
 from helpers import runtime
+from tests.support import refused
 
 
 def test_seeds_all_three_generators():
-    def draw():
+    def draw(seed: int):
+        runtime.start(seed=seed)
         return random.random(), float(np.random.rand()), torch.rand(1).item()
 
-    runtime.start(seed=3)
-    first = draw()
-    runtime.start(seed=3)
-    assert draw() == first
-    runtime.start(seed=4)
-    assert draw() != first
-
-
-@pytest.mark.parametrize("seed", [-1, 2**32, 1.5, "0", True])
-def test_refuses_seeds_that_numpy_cannot_take(seed):
-    with pytest.raises(ValueError, match="seed"):
-        runtime.start(seed)
+    assert draw(3) == draw(3) != draw(4)
+    for wrong in (-1, 2**32, 1.5, "0", True):  # which numpy cannot take
+        refused("seed", runtime.start, wrong)
 
 
 def test_threads_can_be_set_from_outside(monkeypatch):
@@ -40,8 +31,7 @@ def test_threads_can_be_set_from_outside(monkeypatch):
         assert runtime.start().threads == runtime.threads_in_use() == torch.get_num_threads() == threads
     for wrong in ("0", "two", "-1", "²", "1025", "9" * 30):
         monkeypatch.setenv(runtime.THREADS_VARIABLE, wrong)
-        with pytest.raises(ValueError, match=runtime.THREADS_VARIABLE):
-            runtime.start()
+        refused(runtime.THREADS_VARIABLE, runtime.start)
 
 
 @pytest.mark.parametrize(
@@ -49,20 +39,16 @@ def test_threads_can_be_set_from_outside(monkeypatch):
     [((7, 5), torch.float16), ((8, 0), torch.bfloat16), ((9, 0), torch.bfloat16), ((7, 0), torch.float16)],
 )
 def test_precision_follows_compute_capability_not_what_torch_says(monkeypatch, capability, expected):
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *device: capability)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
     assert runtime.pick_precision(torch.device("cuda")) == expected
     assert runtime.pick_precision(torch.device("cpu")) == torch.float32
-
-
-def test_a_t4_gets_a_scaler_and_the_larger_model_and_a_report_is_one_line(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
     lab = runtime.start()
-    assert (lab.grad_scaler, lab.model, lab.device.type) == (True, "book-124m", "cuda")
+    assert (lab.grad_scaler, lab.model, lab.device.type) == (expected == torch.float16, "book-124m", "cuda")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     text = str(runtime.start())
-    assert "\n" not in text and "cpu" in text and "float32" in text and torch.__version__ in text
+    assert "\n" not in text and all(word in text for word in ("cpu", "float32", torch.__version__))
 
 
 @pytest.mark.parametrize(("before", "after"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])

@@ -14,6 +14,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from tools import colab
+
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -46,6 +48,7 @@ def test_every_pin_is_exact_and_every_bound_is_pinned():
         assert name in pins(), f"{name} stands in pyproject.toml and not in requirements.txt"
         assert pins()[name] in requirement.specifier, name
     assert all(not version.local for version in pins().values())
+    assert pins().keys() >= set(map(canonicalize_name, colab.EXTRAS)), "the zip takes them as they are pinned"
 
 
 def test_bounds_are_lower_bounds_only_and_colab_satisfies_them():

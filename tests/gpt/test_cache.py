@@ -1,15 +1,12 @@
 """The key-value cache: the same hidden states in any pieces, rows of different lengths, its memory, its refusals."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 
 from helpers.gpt import GPT, GPTConfig, KeyValueCache
+from tests.support import refused
 
-CONFIG = GPTConfig(
-    vocab_size=53, context_length=29, emb_dim=28, n_heads=7, n_layers=3, drop_rate=0.0, position_offset=2
-)
+CONFIG = GPTConfig(53, 29, emb_dim=28, n_heads=7, n_layers=3, drop_rate=0.0, position_offset=2)
 
 
 @pytest.fixture(scope="module")
@@ -24,21 +21,14 @@ def no_gradients():
         yield
 
 
-@pytest.mark.parametrize("pieces", [[23], [1] * 23, [5, 1, 1, 16], [22, 1], [1, 22], [7, 7, 9]])
-def test_pieces_give_the_hidden_states_of_the_whole(model, pieces):
-    token_ids = torch.randint(53, (2, 23), generator=torch.Generator().manual_seed(1))
-    cache = model.new_cache(2, 23)
-    read = [model.hidden(piece, cache) for piece in token_ids.split(pieces, dim=1)]
-    torch.testing.assert_close(torch.cat(read, 1), model.hidden(token_ids))
-    assert cache.lengths == [23, 23]
-
-
 @pytest.mark.parametrize("n_more", [1, 4])
-def test_rows_of_different_lengths(model, n_more):
+def test_rows_of_different_lengths_read_in_pieces(model, n_more):
     rows = [torch.arange(n) * 3 % 53 for n in (3, 11, 7)]
     padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
     cache = model.new_cache(3, 29)
-    model.hidden(padded, cache)
+    for piece in padded.split([7, 1, 3], dim=1):
+        model.hidden(piece, cache)
+    assert cache.lengths == [11, 11, 11]
     cache.cut([3, 11, 7])
     for seed in range(2):
         new = torch.randint(53, (3, n_more), generator=torch.Generator().manual_seed(seed))
@@ -71,18 +61,14 @@ def test_memory_is_stated_and_taken_once(model):
 
 def test_refusals(model):
     cache = model.new_cache(1, 5)
-    model.hidden(torch.tensor([[1, 2, 3]]), cache)
-    with pytest.raises(ValueError, match="3 tokens are cached and 3 more do not fit its capacity of 5"):
-        model.hidden(torch.tensor([[1, 2, 3]]), cache)
-    with pytest.raises(ValueError, match=r"30 tokens exceeds the context of 29"):
-        model.new_cache(1, 30)
-    with pytest.raises(ValueError, match="at least one layer"):
-        KeyValueCache(0, 1, 1, 1, 1)
+    token_ids = torch.tensor([[1, 2, 3]])
+    model.hidden(token_ids, cache)
+    refused("3 tokens are cached and 3 more do not fit its capacity of 5", model.hidden, token_ids, cache)
+    refused(r"30 tokens exceeds the context of 29", model.new_cache, 1, 30)
+    refused("at least one layer", KeyValueCache, 0, 1, 1, 1, 1)
     for lengths in ([4], [-1], [1, 1]):
-        with pytest.raises(ValueError, match=r"at most \[3\]"):
-            cache.cut(lengths)
-    with torch.enable_grad(), pytest.raises(ValueError, match="no_grad"):
-        model.hidden(torch.tensor([[1]]), cache)
-    with pytest.raises(ValueError, match=r"\[0, 53\)"):
-        model.hidden(torch.tensor([[53]]), cache)
+        refused(r"at most \[3\]", cache.cut, lengths)
+    with torch.enable_grad():
+        refused("no_grad", model.hidden, token_ids[:, :1], cache)
+    refused(r"\[0, 53\)", model.hidden, torch.tensor([[53]]), cache)
     assert cache.lengths == [3], "a refused reading leaves the cache as it was"

@@ -1,7 +1,5 @@
 """The loss without all its scores: cross-entropy and its gradients in every layout, small memory, no stray column."""
 
-from __future__ import annotations
-
 import math
 
 import pytest
@@ -10,6 +8,7 @@ import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from helpers.gpt import IGNORED_TARGET, loss_from_hidden
+from tests.support import refused
 
 WIDEST = 112  # numbers to which 101 scores are filled up: a multiple of the longest vector's 16
 
@@ -54,16 +53,12 @@ def test_parts_that_do_not_divide(precision, within):
     torch.testing.assert_close(got, wanted, rtol=within, atol=within)
 
 
-def test_by_hand():
+def test_by_hand_of_large_scores_and_of_masked_nonsense():
     hidden, weight = torch.tensor([[[1.0], [2.0]]]).log(), torch.tensor([[0.0], [1.0]])  # odds 1 : 1, then 1 : 2
     value = loss_from_hidden(hidden, weight, torch.tensor([[0, 1]]))
     assert value.item() == pytest.approx(math.log(2) + math.log(1.5))
-
-
-def test_of_large_scores_and_of_masked_nonsense():
     hidden = torch.tensor([[[0.0], [1e4], [math.nan]]], requires_grad=True)
-    targets = torch.tensor([[0, 1, IGNORED_TARGET]])
-    value = loss_from_hidden(hidden, torch.tensor([[1.0], [-1.0]]), targets)
+    value = loss_from_hidden(hidden, torch.tensor([[1.0], [-1.0]]), torch.tensor([[0, 1, IGNORED_TARGET]]))
     value.backward()
     assert value.item() == pytest.approx(math.log(2) + 2e4)
     assert hidden.grad[0, :2, 0].tolist() == [-1.0, 2.0]
@@ -86,8 +81,7 @@ def test_inside_a_larger_graph(use):
     for a, b in zip(got, wanted, strict=True):
         assert (a is None) == (b is None)
         torch.testing.assert_close(a, b) if a is not None else None
-    with pytest.raises(RuntimeError, match="call it again"):
-        values[0].backward()
+    refused("call it again", values[0].backward, error=RuntimeError)
 
 
 class Watch(TorchDispatchMode):
@@ -132,5 +126,4 @@ def test_never_holds_all_scores():
 )
 def test_refuses(changes, says):
     hidden, weight, targets = hidden_case()
-    with pytest.raises(ValueError, match=says):
-        loss_from_hidden(**{"hidden": hidden, "head_weight": weight, "targets": targets} | changes)
+    refused(says, loss_from_hidden, **{"hidden": hidden, "head_weight": weight, "targets": targets} | changes)

@@ -1,7 +1,5 @@
 """Ids on disk, the split by text, windows and batches: every id counted by brute force."""
 
-from __future__ import annotations
-
 import random
 from collections import Counter
 
@@ -12,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.gpt import IGNORED_TARGET, Batches, Windows, cut, join, scoring_batches, split_by_text
+from tests.support import refusals, refused
 
 SIZES = st.tuples(st.integers(2, 60), st.integers(1, 13), st.integers(1, 17))  # N, T, stride
 
@@ -28,8 +27,7 @@ def test_windows_and_targets_counted_by_brute_force(kind, sizes, offset):
     starts = brute_force_windows(N, T, stride, offset)
     ids = kind(list(range(N)))  # each id is its own place
     if not starts:
-        with pytest.raises(ValueError, match=f"needs {T + 1} ids, got {max(N - offset, 0)}"):
-            Windows(ids, T, stride, offset)
+        refused(f"needs {T + 1} ids, got {max(N - offset, 0)}", Windows, ids, T, stride, offset)
         return
     windows = Windows(ids, T, stride, offset)
     assert windows.inputs[:, 0].tolist() == starts and len(windows) == len(starts)
@@ -52,6 +50,11 @@ def test_windows_are_views_and_rows_are_not():
     array = np.arange(20)
     assert np.shares_memory(Windows(array, 5).targets, array)
     assert not np.shares_memory(Windows(array, 5).rows([0])[0].numpy(), array)
+    batches = Batches(torch.arange(40), 4, 2, shuffle=False)
+    token_ids, targets = batches[0]
+    targets[:] = IGNORED_TARGET  # masking a target leaves the inputs alone
+    assert token_ids.tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    refused("from 0", lambda: batches[-1], error=IndexError)
 
 
 def test_a_memory_mapped_file_gives_what_a_tensor_gives(tmp_path):
@@ -73,8 +76,7 @@ def test_an_epoch_covers_its_windows_once_and_any_batch_is_at_hand(sizes, B, shu
     n_batches = n_windows // B if drop_last else -(-n_windows // B)
     arguments = dict(stride=stride, seed=seed, shuffle=shuffle, drop_last=drop_last, shift=shift)
     if not n_batches:
-        with pytest.raises(ValueError, match="do not fill a batch" if n_windows else "shorter context"):
-            Batches(ids, T, B, **arguments)
+        refused("do not fill a batch" if n_windows else "shorter context", Batches, ids, T, B, **arguments)
         return
     batches = Batches(ids, T, B, **arguments)
     assert (len(batches), batches.n_windows) == (n_batches, n_windows)
@@ -94,7 +96,7 @@ def test_an_epoch_covers_its_windows_once_and_any_batch_is_at_hand(sizes, B, shu
         assert torch.equal(again[i].token_ids, batches[i].token_ids)
 
 
-def test_epochs_and_seeds_differ_in_order():
+def test_epochs_and_seeds_differ_in_order_and_where_windows_begin():
     def order(seed: int, epoch: int) -> list[int]:
         batches = Batches(torch.arange(200), 3, 66, seed=seed)
         return batches[epoch].token_ids[:, 0].tolist()
@@ -103,13 +105,9 @@ def test_epochs_and_seeds_differ_in_order():
     assert len({tuple(o) for o in orders}) == 9  # also seed 1's first is not seed 0's second
     assert len({frozenset(o) for o in orders}) == 1
     assert order(0, 0) != sorted(order(0, 0))
-
-
-def test_shift_moves_the_windows_between_epochs():
-    batches = Batches(torch.arange(100), 7, 4, shift=True, shuffle=False)
-    first = {int(batches[epoch * len(batches)].token_ids[0, 0]) for epoch in range(30)}
-    assert first == set(range(7))
-    assert int(Batches(torch.arange(100), 7, 4, shuffle=False)[3 * 3].token_ids[0, 0]) == 0
+    for shift, begins in ((True, set(range(7))), (False, {0})):
+        batches = Batches(torch.arange(100), 7, 4, shift=shift, shuffle=False)
+        assert {int(batches[epoch * len(batches)].token_ids[0, 0]) for epoch in range(30)} == begins
 
 
 @given(st.integers(2, 40), st.integers(1, 11), st.integers(1, 5), st.data())
@@ -139,20 +137,24 @@ def test_scoring_batches_by_hand():
     assert two.token_ids.tolist() == [[3, 4, 0]] and two.targets.tolist() == [[4, 5, IGNORED_TARGET]]  # padded
 
 
-def test_split_by_text_by_hand():
+def test_split_cut_and_join_by_hand():
     documents = ["a" * 10, "b" * 10, "a" * 10, "c" * 80]
     for seed in range(9):
         training, validation = split_by_text(documents, 0.05, seed)
         assert validation == ["b" * 10] and training == ["a" * 10, "a" * 10, "c" * 80]  # the drawn order is no excuse
     assert split_by_text(["a" * 60, "b" * 50], 0.01) == (["a" * 60], ["b" * 50])  # the smallest, where none fits
+    ids = torch.arange(10)
+    training, validation = cut(ids, 0.3)
+    assert (training.tolist(), validation.tolist()) == (list(range(7)), [7, 8, 9])
+    assert validation.data_ptr() == ids[7:].data_ptr(), "a view"
+    assert join([[1, 2], [], (3,)], 9).tolist() == [1, 2, 9, 9, 3, 9] and join([[]], 9).dtype == torch.int64
 
 
 @given(st.lists(st.text("ab", max_size=6), max_size=30), st.sampled_from([0.1, 0.5, 0.9]), st.integers(0, 9))
 @settings(max_examples=200)
 def test_split_by_text_properties(documents, share, seed):
     if len(set(documents)) < 2:
-        with pytest.raises(ValueError, match="two different"):
-            split_by_text(documents, share, seed)
+        refused("two different", split_by_text, documents, share, seed)
         return
     training, validation = split_by_text(documents, share, seed)
     assert training and validation and not set(training) & set(validation)
@@ -163,58 +165,29 @@ def test_split_by_text_properties(documents, share, seed):
     assert set(split_by_text(mixed, share, seed)[1]) == set(validation)
 
 
-def test_cut_gives_two_views():
-    ids = torch.arange(10)
-    training, validation = cut(ids, 0.3)
-    assert (training.tolist(), validation.tolist()) == (list(range(7)), [7, 8, 9])
-    assert validation.data_ptr() == ids[7:].data_ptr()
-
-
-def test_join():
-    assert join([[1, 2], [], (3,)], 9).tolist() == [1, 2, 9, 9, 3, 9]
-    assert join([[]], 9).dtype == torch.int64
-
-
-def test_masking_a_target_leaves_the_inputs_alone():
-    token_ids, targets = Batches(torch.arange(40), 4, 2, shuffle=False)[0]
-    targets[:] = -100
-    assert token_ids.tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
-
-
 IDS = torch.arange(9)
 
 
-@pytest.mark.parametrize(
-    ("call", "says"),
-    [
-        (lambda: Windows(IDS, 3, stride=0), "stride must be .* at least 1"),
-        (lambda: Windows(IDS, 3, offset=-1), "offset must be .* at least 0"),
-        (lambda: Windows(IDS, 9), "needs 10 ids, got 9"),
-        (lambda: Windows(IDS[None], 3), "one list"),
-        (lambda: Windows(torch.ones(9, dtype=torch.bool), 3), "bool"),
-        (lambda: Windows(np.ones(9), 3), "float64"),
-        (lambda: Windows([1, 2, 3, 4, 5], 3), "got a list"),
-        (lambda: Batches(IDS, 3, 0), "batch_size"),
-        (lambda: Batches(IDS, 3, 3), "2 windows of 3 ids do not fill a batch of 3"),
-        (lambda: Batches(IDS, 9, 1), "shorter context"),
-        (lambda: Batches(IDS, 3, 1, seed=-1), "seed"),
-        (lambda: next(scoring_batches(torch.arange(1), 3)), "at least 2 ids"),
-        (lambda: next(scoring_batches(torch.tensor(3), 3)), "one list"),
-        (lambda: next(scoring_batches([1, 2, 3], 3)), "got a list"),
-        (lambda: next(scoring_batches(IDS, 3, stride=4)), "at most context_length, got 4 and 3"),
-        (lambda: next(scoring_batches(IDS, 3, batch_size=0)), "batch_size"),
-        *((lambda share=share: cut(IDS, share), r"in \(0, 1\)") for share in (0, 1, -0.1, float("nan"))),
-        *((lambda share=share: split_by_text(["a", "b"], share), r"in \(0, 1\)") for share in (0, 1, float("nan"))),
-        *((lambda ids=ids: cut(ids), "two parts") for ids in (IDS[:3], IDS[None], torch.tensor(1), IDS[:0])),
-        (lambda: join([], 0), "at least one document"),
-        (lambda: join([[1.5]], 0), "one list"),
-    ],
+test_refuses = refusals(
+    (lambda: Windows(IDS, 3, stride=0), "stride must be .* at least 1"),
+    (lambda: Windows(IDS, 3, offset=-1), "offset must be .* at least 0"),
+    (lambda: Windows(IDS, 9), "needs 10 ids, got 9"),
+    (lambda: Windows(IDS[None], 3), "one list"),
+    (lambda: Windows(torch.ones(9, dtype=torch.bool), 3), "bool"),
+    (lambda: Windows(np.ones(9), 3), "float64"),
+    (lambda: Windows([1, 2, 3, 4, 5], 3), "got a list"),
+    (lambda: Batches(IDS, 3, 0), "batch_size"),
+    (lambda: Batches(IDS, 3, 3), "2 windows of 3 ids do not fill a batch of 3"),
+    (lambda: Batches(IDS, 9, 1), "shorter context"),
+    (lambda: Batches(IDS, 3, 1, seed=-1), "seed"),
+    (lambda: next(scoring_batches(torch.arange(1), 3)), "at least 2 ids"),
+    (lambda: next(scoring_batches(torch.tensor(3), 3)), "one list"),
+    (lambda: next(scoring_batches([1, 2, 3], 3)), "got a list"),
+    (lambda: next(scoring_batches(IDS, 3, stride=4)), "at most context_length, got 4 and 3"),
+    (lambda: next(scoring_batches(IDS, 3, batch_size=0)), "batch_size"),
+    *((lambda share=share: cut(IDS, share), r"in \(0, 1\)") for share in (0, 1, -0.1, float("nan"))),
+    *((lambda share=share: split_by_text(["a", "b"], share), r"in \(0, 1\)") for share in (0, 1, float("nan"))),
+    *((lambda ids=ids: cut(ids), "two parts") for ids in (IDS[:3], IDS[None], torch.tensor(1), IDS[:0])),
+    (lambda: join([], 0), "at least one document"),
+    (lambda: join([[1.5]], 0), "one list"),
 )
-def test_refuses(call, says):
-    with pytest.raises(ValueError, match=says):
-        call()
-
-
-def test_batches_are_counted_from_0():
-    with pytest.raises(IndexError, match="from 0"):
-        Batches(IDS, 3, 1)[-1]

@@ -1,7 +1,5 @@
 """Writing: against a loop by hand, with the cache and without, prompts of different lengths, endings, the stream."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 
@@ -10,11 +8,10 @@ import torch
 
 from helpers.gpt import GPT, GPTConfig, generate, next_probs, stream, stream_text, tokenizer
 from helpers.labs import pretrained
+from tests.support import refused
 
 TINY = GPTConfig(vocab_size=13, context_length=5, emb_dim=12, n_heads=2, n_layers=1, drop_rate=0.4)
-WIDER = GPTConfig(
-    vocab_size=53, context_length=31, emb_dim=28, n_heads=7, n_layers=3, drop_rate=0.1, position_offset=2, qkv_bias=True
-)
+WIDER = GPTConfig(53, 31, emb_dim=28, n_heads=7, n_layers=3, drop_rate=0.1, position_offset=2, qkv_bias=True)
 PROMPTS = torch.tensor([[1, 2, 3], [7, 0, 12]])
 STRATEGIES = [
     {"temperature": 0},
@@ -57,9 +54,8 @@ def by_hand(model: GPT, ids: list[int], n_new: int, generator: torch.Generator, 
         seen = torch.zeros(len(logits), dtype=torch.bool)
         seen[ids] = True
         p = next_probs(logits, seen, **settings)
-        ids.append(
-            int(p.argmax() if settings.get("temperature") == 0 else torch.multinomial(p, 1, generator=generator))
-        )
+        greedy = settings.get("temperature") == 0
+        ids.append(int(p.argmax() if greedy else torch.multinomial(p, 1, generator=generator)))
     return ids
 
 
@@ -89,9 +85,12 @@ def test_greedy_and_its_limits(model):
     got = generate(model, PROMPTS, 9, temperature=0)
     assert model.training, "the mode must be put back"
     assert got.dtype == torch.int64
-    assert torch.equal(generate(model, PROMPTS, 9, top_k=1), got)
-    assert torch.equal(generate(model, PROMPTS, 9, temperature=1e-30), got)  # the limit, without overflow
+    for limit in ({"top_k": 1}, {"temperature": 1e-30}):  # without overflow
+        assert torch.equal(generate(model, PROMPTS, 9, **limit), got)
     assert torch.equal(generate(model, PROMPTS, 0), PROMPTS)
+    torch.nn.init.constant_(model.final_norm.bias, math.nan)
+    for settings in ({"temperature": 0}, {}, {"temperature": 0, "repetition_penalty": 1.2}):
+        refused("a score is nan", generate, model, PROMPTS, 1, **settings)
 
 
 def test_draws_come_from_the_given_generator_and_no_other(model):
@@ -105,49 +104,40 @@ def test_draws_come_from_the_given_generator_and_no_other(model):
     assert not first.requires_grad
 
 
-def test_each_row_ends_at_its_own_end(wider):
-    free = generate(wider, [[5, 1], [2] * 9, [7, 8, 9]], 20, temperature=0)
-    end = int(free[0][2 + 6])  # what the first row writes seventh
-    ended = generate(wider, [[5, 1], [2] * 9, [7, 8, 9]], 20, temperature=0, end_id=end)
-    for row, whole, start in zip(ended, free, (2, 9, 3), strict=True):
-        written = whole[start:].tolist()
-        stop = written.index(end) + 1 if end in written else 20
-        assert row.tolist() == whole[: start + stop].tolist()
-    assert len(ended[0]) <= 2 + 7
-
-
-def test_a_matrix_is_filled_up_with_the_end_and_stops_when_all_have_ended(wider):
-    prompts = torch.tensor([[5, 1], [9, 2]])
-    free = generate(wider, prompts, 20, temperature=0)[:, 2:].tolist()
-    end = free[0][3]
-    stops = [row.index(end) + 1 if end in row else 20 for row in free]
-    got = generate(wider, prompts, 20, temperature=0, end_id=end)[:, 2:]
-    assert got.shape[1] == max(stops)
-    for row, whole, stop in zip(got.tolist(), free, stops, strict=True):
-        assert row == whole[:stop] + [end] * (max(stops) - stop)
-    prompts[0, 1] = end  # an end in the prompt ends nothing
-    assert generate(wider, prompts, 3, temperature=0, end_id=end).shape[1] > 2
+@pytest.mark.parametrize("prompts", [[[5, 1], [2] * 9, [7, 8, 9]], torch.tensor([[5, 1], [9, 2]])], ids=type)
+def test_each_row_ends_at_its_own_end(wider, prompts):
+    """A matrix is filled up with the end, and stops when all have ended."""
+    free = generate(wider, prompts, 20, temperature=0)
+    written = [row[len(prompt) :].tolist() for row, prompt in zip(free, prompts, strict=True)]
+    end = written[0][6]
+    stops = [row.index(end) + 1 if end in row else 20 for row in written]
+    assert stops[0] <= 7
+    ended = generate(wider, prompts, 20, temperature=0, end_id=end)
+    for row, prompt, whole, stop in zip(ended, prompts, written, stops, strict=True):
+        filled = [end] * (max(stops) - stop) if isinstance(prompts, torch.Tensor) else []
+        assert row[len(prompt) :].tolist() == whole[:stop] + filled
+    prompts[0][1] = end  # an end in the prompt ends nothing
+    assert len(generate(wider, prompts, 3, temperature=0, end_id=end)[0]) > 2
 
 
 def test_a_stream_gives_what_generate_gives_one_step_at_a_time(wider):
-    prompts = [[5, 1], [2] * 9]
+    prompts = torch.tensor([[5, 1], [2, 2]])
     whole = generate(wider.train(), prompts, 12, temperature=0.9)
     steps = stream(wider, prompts, 12, temperature=0.9)
     assert isinstance(steps, Iterator)
     first = next(steps)
     assert wider.training and first.shape == (2,) and torch.is_grad_enabled(), "nothing is left switched between steps"
-    rest = list(steps)
-    assert torch.stack([first, *rest], 1).tolist() == [
-        row[len(p) :].tolist() for row, p in zip(whole, prompts, strict=True)
-    ]
+    assert torch.equal(torch.stack([first, *steps], 1), whole[:, 2:])
 
 
-def test_text_comes_in_whole_characters():
+def test_text_comes_in_pieces_that_make_the_whole():
     model, words = pretrained.load(), tokenizer.gpt2()
     pieces = list(stream_text(model, words, "It was a", 12, temperature=0))
     ids = generate(model, [words.encode("It was a")], 12, temperature=0)[0]
-    assert "It was a" + "".join(pieces) == words.decode(ids.tolist())
-    assert len(pieces) == 12
+    assert "It was a" + "".join(pieces) == words.decode(ids.tolist()) and len(pieces) == 12
+    padded = GPT(GPTConfig(50304, 5, 12, 2, 1))
+    with pytest.raises(ValueError, match=r"50,304 tokens and the tokenizer 50,257: .*resize_vocabulary"):
+        next(stream_text(padded, words, "It", 3))
 
 
 class Dictated(GPT):
@@ -170,41 +160,20 @@ def test_a_character_in_two_tokens_comes_once_and_half_of_one_is_marked():
     assert list(stream_text(model, words, "I", 20, temperature=0, use_cache=False)) == ["🦜", "é", "\ufffd"]
 
 
-def test_scores_that_are_nan_are_refused_whether_drawn_or_not(model):
-    torch.nn.init.constant_(model.final_norm.bias, math.nan)
-    for settings in ({"temperature": 0}, {}, {"temperature": 0, "repetition_penalty": 1.2}):
-        with pytest.raises(ValueError, match="a score is nan"):
-            generate(model, PROMPTS, 1, **settings)
-
-
-def test_a_model_with_more_tokens_than_the_tokenizer_is_refused_before_it_writes():
-    padded = GPT(GPTConfig(50304, 5, 12, 2, 1))
-    with pytest.raises(ValueError, match=r"50,304 tokens and the tokenizer 50,257: .*resize_vocabulary"):
-        next(stream_text(padded, tokenizer.gpt2(), "It", 3))
-
-
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"n_new": -1}, "n_new >= 0"),
-        ({"n_new": 1.5}, "n_new >= 0"),
+        *(({"n_new": n}, "n_new >= 0") for n in (-1, 1.5)),
         ({"temperature": -0.1}, r"temperature must be in \[0, inf\]"),
         ({"top_k": 14}, r"\[1, 13\]"),
         ({"topk": 3}, "topk; there are temperature, top_k, top_p"),
-        ({"end_id": 13}, r"end_id must be in \[0, 13\)"),
-        ({"end_id": "\n"}, r"end_id must be in .* got"),
-        ({"prompts": PROMPTS[:, :0]}, "at least one token"),
-        ({"prompts": []}, "at least one token"),
-        ({"prompts": PROMPTS[0]}, "list of rows"),
-        ({"prompts": [1, 2]}, "list of rows"),
-        ({"prompts": PROMPTS[0, 0]}, "list of rows of token ids, got Tensor"),
+        *(({"end_id": end}, r"end_id must be in \[0, 13\)") for end in (13, "\n")),
+        *(({"prompts": none}, "at least one token") for none in (PROMPTS[:, :0], [])),
+        *(({"prompts": none}, "list of rows") for none in (PROMPTS[0], [1, 2], PROMPTS[0, 0], PROMPTS.float())),
         ({"prompts": "It was"}, r"got text: 'It was'\. stream_text\(model, tokenizer, prompt, n_new\)"),
-        ({"prompts": PROMPTS.float()}, "list of rows"),
-        ({"prompts": PROMPTS + 1}, r"\[0, 13\)"),
-        ({"prompts": [[-1]]}, r"\[0, 13\)"),
+        *(({"prompts": outside}, r"\[0, 13\)") for outside in (PROMPTS + 1, [[-1]])),
     ],
 )
 def test_refuses_before_the_first_token(model, changes, says):
     for write in (generate, lambda *a, **k: next(stream(*a, **k))):
-        with pytest.raises(ValueError, match=says):
-            write(model, **{"prompts": PROMPTS, "n_new": 1} | changes)
+        refused(says, write, model, **{"prompts": PROMPTS, "n_new": 1} | changes)

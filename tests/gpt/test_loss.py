@@ -1,7 +1,5 @@
 """The six steps against hand-computed values and torch; perplexity; a mean that counts every token once."""
 
-from __future__ import annotations
-
 import math
 
 import pytest
@@ -11,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.gpt import IGNORED_TARGET, evaluating, loss
+from tests.support import refusals, refused
 
 
 def test_six_steps_by_hand():
@@ -22,6 +21,9 @@ def test_six_steps_by_hand():
     torch.testing.assert_close(steps.log_probs, torch.tensor([[math.log(0.625), math.log(0.4)]]))
     assert steps.mean_log_prob.item() == pytest.approx(math.log(0.25) / 2)  # 0.625 * 0.4 = 0.25
     assert steps.loss_nats.item() == pytest.approx(math.log(2))
+    large, target = torch.tensor([[[0.0, 1000.0]]]), torch.tensor([[0]])
+    assert loss.six_steps(large, target).loss_nats.isinf()  # ln 0: why the fast path exists
+    assert loss.next_token_loss(large, target).item() == 1000
 
 
 @given(st.integers(1, 3), st.integers(1, 5), st.integers(2, 11), st.integers(0, 999))
@@ -36,23 +38,13 @@ def test_six_steps_token_losses_and_torch_agree(B, T, V, seed):
     torch.testing.assert_close(loss.next_token_loss(logits + 1000, targets), expected, atol=1e-3, rtol=0)  # a shift
 
 
-def test_large_logits_do_not_break_the_fast_path():
-    logits = torch.tensor([[[0.0, 1000.0]]])
-    targets = torch.tensor([[0]])
-    assert loss.six_steps(logits, targets).loss_nats.isinf()  # ln 0: why the fast path exists
-    assert loss.next_token_loss(logits, targets).item() == 1000
-
-
 def test_masked_targets_are_not_scored():
-    logits = torch.randn(1, 3, 5)
-    masked = torch.tensor([[4, IGNORED_TARGET, 2]])
+    logits, masked = torch.randn(1, 3, 5), torch.tensor([[4, IGNORED_TARGET, 2]])
     losses = loss.token_losses(logits, masked)
     assert losses[0, 1] == 0
     assert loss.next_token_loss(logits, masked).item() == pytest.approx((losses[0, 0] + losses[0, 2]).item() / 2)
-    with pytest.raises(ValueError, match="no target"):
-        loss.next_token_loss(logits, torch.full((1, 3), IGNORED_TARGET))
-    with pytest.raises(ValueError, match="targets must be"):
-        loss.six_steps(logits, masked)
+    refused("no target", loss.next_token_loss, logits, torch.full((1, 3), IGNORED_TARGET))
+    refused("targets must be", loss.six_steps, logits, masked)
 
 
 @pytest.mark.parametrize("function", [loss.six_steps, loss.token_losses, loss.next_token_loss])
@@ -67,35 +59,28 @@ def test_masked_targets_are_not_scored():
     ],
 )
 def test_refuses(function, logits_shape, targets, says):
-    with pytest.raises(ValueError, match=says):
-        function(torch.zeros(logits_shape), targets)
+    refused(says, function, torch.zeros(logits_shape), targets)
 
 
-def test_entropy_of_dice_and_of_certainty():
+def test_entropy_perplexity_and_bits_per_byte_by_hand():
     for n in (1, 2, 6, 50257):
         assert loss.entropy(torch.zeros(n)).item() == pytest.approx(math.log(n), abs=1e-3)
     assert loss.entropy(torch.tensor([0.0, -math.inf])).item() == 0
     assert loss.entropy(torch.tensor([0.5, 0.25, 0.25]).log()).item() == pytest.approx(1.5 * math.log(2))
     assert loss.entropy(torch.tensor([math.nan, 0.0])).isnan()
-
-
-def test_perplexity():
-    assert loss.perplexity(0.0) == 1
+    assert loss.perplexity(0.0) == 1 and loss.perplexity(1000.0) == math.inf
     assert loss.perplexity(torch.tensor(math.log(6))) == pytest.approx(6, rel=1e-6)
-    assert loss.perplexity(1000.0) == math.inf
-    for wrong in (-0.1, math.nan):
-        with pytest.raises(ValueError, match="at least 0"):
-            loss.perplexity(wrong)
-    with pytest.raises(ValueError, match="take its mean"):
-        loss.perplexity(torch.ones(2))
+    for n_tokens, n_bytes in ((3, 12), (5, 20)):
+        assert loss.bits_per_byte(math.log(2) * 8, n_tokens, n_bytes) == pytest.approx(2.0)
 
 
-def test_bits_per_byte_by_hand():
-    assert loss.bits_per_byte(math.log(2) * 8, n_tokens=3, n_bytes=12) == pytest.approx(2.0)
-    assert loss.bits_per_byte(math.log(2) * 8, n_tokens=5, n_bytes=20) == pytest.approx(2.0)
-    for n_tokens, n_bytes in [(3, 0), (0, 3)]:
-        with pytest.raises(ValueError, match="one byte"):
-            loss.bits_per_byte(1.0, n_tokens, n_bytes)
+test_numbers_that_are_none_are_refused = refusals(
+    (loss.perplexity, -0.1, "at least 0"),
+    (loss.perplexity, math.nan, "at least 0"),
+    (loss.perplexity, torch.ones(2), "take its mean"),
+    (loss.bits_per_byte, 1.0, 3, 0, "one byte"),
+    (loss.bits_per_byte, 1.0, 0, 3, "one byte"),
+)
 
 
 @pytest.mark.parametrize("function", [loss.token_losses, loss.next_token_loss, lambda x, y: loss.entropy(x)])
@@ -123,15 +108,16 @@ def test_token_weighted_loss_is_one_mean_over_all_tokens():
     model = Echo()
     ids = torch.randint(7, (1, 14), generator=torch.Generator().manual_seed(3))
     ragged = [(ids[:, :11], ids[:, 1:12]), (ids[:, 11:13], ids[:, 12:14])]
-    report = loss.token_weighted_loss(model, ragged)
+    masked = [(torch.cat([ids[:, :13]] * 2), torch.cat([ids[:, 1:], torch.full((1, 13), IGNORED_TARGET)]))]
     whole = F.cross_entropy(model.table[ids[0, :-1]], ids[0, 1:]).item()
     mean_of_means = sum(F.cross_entropy(model.table[x[0]], y[0]).item() for x, y in ragged) / 2
-    masked = [(torch.cat([ids[:, :13]] * 2), torch.cat([ids[:, 1:], torch.full((1, 13), IGNORED_TARGET)]))]
-    assert report.n_tokens == loss.token_weighted_loss(model, masked).n_tokens == 13
-    assert loss.token_weighted_loss(model, masked).loss_nats == pytest.approx(whole, rel=1e-6)
-    assert report.loss_nats == pytest.approx(whole, rel=1e-6)
-    assert report.perplexity == pytest.approx(math.exp(whole), rel=1e-6)
     assert mean_of_means != pytest.approx(whole, rel=1e-3)
+    for batches in (ragged, masked):
+        report = loss.token_weighted_loss(model, batches)
+        assert (report.n_tokens, report.loss_nats) == (13, pytest.approx(whole, rel=1e-6))
+        assert report.perplexity == pytest.approx(math.exp(whole), rel=1e-6)
+    refused("no token", loss.token_weighted_loss, model, [])
+    refused("targets", loss.token_weighted_loss, model, [(ids[:, :2], torch.tensor([[0, 7]]))])
     assert model.training, "the mode must be put back"
 
 
@@ -143,12 +129,3 @@ def test_evaluating_restores_each_part():
     assert model.training and model[0].training and not model[1].training
     with evaluating(lambda ids: ids):
         pass
-
-
-def test_token_weighted_loss_restores_the_mode_and_refuses_nothing_to_score():
-    model = Echo()
-    with pytest.raises(ValueError, match="no token"):
-        loss.token_weighted_loss(model, [])
-    with pytest.raises(ValueError, match="targets"):
-        loss.token_weighted_loss(model, [(torch.zeros(1, 2, dtype=torch.int64), torch.tensor([[0, 7]]))])
-    assert model.training

@@ -1,7 +1,5 @@
 """The probabilities of the next token: by hand, against a slow oracle, against transformers, at the exact limits."""
 
-from __future__ import annotations
-
 import math
 
 import pytest
@@ -10,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.gpt import keep_min_p, keep_top_k, keep_top_p, next_probs
+from tests.support import refusals_by_field, refusals_of
 
 LOGITS = torch.tensor([4.0, 3.0, 2.0, 1.0]).log()  # probabilities 0.4, 0.3, 0.2, 0.1
 
@@ -19,13 +18,16 @@ def probs(**settings) -> list[float]:
 
 
 def test_by_hand():
-    assert probs() == [0.4, 0.3, 0.2, 0.1]
-    assert probs(temperature=0.5) == [round(p / 30, 6) for p in (16, 9, 4, 1)]  # squares, normalised
-    assert probs(top_k=2) == [round(4 / 7, 6), round(3 / 7, 6), 0, 0]
-    assert probs(top_p=0.71) == [round(4 / 9, 6), round(3 / 9, 6), round(2 / 9, 6), 0]
-    assert probs(top_p=0.39) == [1, 0, 0, 0]
-    assert probs(min_p=0.51) == [round(4 / 7, 6), round(3 / 7, 6), 0, 0]
-    assert probs(min_p=1.0) == [1, 0, 0, 0]
+    for settings, expected in (
+        ({}, [0.4, 0.3, 0.2, 0.1]),
+        ({"temperature": 0.5}, [p / 30 for p in (16, 9, 4, 1)]),  # squares, normalised
+        ({"top_k": 2}, [4 / 7, 3 / 7, 0, 0]),
+        ({"top_p": 0.71}, [4 / 9, 3 / 9, 2 / 9, 0]),
+        ({"top_p": 0.39}, [1, 0, 0, 0]),
+        ({"min_p": 0.51}, [4 / 7, 3 / 7, 0, 0]),
+        ({"min_p": 1.0}, [1, 0, 0, 0]),
+    ):
+        assert probs(**settings) == [round(p, 6) for p in expected], settings
 
 
 @pytest.mark.parametrize("filters_first", [True, False])
@@ -58,9 +60,8 @@ def oracle(logits: list[float], temperature, top_k, top_p, min_p, filters_first)
 
     def softmax(pairs, T):
         top = max(z for _, z in pairs)
-        weights = [(i, math.exp((z - top) / T)) for i, z in pairs]
-        total = sum(w for _, w in weights)
-        return {i: w / total for i, w in weights}
+        weights = {i: math.exp((z - top) / T) for i, z in pairs}
+        return {i: w / sum(weights.values()) for i, w in weights.items()}
 
     T = 1.0 if filters_first else temperature
     kept = sorted(enumerate(logits), key=lambda pair: (-pair[1], pair[0]))
@@ -134,46 +135,27 @@ def test_keeps_shapes_and_forbidden_tokens_and_half_precision():
     torch.testing.assert_close(rows.flatten(0, 1), torch.stack(each))
 
 
-@pytest.mark.parametrize(
-    ("settings", "says"),
-    [
-        ({"temperature": -0.1}, r"temperature must be in \[0, inf\], got -0.1"),
-        ({"temperature": math.nan}, "temperature .* got nan"),
-        ({"temperature": True}, "got True"),
-        ({"top_k": 0}, r"top_k .* \[1, V\]"),
-        ({"top_k": 2.5}, "whole number"),
-        ({"top_k": True}, "got True"),
-        ({"top_k": 5}, r"top_k must be in \[1, 4\].* got 5"),
-        ({"top_p": 0}, r"top_p must be in \(0, 1\].* got 0"),
-        ({"top_p": 1.01}, "got 1.01"),
-        ({"min_p": math.nan}, r"min_p must be in \(0, 1\]"),
-        ({"repetition_penalty": 0}, "positive"),
-        ({"repetition_penalty": math.inf}, "finite"),
-        ({"repetition_penalty": 10**400}, "finite"),
-        ({"temperature": 10**400}, "temperature"),
-        ({"repetition_penalty": 1e-308, "seen": torch.ones(4) > 0}, "a score is inf"),
-        ({"repetition_penalty": 1.2}, "needs `seen`"),
-        ({"topk": 3}, "no sampling parameter named topk; there are temperature, top_k, top_p, min_p, "),
-    ],
+test_refuses_values = refusals_by_field(
+    lambda **settings: next_probs(LOGITS, **settings), temperature=[-0.1, math.nan, True, 10**400],
+    top_k=[0, 2.5, True, 5], top_p=[0, 1.01], min_p=[math.nan], repetition_penalty=[0, math.inf, 10**400],
+)  # fmt: skip
+test_refuses_settings = refusals_of(
+    lambda settings: next_probs(LOGITS, **settings),
+    ({"temperature": -0.1}, r"temperature must be in \[0, inf\], got -0.1"),
+    ({"repetition_penalty": 1e-308, "seen": torch.ones(4) > 0}, "a score is inf"),
+    ({"repetition_penalty": 1.2}, "needs `seen`"),
+    ({"topk": 3}, "no sampling parameter named topk; there are temperature, top_k, top_p, min_p, "),
 )
-def test_refuses_settings(settings, says):
-    with pytest.raises(ValueError, match=says):
-        next_probs(LOGITS, **settings)
 
 
-@pytest.mark.parametrize(
-    ("logits", "seen", "says"),
-    [
-        (torch.tensor([1, 2]), None, "floating-point"),
-        ([1.0, 2.0], None, r"logits as a tensor \(\.\.\., V\), got list: torch\.tensor"),
-        (torch.zeros(2), [True, False], "`seen` as a tensor .* got list"),
-        (torch.zeros(3, 0), None, "floating-point"),
-        (torch.tensor([1.0, math.nan]), None, "a score is nan"),
-        (torch.tensor([[1.0, 2.0], [-math.inf, -math.inf]]), None, "every token of a row is forbidden"),
-        (torch.zeros(3), torch.zeros(2, dtype=torch.bool), r"shape \(3,\)"),
-        (torch.zeros(3), torch.zeros(3), "bool"),
-    ],
+test_refuses_logits = refusals_of(
+    lambda logits, seen: next_probs(logits, seen),
+    (torch.tensor([1, 2]), None, "floating-point"),
+    ([1.0, 2.0], None, r"logits as a tensor \(\.\.\., V\), got list: torch\.tensor"),
+    (torch.zeros(2), [True, False], "`seen` as a tensor .* got list"),
+    (torch.zeros(3, 0), None, "floating-point"),
+    (torch.tensor([1.0, math.nan]), None, "a score is nan"),
+    (torch.tensor([[1.0, 2.0], [-math.inf, -math.inf]]), None, "every token of a row is forbidden"),
+    (torch.zeros(3), torch.zeros(2, dtype=torch.bool), r"shape \(3,\)"),
+    (torch.zeros(3), torch.zeros(3), "bool"),
 )
-def test_refuses_logits(logits, seen, says):
-    with pytest.raises(ValueError, match=says):
-        next_probs(logits, seen)

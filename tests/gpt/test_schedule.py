@@ -1,20 +1,20 @@
 """The learning rate: by hand, against torch's own schedulers, and at its edges."""
 
-from __future__ import annotations
-
 import math
 
 import pytest
 import torch
 
 from helpers.gpt import Schedule
+from tests.support import refusals
 
 
 def test_by_hand():
     schedule = Schedule(peak=8.0, n_steps=7, warmup_steps=2, min_lr_ratio=0.25)
-    assert [schedule(step) for step in range(9)] == pytest.approx(
-        [4, 8, 8, 5 + 3 * math.sqrt(0.5), 5, 5 - 3 * math.sqrt(0.5), 2, 2, 2]
-    )
+    half = 3 * math.sqrt(0.5)
+    assert [schedule(step) for step in range(9)] == pytest.approx([4, 8, 8, 5 + half, 5, 5 - half, 2, 2, 2])
+    for n_steps, warmup in ((1, 0), (1, 1), (4, 3), (4, 4)):  # a run that is all warm-up ends at its peak
+        assert Schedule(2.0, n_steps, warmup)(n_steps - 1) == 2.0
 
 
 def test_equals_the_schedulers_of_torch():
@@ -35,34 +35,17 @@ def test_equals_the_schedulers_of_torch():
     assert [schedule(step) for step in range(n_steps)] == pytest.approx(rates, rel=1e-9)
 
 
-def test_a_run_that_is_all_warm_up_ends_at_its_peak():
-    for n_steps, warmup in ((1, 0), (1, 1), (4, 3), (4, 4)):
-        assert Schedule(2.0, n_steps, warmup)(n_steps - 1) == 2.0
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"peak": 0},
-        {"peak": math.inf},
-        {"peak": math.nan},
-        {"peak": "0.1"},
-        {"peak": 10**400},
-        {"peak": True},
-        {"min_lr_ratio": None},
-        {"n_steps": 0},
-        {"warmup_steps": -1},
-        {"warmup_steps": 11},
-        {"min_lr_ratio": -0.1},
-        {"min_lr_ratio": 1.1},
-        {"min_lr_ratio": math.nan},
-    ],
+WRONG = {
+    "peak": [0, math.inf, math.nan, "0.1", 10**400, True],
+    "min_lr_ratio": [None, -0.1, 1.1, math.nan],
+    "n_steps": [0],
+    "warmup_steps": [-1, 11],
+}
+test_refuses = refusals(
+    *(
+        (lambda name=name, value=value: Schedule(**{"peak": 1.0, "n_steps": 10} | {name: value}), str(value))
+        for name, values in WRONG.items()
+        for value in values
+    ),
+    (lambda: Schedule(1.0, 10)(-1), "from 0, got -1"),
 )
-def test_refuses(changes):
-    with pytest.raises(ValueError, match=str(next(iter(changes.values())))):
-        Schedule(**{"peak": 1.0, "n_steps": 10} | changes)
-
-
-def test_refuses_a_step_before_the_first():
-    with pytest.raises(ValueError, match="from 0, got -1"):
-        Schedule(1.0, 10)(-1)

@@ -1,11 +1,12 @@
 """Attention inside documents: no token sees another document, with and without dropout; and clear refusals."""
 
-from __future__ import annotations
+from dataclasses import replace
 
 import pytest
 import torch
 
 from helpers.gpt import GPT, GPTConfig
+from tests.support import lively, refused
 
 CONFIG = GPTConfig(vocab_size=101, context_length=13, emb_dim=21, n_heads=3, n_layers=2, drop_rate=0.0)
 TOKEN_IDS = torch.randint(101, (2, 11), generator=torch.Generator().manual_seed(1))
@@ -14,11 +15,7 @@ SEGMENTS = torch.tensor([[0] * 4 + [1] * 5 + [2] * 2, [2] * 7 + [3] * 2 + [-1] *
 
 def model_of(**changes) -> GPT:
     torch.manual_seed(0)
-    model = GPT(CONFIG if not changes else GPTConfig(**{**vars(CONFIG), **changes}))
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.2)
-    return model.eval()
+    return lively(GPT(replace(CONFIG, **changes)), by=0.2)
 
 
 def logits_of(model: GPT, segments: torch.Tensor = SEGMENTS, token_ids: torch.Tensor = TOKEN_IDS) -> torch.Tensor:
@@ -54,7 +51,6 @@ def test_a_document_is_read_as_if_it_stood_alone_where_it_stands():
 
 def test_refuses():
     model = model_of()
-    with pytest.raises(ValueError, match=r"shape of token_ids, \(2, 11\)"):
-        logits_of(model, SEGMENTS[:, :10])
+    refused(r"shape of token_ids, \(2, 11\)", logits_of, model, SEGMENTS[:, :10])
     with torch.no_grad(), pytest.raises(ValueError, match="and a cache"):
         model.hidden(TOKEN_IDS, model.new_cache(2, 13), segments=SEGMENTS)

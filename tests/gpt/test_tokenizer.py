@@ -1,15 +1,13 @@
 """GPT-2's ids, offline, from files that are the published ones."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.gpt import tokenizer
+from tests.support import refused
 
 SENTENCES = {
     "every effort moves": [16833, 3626, 6100],
@@ -19,27 +17,19 @@ SENTENCES = {
 }
 
 
-@pytest.mark.parametrize(("text", "ids"), SENTENCES.items())
-def test_ids_of_the_class(text, ids):
-    assert tokenizer.gpt2().encode(text) == ids
-    assert tokenizer.gpt2().decode(ids) == text
-
-
-def test_vocabulary():
+def test_ids_of_the_class():
     encoding = tokenizer.gpt2()
+    for text, ids in SENTENCES.items():
+        assert encoding.encode(text) == ids and encoding.decode(ids) == text
     assert encoding.n_vocab == 50257
     assert encoding.encode(tokenizer.END_OF_TEXT, allowed_special={tokenizer.END_OF_TEXT}) == [50256]
+    assert tokenizer.token_labels([3626, 198]) == ["' effort'", r"'\n'"], "leading spaces are seen"
+    refused("50257", tokenizer.token_labels, [50300])
 
 
 @given(st.text(max_size=60))
 def test_every_text_survives_the_round_trip(text):
     assert tokenizer.gpt2().decode(tokenizer.gpt2().encode(text, disallowed_special=())) == text
-
-
-def test_labels_show_leading_spaces():
-    assert tokenizer.token_labels([3626, 198]) == ["' effort'", r"'\n'"]
-    with pytest.raises(ValueError, match="50257"):
-        tokenizer.token_labels([50300])
 
 
 def test_plain_tiktoken_works_unplugged_afterwards(tmp_path):
@@ -58,8 +48,6 @@ def test_plain_tiktoken_works_unplugged_afterwards(tmp_path):
 
 def test_an_asset_that_is_not_the_published_one_is_refused(monkeypatch, tmp_path):
     monkeypatch.setattr(tokenizer, "VOCABULARY", tmp_path / "encoder.json")
-    with pytest.raises(ValueError, match="no file"):
-        tokenizer.gpt2.__wrapped__()
+    refused("no file", tokenizer.gpt2.__wrapped__)
     (tmp_path / "encoder.json").write_text("altered")
-    with pytest.raises(ValueError, match="restore it"):
-        tokenizer.gpt2.__wrapped__()
+    refused("restore it", tokenizer.gpt2.__wrapped__)

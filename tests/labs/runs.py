@@ -1,15 +1,15 @@
 """Small runs of the command, stopped and looked at: what the tests of `pretrain` share."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os
 import socket
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
+from helpers.gpt import Update
 from helpers.labs import pretrain
 
 N_STEPS = 8
@@ -17,6 +17,14 @@ TINY = ["emb_dim=8", "n_layers=1", "n_heads=2", "context_length=16", "drop_rate=
 TINY += ["learning_rate=0.01", "eval_every=3", "save_every=2", f"n_steps={N_STEPS}"]
 WEIGHTS = "model/model.safetensors"
 ROOT = Path(__file__).resolve().parents[2]
+
+
+class Done(NamedTuple):
+    """How the command ended, and what it said."""
+
+    status: int
+    out: str
+    err: str
 
 
 class Kill(BaseException):
@@ -46,6 +54,15 @@ def same_end(out: Path, whole: Path) -> bool:
     return all((out / f).read_bytes() == (whole / f).read_bytes() for f in files) and timeless(out) == timeless(whole)
 
 
+def assert_same_curve(out: Path, one: Path) -> None:
+    """Every record of the two logs is one record, within rounding."""
+    ours, theirs = (pretrain.read_log(path / "log.jsonl") for path in (out, one))
+    assert [(type(r), r.step, r.n_tokens) for r in ours] == [(type(r), r.step, r.n_tokens) for r in theirs]
+    assert [r.loss_nats for r in ours] == pytest.approx([r.loss_nats for r in theirs], rel=1e-5)
+    norms = [[r.grad_norm for r in records if isinstance(r, Update)] for records in (ours, theirs)]
+    assert norms[0] == pytest.approx(norms[1], rel=1e-3)
+
+
 def at_record(n: int, act):
     """`act` is called after the n-th record from now has been written to the log."""
     seen = []
@@ -62,28 +79,12 @@ def kill() -> None:
     raise Kill
 
 
-def killed(n: int, text: Path, out: Path, *more: str, change: tuple[str, ...] = ()) -> None:
-    with pytest.raises(Kill):
-        run(text, out, *more, change=change, after=at_record(n, kill))
-
-
 def forge(path: Path, part: str, value: str) -> None:
     """Whoever signs anew can write what he likes: `value` is JSON as it stands in the file."""
     state = path / "state.json"
     state.write_text(json.dumps(json.loads(state.read_text()) | {part: "here"}).replace('"here"', value))
     sums = [f"{hashlib.sha256(f.read_bytes()).hexdigest()}  {f.name}\n" for f in sorted(path.glob("[mos]*"))]
     (path / "SHA256SUMS").write_text("".join(sums))
-
-
-def cut(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-100])
-
-
-def damage(checkpoint_folder: Path) -> None:
-    path = checkpoint_folder / "model.safetensors"
-    values = bytearray(path.read_bytes())
-    values[-1] ^= 1
-    path.write_bytes(values)
 
 
 ALONE = {k: v for k, v in os.environ.items() if k not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")} | {"COURSE_QUIET": "1"}

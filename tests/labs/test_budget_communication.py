@@ -1,26 +1,20 @@
 """What ranks send, against rings walked step by step and numbers by hand."""
 
-from __future__ import annotations
-
 import math
 
 import pytest
 
 from helpers.labs import budget
+from tests.support import refusals
 
 
-@pytest.mark.parametrize("world_size", [1, 2, 3, 7])
+@pytest.mark.parametrize("world_size", [1, 2, 3, 7, 1000])
 def test_a_ring_walked_step_by_step(world_size):
     """Rank 0 passes every part but one on, twice, in float32."""
     parts = [21 / world_size] * world_size
     sent = sum(4 * parts[(step + turn) % world_size] for turn in range(2) for step in range(world_size - 1))
     assert budget.all_reduce_bytes(21, world_size) == pytest.approx(sent)
-
-
-def test_all_reduce_by_hand():
-    assert budget.all_reduce_bytes(100, 1) == 0
     assert budget.all_reduce_bytes(100, 2) == 400  # half of it there, half of it back
-    assert 2 * 400 * 0.99 < budget.all_reduce_bytes(100, 1000) < 2 * 400
 
 
 def test_scaling_by_hand():
@@ -64,26 +58,19 @@ def test_when_memory_demands_sharding():
         assert held[1] <= 1600 < held[0]
 
 
-def scaling(**changes: object):
-    usual = {"n_params": 3, "tokens_per_step": 1, "tokens_per_s": 1, "world_size": 2, "interconnect": "PCIe 4.0 x16"}
-    return budget.scaling(**usual | changes)
+def scaling(tokens_per_step=1, tokens_per_s=1, interconnect="PCIe 4.0 x16"):
+    return budget.scaling(3, tokens_per_step, tokens_per_s, 2, interconnect)
 
 
-@pytest.mark.parametrize(
-    ("call", "says"),
-    [
-        *((lambda n=n: budget.all_reduce_bytes(n, 2), "n_params must be a whole number") for n in (0, -1, 2.5, True)),
-        (lambda: budget.all_reduce_bytes(3, 0), "world_size must be a whole number of at least 1, got 0"),
-        (lambda: budget.bytes_per_rank(0, 2), "n_params must be a whole number of at least 1, got 0"),
-        (lambda: budget.bytes_per_rank(3, 2.5), "world_size must be a whole number of at least 1, got 2.5"),
-        (lambda: budget.bytes_per_rank(3, 2, gathered_params=4), "gathered_params must be at most n_params = 3, got 4"),
-        (lambda: budget.replicated_limit(0), "available_bytes"),
-        (lambda: budget.ranks_needed(1000, 800, gathered_params=99), "no number of GPUs is enough"),
-        (lambda: scaling(tokens_per_step=0), "tokens_per_step"),
-        *((lambda x=x: scaling(tokens_per_s=x), "must be a finite number above 0") for x in (-1, math.inf, math.nan)),
-        (lambda: scaling(interconnect="string"), "no interconnect named 'string'; there are NVLink, H100"),
-    ],
+test_refuses = refusals(
+    *((lambda n=n: budget.all_reduce_bytes(n, 2), "n_params must be a whole number") for n in (0, -1, 2.5, True)),
+    (lambda: budget.all_reduce_bytes(3, 0), "world_size must be a whole number of at least 1, got 0"),
+    (lambda: budget.bytes_per_rank(0, 2), "n_params must be a whole number of at least 1, got 0"),
+    (lambda: budget.bytes_per_rank(3, 2.5), "world_size must be a whole number of at least 1, got 2.5"),
+    (lambda: budget.bytes_per_rank(3, 2, gathered_params=4), "gathered_params must be at most n_params = 3, got 4"),
+    (lambda: budget.replicated_limit(0), "available_bytes"),
+    (lambda: budget.ranks_needed(1000, 800, gathered_params=99), "no number of GPUs is enough"),
+    (lambda: scaling(tokens_per_step=0), "tokens_per_step"),
+    *((lambda x=x: scaling(tokens_per_s=x), "must be a finite number above 0") for x in (-1, math.inf, math.nan)),
+    (lambda: scaling(interconnect="string"), "no interconnect named 'string'; there are NVLink, H100"),
 )
-def test_refuses(call, says):
-    with pytest.raises(ValueError, match=says):
-        call()

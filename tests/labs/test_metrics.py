@@ -1,7 +1,5 @@
 """Calibration and accuracy by hand; the bootstrap against known variances; overlaps against brute force."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch
@@ -10,6 +8,7 @@ from hypothesis import strategies as st
 
 from helpers.gpt import GPT, GPTConfig
 from helpers.labs import metrics
+from tests.support import refusals, refused
 
 
 def test_calibration_by_hand():
@@ -33,27 +32,33 @@ def test_an_honest_predictor_is_calibrated():
     assert metrics.calibration(probs**4 / (probs**4).sum(-1, keepdim=True), targets).error > 0.1
 
 
-def test_refuses():
-    third, empty = torch.full((1, 3), 1 / 3), torch.tensor([], dtype=torch.int64)
-    for call, says in (
-        (lambda: metrics.calibration(torch.ones(2, 3), torch.tensor([0])), "probs"),
-        (lambda: metrics.calibration(torch.tensor([[2.0, -1.0, 0.0]]), torch.tensor([0])), "softmax first"),
-        (lambda: metrics.calibration(third, torch.tensor([-1])), r"\[0, 3\)"),
-        (lambda: metrics.calibration(third, torch.tensor([3])), r"\[0, 3\)"),
-        (lambda: metrics.accuracy(torch.ones(2, 3), torch.tensor([0])), "targets"),
-        (lambda: metrics.accuracy(torch.ones(0, 3), empty), "targets"),
-        (lambda: metrics.calibration(torch.ones(1, 3), torch.tensor([0])), "sum to 3 to 3: take the softmax first"),
-        (lambda: metrics.calibration(third, torch.tensor([0]), n_bins=2.5), "n_bins must be a whole number"),
-        (lambda: metrics.accuracy(torch.full((1, 3), torch.nan), torch.tensor([0])), "NaN"),
-        (lambda: metrics.accuracy(torch.ones(1, 3), torch.tensor([-100])), r"targets must be in \[0, 3\), got -100"),
-    ):
-        with pytest.raises(ValueError, match=says):
-            call()
+THIRD, FIRST, VALUES = torch.full((1, 3), 1 / 3), torch.tensor([0]), torch.arange(5)
+test_refuses = refusals(
+    (metrics.calibration, torch.ones(2, 3), FIRST, "probs"),
+    (metrics.calibration, torch.tensor([[2.0, -1.0, 0.0]]), FIRST, "softmax first"),
+    (metrics.calibration, torch.ones(1, 3), FIRST, "sum to 3 to 3: take the softmax first"),
+    (metrics.calibration, THIRD, FIRST - 1, r"\[0, 3\)"),
+    (metrics.calibration, THIRD, FIRST + 3, r"\[0, 3\)"),
+    (metrics.calibration, THIRD, FIRST, 2.5, "n_bins must be a whole number"),
+    (metrics.accuracy, torch.ones(2, 3), FIRST, "targets"),
+    (metrics.accuracy, torch.ones(0, 3), FIRST[:0], "targets"),
+    (metrics.accuracy, torch.full((1, 3), torch.nan), FIRST, "NaN"),
+    (metrics.accuracy, torch.ones(1, 3), FIRST - 100, r"targets must be in \[0, 3\), got -100"),
+    *((metrics.block_bootstrap, VALUES, block, "block <= N|at least 1, got 0") for block in (0, 6)),
+    (metrics.block_bootstrap, VALUES[None], 1, "block <= N"),
+    (metrics.block_bootstrap, VALUES[:0], 1, "block <= N"),
+    (metrics.block_bootstrap, VALUES, 1, 0, "at least 1, got 0"),
+    *((metrics.longest_overlap, [wrong], [1], "1,114,112") for wrong in (-1, 1_114_112, 2**70)),
+    (metrics.distinct_n, [[1]], 0, "at least 1"),
+    (metrics.distinct_n, [[1], []], 2, "no text has 2 tokens"),
+    (metrics.distinct_n, [], 1, "no text"),
+    (metrics.repetition, [], 3, "n_tokens must be a whole number of at least 1, got 0"),
+    (metrics.repetition, [1], 0, "window must be a whole number of at least 1, got 0"),
+)
 
 
-def width(values: torch.Tensor, block: int, **changes) -> float:
-    interval = metrics.block_bootstrap(values, block, **changes)
-    assert interval.low <= interval.high
+def width(values: torch.Tensor, block: int) -> float:
+    interval = metrics.block_bootstrap(values, block)
     return interval.high - interval.low
 
 
@@ -78,34 +83,14 @@ def test_neighbours_that_are_alike_widen_the_interval():
     assert width(values, 60) == pytest.approx(honest, rel=0.25)
 
 
-def test_a_resample_is_as_long_as_the_series():
-    """Blocks of 3 from 0, 0, 0, 4: the last one is cut to a single value, so that all sums are known."""
-    interval = metrics.block_bootstrap(torch.tensor([0.0, 0, 0, 4]), 3, n_resamples=4000)
-    # first block: 0 or 4; its one more value, from place 0 or 1, is 0
-    assert interval == (1.0, 0.0, 1.0)
-
-
 def test_bootstrap_edges():
-    values = torch.arange(5)  # integers are welcome
-    assert metrics.block_bootstrap(values, 5) == (2.0, 2.0, 2.0)
+    assert metrics.block_bootstrap(VALUES, 5) == (2.0, 2.0, 2.0)  # integers are welcome
     assert metrics.block_bootstrap(torch.tensor([3.0]), 1) == (3.0, 3.0, 3.0)
-    before = torch.get_rng_state()
-    assert (
-        metrics.block_bootstrap(values, 2)
-        == metrics.block_bootstrap(values, 2)
-        != metrics.block_bootstrap(values, 2, 50, seed=1)
-    )
+    # blocks of 3 from 0, 0, 0, 4, cut to the series' length: first a sum of 0 or 4, then a value from place 0 or 1
+    assert metrics.block_bootstrap(torch.tensor([0.0, 0, 0, 4]), 3, n_resamples=4000) == (1.0, 0.0, 1.0)
+    before, drawn = torch.get_rng_state(), metrics.block_bootstrap(VALUES, 2)
+    assert drawn == metrics.block_bootstrap(VALUES, 2) != metrics.block_bootstrap(VALUES, 2, 50, seed=1)
     assert torch.equal(before, torch.get_rng_state())
-    for wrong in ((values, 0), (values, 6), (values[None], 1), (values[:0], 1), (values, 1, 0)):
-        with pytest.raises(ValueError, match=r"block <= N|whole number of at least 1, got 0"):
-            metrics.block_bootstrap(*wrong)
-
-
-def test_overlap_by_hand():
-    assert metrics.longest_overlap([9, 1, 2, 3, 8], [1, 2, 4, 1, 2, 3]) == (3, 1, 3)
-    for text, source in (([1, 2], [3, 4]), ([], [3]), ([3], [])):
-        assert metrics.longest_overlap(text, source) == (0, 0, 0)
-    assert metrics.longest_overlap([5, 6, 0, 7, 8], [7, 8, 1, 5, 6, 2, 5, 6]) == (2, 0, 3)  # the first of equals
 
 
 @given(st.lists(st.integers(0, 3), max_size=12), st.lists(st.integers(0, 3), max_size=14))
@@ -125,30 +110,19 @@ def test_overlap_against_brute_force(text, source):
 def test_overlap_of_large_ids_in_a_long_text():
     source = torch.randint(40_000, 60_000, (200_000,), generator=torch.Generator().manual_seed(0))  # surrogates too
     assert metrics.longest_overlap(source[123_456:123_956], source) == (500, 0, 123_456)
-    for wrong in (-1, 1_114_112, 2**70):
-        with pytest.raises(ValueError, match="1,114,112"):
-            metrics.longest_overlap([wrong], [1])
+    assert metrics.longest_overlap([5, 6, 0, 7, 8], [7, 8, 1, 5, 6, 2, 5, 6]) == (2, 0, 3)  # the first of equals
 
 
-def test_distinct_n_by_hand():
+def test_repetition_and_distinct_n_by_hand():
+    assert metrics.repetition([1, 2, 3]) == 0
+    assert metrics.repetition([1, 1, 1, 1]) == 3 / 4
+    assert metrics.repetition([1, 2, 3, 1], window=2) == 0 and metrics.repetition([1, 2, 3, 1], window=3) == 1 / 4
+    assert metrics.repetition(torch.tensor([5, 5])) == 1 / 2
     texts = [[1, 2, 1, 2], [2, 1]]
     assert metrics.distinct_n(texts, 1) == 2 / 6
     assert metrics.distinct_n(texts, 2) == 2 / 4  # 12, 21, 12 and 21: no run goes from one text into the next
     assert metrics.distinct_n(texts, 3) == 1.0
     assert metrics.distinct_n([torch.tensor([3, 3, 3])], 1) == 1 / 3
-    for texts, n, says in (([[1]], 0, "at least 1"), ([[1], []], 2, "no text has 2 tokens"), ([], 1, "no text")):
-        with pytest.raises(ValueError, match=says):
-            metrics.distinct_n(texts, n)
-
-
-def test_repetition_by_hand():
-    assert metrics.repetition([1, 2, 3]) == 0
-    assert metrics.repetition([1, 1, 1, 1]) == 3 / 4
-    assert metrics.repetition([1, 2, 3, 1], window=2) == 0 and metrics.repetition([1, 2, 3, 1], window=3) == 1 / 4
-    assert metrics.repetition(torch.tensor([5, 5])) == 1 / 2
-    for ids, window in (([], 3), ([1], 0)):
-        with pytest.raises(ValueError, match=r"(n_tokens|window) must be a whole number of at least 1, got 0"):
-            metrics.repetition(ids, window)
 
 
 @pytest.mark.parametrize(("n_tokens", "n_prompt"), [(2, 1), (7, 3), (8, 1), (8, 7)])
@@ -162,7 +136,5 @@ def test_mean_log_likelihood_token_by_token(n_tokens, n_prompt):
     log_probs = [model(ids[None, :i])[0, -1].log_softmax(-1)[ids[i]].item() for i in range(n_prompt, n_tokens)]
     assert got == pytest.approx(sum(log_probs) / len(log_probs), rel=1e-5)
     for bad, n in ((ids[None], 1), (ids, n_tokens), (ids, 0)):
-        with pytest.raises(ValueError, match=r"n_prompt (in|must be)"):
-            metrics.mean_log_likelihood(model, bad, n)
-    with pytest.raises(ValueError, match="do not fit the context of 7"):
-        metrics.mean_log_likelihood(model, torch.zeros(9, dtype=torch.int64))
+        refused(r"n_prompt (in|must be)", metrics.mean_log_likelihood, model, bad, n)
+    refused("do not fit the context of 7", metrics.mean_log_likelihood, model, torch.zeros(9, dtype=torch.int64))

@@ -1,7 +1,5 @@
 """What the command is given: plans, settings and texts as people have them, and one line for what is wrong."""
 
-from __future__ import annotations
-
 import json
 import os
 from dataclasses import asdict
@@ -10,7 +8,7 @@ import pytest
 
 from helpers.gpt import GPTConfig, TrainConfig, tokenizer
 from helpers.labs import pretrain
-from tests.labs.runs import command, run
+from tests.support import refused
 
 
 def test_one_document_is_cut(tmp_path):
@@ -22,110 +20,114 @@ def test_one_document_is_cut(tmp_path):
     pretrain.ids.prepare(tmp_path, [str(path)], [str(path)], 0, "x")
     assert len(pretrain.ids.open_both(tmp_path)[1]) == 81
     path.write_text("one two")
-    with pytest.raises(ValueError, match="a document of 2 tokens holds nothing to judge by"):
-        pretrain.ids.prepare(tmp_path, [str(path)], [], 0, "y")
+    refused("a document of 2 tokens holds nothing to judge by", pretrain.ids.prepare, tmp_path, [str(path)], [], 0, "y")
 
 
+WRONG = {
+    "n_steps": ["2.5", "0", "null"],
+    "batch_size": ["0"],
+    "save_every": ["x"],
+    "shift": ["7"],
+    "gradient_checkpointing": ["1"],
+    "seed": ["-1"],
+    "learning_rate": ["fast"],
+    "weight_decay": [f"1{'0' * 400}"],
+    "clip_norm": ["Infinity"],
+    "n_heads": ["[" * 10**5],
+    "n_layers": ["100000000"],
+    "betas": ["[0.9]", "0.9"],
+    "vocab_size": ["100"],
+    "micro_batch_size": [f"1{'0' * 30}"],
+}
 BAD = [
-    (["--set", "n_step=5"], "field=value"),
-    (["--set", "n_steps"], "field=value"),
-    (["--set", "n_steps=2.5"], "n_steps must be a whole number of at least 1, got 2.5"),
-    (["--set", "n_steps=0"], "n_steps must be a whole number of at least 1"),
-    (["--set", "batch_size=0"], "batch_size must be a whole number of at least 1, got 0"),
-    (["--set", "save_every=x"], "save_every must be a whole number of at least 1, got 'x'"),
-    (["--set", "shift=7"], "shift must be true or false"),
-    (["--set", "gradient_checkpointing=1"], "gradient_checkpointing must be true or false, got 1"),
-    (["--set", "seed=-1"], "seed must be a whole number"),
-    (["--set", "learning_rate=fast"], "the peak learning rate must be a finite number above 0, got 'fast'"),
-    (["--set", "clip_norm=0,5"], "clip_norm=0,5: write a decimal point"),
-    (["--set", f"weight_decay=1{'0' * 400}"], "weight_decay must be a finite number of at least 0, got 1000"),
-    (["--set", "clip_norm=Infinity"], "clip_norm is too large, got inf"),
-    (["--set", f"n_heads={'[' * 10**5}"], "n_heads must be a whole number of at least 1, got '[["),
-    (["--set", "n_layers=100000000"], "n_layers must be at most 10,000, got 100000000"),
-    (["--set", "betas=[0.9]"], "betas are two numbers"),
-    (["--set", "betas=0.9"], "betas are two numbers in [0, 1), got 0.9"),
-    (["--set", "n_steps=null"], "n_steps must be a whole number of at least 1, got None"),
-    (["--set", f"micro_batch_size=1{'0' * 30}"], "micro_batch_size is too large, got 1000"),
-    (["--set", "context_length=99999999999"], "take a shorter context"),
-    (["--set", "emb_dim=1000000000000"], "a model of these sizes cannot be made here"),
-    (["--set", "vocab_size=100"], "vocab_size must be at least 50257"),
-    (["--set", "context_length=4000"], "take a shorter context"),
-    (["--set", "batch_size=400"], "do not fill a batch"),
-    (["--config", "gpt-9"], "neither a preset (course-small"),
-    (["--config", "/dev/null"], "nor a file that can be read (no plain file"),
-    (["--threads", "0"], "--threads must be in [1, 1024], got 0"),
-    (["--threads", "100000"], "--threads must be in [1, 1024], got 100000"),
-    (["--device", "meta"], "--device meta: not to be had here"),
-    (["--device", "abacus"], "--device abacus: not to be had here"),
-    (["--text", "/nowhere/text.txt"], "/nowhere/text.txt cannot be read"),
-    (["--text", "/"], "/ cannot be read"),
-    (["--out", "/proc/nowhere"], "--out: /proc/nowhere cannot be written"),
-    (["--out", __file__], "cannot be written"),
+    *(("--set", f"{name}={value}", f": {name} ") for name, values in WRONG.items() for value in values),
+    ("--set", "n_step=5", "field=value"),
+    ("--set", "n_steps", "field=value"),
+    ("--set", "clip_norm=0,5", "clip_norm=0,5: write a decimal point"),
+    ("--set", "context_length=99999999999", "take a shorter context"),
+    ("--set", "context_length=4000", "take a shorter context"),
+    ("--set", "emb_dim=1000000000000", "a model of these sizes cannot be made here"),
+    ("--set", "batch_size=400", "do not fill a batch"),
+    ("--config", "gpt-9", "neither a preset (course-small"),
+    ("--config", "/dev/null", "nor a file that can be read (no plain file"),
+    *(("--threads", n, f"--threads must be in [1, 1024], got {n}") for n in ("0", "100000")),
+    *(("--device", name, f"--device {name}: not to be had here") for name in ("meta", "abacus")),
+    ("--text", "/nowhere/text.txt", "/nowhere/text.txt cannot be read"),
+    ("--text", "/", "/ cannot be read"),
+    ("--out", "/proc/nowhere", "--out: /proc/nowhere cannot be written"),
+    ("--out", __file__, "cannot be written"),
 ]
 
 
-@pytest.mark.parametrize(("options", "says"), BAD)
-def test_bad_input_is_one_line_and_status_2(text, tmp_path, capsys, options, says):
-    option, value = options
-    given = command(text, tmp_path / "out")
-    if option == "--set":
-        given.insert(given.index("--out"), value)
-    else:
-        given += options
-    assert pretrain.main(given) == 2
-    said = capsys.readouterr().err
-    assert says in said and len(said.splitlines()) == 1
+@pytest.mark.parametrize(("option", "value", "says"), BAD)
+def test_bad_input_is_one_line_and_status_2(train, tmp_path, option, value, says):
+    done = train(tmp_path, change=(value,)) if option == "--set" else train(tmp_path, option, value)
+    assert done.status == 2 and says in done.err and len(done.err.splitlines()) == 1
 
 
-def test_a_rank_that_cannot_join_says_why(text, tmp_path, monkeypatch, capsys):
-    for name, value in (("RANK", "1"), ("LOCAL_RANK", "1"), ("WORLD_SIZE", "2")):
-        monkeypatch.setenv(name, value)
-    assert run(text, tmp_path, "--device", "mps") == 2
-    assert "--device mps: several ranks take cpu" in capsys.readouterr().err
+def test_a_comma_in_a_plan_is_told_with_its_field(train, tmp_path):
+    (plan := tmp_path / "plan.json").write_text('{"train": {"weight_decay": "0,1"}}')
+    assert "weight_decay=0,1: write a decimal point" in train(tmp_path, "--config", plan).err
 
 
-def test_bad_texts(tmp_path, capsys, text):
-    empty, binary, pipe = tmp_path / "empty.txt", tmp_path / "binary.txt", tmp_path / "pipe"
+def test_who_cannot_join_or_is_interrupted_says_so(train, tmp_path, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        for name, value in (("RANK", "1"), ("LOCAL_RANK", "1"), ("WORLD_SIZE", "2")):
+            patch.setenv(name, value)
+        done = train(tmp_path, "--device", "mps")
+        assert done.status == 2 and "--device mps: several ranks take cpu" in done.err
+    monkeypatch.setattr(tokenizer, "gpt2", interrupt)
+    done = train(tmp_path)
+    assert done.status == 130 and "interrupted before training" in done.err
+
+
+def test_bad_texts(train, tmp_path):
+    empty, binary, pipe, wide = (tmp_path / f"{name}.txt" for name in ("empty", "binary", "pipe", "wide"))
     empty.write_text(" \n\f<|endoftext|> ")
     binary.write_bytes(b"\xff\xfe\x00")
     os.mkfifo(pipe)
-    (wide := tmp_path / "wide.txt").write_text("wide", encoding="utf-16-le")
-    cases = [(empty, "no text in"), (binary, "cannot be read as UTF-8 text"), (pipe, "is a pipe or a device")]
-    cases += [(wide, "cannot be read as UTF-8 text (zero bytes in it: it may be UTF-16)")]
-    for path, says in cases:
-        assert run(path, tmp_path / "a") == 2 and f"--text: {says}" in capsys.readouterr().err.replace(f"{path} ", "")
-        assert run(text, tmp_path / "b", "--validation", str(path)) == 2
-        assert f"--validation: {says}" in capsys.readouterr().err.replace(f"{path} ", "")
+    wide.write_text("wide", encoding="utf-16-le")
+    for path, says in (
+        (empty, "no text in"),
+        (binary, "cannot be read as UTF-8 text"),
+        (pipe, "is a pipe or a device"),
+        (wide, "cannot be read as UTF-8 text (zero bytes in it: it may be UTF-16)"),
+    ):
+        for option, done in (
+            ("--text", train(tmp_path / "a", on=path)),
+            ("--validation", train(tmp_path / "b", "--validation", path)),
+        ):
+            assert done.status == 2 and f"{option}: {says}" in done.err.replace(f"{path} ", "")
 
 
-def test_only_the_mark_at_the_start_of_a_file_goes(tmp_path):
-    (tmp_path / "text.txt").write_text("\ufeffone\ufefftwo", encoding="utf-8")
-    assert pretrain.ids.documents([tmp_path / "text.txt"]) == (["one\ufefftwo"], 0)
-
-
-def test_how_a_text_was_saved_makes_no_other_run(text, tmp_path, capsys):
+def test_how_a_text_was_saved_makes_no_other_run(text, train, tmp_path):
     """Windows' mark at its start, its ends of lines, and GPT-2's token between documents."""
     path = tmp_path / "text.txt"
     path.write_text(text.read_text().replace(" on", " on\n").replace("\f", "<|endoftext|>"))
-    assert run(path, tmp_path / "out", "--minutes", "1e-9") == 0
-    assert "<|endoftext|> stands 5 times in the texts: each ends a document" in capsys.readouterr().err
+    done = train(tmp_path / "out", "--minutes", 1e-9, on=path)
+    assert done.status == 0
+    assert "<|endoftext|> stands 5 times in the texts: each ends a document" in done.err
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
-    assert run(path, tmp_path / "out") == 0
-    assert capsys.readouterr().err == ""  # the same run, the same ids, and it is said once
+    done = train(tmp_path / "out", on=path)
+    assert done.status == 0 and done.err == ""  # the same run, the same ids, and it is said once
     pretrain.ids.prepare(tmp_path, [str(path)], [], 0, "x")
     for name in pretrain.ids.FILES:
         assert (tmp_path / name).read_bytes() == (tmp_path / "out" / "ids" / name).read_bytes()
+    path.write_text("\ufeffone\ufefftwo", encoding="utf-8")  # only the mark at the start of a file goes
+    assert pretrain.ids.documents([path]) == (["one\ufefftwo"], 0)
 
 
 @pytest.mark.parametrize("n", [0, 3])
-def test_validation_texts_that_are_trained_on_are_said_once(text, tmp_path, capsys, n):
-    other = tmp_path / "other.txt"
-    parts = text.read_text().split("\f")
+def test_validation_texts_that_are_trained_on_are_said_once(text, train, tmp_path, n):
+    other, parts = tmp_path / "other.txt", text.read_text().split("\f")
     other.write_text("\ufeff" + "\f".join([*parts[:n], *(part[:-1] for part in parts[n:])]))
-    for _ in range(2):
-        assert run(text, tmp_path / "out", "--validation", str(other), "--minutes", "1e-9") == 0
-    said = capsys.readouterr().err
-    assert said.count("3 of 6 validation documents (50% of the characters) are in the training text too") == (n == 3)
+    said = [train(tmp_path / "out", "--validation", other, "--minutes", 1e-9) for _ in range(2)]
+    assert [done.status for done in said] == [0, 0]
+    told = "3 of 6 validation documents (50% of the characters) are in the training text too"
+    assert sum(done.err.count(told) for done in said) == (n == 3)
 
 
 def test_a_million_spaces_are_encoded(tmp_path):
@@ -143,17 +145,9 @@ def test_a_million_spaces_are_encoded(tmp_path):
         (["save_every=1"], "stopped: model.safetensors: NaN or infinity in"),
     ],
 )
-def test_a_loss_that_is_not_finite_stops_with_the_cause(text, tmp_path, capsys, change, says):
-    assert run(text, tmp_path, change=("learning_rate=1e38", "clip_norm=null", *change)) == 1
-    assert says in capsys.readouterr().err
-
-
-def test_ctrl_c_before_training(text, tmp_path, monkeypatch, capsys):
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(tokenizer, "gpt2", interrupt)
-    assert run(text, tmp_path) == 130 and "interrupted before training" in capsys.readouterr().err
+def test_a_loss_that_is_not_finite_stops_with_the_cause(train, tmp_path, change, says):
+    done = train(tmp_path, change=("learning_rate=1e38", "clip_norm=null", *change))
+    assert done.status == 1 and says in done.err
 
 
 def test_a_plan_from_a_file_and_changes(tmp_path):
@@ -187,5 +181,4 @@ def test_a_plan_from_a_file_and_changes(tmp_path):
 def test_a_plan_that_is_none(tmp_path, content, says):
     path = tmp_path / "plan.json"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=says):
-        pretrain.plan.read_plan(str(path), ["n_steps=3"], "float32")
+    refused(says, pretrain.plan.read_plan, str(path), ["n_steps=3"], "float32")

@@ -1,7 +1,5 @@
 """The command in processes of its own: signals, and several that train one model."""
 
-from __future__ import annotations
-
 import signal
 import subprocess
 import sys
@@ -10,21 +8,19 @@ import time
 import pytest
 import torch
 
-from helpers.gpt import Update
-from helpers.labs import pretrain
 from helpers.storage import checkpoint
-from tests.labs.runs import ALONE, ROOT, TINY, command, free_ports, run, same_end, steps_in, timeless
+from tests.labs.runs import ALONE, ROOT, TINY, assert_same_curve, command, free_ports, run, same_end, steps_in, timeless
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_real_process_saves_and_stops(text, tmp_path, number):
     change = ("n_steps=4000", "eval_every=None", "save_every=4000")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "helpers.labs.pretrain", *command(text, tmp_path, change=change)],
-        cwd=ROOT, env=ALONE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    process = started("-m", "helpers.labs.pretrain", *command(text, tmp_path, change=change))
     try:
-        wait_until(lambda: (tmp_path / "log.jsonl").exists() and len(timeless(tmp_path)) > 5, process)
+        end = time.monotonic() + 90
+        while not (tmp_path / "log.jsonl").exists() or len(timeless(tmp_path)) <= 5:
+            assert process.poll() is None and time.monotonic() < end, process.communicate(timeout=10)
+            time.sleep(0.02)
         process.send_signal(number)
         out, err = process.communicate(timeout=60)
     finally:
@@ -35,31 +31,23 @@ def test_a_real_process_saves_and_stops(text, tmp_path, number):
     assert 5 <= step < 4000 and len(timeless(tmp_path)) == step + 1
 
 
-def wait_until(true, process: subprocess.Popen, seconds: float = 90) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert process.poll() is None and time.monotonic() < end, process.communicate(timeout=10)
-        time.sleep(0.02)
-
-
-def torchrun(*arguments: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", *arguments]
-    return subprocess.run(command, cwd=ROOT, env=ALONE, capture_output=True, text=True, timeout=180)
+def started(*arguments: str, **variables: str) -> subprocess.Popen:
+    pipe = subprocess.PIPE
+    command = [sys.executable, *arguments]
+    return subprocess.Popen(command, cwd=ROOT, env=ALONE | variables, stdout=pipe, stderr=pipe, text=True)
 
 
 UNEVEN = ("batch_size=5", "micro_batch_size=2", "drop_rate=0.0")  # shares of 3 and 2 rows, in pieces of 2 and 1
 
 
 def test_two_processes_give_the_curve_of_one(text, tmp_path):
-    done = torchrun("-m", "helpers.labs.pretrain", *command(text, tmp_path / "two", change=UNEVEN))
-    assert done.returncode == 0, done.stderr
+    ranks = ("torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "helpers.labs.pretrain")
+    process = started("-m", *ranks, *command(text, tmp_path / "two", change=UNEVEN))
+    out, err = process.communicate(timeout=180)
+    assert process.returncode == 0, err
     assert run(text, tmp_path / "one", change=UNEVEN) == 0
-    two, one = (pretrain.read_log(tmp_path / name / "log.jsonl") for name in ("two", "one"))
-    assert [(type(r), r.step, r.n_tokens) for r in two] == [(type(r), r.step, r.n_tokens) for r in one]
-    assert [r.loss_nats for r in two] == pytest.approx([r.loss_nats for r in one], rel=1e-5)
-    grad_norms = [[r.grad_norm for r in records if isinstance(r, Update)] for records in (two, one)]
-    assert grad_norms[0] == pytest.approx(grad_norms[1], rel=1e-3)
-    assert done.stdout.count("done: 8 updates") == 1
+    assert_same_curve(tmp_path / "two", tmp_path / "one")
+    assert out.count("done: 8 updates") == 1
 
 
 SEVERAL = """
@@ -85,18 +73,12 @@ assert run("b") == 0
 """
 
 
-def test_two_processes_go_on_bit_for_bit_and_leave_together(text, tmp_path, capsys):
+def test_two_processes_go_on_bit_for_bit_and_leave_together(text, train, tmp_path):
     (tmp_path / "file").write_text("")
     change = ("batch_size=5", "keep=9")
-    arguments = [sys.executable, "-c", SEVERAL, str(text), str(tmp_path), ",".join(free_ports(6)), *TINY, *change]
-    shared = ALONE | {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
-    both = [
-        subprocess.Popen(
-            arguments, cwd=ROOT, env=shared | {"RANK": rank, "LOCAL_RANK": rank},
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )
-        for rank in "01"
-    ]  # fmt: skip
+    arguments = ["-c", SEVERAL, str(text), str(tmp_path), ",".join(free_ports(6)), *TINY, *change]
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
+    both = [started(*arguments, RANK=rank, LOCAL_RANK=rank, **shared) for rank in "01"]
     try:
         (out, err), quiet = [process.communicate(timeout=100) for process in both]
     finally:
@@ -111,5 +93,5 @@ def test_two_processes_go_on_bit_for_bit_and_leave_together(text, tmp_path, caps
         seed.set_state(torch.tensor(list(bytes.fromhex(rng["torch"])), dtype=torch.uint8))
     assert [seed.initial_seed() for seed in seeds] == [0, 1]  # dropout differs between ranks
     assert same_end(tmp_path / "b", tmp_path / "a")
-    assert run(text, tmp_path / "b", change=change) == 0  # one process takes over
-    assert "saved by 2 ranks, now 1: dropout draws other numbers" in capsys.readouterr().err
+    done = train(tmp_path / "b", change=change)  # one process takes over
+    assert done.status == 0 and "saved by 2 ranks, now 1: dropout draws other numbers" in done.err

@@ -1,7 +1,5 @@
 """A sharded model on two ranks: the curve of one process, and checkpoints that any layout goes on from."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import json
@@ -21,34 +19,25 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from helpers.gpt import (
-    GPT,
-    IGNORED_TARGET,
-    PRECISIONS,
-    GPTConfig,
-    Record,
-    TrainConfig,
-    Trainer,
-    Update,
-    evaluate,
-)
-from helpers.labs import distributed, pretrain
+from helpers.gpt import GPT, IGNORED_TARGET, PRECISIONS, GPTConfig, Record, TrainConfig, Trainer, Update, evaluate
+from helpers.labs import distributed
 from helpers.storage import checkpoint
+from tests.labs import runs
 from tests.labs.runs import free_ports
+from tests.support import refused
 
 # 5 sequences are shares of 3 and 2, in micro-batches of 2 and 1: rank 1 has one less; an odd number of rows to cut
-TINY = ["emb_dim=6", "n_layers=2", "n_heads=2", "context_length=16", "drop_rate=0.0", "batch_size=5"]
-TINY += ["micro_batch_size=2", "learning_rate=0.01", "eval_every=2", "save_every=2", "n_steps=6", "clip_norm=0.5"]
+CHANGE = ("emb_dim=6", "n_layers=2", "drop_rate=0.0", "batch_size=5", "micro_batch_size=2", "eval_every=2")
+CHANGE += ("n_steps=6", "clip_norm=0.5")
+
 MOST_SECONDS = 400  # of both ranks, on a machine that does much else
-WEIGHTS = "model/model.safetensors"
 # tied head; relative tolerance: micro-batches of other sizes add up in another order, and what matmuls find is rounded
 # to the dtype, whose neighbouring numbers are eps apart: 2**-7 of the number in bfloat16, 2**-10 in float16
 CASES = {p: (p != "bfloat16", max(torch.finfo(getattr(torch, p)).eps, 1e-5)) for p in PRECISIONS}
 
 
 def run(text: Path, out: Path, *more: str, change: tuple[str, ...] = (), after: Callable | None = None) -> int:
-    options = ["--text", str(text), "--set", *TINY, *change, "--out", str(out), "--device", "cpu", *more]
-    return pretrain.main(options, after)
+    return runs.run(text, out, *more, change=CHANGE + change, after=after)
 
 
 def small_trainer(precision: str, sharded: bool | None = None, drop_rate: float = 0.0) -> Trainer:
@@ -57,16 +46,8 @@ def small_trainer(precision: str, sharded: bool | None = None, drop_rate: float 
     sharded  over the ranks of the group, or not; None: in one process
     """
     torch.manual_seed(3)
-    config = GPTConfig(
-        vocab_size=101,
-        context_length=13,
-        emb_dim=22,
-        n_heads=2,
-        n_layers=2,
-        drop_rate=drop_rate,
-        tied_head=CASES[precision][0],
-    )
-    model = GPT(config)
+    shape = {"vocab_size": 101, "context_length": 13, "emb_dim": 22, "n_heads": 2, "n_layers": 2}
+    model = GPT(GPTConfig(**shape, drop_rate=drop_rate, tied_head=CASES[precision][0]))
     ids = torch.randint(101, (13, 14), generator=torch.Generator().manual_seed(5))
     inputs, targets = ids[:, :-1], ids[:, 1:].clone()
     targets[:, 3:5] = targets[1, 2:] = IGNORED_TARGET
@@ -74,14 +55,10 @@ def small_trainer(precision: str, sharded: bool | None = None, drop_rate: float 
     batches = [tuple(part[rows] for part in (inputs, targets, segments)) for rows in (slice(5), slice(5, 10))]
     judged = [(inputs[rows], targets[rows]) for rows in (slice(4), slice(4, 9), slice(9, 13))]
     settings = TrainConfig(4, learning_rate=0.01, micro_batch_size=2, clip_norm=0.5, eval_every=2, precision=precision)
+    given = (model, batches, settings, lambda: judged)
     if sharded is None:
-        return Trainer(model, batches, settings, lambda: judged)
-    return distributed.DistributedTrainer(
-        model, batches, settings, lambda: judged, device=torch.device("cpu"), sharded=sharded
-    )
-
-
-# What each of the two ranks does, in processes of their own
+        return Trainer(*given)
+    return distributed.DistributedTrainer(*given, device=torch.device("cpu"), sharded=sharded)
 
 
 def one_rank(rank: int, ports: list[str], text: Path, folder: Path) -> None:
@@ -172,7 +149,7 @@ def at_loop(port: str, rank: int, folder: Path) -> None:
     found["gradients"] = gradients_held(small_trainer("float32", sharded=True))
     found["overflow"] = overflow_on_the_second(rank, small_trainer("float16", sharded=True))
     found["with dropout"] = [losses_with_dropout(rank, sharded) for sharded in (False, True)]
-    found["refused"] = refused()
+    found["refused"] = what_is_refused()
     (folder / f"loop{rank}.json").write_text(json.dumps(found))
     dist.destroy_process_group()
 
@@ -184,10 +161,8 @@ def losses_with_dropout(rank: int, sharded: bool) -> list[float]:
 
 
 def gradients_held(trainer: Trainer) -> list[int]:
-    held = []
-    trainer.optimizer.register_step_pre_hook(
-        lambda *_: held.extend(p.grad.to_local().numel() for p in trainer.model.parameters())
-    )
+    held, parameters = [], list(trainer.model.parameters())
+    trainer.optimizer.register_step_pre_hook(lambda *_: held.extend(p.grad.to_local().numel() for p in parameters))
     list(trainer.run(until=1))
     return held
 
@@ -209,7 +184,7 @@ def overflow_on_the_second(rank: int, trainer: Trainer) -> dict:
     return {"skipped": record.skipped, "same": same, "scale": trainer.scaler.get_scale() / record.loss_scale}
 
 
-def refused() -> list[str]:
+def what_is_refused() -> list[str]:
     """What is said of an optimizer's state of another model, and where the ranks lack a collective."""
     alone = small_trainer("bfloat16")  # without a tied head
     list(alone.run(until=1))
@@ -217,22 +192,13 @@ def refused() -> list[str]:
     def lacking(*_: object, **__: object) -> None:
         raise NotImplementedError("no reduce_scatter here\nat all")
 
-    said = [error_of(lambda: small_trainer("float32", sharded=True).load_state(alone.state()))]
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.raises(ValueError) as of_another:
+        small_trainer("float32", sharded=True).load_state(alone.state())
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(ValueError) as of_the_group:
         for name in ("reduce_scatter_tensor", "reduce_scatter_single"):  # as editions of torch call it
             patch.setattr(dist, name, lacking, raising=False)
-        return [*said, error_of(lambda: small_trainer("float32", sharded=True))]
-
-
-def error_of(act: Callable) -> str:
-    try:
-        act()
-    except ValueError as error:
-        return str(error)
-    return "nothing was raised"
-
-
-# What came of it
+        small_trainer("float32", sharded=True)
+    return [str(of_another.value), str(of_the_group.value)]
 
 
 @pytest.fixture(scope="module")
@@ -270,68 +236,65 @@ def folder(text, tmp_path_factory) -> Path:
     return folder
 
 
-def same_curve(out: Path, one: Path) -> bool:
+@pytest.fixture(scope="module")
+def said(folder) -> str:
+    return (folder / "said0.txt").read_text()
+
+
+@pytest.fixture(scope="module")
+def found(folder) -> list[dict]:
+    """What each rank has found at its loop."""
+    return [json.loads((folder / f"loop{rank}.json").read_text()) for rank in (0, 1)]
+
+
+def assert_same_run(out: Path, one: Path) -> None:
     """Every record of the two logs, and the weights at the end, within rounding."""
-    ours, theirs = (pretrain.read_log(path / "log.jsonl") for path in (out, one))
-    assert [(type(r), r.step, r.n_tokens) for r in ours] == [(type(r), r.step, r.n_tokens) for r in theirs]
-    assert [r.loss_nats for r in ours] == pytest.approx([r.loss_nats for r in theirs], rel=1e-5)
-    norms = [[r.grad_norm for r in records if isinstance(r, Update)] for records in (ours, theirs)]
-    assert norms[0] == pytest.approx(norms[1], rel=1e-3)
-    weights = [checkpoint.load_model(path / "model").model for path in (out, one)]
-    assert weights[0].keys() == weights[1].keys()
-    return all(torch.allclose(weights[0][name], weights[1][name], atol=2e-4) for name in weights[0])
+    runs.assert_same_curve(out, one)
+    ours, theirs = (checkpoint.load_model(path / "model").model for path in (out, one))
+    assert ours.keys() == theirs.keys()
+    assert all(torch.allclose(ours[name], theirs[name], atol=2e-4) for name in ours)
 
 
-def test_shards_give_the_curve_of_one_process(folder, one):
-    said = (folder / "said0.txt").read_text()
+def test_shards_give_the_curve_of_one_process(folder, one, said):
     assert said.count("two: 0\n") == 1 and "float32 on cpu, sharded on 2 ranks" in said
-    assert same_curve(folder / "two", one)
+    assert_same_run(folder / "two", one)
     assert (folder / "said1.txt").read_text() == ""
 
 
 def test_what_they_save_is_whole_and_of_the_same_format(folder, one):
-    for name in (WEIGHTS, "best/model.safetensors"):
+    for name in (runs.WEIGHTS, "best/model.safetensors"):
         assert (folder / "two" / name).stat().st_size == (one / name).stat().st_size  # a tied matrix once
     ours, theirs = (checkpoint.find(path / "checkpoints").state for path in (folder / "two", one))
     assert ours.config == theirs.config  # the layout is no part of the run
     assert ours.model.keys() == theirs.model.keys()
     assert ours.model["head.weight"] is ours.model["token_embedding.weight"]
     assert ours.optimizer["param_groups"] == theirs.optimizer["param_groups"]
-    assert ours.optimizer["state"].keys() == theirs.optimizer["state"].keys()
-    for key, state in ours.optimizer["state"].items():
-        for name, value in state.items():
-            expected = theirs.optimizer["state"][key][name]
-            assert type(value) is type(expected) and value.shape == expected.shape
-            torch.testing.assert_close(value, expected, rtol=1e-2, atol=1e-5)
+    torch.testing.assert_close(ours.optimizer["state"], theirs.optimizer["state"], rtol=1e-2, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["from_one", "to_ddp"])
-def test_shards_go_on_from_one_process_and_whole_copies_from_shards(folder, one, name):
+def test_shards_go_on_from_one_process_and_whole_copies_from_shards(folder, one, said, name):
     """With activation checkpointing switched on in the former, too."""
-    said = (folder / "said0.txt").read_text()
     assert f"{name}: 0\n" in said and said.count("going on from step 3") == 2
-    assert same_curve(folder / name, one)
+    assert_same_run(folder / name, one)
 
 
-def test_one_process_goes_on_from_shards(folder, one, text, tmp_path, capsys):
+def test_one_process_goes_on_from_shards(folder, one, said, text, tmp_path, capsys):
     """They were stopped by a signal that reached one of them."""
-    assert "stopped: 143\n" in (folder / "said0.txt").read_text()
+    assert "stopped: 143\n" in said
     shutil.copytree(folder / "stopped", tmp_path / "out")
-    assert run(text, tmp_path / "out") == 0
-    assert "going on from step 3" in capsys.readouterr().out
-    assert same_curve(tmp_path / "out", one)
+    assert run(text, tmp_path / "out") == 0 and "going on from step 3" in capsys.readouterr().out
+    assert_same_run(tmp_path / "out", one)
 
 
-def test_ranks_agree_on_the_best_though_one_alone_writes(folder, one):
-    said = (folder / "said0.txt").read_text()
+def test_ranks_agree_on_the_best_though_one_alone_writes(folder, one, said):
     assert "full: 0\n" in said and said.count("the weights were not written: disk full") == 1
-    assert same_curve(folder / "full", one)
+    assert_same_run(folder / "full", one)
     assert checkpoint.load_model(folder / "full" / "best").extra["step"] == 6
 
 
 @pytest.mark.parametrize("precision", CASES)
-def test_the_loop_in_every_precision(folder, precision):
-    found = [json.loads((folder / f"loop{rank}.json").read_text()) for rank in (0, 1)]
+def test_the_loop_in_every_precision(found, precision):
     trainer = small_trainer(precision)
     records = [asdict(record) for record in trainer]
     for ours in (found[0][precision], found[1][precision]):
@@ -347,14 +310,7 @@ def test_the_loop_in_every_precision(folder, precision):
     assert found[1][f"{precision} norm"] == {} and found[1][f"{precision} moments"] == []  # one alone has them whole
 
 
-def test_dropout_draws_in_shards_what_it_draws_in_whole_copies(folder):
-    """Though rank 1 has a micro-batch less, and has to go through the blocks as often as rank 0."""
-    copies, shards = json.loads((folder / "loop0.json").read_text())["with dropout"]
-    assert shards == pytest.approx(copies, rel=1e-5)
-
-
-def test_each_holds_half_of_weights_gradients_and_moments(folder):
-    found = [json.loads((folder / f"loop{rank}.json").read_text()) for rank in (0, 1)]
+def test_each_holds_half_of_weights_gradients_and_moments(found):
     for precision in CASES:
         sizes = [p.numel() for p in small_trainer(precision).model.parameters()]
         for kind in (0, 1):
@@ -366,14 +322,13 @@ def test_each_holds_half_of_weights_gradients_and_moments(folder):
     assert list(map(sum, zip(*gradients, strict=True))) == sizes and max(map(sum, gradients)) < 0.52 * sum(sizes)
 
 
-def test_an_overflow_in_one_part_is_skipped_by_all(folder):
-    for rank in (0, 1):
-        found = json.loads((folder / f"loop{rank}.json").read_text())["overflow"]
-        assert found == {"skipped": True, "same": True, "scale": 0.5}
-
-
-def test_what_cannot_be_sharded_is_said(folder):
-    state, collective = json.loads((folder / "loop1.json").read_text())["refused"]
+def test_odd_moments_of_two_ranks(found):
+    """Rank 1 has a micro-batch less, and has to go through the blocks as often as rank 0."""
+    copies, shards = found[0]["with dropout"]
+    assert shards == pytest.approx(copies, rel=1e-5), "dropout draws in shards what it draws in whole copies"
+    for of_rank in found:  # an overflow in one part is skipped by all
+        assert of_rank["overflow"] == {"skipped": True, "same": True, "scale": 0.5}
+    state, collective = found[1]["refused"]
     assert state.startswith("expected moments of 28 parameters, got 29")
     assert "does not do it on cpu over gloo (no reduce_scatter here). Take a newer torch" in collective
 
@@ -383,8 +338,7 @@ def test_one_process_has_nothing_to_divide(text, tmp_path, capsys):
     said = capsys.readouterr().err
     assert "torchrun --nproc_per_node 2 -m helpers.labs.pretrain" in said and len(said.splitlines()) == 1
     assert not (tmp_path / "out").exists()
-    with pytest.raises(ValueError, match="expected several processes to share the work, got one"):
-        small_trainer("float32", sharded=True)
+    refused("expected several processes to share the work, got one", small_trainer, "float32", sharded=True)
 
 
 def test_a_batch_that_scores_nothing():

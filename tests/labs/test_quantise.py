@@ -1,7 +1,5 @@
 """Weights in a few bits: equal to ggml's, every weight at its nearest level; what a model is then; and the record."""
 
-from __future__ import annotations
-
 import gguf
 import numpy as np
 import pytest
@@ -9,6 +7,7 @@ import torch
 
 from helpers.gpt import GPT, GPTConfig, loss
 from helpers.labs import quantise
+from tests.support import refusals_of, refused
 
 SHAPE = dict(vocab_size=64, context_length=16, emb_dim=32, n_heads=4, n_layers=2, drop_rate=0.0)
 
@@ -58,19 +57,14 @@ def test_rounding_again_changes_nothing():
     assert (quantise.rounded(once, 5) - once).abs().max() > 1e-2
 
 
-@pytest.mark.parametrize(
-    ("weights", "n_bits", "says"),
-    [
-        (torch.ones(33), 4, "multiple of 32"),
-        (torch.ones(32), 9, "n_bits from 2 to 8"),
-        (torch.ones(32), 1, "n_bits must be a whole number of at least 2"),
-        (torch.full((32,), float("nan")), 4, "finite"),
-        (torch.tensor([1e7] + [0.0] * 31), 4, "float16 does not hold"),
-    ],
+test_refuses = refusals_of(
+    lambda weights, n_bits: quantise.rounded(weights, n_bits),
+    (torch.ones(33), 4, "multiple of 32"),
+    (torch.ones(32), 9, "n_bits from 2 to 8"),
+    (torch.ones(32), 1, "n_bits must be a whole number of at least 2"),
+    (torch.full((32,), float("nan")), 4, "finite"),
+    (torch.tensor([1e7] + [0.0] * 31), 4, "float16 does not hold"),
 )
-def test_refuses(weights, n_bits, says):
-    with pytest.raises(ValueError, match=says):
-        quantise.rounded(weights, n_bits)
 
 
 @pytest.mark.parametrize("modern", [False, True])
@@ -93,8 +87,7 @@ def test_a_model_is_rounded_by_kind(modern):
     n = sum(before[name].numel() for name, kind in kinds.items() if kind == "attention")
     assert quantise.size_bytes(model, {}) - quantise.size_bytes(model, {"attention": 3}) == n * (16 - 4) / 8
     for function in (quantise.quantised_copy, quantise.size_bytes):
-        with pytest.raises(ValueError, match=r"kinds are embedding, attention, feed-forward, got head"):
-            function(model, {"head": 4})
+        refused(r"kinds are embedding, attention, feed-forward, got head", function, model, {"head": 4})
 
 
 def test_surprisals_are_those_of_the_loss():

@@ -1,12 +1,11 @@
 """Twenty questions: balanced, the same in both languages; options scored as a loop over single tokens scores them."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 
 from helpers.gpt import GPT, GPTConfig, tokenizer
 from helpers.labs import questions
+from tests.support import refused
 
 LANGUAGES = ("english", "portuguese")
 
@@ -28,8 +27,7 @@ def test_both_languages_ask_the_same():
     english, portuguese = map(questions.questions, LANGUAGES)
     assert [(q.name, q.answer) for q in english] == [(q.name, q.answer) for q in portuguese]
     assert english[0].prompt.endswith("\nAnswer:") and portuguese[0].prompt.endswith("\nResposta:")
-    with pytest.raises(ValueError, match="english, portuguese, got 'latin'"):
-        questions.questions("latin")
+    refused("english, portuguese, got 'latin'", questions.questions, "latin")
 
 
 def test_scores_equal_a_loop_over_tokens():
@@ -51,5 +49,4 @@ def test_scores_equal_a_loop_over_tokens():
 def test_the_way_to_score_decides():
     scores = questions.Scores((-4.0, -6.0, -5.0), (1, 3, 2), (2, 4, 10))
     assert [scores.choice(per) for per in ("option", "token", "byte")] == [0, 1, 2]
-    with pytest.raises(ValueError, match="option, token, byte, got 'word'"):
-        scores.choice("word")
+    refused("option, token, byte, got 'word'", scores.choice, "word")

@@ -1,6 +1,4 @@
-"""A model laid out for reading: the same scores and texts, the original untouched, layouts that a CPU reads fast."""
-
-from __future__ import annotations
+"""A model laid out for reading, a large head cut for the threads: the same scores and texts, the original untouched."""
 
 import pytest
 import torch
@@ -51,11 +49,3 @@ def test_bfloat16_is_a_rounding_away(model):
         assert (got.float() - exact).abs().max() < 0.02 * whole.abs().max()
     assert torch.backends.mkldnn.enabled
     assert generate(reader, PROMPTS, 1)[0].shape == (2,)
-
-
-def test_only_large_matrices_are_cut_into_a_piece_for_each_thread():
-    torch.manual_seed(0)
-    small, wide = (speed.for_reading(GPT(config)) for config in (CONFIG, WIDE))
-    assert isinstance(small.head, torch.nn.Linear) and isinstance(wide.blocks[0].attention.out_proj, torch.nn.Linear)
-    assert wide.head.pieces.shape == (torch.get_num_threads(), 28, -(-2353 // torch.get_num_threads()))
-    assert wide.head.pieces.stride(-1) == 1, "the order in which memory is read"

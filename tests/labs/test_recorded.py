@@ -1,34 +1,26 @@
 """The recorded runs of four labs: whole and of today, gone on with after an interruption; others are refused."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
 import pytest
 
 from helpers.labs import changes, quantise, scaling, training_grid
+from tests.support import refused
 
 LABS = (changes, quantise, scaling, training_grid)
 each_lab = pytest.mark.parametrize("lab", LABS, ids=lambda lab: lab.__name__.rpartition(".")[2])
 
 
 @each_lab
-def test_the_stored_record_is_whole_and_of_this_protocol(lab, tmp_path: Path):
-    """There is nothing left to make."""
-    path = tmp_path / "record.json"
+def test_the_stored_record_is_whole_and_one_of_other_runs_is_left_alone(lab, tmp_path: Path):
+    path, content = tmp_path / "record.json", lab.read()
     path.write_bytes(lab.RECORD.read_bytes())
     lab.record(path)
-    assert path.read_bytes() == lab.RECORD.read_bytes()
-
-
-@each_lab
-def test_a_record_of_other_runs_is_left_alone(lab, tmp_path: Path):
-    path, content = tmp_path / "record.json", lab.read()
+    assert path.read_bytes() == lab.RECORD.read_bytes(), "there is nothing left to make"
     path.write_text(json.dumps(content | {"protocol": content["protocol"] | {"n_tokens": 99}}), encoding="utf-8")
     before = path.read_bytes()
-    with pytest.raises(ValueError, match="holds other runs: move it away"):
-        lab.record(path)
+    refused("holds other runs: move it away", lab.record, path)
     assert path.read_bytes() == before
 
 
@@ -41,8 +33,7 @@ def test_a_damaged_record_is_refused(lab, tmp_path: Path):
     parts = ({name: content[name] for name in content if name != part} for part in ("protocol", "runs"))
     for text in ("[]", "{}", '{"kind": 3}', "{", "[" * 10**5, *map(json.dumps, (another, twice, damaged, *parts))):
         path.write_text(text, encoding="utf-8")
-        with pytest.raises(ValueError, match=rf"record\.json is no record that {maker} made"):
-            lab.read(path)
+        refused(rf"record\.json is no record that {maker} made", lab.read, path)
     with pytest.raises(FileNotFoundError):
         lab.read(tmp_path / "other.json")
 

@@ -1,7 +1,5 @@
 """Documents in rows: by hand, against brute force, and through training and evaluation."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch
@@ -18,6 +16,7 @@ from helpers.gpt import (
     token_losses,
 )
 from helpers.labs import rows_of
+from tests.support import lively, refusals_of, refused
 
 END, PAD, NONE = 0, 9, IGNORED_TARGET
 DOCUMENTS = [[1, 2, 3, 4], [5], [6, 7]]  # with their ends: 1 2 3 4 0 5 0 6 7 0
@@ -58,8 +57,7 @@ def test_packing_keeps_every_token_exactly_once(texts, T):
     stream = [i for text in texts for i in (*text, END)]
     owner = [number for number, text in enumerate(texts) for _ in range(len(text) + 1)]
     if len(stream) < T + 1:
-        with pytest.raises(ValueError, match=f"needs {T + 1} ids, the documents have {len(stream)}"):
-            rows_of(texts, T, "pack", end_id=END)
+        refused(f"needs {T + 1} ids, the documents have {len(stream)}", rows_of, texts, T, "pack", end_id=END)
         return
     rows = rows_of(texts, T, "pack", end_id=END)
     used = len(rows) * T
@@ -101,25 +99,20 @@ def test_lists_arrays_and_tensors_give_the_same(how):
             assert torch.equal(getattr(rows, name), getattr(other, name)) and getattr(other, name).dtype == torch.int64
 
 
-@pytest.mark.parametrize(
-    ("documents", "T", "how", "ids", "says"),
-    [
-        (DOCUMENTS, 3, "join", {}, "pad, truncate, pack, got 'join'"),
-        (DOCUMENTS, 0, "pad", {}, "context_length must be"),
-        (DOCUMENTS, 3, "pad", {"end_id": -1}, "end_id must be"),
-        (DOCUMENTS, 3, "pad", {"pad_id": -1}, "pad_id must be"),
-        ([], 3, "pad", {}, "got none"),
-        ([[1], []], 3, "pad", {}, "document 1: expected a list of at least one id"),
-        ([[[1]]], 3, "pad", {}, r"got shape \(1, 1\)"),
-        ([[1.5]], 3, "pack", {}, "document 0: ids must be integers"),
-        ([[3, -2]], 3, "pack", {}, "got -2"),
-        ([["b", "a"]], 3, "pack", {}, "got 'a' of"),
-        ([[1, 2]], 3, "pack", {}, "needs 4 ids, the documents have 3"),
-    ],
+test_rows_of_refuses = refusals_of(
+    lambda documents, T, how, ids: rows_of(documents, T, how, **{"end_id": END, **ids}),
+    (DOCUMENTS, 3, "join", {}, "pad, truncate, pack, got 'join'"),
+    (DOCUMENTS, 0, "pad", {}, "context_length must be"),
+    (DOCUMENTS, 3, "pad", {"end_id": -1}, "end_id must be"),
+    (DOCUMENTS, 3, "pad", {"pad_id": -1}, "pad_id must be"),
+    ([], 3, "pad", {}, "got none"),
+    ([[1], []], 3, "pad", {}, "document 1: expected a list of at least one id"),
+    ([[[1]]], 3, "pad", {}, r"got shape \(1, 1\)"),
+    ([[1.5]], 3, "pack", {}, "document 0: ids must be integers"),
+    ([[3, -2]], 3, "pack", {}, "got -2"),
+    ([["b", "a"]], 3, "pack", {}, "got 'a' of"),
+    ([[1, 2]], 3, "pack", {}, "needs 4 ids, the documents have 3"),
 )
-def test_rows_of_refuses(documents, T, how, ids, says):
-    with pytest.raises(ValueError, match=says):
-        rows_of(documents, T, how, **{"end_id": END, **ids})
 
 
 def test_batches_hold_every_row_once():
@@ -134,18 +127,13 @@ def test_batches_hold_every_row_once():
     assert torch.equal(token_ids, rows.token_ids[order]) and torch.equal(targets, rows.targets[order])
     assert torch.equal(token_ids, torch.cat([batch.token_ids for batch in rows.batches(4, seed=3)]))
     assert torch.equal(before, torch.get_rng_state())
-    with pytest.raises(ValueError, match="batch_size"):
-        rows.batches(0)
+    refused("batch_size", rows.batches, 0)
 
 
 def model_and_texts(tied_head: bool = True) -> tuple[GPT, list[list[int]]]:
     torch.manual_seed(0)
     sizes = {"vocab_size": 53, "context_length": 17, "emb_dim": 14, "n_heads": 2, "n_layers": 2}
-    config = GPTConfig(**sizes, tied_head=tied_head, drop_rate=0.0)
-    model = GPT(config)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.2)
+    model = lively(GPT(GPTConfig(**sizes, tied_head=tied_head, drop_rate=0.0)), by=0.2)
     generator = torch.Generator().manual_seed(1)
     return model, [torch.randint(1, 53, (n,), generator=generator).tolist() for n in (5, 3, 9, 4, 7, 6)]
 
@@ -154,11 +142,9 @@ def model_and_texts(tied_head: bool = True) -> tuple[GPT, list[list[int]]]:
 def test_evaluation_and_training_take_segments(tied_head):
     model, texts = model_and_texts(tied_head)
     rows = rows_of(texts, 11, "pack", end_id=END)
-    model.eval()
     with torch.no_grad():
-        expected = (
-            token_losses(model.head(model.hidden(rows.token_ids, segments=rows.segments)), rows.targets).mean().item()
-        )
+        apart = model.head(model.hidden(rows.token_ids, segments=rows.segments))
+        expected = token_losses(apart, rows.targets).mean().item()
         across = token_losses(model(rows.token_ids), rows.targets).mean().item()
     assert abs(expected - across) > 1e-3
     apart = [(rows.token_ids[i : i + 2], rows.targets[i : i + 2], rows.segments[i : i + 2]) for i in range(0, 9, 2)]

@@ -1,7 +1,5 @@
 """The mixture of authors: all documents of a tiny one listed, long samples counted, and the source of notebook 10."""
 
-from __future__ import annotations
-
 import itertools
 import math
 
@@ -9,6 +7,7 @@ import numpy as np
 import pytest
 
 from helpers.labs import scaling
+from tests.support import refusals
 
 
 def tiny(n_tokens: int = 4) -> scaling.Authors:
@@ -50,24 +49,22 @@ def test_the_bigram_entropy_is_that_of_all_pairs_counted():
     assert source.entropy_rate() < source.bigram_entropy() < math.log(3)
 
 
-def test_documents_come_as_often_as_their_probability_says():
+def test_documents_come_as_often_as_their_probability_says_and_with_their_true_loss():
     source, n = tiny(), 200_000
+    listed = dict(all_documents(source))
     drawn = source.sample(n, seed=0)
     found, counts = np.unique(drawn.token_ids, axis=0, return_counts=True)
     counted = dict(zip(map(tuple, found.tolist()), counts.tolist(), strict=True))
-    documents = {ids: math.prod(probs) for ids, probs in all_documents(source)}
+    documents = {ids: math.prod(probs) for ids, probs in listed.items()}
     assert set(counted) <= set(documents)
     z = [(counted.get(ids, 0) - n * p) / math.sqrt(n * p * (1 - p)) for ids, p in documents.items()]
     assert max(map(abs, z)) < 4.5 and 0.7 < np.std(z) < 1.3
-
-
-def test_the_true_loss_is_returned_token_by_token():
-    source = tiny()
-    listed = dict(all_documents(source))
-    token_ids, true_nll = source.sample(50, seed=3)
-    assert token_ids.shape == true_nll.shape == (50, 4) and token_ids.dtype == np.int64
-    for ids, nll in zip(token_ids.tolist(), true_nll, strict=True):
+    assert drawn.token_ids.shape == drawn.true_nll.shape == (n, 4) and drawn.token_ids.dtype == np.int64
+    for ids, nll in zip(drawn.token_ids[:50].tolist(), drawn.true_nll, strict=False):
         assert nll == pytest.approx(-np.log(listed[tuple(ids)]), abs=1e-12)
+    (a, again, other), named = (source.sample(100, seed).token_ids for seed in (0, 0, 1)), scaling.authors(8, 5, 6, 2)
+    assert (a == again).all() and (a != other).any()
+    assert (scaling.authors(8, 5, 6, seed=3).word_probs != named.word_probs).any()
 
 
 def test_the_source_of_the_notebook_loses_what_was_computed():
@@ -82,19 +79,9 @@ def test_the_source_of_the_notebook_loses_what_was_computed():
     assert documents.token_ids[:, 1:].max() < 128 <= documents.token_ids[:, 0].min()
 
 
-def test_a_seed_gives_the_same_documents_and_another_gives_others():
-    source = scaling.authors(8, 5, 6, seed=2)
-    first, again, other = (source.sample(100, seed).token_ids for seed in (0, 0, 1))
-    assert (first == again).all() and (first != other).any()
-    assert (scaling.authors(8, 5, 6, seed=3).word_probs != source.word_probs).any()
-
-
-def test_what_does_not_fit_is_refused():
-    with pytest.raises(ValueError, match="n_tokens must be a whole number of at least 3, got 2"):
-        scaling.authors(8, 5, n_tokens=2)
-    with pytest.raises(ValueError, match="n_documents must be a whole number of at least 1, got 0"):
-        tiny().sample(0, seed=0)
-    with pytest.raises(ValueError, match="seed must be a whole number of at least 0, got -1"):
-        tiny().sample(1, seed=-1)
-    with pytest.raises(ValueError, match="n_authors must be a whole number"):
-        scaling.authors(n_authors=0)
+test_what_does_not_fit_is_refused = refusals(
+    (lambda: scaling.authors(8, 5, n_tokens=2), "n_tokens must be a whole number of at least 3, got 2"),
+    (lambda: tiny().sample(0, seed=0), "n_documents must be a whole number of at least 1, got 0"),
+    (lambda: tiny().sample(1, seed=-1), "seed must be a whole number of at least 0, got -1"),
+    (lambda: scaling.authors(n_authors=0), "n_authors must be a whole number"),
+)

@@ -1,7 +1,5 @@
 """A run of the sweep, the search for its rate, a record that is gone on with, and its verification."""
 
-from __future__ import annotations
-
 import json
 import math
 from pathlib import Path
@@ -11,6 +9,7 @@ import torch
 
 from helpers.gpt import token_losses
 from helpers.labs import scaling
+from tests.support import refused
 
 SWEEP = "helpers.labs.scaling.sweep"
 BEST = {"8": 0.016, "16": 0.002}  # the rate that the stand-in for training likes best
@@ -37,36 +36,31 @@ def small(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
     return asked
 
 
+SOURCE = scaling.authors(16, 8, 12)
+
+
 def test_a_run_depends_on_its_setting_alone():
-    source = scaling.authors(16, 8, 12)
     torch.manual_seed(5)
-    first = scaling.train_once(source, 8, 1, 6_000, 1e-2, seed=1)
-    again = scaling.train_once(source, 8, 1, 6_000, 1e-2, seed=1)
-    other = scaling.train_once(source, 8, 1, 6_000, 1e-2, seed=2)
+    first, again, other = (scaling.train_once(SOURCE, 8, 1, 6_000, 1e-2, seed=seed) for seed in (1, 1, 2))
     assert first.excess == again.excess != other.excess
-    untrained, _ = scaling.excess(scaling.model(source, 8, 1, seed=1), source)
+    untrained, _ = scaling.excess(scaling.model(SOURCE, 8, 1, seed=1), SOURCE)
     assert 0 < first.excess < untrained - 0.1
+    runs = [scaling.train_once(SOURCE, 8, 1, 12_000, 1e-2, epochs=epochs) for epochs in (1, 16)]
+    assert runs[1].excess > runs[0].excess + 0.05  # 68 documents, seen 16 times in as many updates
+    says = "n_documents must be a whole number of at least 1, got 0"
+    refused(says, scaling.train_once, SOURCE, 8, 1, 300, 1e-2, epochs=16)
 
 
 def test_the_excess_is_the_loss_minus_the_true_loss_of_the_same_words():
-    source = scaling.authors(16, 8, 12)
-    gpt = scaling.model(source, 8, 1)
-    token_ids, true_nll = scaling.validation(source)
+    gpt = scaling.model(SOURCE, 8, 1)
+    token_ids, true_nll = scaling.validation(SOURCE)
     with torch.no_grad():
-        logits = gpt(token_ids[:, :-1])[..., : source.n_words]
+        logits = gpt(token_ids[:, :-1])[..., : SOURCE.n_words]
     losses = token_losses(logits, token_ids[:, 1:]).double()
-    mean, error = scaling.excess(gpt, source)
+    mean, error = scaling.excess(gpt, SOURCE)
     assert mean == pytest.approx((losses.mean() - true_nll[:, 1:].mean()).item(), abs=1e-5)
     assert 0 < error < 0.05 * mean
-    assert not (source.sample(len(token_ids), 10**6 + 1).token_ids == token_ids.numpy()).all()
-
-
-def test_epochs_repeat_fewer_documents_in_as_many_updates():
-    source = scaling.authors(16, 8, 12)
-    runs = [scaling.train_once(source, 8, 1, 12_000, 1e-2, epochs=epochs) for epochs in (1, 16)]
-    assert runs[1].excess > runs[0].excess + 0.05  # 68 documents, seen 16 times
-    with pytest.raises(ValueError, match="n_documents must be a whole number of at least 1, got 0"):
-        scaling.train_once(source, 8, 1, 300, 1e-2, epochs=16)
+    assert not (SOURCE.sample(len(token_ids), 10**6 + 1).token_ids == token_ids.numpy()).all()
 
 
 def test_the_model_scores_words_and_counts_its_blocks():
@@ -99,8 +93,7 @@ def test_rates_lie_between_those_of_the_two_searches():
     }
     middle = scaling.best_rate(content, "8", math.sqrt(62_000 * 620_000))
     assert middle == pytest.approx(0.02) and scaling.best_rate(content, "8", 1e9) == pytest.approx(0.04)
-    with pytest.raises(ValueError, match="no search for size 16"):
-        scaling.best_rate(content, "16", 1e5)
+    refused("no search for size 16", scaling.best_rate, content, "16", 1e5)
 
 
 def test_an_interrupted_record_is_gone_on_with(small: list[tuple], tmp_path: Path):
@@ -113,13 +106,10 @@ def test_an_interrupted_record_is_gone_on_with(small: list[tuple], tmp_path: Pat
     assert small[n_asked][0].size == "16" and {s.size for s, _ in small[n_asked:]} == {"8", "16"}
     again = [setting for setting, _ in small[n_asked:] if setting.size == "8"]
     assert len(again) == 1 and len(scaling.read(path)["runs"]) == len(scaling.settings(("8", "16")))
-    with pytest.raises(ValueError, match="sizes are 8, 16, got 5"):
-        scaling.record(path, sizes=["5"])
+    refused("sizes are 8, 16, got 5", scaling.record, path, sizes=["5"])
 
 
-def test_verification_finds_a_run_that_does_not_come_again(
-    small: list[tuple], tmp_path: Path, capsys: pytest.CaptureFixture
-):
+def test_verification_finds_a_run_that_does_not_come_again(small: list[tuple], tmp_path: Path, capsys):
     path = tmp_path / "scaling.json"
     scaling.record(path, BEST)
     assert scaling.verify(3, path) and "3 of 3 runs within two error bars" in capsys.readouterr().out

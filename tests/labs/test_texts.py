@@ -1,40 +1,34 @@
 """The story has the length that the course is planned for; the documents spread as on the web; all are plain text."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections import Counter
 from itertools import combinations
 
-import pytest
-
 from helpers.gpt import tokenizer
 from helpers.labs import texts
+from tests.support import refused
 
 KINDS = {"carta", "cronica", "dialogo", "enciclopedia", "instrucoes", "noticia", "receita", "verso"}
 
 
 def test_the_story_is_as_long_as_planned_and_the_same_in_portuguese():
-    stories = {language: texts.story(language) for language in ("english", "portuguese")}
-    assert 5_000 <= len(tokenizer.gpt2().encode(stories["english"])) <= 5_500 and stories["english"].isascii()
-    assert texts.story() == stories["english"]
-    for story, title, refrain in zip(
-        stories.values(),
-        ("Bring the House", "Traga a casa"),
-        ("tell whoever did not", "conte a quem não ouviu"),
-        strict=True,
+    english, portuguese = map(texts.story, ("english", "portuguese"))
+    assert 5_000 <= len(tokenizer.gpt2().encode(english)) <= 5_500 and english.isascii()
+    assert texts.story() == english
+    for story, title, refrain in (
+        (english, "Bring the House", "tell whoever did not"),
+        (portuguese, "Traga a casa", "conte a quem não ouviu"),
     ):
         paragraphs = story.strip().split("\n\n")
         assert paragraphs[0] == title and len(paragraphs) > 100 and story.count(refrain) >= 5
         assert all("\n" not in p and p == p.strip() for p in paragraphs)
         assert story == unicodedata.normalize("NFC", story) and story.endswith("\n") and not story.endswith("\n\n")
-    assert len({story.count("\n\n") for story in stories.values()}) == 1
+    assert english.count("\n\n") == portuguese.count("\n\n")
     for name in ("Zeca", "Vera", "Bento", "Tito"):
-        there, here = (story.count(name) for story in stories.values())
+        there, here = english.count(name), portuguese.count(name)
         assert there >= 15 and abs(here - there) <= 0.3 * there, name
-    with pytest.raises(ValueError, match="english, portuguese, got 'latin'"):
-        texts.story("latin")
+    refused("english, portuguese, got 'latin'", texts.story, "latin")
 
 
 def test_documents_are_many_and_of_all_kinds_and_lengths():

@@ -1,15 +1,12 @@
 """Files of token ids: read by numpy, whole or not there, refused where they are something else, opened at once."""
 
-from __future__ import annotations
-
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
 
 from helpers.storage import open_ids, write_ids
+from tests.support import flip, refused
 
 GPT2 = {"vocab_size": 50257, "end_of_text": 50256}
 
@@ -39,62 +36,40 @@ def test_numpy_reads_what_is_written(tmp_path, vocab_size, dtype):
 def test_write_ids_refuses_and_leaves_what_was_there(tmp_path, documents, says):
     path = tmp_path / "ids.npy"
     write_ids(path, [[1]], **GPT2)
-    with pytest.raises(ValueError, match=says):
-        write_ids(path, documents, **GPT2)
+    refused(says, write_ids, path, documents, **GPT2)
     assert open_ids(path).tolist() == [1, 50256]
     assert list(tmp_path.iterdir()) == [path]
-    with pytest.raises(ValueError, match="got 1 to 4294967296"):  # which 32 bits do not hold
-        write_ids(path, [[2**32]], vocab_size=2**40, end_of_text=1)
-    with pytest.raises(ValueError, match="the end of the text included"):
-        write_ids(path, [[1]], vocab_size=5, end_of_text=5)
-
-
-def test_a_killed_write_leaves_nothing_under_the_name(tmp_path):
-    program = (
-        "import os, sys; from helpers.storage import write_ids\n"
-        "def documents():\n    yield [1] * 100_000\n    os.kill(os.getpid(), 9)\n"
-        "write_ids(sys.argv[1], documents(), vocab_size=9, end_of_text=8)"
-    )
-    done = subprocess.run([sys.executable, "-c", program, str(tmp_path / "ids.npy")], timeout=60)
-    assert done.returncode == -9
-    assert [p.suffix for p in tmp_path.iterdir()] == [".unfinished"]
+    refused("got 1 to 4294967296", write_ids, path, [[2**32]], vocab_size=2**40, end_of_text=1)  # more than 32 bits
+    refused("the end of the text included", write_ids, path, [[1]], vocab_size=5, end_of_text=5)
 
 
 def test_open_ids_refuses_what_is_not_a_whole_list_of_ids(tmp_path):
     path = tmp_path / "ids.npy"
     write_ids(path, [list(range(50))], **GPT2)
     whole = path.read_bytes()
-    for damaged in (whole[:-1], whole[:128], whole[:60], b"", b"some text, no numbers", b"PK\x03\x04" + whole):
-        path.write_bytes(damaged)
-        with pytest.raises(ValueError, match="write it again"):
-            open_ids(path)
+    contents = [whole[:-1], whole[:128], whole[:60], b"", b"some text, no numbers", b"PK\x03\x04" + whole]
     shape = whole.index(b"(51,), ")
     for forged in (b"(-51,)", b"(2**9,)", b"(%d,)" % 10**30, b"(True,)", b"-" * 2000 + b"1"):
         header = whole[10:shape] + forged + b"}\n"
-        path.write_bytes(whole[:8] + len(header).to_bytes(2, "little") + header + bytes(102))
-        with pytest.raises(ValueError, match="write it again"):
-            open_ids(path)
+        contents.append(whole[:8] + len(header).to_bytes(2, "little") + header + bytes(102))
+    np.save(path, np.array([{}]), allow_pickle=True)
+    for content in (*contents, path.read_bytes()):
+        path.write_bytes(content)
+        refused("write it again", open_ids, path)
     for other in (np.zeros((2, 2), np.uint16), np.zeros(3), np.zeros(3, np.int64)):
         np.save(path, other)
-        with pytest.raises(ValueError, match="one list of unsigned integers"):
-            open_ids(path)
-    np.save(path, np.array([{}]), allow_pickle=True)
-    with pytest.raises(ValueError, match="write it again"):
-        open_ids(path)
-    with pytest.raises(FileNotFoundError):
-        open_ids(tmp_path / "none.npy")
+        refused("one list of unsigned integers", open_ids, path)
+    refused("", open_ids, tmp_path / "none.npy", error=FileNotFoundError)
 
 
 @pytest.mark.filterwarnings("ignore:Reading .* additional header parsing")
 def test_every_flipped_bit_of_a_header_is_refused_or_harmless(tmp_path):
-    path = tmp_path / "ids.npy"
+    path, opened = tmp_path / "ids.npy", 0
     write_ids(path, [[1, 2, 3]], **GPT2)
     whole = path.read_bytes()
-    opened = 0
     for bit in range(8 * 128):
-        damaged = bytearray(whole)
-        damaged[bit // 8] ^= 1 << bit % 8
-        path.write_bytes(damaged)
+        path.write_bytes(whole)
+        flip(path, bit // 8, 1 << bit % 8)
         try:
             assert open_ids(path).tolist() == [1, 2, 3, 50256], bit
             opened += 1
@@ -102,8 +77,7 @@ def test_every_flipped_bit_of_a_header_is_refused_or_harmless(tmp_path):
             assert str(path) in str(error)
     assert opened < 9
     path.write_bytes(whole + b"\0\0")
-    with pytest.raises(ValueError, match="its header speaks of 136 bytes, it has 138"):
-        open_ids(path)
+    refused("its header speaks of 136 bytes, it has 138", open_ids, path)
 
 
 @pytest.mark.parametrize("n_ids", [1_000, 4 * 10**9])

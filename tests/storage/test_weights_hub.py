@@ -1,7 +1,5 @@
 """Fetching from a hub that runs here: whole, broken off, altered, gone; and never without being asked."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import sys
@@ -16,6 +14,7 @@ import torch
 import transformers
 
 from helpers.storage import weights
+from tests.support import refused
 
 REPOSITORY, COMMIT = "someone/small", "0123456789abcdef0123456789abcdef01234567"
 LARGE = ("model.safetensors", "pytorch_model.bin")
@@ -34,44 +33,35 @@ class Hub(BaseHTTPRequestHandler):
         pass
 
     def do_HEAD(self) -> None:
-        self._answer(False)
+        self.do_GET(body=False)
 
-    def do_GET(self) -> None:
-        self._answer(True)
-
-    def _answer(self, body: bool) -> None:
+    def do_GET(self, body: bool = True) -> None:
         if self.gone:
             self.close_connection = True
             return
         path = self.path.partition("?")[0]
         self.log.append((self.command, path, self.headers.get("Range")))
         if path.startswith(f"/api/models/{REPOSITORY}"):
-            said = self._tree() if "/tree/" in path else self._info()
+            listed = [self._entry(name) for name in self.files]  # newer editions of the library ask for the tree
+            siblings = [{"rfilename": name} for name in self.files]
+            about = {"id": REPOSITORY, "modelId": REPOSITORY, "sha": COMMIT, "siblings": siblings, "tags": []}
+            said = listed if "/tree/" in path else about
             self._send(200, json.dumps(said).encode(), {"Content-Type": "application/json"}, body)
         elif path.startswith(f"/{REPOSITORY}/resolve/{COMMIT}/") and (name := path.rpartition("/")[2]) in self.files:
             self._file(name, body)
         else:
             self._send(404, b"", {"X-Error-Code": "RepoNotFound"}, body)
 
-    def _info(self) -> dict:
-        siblings = [{"rfilename": name} for name in self.files]
-        return {"id": REPOSITORY, "modelId": REPOSITORY, "sha": COMMIT, "siblings": siblings, "tags": []}
-
-    def _tree(self) -> list[dict]:
-        """What newer editions of the library ask for instead."""
-        entries = []
-        for name, content in self.files.items():
-            entry = {"type": "file", "path": name, "size": len(content), "oid": git_sha1(self.stated[name])}
-            if name in LARGE:
-                oid = hashlib.sha256(self.stated[name]).hexdigest()
-                entry["lfs"] = {"oid": oid, "size": len(content), "pointerSize": 130}
-            entries.append(entry)
-        return entries
+    def _entry(self, name: str) -> dict:
+        stated, size = self.stated[name], len(self.files[name])
+        lfs = {"oid": hashlib.sha256(stated).hexdigest(), "size": size, "pointerSize": 130}
+        entry = {"type": "file", "path": name, "size": size, "oid": git_sha1(stated)}
+        return entry | ({"lfs": lfs} if name in LARGE else {})
 
     def _file(self, name: str, body: bool) -> None:
         content, status, headers = self.files[name], 200, {}
-        stated = self.stated[name]
-        etag = hashlib.sha256(stated).hexdigest() if name in LARGE else git_sha1(stated)
+        entry = self._entry(name)
+        etag = entry.get("lfs", entry)["oid"]
         if asked := self.headers.get("Range"):
             start = int(asked.removeprefix("bytes=").partition("-")[0])
             headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
@@ -123,8 +113,7 @@ def hub(files, monkeypatch) -> Iterator[type[Hub]]:
     Own.close = lambda: (server.shutdown(), server.server_close())
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)  # this one is on this machine
     yield Own
-    server.shutdown()
-    server.server_close()
+    Own.close()
 
 
 def fetch(hub: type[Hub], cache: Path, name: str = REPOSITORY) -> Path:
@@ -140,8 +129,13 @@ def test_fetched_once_and_loaded(hub, tmp_path):
     assert not [entry for entry in hub.log if entry[0] == "GET" and "resolve" in entry[1]], "nothing came twice"
 
 
-def test_a_broken_download_goes_on_where_it_stopped(hub, tmp_path, monkeypatch):
-    monkeypatch.setattr(huggingface_hub.file_download.time, "sleep", lambda seconds: None)  # its waits between tries
+@pytest.fixture
+def without_waiting(monkeypatch) -> None:
+    """The library does not sleep between its tries."""
+    monkeypatch.setattr(huggingface_hub.file_download.time, "sleep", lambda seconds: None)
+
+
+def test_a_broken_download_goes_on_where_it_stopped(hub, tmp_path, monkeypatch, without_waiting):
     monkeypatch.setattr(huggingface_hub.constants, "DOWNLOAD_CHUNK_SIZE", 1000)
     hub.break_after = 20_000
     folder = fetch(hub, tmp_path)
@@ -150,59 +144,45 @@ def test_a_broken_download_goes_on_where_it_stopped(hub, tmp_path, monkeypatch):
     assert (folder / "model.safetensors").read_bytes() == hub.files["model.safetensors"]
 
 
-def test_a_hub_that_goes_away_in_the_middle(hub, tmp_path, monkeypatch):
-    monkeypatch.setattr(huggingface_hub.file_download.time, "sleep", lambda seconds: None)
+def test_a_hub_that_goes_away_in_the_middle(hub, tmp_path, without_waiting):
     hub.break_after, hub.dies = 20_000, True
-    with pytest.raises(ConnectionError, match="Call again: files that are whole are kept"):
-        fetch(hub, tmp_path)
+    refused("Call again: files that are whole are kept", fetch, hub, tmp_path, error=ConnectionError)
     hub.gone = False
     assert weights.load(fetch(hub, tmp_path)).config.vocab_size == 53
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "merges.txt"])
 def test_an_altered_file_is_refused_and_removed(hub, tmp_path, name):
-    content = bytearray(hub.files[name])
-    content[-1] ^= 1
-    hub.files[name] = bytes(content)
-    with pytest.raises(ValueError, match=rf"{name.replace('.', '[.]')} is not what the hub states"):
-        fetch(hub, tmp_path)
-    hub.files[name] = hub.stated[name]
-    folder = fetch(hub, tmp_path)
-    assert (folder / name).read_bytes() == hub.stated[name]
+    whole = hub.files[name]
+    hub.files[name] = whole[:-1] + bytes([whole[-1] ^ 1])
+    refused(rf"{name.replace('.', '[.]')} is not what the hub states", fetch, hub, tmp_path)
+    hub.files[name] = whole
+    assert (fetch(hub, tmp_path) / name).read_bytes() == whole
 
 
 def test_without_a_network_the_cache_serves(hub, tmp_path):
     folder = fetch(hub, tmp_path)
     hub.close()
     assert fetch(hub, tmp_path) == folder
-    with pytest.raises(ConnectionError, match="or fetch it where there is a network"):
-        fetch(hub, tmp_path / "other")
+    refused("or fetch it where there is a network", fetch, hub, tmp_path / "other", error=ConnectionError)
 
 
 def test_what_is_not_there(hub, tmp_path):
-    with pytest.raises(ValueError, match="no open model 'someone/else'"):
-        fetch(hub, tmp_path, "someone/else")
-    with pytest.raises(ValueError, match=r"gpt2-124m, .*owner/name"):
-        fetch(hub, tmp_path, "gpt5")
+    refused("no open model 'someone/else'", fetch, hub, tmp_path, "someone/else")
+    refused(r"gpt2-124m, .*owner/name", fetch, hub, tmp_path, "gpt5")
     (tmp_path / "file").touch()
-    with pytest.raises(OSError):
-        fetch(hub, tmp_path / "file")
+    refused("", fetch, hub, tmp_path / "file", error=OSError)
+    del hub.files["model.safetensors"]
+    assert (fetch(hub, tmp_path / "old") / "pytorch_model.bin").exists(), "where there is no other"
     hub.files["model.safetensors.index.json"] = b'{"weight_map": {"a": "model-1.safetensors"}}'
     hub.stated = hub.files
-    del hub.files["model.safetensors"], hub.files["pytorch_model.bin"]
-    with pytest.raises(ConnectionError, match=r"did not arrive whole: .* names 'model-1.safetensors'"):
-        fetch(hub, tmp_path / "shards")
+    del hub.files["pytorch_model.bin"]
+    says = r"did not arrive whole: .* names 'model-1.safetensors'"
+    refused(says, fetch, hub, tmp_path / "shards", error=ConnectionError)
     del hub.files["model.safetensors.index.json"]
-    with pytest.raises(ValueError, match="holds no model"):
-        fetch(hub, tmp_path)
-
-
-def test_the_old_format_is_taken_where_there_is_no_other(hub, tmp_path):
-    del hub.files["model.safetensors"]
-    assert (fetch(hub, tmp_path) / "pytorch_model.bin").exists()
+    refused("holds no model", fetch, hub, tmp_path)
 
 
 def test_without_the_library(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(ImportError, match="pip install huggingface_hub"):
-        weights.fetch("gpt2-124m", cache=tmp_path)
+    refused("pip install huggingface_hub", weights.fetch, "gpt2-124m", cache=tmp_path, error=ImportError)

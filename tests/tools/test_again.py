@@ -1,7 +1,5 @@
 """The rehearsal: cells that may not be run again after Run All are found, and only they."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import nbformat

@@ -1,7 +1,5 @@
 """The benchmark: its baselines against the course's model, every variant's numbers, and what the command says."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import asdict, replace
 
@@ -11,13 +9,12 @@ import torch.nn.functional as F
 
 from helpers.gpt import GPT, GPTConfig, TrainConfig, Trainer
 from helpers.labs import speed
+from tests.support import lively, refused
 from tools.bench import __main__ as bench
 from tools.bench import plain, variants
 
 # distinct primes, so that a transposed axis cannot pass
-TINY = GPTConfig(
-    vocab_size=101, context_length=13, emb_dim=21, n_heads=3, n_layers=2, drop_rate=0.0, tied_head=False, qkv_bias=False
-)
+TINY = GPTConfig(101, 13, emb_dim=21, n_heads=3, n_layers=2, drop_rate=0.0, tied_head=False, qkv_bias=False)
 N_STEPS, B, PROMPT_LENGTH, NEW = 12, 5, 5, 19
 WRITING = replace(TINY, context_length=31, tied_head=True, qkv_bias=True)
 LEARNING_RATE = 5e-3
@@ -36,10 +33,7 @@ def some_batches(n: int, T: int = 13) -> list[tuple[torch.Tensor, torch.Tensor]]
 
 
 def twins(config: GPTConfig = TINY) -> tuple[GPT, plain.Baseline]:
-    ours = GPT(config)
-    with torch.no_grad():  # biases and norms too: zeros and ones would hide a mistake
-        for parameter in ours.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.1)
+    ours = lively(GPT(config)).train()
     return ours, plain.plain_gpt(ours)
 
 
@@ -47,9 +41,6 @@ def our_losses(model: GPT, batches: list, **changes: object) -> list[float]:
     settings = {"learning_rate": LEARNING_RATE, "min_lr_ratio": 1.0, "clip_norm": None}
     config = TrainConfig(n_steps=N_STEPS, **(settings | changes))
     return [update.loss_nats for update in Trainer(model, batches, config)]
-
-
-# --- The baselines are the course's model ---
 
 
 def test_plain_logits_and_gradients_are_those_of_the_course_model():
@@ -81,11 +72,7 @@ def test_nanogpt_s_shape_makes_the_updates_of_the_course_s_trainer(precision):
 def test_the_baselines_refuse_what_they_do_not_have():
     for changes in ({"linear_bias": False}, {"activation": "gelu"}, {"position_offset": 2}):
         for build in (plain.plain_gpt, plain.nano_gpt):
-            with pytest.raises(ValueError, match="book-124m"):
-                build(GPT(replace(TINY, **changes)))
-
-
-# --- The variants ---
+            refused("book-124m", build, GPT(replace(TINY, **changes)))
 
 
 @pytest.fixture(scope="module")
@@ -133,14 +120,10 @@ def test_each_variant_writes_what_a_loop_by_hand_writes(variant):
         assert numbers["cache_bytes"] == position * (PROMPT_LENGTH + int(n_new) - variant.startswith("transformers"))
 
 
-@pytest.mark.parametrize("measure", [trained, written])
-def test_without_instructions_bfloat16_is_skipped(measure, monkeypatch):
+def test_without_instructions_bfloat16_is_skipped(monkeypatch):
     monkeypatch.setattr(speed.machine, "has_bfloat16", lambda cpuinfo: False)
-    with pytest.raises(speed.harness.Skip, match="no bfloat16 instructions"):
-        measure("helpers-bf16")
-
-
-# --- The command ---
+    for measure in (trained, written):
+        refused("no bfloat16 instructions", measure, "helpers-bf16", error=speed.harness.Skip)
 
 
 @pytest.mark.parametrize("part", ["training", "generation"])
@@ -162,6 +145,5 @@ def test_one_real_variant_of_one_part(part, monkeypatch, tmp_path, capsys):
 
 @pytest.mark.parametrize("wrong", ["0", "many", "1.5"])
 def test_the_command_line_refuses(wrong, capsys):
-    with pytest.raises(SystemExit):
-        bench.parse(["--rounds", wrong])
+    refused("", bench.parse, ["--rounds", wrong], error=SystemExit)
     assert f"whole number of at least 1, got '{wrong}'" in capsys.readouterr().err

@@ -1,7 +1,5 @@
 """tools/corpus.py on invented packages: R data written byte by byte, a PHP file, a .deb that dpkg-deb packs here."""
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import json
@@ -14,6 +12,7 @@ import pytest
 
 from helpers.gpt import gpt2
 from helpers.labs import pretrained
+from tests.support import refused
 from tools import corpus
 from tools.package_texts import read_php_nowdoc, read_r_strings
 
@@ -79,73 +78,57 @@ def unpacked(tmp_path):
     return tmp_path
 
 
-def test_r_strings_by_hand(tmp_path):
+def test_strings_of_r_and_php_by_hand(tmp_path):
     named = struct.pack(">Ii", 0x210, 1) + chars("caf\xe9", 0x4009, "latin-1") + b"its names"
     write_database(tmp_path / "Rdata", a=strings("one", "", "£2"), b=strings("three"), named=named)
     for name, text in (("a", "one\n\n£2"), ("b", "three"), ("named", "café")):
         assert read_r_strings(tmp_path / "Rdata", name) == text
+    write_php(tmp_path / "Text.php", "Oh dear!\n\n$notAVariable 'quoted'")
+    assert read_php_nowdoc(tmp_path / "Text.php") == "Oh dear!\n\n$notAVariable 'quoted'"
+    (tmp_path / "Text.php").write_text("<?php echo 1;")
+    refused("one nowdoc", read_php_nowdoc, tmp_path / "Text.php")
 
 
 def test_r_errors(tmp_path):
     base = tmp_path / "Rdata"
-    with pytest.raises(ValueError, match="expected a file"):
-        read_r_strings(base, "a")
+    refused("expected a file", read_r_strings, base, "a")
     missing = struct.pack(">IiIi", 16, 1, 9, -1)
     write_database(base, numbers=integers(3, 5), missing=missing, closure=struct.pack(">I", 3), short=strings("x")[:-1])
-    for name, message in [
+    for name, says in (
         ("absent", "variable 'absent'"),
         ("numbers", "vector of strings in the R data, got R's type 13"),
         ("missing", "cut short"),
         ("closure", "damaged, or laid out differently"),
         ("short", "cut short"),
-    ]:
-        with pytest.raises(ValueError, match=message):
-            read_r_strings(base, name)
-    for index in (b"", zlib.compress(HEADER + struct.pack(">Ii", 0x213, 3))):
+    ):
+        refused(says, read_r_strings, base, name)
+    for index, says in (
+        (b"", "damaged, or laid out differently"),
+        (zlib.compress(HEADER + struct.pack(">Ii", 0x213, 3)), "damaged, or laid out differently"),
+        (zlib.compress(b"A\n" + HEADER[2:]), "XDR serialisation, version 2 or 3"),
+        (zlib.compress(b"X\n" + struct.pack(">iii", 4, 0, 0)), "XDR serialisation, version 2 or 3"),
+    ):
         base.with_suffix(".rdx").write_bytes(index)
-        with pytest.raises(ValueError, match="damaged, or laid out differently"):
-            read_r_strings(base, "a")
-    for index in (b"A\n" + HEADER[2:], b"X\n" + struct.pack(">iii", 4, 0, 0)):
-        base.with_suffix(".rdx").write_bytes(zlib.compress(index))
-        with pytest.raises(ValueError, match="XDR serialisation, version 2 or 3"):
-            read_r_strings(base, "a")
+        refused(says, read_r_strings, base, "a")
 
 
-def test_php(tmp_path):
-    write_php(tmp_path / "Text.php", "Oh dear!\n\n$notAVariable 'quoted'")
-    assert read_php_nowdoc(tmp_path / "Text.php") == "Oh dear!\n\n$notAVariable 'quoted'"
-    (tmp_path / "Text.php").write_text("<?php echo 1;")
-    with pytest.raises(ValueError, match="one nowdoc"):
-        read_php_nowdoc(tmp_path / "Text.php")
-
-
-@pytest.mark.parametrize(
-    ("raw", "clean"),
-    [
+def test_paragraphs_and_chapters_by_hand():
+    for raw, clean in (
         ("a line\nwrapped  twice\r\nhere\n\n\n \nnext", ["a line wrapped twice here", "next"]),
         ("“It’s _so_”—he", ['"It\'s so"--he']),
         ("     I have the\n     honour to be", ["I have the honour to be"]),
         ("Story.\n\n*** END OF THIS EBOOK ***\n\nLicence", ["Story."]),
         ("Story.\n\nEnd of Project Gutenberg's Story\n\nLicence", ["Story."]),
         ("  [later editions continued as follows\n  When dry,\n  He is gay.]", ["When dry,\nHe is gay."]),
-    ],
-)
-def test_paragraphs(raw, clean):
-    assert corpus.paragraphs(raw) == clean
-
-
-def test_chapters_by_hand():
+    ):
+        assert corpus.paragraphs(raw) == clean
     text = (
         "TITLE\n\nVOLUME I\n\nCHAPTER I\n\nOne.\n\n* * *\n\nTwo.\n\n  [End volume one\n  Printers]\n\n"
         "VOLUME II\n\nChapter 2. A\nLong Name.\n\nIn CHAPTER 9 of it.\n\nEpilogue\n\nLast.\n\nFINIS\n"
     )
-    assert corpus.chapters(text, 3) == [
-        "CHAPTER I\n\nOne.\n\nTwo.",
-        "Chapter 2. A Long Name.\n\nIn CHAPTER 9 of it.",
-        "Epilogue\n\nLast.",
-    ]
-    with pytest.raises(ValueError, match="expected 4 chapters, found 3"):
-        corpus.chapters(text, 4)
+    second = "Chapter 2. A Long Name.\n\nIn CHAPTER 9 of it."
+    assert corpus.chapters(text, 3) == ["CHAPTER I\n\nOne.\n\nTwo.", second, "Epilogue\n\nLast."]
+    refused("expected 4 chapters, found 3", corpus.chapters, text, 4)
 
 
 def test_write_splits_whole_chapters(unpacked, tmp_path):
@@ -180,25 +163,20 @@ def test_unpack(tmp_path):
     (tree / "DEBIAN" / "control").write_text("\n".join((*control, "Description: none\n")))
     deb = tmp_path / "php-invented_2-1_all.deb"
     package = {"php-invented": "MIT"}
-    with pytest.raises(ValueError, match="expected one php-invented"):
-        corpus.unpack(package, tmp_path, tmp_path / "to")
+    refused("expected one php-invented", corpus.unpack, package, tmp_path, tmp_path / "to")
     subprocess.run(["dpkg-deb", "--root-owner-group", "-b", tree, deb], check=True, capture_output=True)
     facts = corpus.unpack(package, tmp_path, tmp_path / "to")["php-invented"]
     assert facts["version"] == "2-1" and facts["sha256"] == hashlib.sha256(deb.read_bytes()).hexdigest()
     assert read_php_nowdoc(tmp_path / "to" / "php" / "Text.php") == "text"
     deb.write_bytes(b"no archive")
-    with pytest.raises(ValueError, match="to succeed, got"):
-        corpus.unpack(package, tmp_path, tmp_path / "to")
+    refused("to succeed, got", corpus.unpack, package, tmp_path, tmp_path / "to")
 
 
-def test_a_text_that_the_model_has_not_read_is_named():
+def test_texts_that_the_model_has_not_read_and_programs_that_are_missing(tmp_path, monkeypatch, capsys):
     published = json.loads((pretrained.FOLDER / "corpus.json").read_text(encoding="utf-8"))
     assert corpus.differing(published) == []
     published["books"][6]["train"]["sha256"] = "another"
     assert corpus.differing(published) == ["Moby-Dick"]
-
-
-def test_programs_that_are_missing(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(shutil, "which", lambda name: None)
     assert corpus.make(tmp_path / "out") == 1
     assert "expected the program apt-get, found none" in capsys.readouterr().err

@@ -1,15 +1,12 @@
 """The short form of `make drill`: a run that is killed five times ends as if nobody had touched it."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
 
-import pytest
-
+from tests.support import refused
 from tools import drill
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,31 +38,26 @@ def test_what_an_outcome_is(tmp_path):
         assert end(**{"log.jsonl": log}) != undisturbed
 
 
-@pytest.mark.parametrize(
-    ("counts", "wrong", "status"),
-    [
-        ({"kills": 3, "from a checkpoint": 2, "from the beginning": 1}, [], 0),
-        ({"kills": 3, "from a checkpoint": 3}, ["run-00: other log.jsonl"], 1),
-        ({"kills": 3, "from a checkpoint": 1, "from the beginning": 1}, [], 1),
-    ],
-)
-def test_the_verdict(counts, wrong, status, capsys):
-    assert drill.verdict(Counter(counts), wrong) == status
-    assert ("NOT all weights equal" in capsys.readouterr().out) == bool(status)
-    with pytest.raises(SystemExit):
-        drill.main(["--kills", "0"])
+def test_the_verdict(capsys):
+    begun, resumed = {"kills": 3, "from the beginning": 1}, {"from a checkpoint": 2}
+    for counts, wrong, status in (
+        (begun | resumed, [], 0),
+        (begun | resumed, ["run-00: other log.jsonl"], 1),
+        (begun | {"from a checkpoint": 1}, [], 1),
+    ):
+        assert drill.verdict(Counter(counts), wrong) == status
+        assert ("NOT all weights equal" in capsys.readouterr().out) == bool(status)
+    refused("", drill.main, ["--kills", "0"], error=SystemExit)
 
 
-@pytest.mark.parametrize(
-    ("said", "start", "ended", "how"),
-    [
+def test_a_kill_counts_as_resumed_where_the_next_process_says_so():
+    passed_over = "warning: step-00000004 is passed over\ngoing on from step 2 (there)"
+    for said, start, ended, how in (
         ("going on from step 4 (there)\n", 4, False, "from a checkpoint"),
         ("step 0 · 0 tokens\n", None, True, "from the beginning"),
         ("", 4, False, "killed again, silent"),
         ("", None, True, "wrong: it ended without a word"),
         ("step 0 · 0 tokens\n", 4, False, "wrong: step 4 was saved"),
-        ("warning: step-00000004 is passed over\ngoing on from step 2 (there)", 4, True, "wrong: step 4 was saved"),
-    ],
-)
-def test_a_kill_counts_as_resumed_where_the_next_process_says_so(said, start, ended, how):
-    assert drill.resumption(said, start, ended).startswith(how)
+        (passed_over, 4, True, "wrong: step 4 was saved"),
+    ):
+        assert drill.resumption(said, start, ended).startswith(how)

@@ -1,13 +1,12 @@
 """`python -m tools.gpu`, rehearsed: parts find what they look for, a failure is recorded, what is there is skipped."""
 
-from __future__ import annotations
-
 import json
 
 import pytest
 import torch
 
 from helpers.storage import weights
+from tests.support import faulty, refused
 from tools import gpu
 
 
@@ -18,20 +17,9 @@ def test_a_part(name, tmp_path):
     assert name != "t4" or (found["batch_size"], found["larger_ran_out"], found["scale"] > 1) == (4, None, True)
 
 
-def test_a_model_that_is_not_theirs_is_found(tmp_path, monkeypatch):
-    load = weights.load
-
-    def faulty(folder):
-        model = load(folder)
-        with torch.no_grad():
-            model.blocks[-1].attention.qkv.bias[-28:] += 0.5
-        return model
-
-    monkeypatch.setattr(gpu.weights, "load", faulty)
+def test_a_model_that_is_not_theirs_is_found_and_a_part_that_breaks_says_why(tmp_path, monkeypatch):
+    monkeypatch.setattr(gpu.weights, "load", faulty(weights.load, 0.5))
     assert not gpu.work("parity", True, tmp_path)["ok"]
-
-
-def test_a_part_that_breaks_says_why(tmp_path, monkeypatch):
     monkeypatch.setattr(gpu, "sized", lambda *_: {}["shape"])
     assert gpu.work("resume", True, tmp_path) == {"ok": False, "reason": "KeyError: 'shape'"}
 
@@ -48,8 +36,7 @@ def test_failures_are_recorded_and_tried_again_and_what_is_there_is_skipped(tmp_
     monkeypatch.setattr("subprocess.Popen", None)
     assert gpu.main(command) == 0 and json.loads((tmp_path / "gpu.json").read_text()) == record
     (tmp_path / "gpu.json").write_text(json.dumps(record | {"machine": {"chip": "another", "torch": "7"}}))
-    with pytest.raises(TypeError):  # it is tried
-        gpu.main(command)
+    refused("", gpu.main, command, error=TypeError)  # it is tried
 
 
 @pytest.mark.parametrize("small", [False, True])
@@ -64,6 +51,5 @@ def test_each_word_of_the_memory_part_is_in_one_settings_name(tmp_path, monkeypa
 def test_all_parts_take_eight_minutes_at_most_and_need_a_gpu(monkeypatch, capsys):
     assert sum(seconds for _, seconds in gpu.PARTS.values()) <= 8 * 60
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(SystemExit):
-        gpu.main([])
+    refused("", gpu.main, [], error=SystemExit)
     assert "--rehearse" in capsys.readouterr().err

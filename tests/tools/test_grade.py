@@ -1,7 +1,5 @@
 """Grading: answers are found whatever became of a notebook, judged outside their process; hostile ones do nothing."""
 
-from __future__ import annotations
-
 import ast
 import contextlib
 import csv
@@ -17,6 +15,7 @@ import pytest
 import torch
 
 from helpers.classroom import Mistake, verdict
+from tests.support import refused
 from tools.grade import cage, returned, wire
 from tools.notebooks import ROOT
 
@@ -165,12 +164,10 @@ def graded(tmp_path_factory) -> dict[tuple[str, str], dict[str, str]]:
     own = ["import math, torch", "from helpers.classroom import check"]
     notebook(folder / "ana" / "02.ipynb", *own, VIEWS + CHECK, BYTES.format("") + BITS)
     notebook(folder / "ana" / "06.ipynb", *own, ATOMIC)
-    notebook(
-        folder / "bia.ipynb", *own, "%matplotlib inline\n!ls\n" + BYTES.format("").replace("encode()", "strip()") + BITS
-    )
-    notebook(
-        folder / "caio.ipynb", "def head(ids):\n    return ids[:-1]", VIEWS.replace("ids[:-1]", "head(ids)"), CHECK
-    )
+    letters = BYTES.format("").replace("encode()", "strip()")
+    notebook(folder / "bia.ipynb", *own, "%matplotlib inline\n!ls\n" + letters + BITS)
+    by_head = VIEWS.replace("ids[:-1]", "head(ids)")
+    notebook(folder / "caio.ipynb", "def head(ids):\n    return ids[:-1]", by_head, CHECK)
     (folder / "davi.ipynb").write_text("{ no notebook")
     notebook(folder / "eva.ipynb", "def two_views(ids, rows):\n    raise NotImplementedError\n" + CHECK, VIEWS)
     notebook(folder / "fabio.ipynb", "def two_views(ids:\n" + CHECK, *own, BYTES.format("") + BITS)
@@ -178,23 +175,15 @@ def graded(tmp_path_factory) -> dict[tuple[str, str], dict[str, str]]:
     notebook(folder / "gil.ipynb", DELETES.format(places=places, course=str(ROOT), port=9) + CHECK)
     notebook(folder / "hugo.ipynb", FORGES + CHECK, TALKS + BITS)
     notebook(folder / "ivo.ipynb", BOMBS + CHECK, BOMBS + BITS)
-    notebook(
-        folder / "joca.ipynb",
-        LEAVES.format(VIEWS) + CHECK,
-        BYTES.format("").replace("return", "sys.exit() or") + BITS,
-        LEAVES,
-    )
+    leaving = BYTES.format("").replace("return", "sys.exit() or")
+    notebook(folder / "joca.ipynb", LEAVES.format(VIEWS) + CHECK, leaving + BITS, LEAVES)
     portuguese = 'print(lab := runtime.start(seed=0, language="pt_BR"))'
     notebook(folder / "kai b.ipynb", portuguese, *own, OWN_WAY, HALVES, VIEWS.replace("1:", ":-1") + CHECK)
     notebook(folder / "kai_b.ipynb", portuguese, *own, "def two_views(ids, rows):\n    return" + CHECK)
     notebook(folder / "lia.ipynb", *own, BOMB + CHECK, BOMB + BITS, TRUSTED)
     (folder / "mia.pdf").write_text("no notebook")
-    notebook(
-        folder / "paula.ipynb",
-        *own,
-        "import os\ndef two_views(ids, rows):\n    os.kill(0, 9)\n" + CHECK,
-        BYTES.format("") + BITS,
-    )
+    kills = "import os\ndef two_views(ids, rows):\n    os.kill(0, 9)\n"
+    notebook(folder / "paula.ipynb", *own, kills + CHECK, BYTES.format("") + BITS)
     notebook(folder / "nuno" / "02.ipynb", "x = [" + "0," * 300_000 + "]", VIEWS + CHECK)
     notebook(folder / ("o" * 255) / "02.ipynb", VIEWS + CHECK)
     before = {path: path.read_bytes() for path in folder.rglob("*.ipynb")}
@@ -212,68 +201,52 @@ def graded(tmp_path_factory) -> dict[tuple[str, str], dict[str, str]]:
         return {(row["who"], row["exercise"]): row for row in csv.DictReader(file)}
 
 
-def said(graded, who: str, exercise: str = "l1-two-views") -> tuple[str, str]:
-    return graded[who, exercise]["verdict"], graded[who, exercise]["note"]
+ONE, TWO, ALL = "l1-two-views", "l5-bits-per-byte", ""
 
 
-def test_honest_answers(graded):
-    assert said(graded, "ana") == ("right", "") and said(graded, "caio")[0] == "right"
-    assert graded["ana", "l1-two-views"]["minutes"] == "5"
-    assert said(graded, "ana", "c2-atomic-write") == ("right", "")
-    assert "could be forged" in graded["ana", "c2-atomic-write"]["look"]
-    verdict, note = said(graded, "bia", "l5-bits-per-byte")
-    assert verdict == "not yet" and "'não há manhã'" in note and "letters or bytes" in note
-    assert said(graded, "eva")[0] == "not attempted yet"
-    assert said(graded, "fabio")[1].startswith("The cell itself fails: SyntaxError")
-    assert said(graded, "fabio", "l5-bits-per-byte")[0] == "right", "one broken cell breaks no other"
+@pytest.mark.parametrize(
+    ("who", "exercise", "verdict", "notes"),
+    [
+        ("ana", ONE, "right", [""]),
+        ("ana", "c2-atomic-write", "right", [""]),
+        ("ana", "l4-stable-loss", "missing", [""]),
+        ("bia", TWO, "not yet", ["'não há manhã'", "letters or bytes"]),
+        ("caio", ONE, "right", [""]),
+        ("davi", ALL, "unreadable", ["JSONDecodeError"]),
+        ("eva", ONE, "not attempted yet", [""]),
+        ("fabio", ONE, "not yet", ["The cell itself fails: SyntaxError"]),
+        ("fabio", TWO, "right", [""]),  # one broken cell breaks no other
+        ("gil", ONE, "not yet", ["saw [], network no, files end, memory end"]),  # all is out of reach
+        ("hugo", ONE, "not yet", ["inputs should be"]),  # a verdict cannot be forged
+        ("hugo", TWO, "stopped", [""]),
+        ("ivo", ONE, "not yet", ["few processes: True"]),  # bombs are ended
+        ("ivo", TWO, "stopped", ["too long"]),
+        ("joca", ONE, "not yet", ["The cell itself fails: SystemExit"]),  # leaving is no verdict
+        ("joca", TWO, "not yet", [""]),
+        ("kai b", TWO, "right", [""]),  # magics, a test of one's own that fails, constants elsewhere, check( over lines
+        ("kai_b", ONE, "not yet", ["a sua função devolveu None"]),  # in the notebook's language
+        ("lia", ONE, "not yet", ["raised ValueError: =1+1 ana,02,l1-two-views,right [2J"]),
+        ("lia", TWO, "stopped", [""]),  # small to send, large to hold
+        ("lia", "t2-accumulate", "right", [""]),
+        ("mia", ALL, "missing", ["no exercise found in what was returned"]),
+        ("nuno", ALL, "unreadable", [""]),
+        ("o" * 255, ONE, "right", [""]),
+        ("paula", ONE, "not yet", ["returned None"]),  # a signal to its group reaches nobody else
+        ("paula", TWO, "right", [""]),
+    ],
+)
+def test_a_class_is_judged(graded, who, exercise, verdict, notes):
+    found = graded[who, exercise]
+    assert found["verdict"] == verdict and all(note in found["note"] for note in notes), found
+    assert float(found["seconds"] or 0) < 8 + 6, "no more than is allowed"
 
 
-def test_a_students_own_ways(graded):
-    """A cell with magics and tests of its own that fail, constants in other cells, a check over several lines."""
-    assert said(graded, "kai b", "l5-bits-per-byte") == ("right", "")
-    assert "a sua função devolveu None" in said(graded, "kai_b")[1], "in the notebook's language"
-
-
-def test_what_is_not_there_is_said(graded):
-    assert said(graded, "mia", "") == ("missing", "no exercise found in what was returned")
-    assert said(graded, "nuno", "")[0] == "unreadable" and graded["o" * 255, "l1-two-views"]["verdict"] == "right"
-    assert said(graded, "davi", "")[0] == "unreadable" and "JSONDecodeError" in said(graded, "davi", "")[1]
-    assert said(graded, "ana", "l4-stable-loss") == ("missing", "")
-    assert ("bia", "c1-bytes") not in graded
-
-
-def test_a_verdict_cannot_be_forged(graded):
-    verdict, note = said(graded, "hugo")
-    assert verdict == "not yet" and "inputs should be" in note
-    assert said(graded, "hugo", "l5-bits-per-byte")[0] == "stopped"
-    assert graded["hugo", "l1-two-views"]["look"] == "it names CHECKS, Mistake, exercises, get_objects, verdict"
-    assert "names" not in note, "that is for the teacher"
-    assert said(graded, "lia", "l5-bits-per-byte")[0] == "stopped", "small to send, large to hold"
-    assert "raised ValueError: =1+1 ana,02,l1-two-views,right [2J" in said(graded, "lia")[1]
-    assert said(graded, "lia", "t2-accumulate")[0] == "right" and "forged" in graded["lia", "t2-accumulate"]["look"]
-
-
-def test_files_and_network_and_memory_are_out_of_reach(graded):
-    assert "saw [], network no, files end, memory end" in said(graded, "gil")[1]
-
-
-def test_bombs_are_ended(graded):
-    assert "few processes: True" in said(graded, "ivo")[1]
-    assert said(graded, "ivo", "l5-bits-per-byte")[0] == "stopped"
-    assert "too long" in said(graded, "ivo", "l5-bits-per-byte")[1]
-
-
-def test_a_signal_to_its_group_reaches_nobody_else(graded):
-    assert "returned None" in said(graded, "paula")[1] and said(graded, "paula", "l5-bits-per-byte")[0] == "right"
-
-
-def test_no_more_than_is_allowed(graded):
-    assert max(float(row["seconds"]) for row in graded.values()) < 8 + 6
-
-
-def test_leaving_is_no_verdict(graded):
-    assert said(graded, "joca")[1].startswith("The cell itself fails: SystemExit")
-    assert said(graded, "joca", "l5-bits-per-byte")[0] == "not yet"
+def test_what_the_teacher_is_told(graded):
+    assert graded["ana", ONE]["minutes"] == "5" and ("bia", "c1-bytes") not in graded
+    for who, exercise in (("ana", "c2-atomic-write"), ("lia", "t2-accumulate")):
+        assert "could be forged" in graded[who, exercise]["look"]
+    assert graded["hugo", ONE]["look"] == "it names CHECKS, Mistake, exercises, get_objects, verdict"
+    assert "names" not in graded["hugo", ONE]["note"], "that is for the teacher"
 
 
 # without a cage: how answers are found, and what comes out of one
@@ -299,9 +272,6 @@ def test_other_cells_give_what_takes_no_time():
     source += "def help(): pass\nfor i in x: pass\nw = lambda: f()"
     kept = [ast.unparse(node)[:1] for node in returned.tree(source).body if returned.is_harmless(node)]
     assert kept == ["i", "x", "z", "d", "w"]
-
-
-def test_every_exercise_has_its_minutes():
     exercises = returned.exercises()
     assert len(exercises) >= 52 and all(2 <= e.minutes <= 30 for e in exercises.values())
 
@@ -309,14 +279,12 @@ def test_every_exercise_has_its_minutes():
 def test_everyone(tmp_path):
     for name in ("ana/02.ipynb", "ana/x/03.ipynb", "rui.ipynb", "ana/.ipynb_checkpoints/02.ipynb", "eva/02.ipynb.txt"):
         notebook(tmp_path / name)
-    assert {who: [path.name for path in paths] for who, paths in returned.everyone(tmp_path).items()} == {
-        "ana": ["02.ipynb", "03.ipynb"],
-        "eva": [],
-        "rui": ["rui.ipynb"],
-    }
+    found = {who: [path.name for path in paths] for who, paths in returned.everyone(tmp_path).items()}
+    assert found == {"ana": ["02.ipynb", "03.ipynb"], "eva": [], "rui": ["rui.ipynb"]}
     os.symlink("/etc/passwd", link := tmp_path / "link.ipynb")
-    with pytest.raises(ValueError, match="a link"):
-        returned.cells(link)
+    refused("a link", returned.cells, link)
+    assert ROOT / "tests" in cage.hidden([])
+    refused("would be hidden", cage.hidden, [ROOT.parent])
 
 
 class Evil:
@@ -368,9 +336,3 @@ def test_errors_come_out_by_their_names(error):
     assert type(same).__name__ == type(error).__name__ and len(same.args) == len(error.args)
     assert isinstance(same, ValueError) == isinstance(error, ValueError)
     assert not isinstance(wire.same_error("SystemExit", "SystemExit", "0", Mistake), SystemExit)
-
-
-def test_python_is_never_hidden():
-    assert ROOT / "tests" in cage.hidden([])
-    with pytest.raises(ValueError, match="would be hidden"):
-        cage.hidden([ROOT.parent])

@@ -1,7 +1,5 @@
 """The course on paper: what a class's page is made of, by rule; and one page of it, where typst is installed."""
 
-from __future__ import annotations
-
 import base64
 import importlib.util
 import re
@@ -10,6 +8,7 @@ from functools import cache
 import nbformat
 import pytest
 
+from tests.support import refused
 from tools import handouts
 from tools.notebooks import ENGLISH, NOTEBOOKS, PORTUGUESE
 
@@ -45,20 +44,14 @@ def test_figures_are_found_with_their_words_and_three_at_most_are_kept():
         assert handouts.spread(list(ids)) == list(kept)
 
 
-@pytest.mark.parametrize(
-    ("term", "prose", "times"),
-    [
+def test_words_of_this_class_come_before_words_of_every_class():
+    for term, prose, times in (
         ("window, stride", "Windows of a stride; a windowpane.", 2),
         ("to roll (a die)", "Roll it, roll a die", 2),
         ("batch, micro-batch", "batches", 1),
         ("look-up (in a table)", "a table", 0),
-    ],
-)
-def test_uses_of_a_word_of_the_glossary(term, prose, times):
-    assert handouts.uses(term, prose) == times
-
-
-def test_words_of_this_class_come_before_words_of_every_class():
+    ):
+        assert handouts.uses(term, prose) == times
     one = handouts.Class("02_x", "", "loss loss loss underflow underflow", [])
     others = [handouts.Class(f"0{i}_x", "", "loss", []) for i in range(3, 6)]
     rows = [("loss", "perda"), ("parity", "paridade"), ("underflow, overflow", "estouro")]
@@ -71,7 +64,7 @@ def everything() -> list[handouts.Class]:
     return [one for path in paths for one in handouts.classes(nbformat.read(path, as_version=4), path.stem)]
 
 
-def test_every_class_of_the_course_has_a_page_in_both_languages():
+def test_every_class_of_the_course_has_a_page_in_both_languages(monkeypatch):
     rows = handouts.glossary(nbformat.read(NOTEBOOKS / "00_start_here.ipynb", as_version=4))
     assert len(rows) > 100 and ("loss", "perda (*loss*)") in rows
     all_of_them = everything()
@@ -82,12 +75,8 @@ def test_every_class_of_the_course_has_a_page_in_both_languages():
             assert page.count("#sheet([") == 1 and len(re.findall(r"^\d\. ", page, re.MULTILINE)) == 7
             assert 1 <= len(figures) <= 3 and all(png.startswith(b"\x89PNG") for png in figures.values())
             assert bool(one.number) == page.split("\n\n")[1].endswith(f" {one.number}")
-
-
-def test_a_card_or_notes_of_another_form_are_refused(monkeypatch):
     monkeypatch.setattr(handouts, "SEVEN_LINES", re.compile("never there"))
-    with pytest.raises(ValueError, match="seven lines in the notes"):
-        handouts.page(everything()[0], ENGLISH, [])
+    refused("seven lines in the notes", handouts.page, all_of_them[0], ENGLISH, [])
 
 
 @pytest.mark.skipif(no_typst, reason="make handouts installs pypandoc and typst")
@@ -98,5 +87,4 @@ def test_a_class_is_one_page_of_paper(monkeypatch):
     with pytest.raises(handouts.TooLong):
         handouts.pdf(*handouts.page(one, ENGLISH, [("loss", "perda " * 999)]), ENGLISH, handouts.SHEET)
     monkeypatch.setattr(handouts, "SHEET", handouts.SHEET | {"size": "40pt"})
-    with pytest.raises(handouts.TooLong, match="shorten its lines"):
-        handouts.handout(one, ENGLISH, [])
+    refused("shorten its lines", handouts.handout, one, ENGLISH, [], error=handouts.TooLong)

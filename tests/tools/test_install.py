@@ -1,7 +1,5 @@
 """`make` on odd days, with nothing to install: interrupted, twice at once, without network, room or permission."""
 
-from __future__ import annotations
-
 import errno
 import http.server
 import io
@@ -75,10 +73,8 @@ def run(*pip_arguments: str) -> subprocess.CompletedProcess:
 
 def is_whole(course: Path) -> bool:
     finds = [course / ".venv/bin/python", "-c", "import helpers, pip; print(helpers.__file__)"]
-    found = subprocess.run(finds, capture_output=True, text=True, cwd="/")
-    return (
-        found.stdout.strip() == str(course / "helpers" / "__init__.py") and not (course / ".venv/.unfinished").exists()
-    )
+    found = subprocess.run(finds, capture_output=True, text=True, cwd="/").stdout.strip()
+    return found == str(course / "helpers" / "__init__.py") and not (course / ".venv/.unfinished").exists()
 
 
 def test_it_installs_once_and_follows_what_is_newer(installed):

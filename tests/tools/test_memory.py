@@ -1,7 +1,5 @@
 """The memory part of the benchmark: fresh processes measure what was predicted, and the record says where."""
 
-from __future__ import annotations
-
 import json
 import os
 import platform
@@ -10,24 +8,19 @@ import pytest
 import torch
 
 from helpers.labs import speed
+from tests.support import refused
 from tools.bench import __main__ as bench
 from tools.bench import memory as tool
 
 TINY = {"vocab_size": 64, "context_length": 8, "emb_dim": 16, "n_layers": 1}
 SHORT = {"vocab_size": 4096, "context_length": 128, "n_layers": 2}
-needs_glibc = pytest.mark.skipif(
-    platform.libc_ver()[0] != "glibc", reason="freed memory is given back by glibc's switch"
-)
-
-
-def peak(setting: tool.Setting) -> int:
-    return tool.peak_of(setting, "cpu")
+needs_glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's switch gives freed memory back")
 
 
 @pytest.fixture(scope="module")
 def libraries_bytes() -> int:
     """What a first update takes where the model is next to nothing; a build of torch with CUDA loads more."""
-    return peak(tool.Setting("tiny", "1m", 1, TINY))
+    return tool.peak_of(tool.Setting("tiny", "1m", 1, TINY), "cpu")
 
 
 @needs_glibc
@@ -47,7 +40,7 @@ def test_libraries_take_what_was_assumed(libraries_bytes):
 )
 def test_a_fresh_process_holds_what_was_predicted(setting, libraries_bytes):
     predicted = setting.predicted("cpu").tensors_bytes
-    assert predicted == pytest.approx(peak(setting) - libraries_bytes, rel=0.15)
+    assert predicted == pytest.approx(tool.peak_of(setting, "cpu") - libraries_bytes, rel=0.15)
     assert "MALLOC_MMAP_THRESHOLD_" not in os.environ
 
 
@@ -61,12 +54,7 @@ def test_the_command_measures_some_and_predicts_others_again(tmp_path, monkeypat
     assert rows[0]["measured_bytes"] == 2**28
     assert rows[0]["torch"] == torch.__version__ and rows[0]["chip"] and rows[0]["date"] >= "2026"
     assert "farthest off" in capsys.readouterr().out
-    monkeypatch.delattr(speed.harness, "run")
-    assert bench.main(["--only", "memory", "--settings", "--output", str(path)]) == 0
-    assert json.loads(path.read_text(encoding="utf-8"))["rows"] == rows
-
-
-def test_a_process_that_fails_is_reported(monkeypatch):
     monkeypatch.setattr(speed.harness, "run", lambda *job: {"status": "failed", "reason": "killed"})
-    with pytest.raises(RuntimeError, match="killed"):
-        peak(tool.SETTINGS[0])
+    assert bench.main(["--only", "memory", "--settings", "--output", str(path)]) == 0, "nothing is measured"
+    assert json.loads(path.read_text(encoding="utf-8"))["rows"] == rows
+    refused("killed", tool.peak_of, tool.SETTINGS[0], "cpu", error=RuntimeError)

@@ -1,12 +1,11 @@
 """The packages come once by npm, all bytes by their published sums; what goes wrong is said."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
 import pytest
 
+from tests.support import refused
 from tools import npm
 
 
@@ -17,21 +16,18 @@ def pretend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PATH", str(tmp_path))
     program = tmp_path / "npm" / "npm"
     program.parent.mkdir()
-    program.write_text(
-        '#!/bin/sh\necho "$@" >> ../asked\n[ ! -e ../fails ] || { echo error: no network >&2; exit 1; }\n'
-    )
+    fails = "[ ! -e ../fails ] || { echo error: no network >&2; exit 1; }\n"
+    program.write_text('#!/bin/sh\necho "$@" >> ../asked\n' + fails)
     program.chmod(0o755)
     (tmp_path / "npm" / "node_modules").mkdir()
     return tmp_path
 
 
 def test_they_come_once_and_again_where_something_went_wrong(pretend, monkeypatch):
-    with pytest.raises(ConnectionError, match="npm, which fetches"):
-        npm.packages()
+    refused("npm, which fetches", npm.packages, error=ConnectionError)
     monkeypatch.setenv("PATH", str(pretend / "npm"))
     (pretend / "fails").touch()
-    with pytest.raises(ConnectionError, match=r"\(error: no network\)\. Run again with a network"):
-        npm.packages()
+    refused(r"\(error: no network\)\. Run again with a network", npm.packages, error=ConnectionError)
     (pretend / "fails").unlink()
     assert npm.packages() == npm.packages() == pretend / "npm" / "node_modules"
     asked = (pretend / "asked").read_text().splitlines()

@@ -1,12 +1,10 @@
 """The comparison of whole published models, on small ones: it finds parity, and it finds a fault."""
 
-from __future__ import annotations
-
 import pytest
-import torch
 
 from helpers.gpt import preset
 from helpers.storage import weights
+from tests.support import faulty
 from tools import parity
 
 SMALL = dict(vocab_size=61, context_length=24, emb_dim=28, n_heads=7, n_layers=3, drop_rate=0.0)
@@ -27,15 +25,7 @@ def test_all_is_equal(name):
 
 
 def test_a_fault_in_one_layer_is_found(monkeypatch):
-    load = weights.load
-
-    def faulty(folder):
-        model = load(folder)
-        with torch.no_grad():
-            model.blocks[-1].attention.qkv.bias[-28:] += 0.01
-        return model
-
-    monkeypatch.setattr(parity.weights, "load", faulty)
+    monkeypatch.setattr(parity.weights, "load", faulty(weights.load, 0.01))
     row = parity.compare("gpt2-124m") | {"name": "gpt2-124m"}
     assert not row["equal"] and "NOT EQUAL" in parity.table([row])
 

@@ -1,7 +1,5 @@
 """Decks: what goes on a slide and what below it, the plan, what is asked; the page counts guesses as Python does."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator
@@ -13,6 +11,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from py_mini_racer import MiniRacer
 
 from helpers.classroom import plots, reveal
+from tests.support import refused
 from tools import slides
 from tools.notebooks import EDITIONS, ROOT
 from tools.slides import __main__ as decks
@@ -23,17 +22,7 @@ from tools.slides.page import question
 OURS = r'<section(?: data-visibility="hidden")?(?:>| id=)'
 SCRIPT = (Path(slides.__file__).parent / "deck.js").read_text(encoding="utf-8")
 STEMS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
-GUESSES = """4,5
-6
-5.1; 20
-cerca de 12
-1.000
-3 a 5
-1/2
-30%
-2 mil
-não sei
-50 257"""
+GUESSES = "4,5\n6\n5.1; 20\ncerca de 12\n1.000\n3 a 5\n1/2\n30%\n2 mil\nnão sei\n50 257"
 
 
 def markdown(name: str, *texts: str):
@@ -71,7 +60,8 @@ def small_notebook():
 
 
 def test_each_step_has_its_slide_and_programs_stand_below():
-    _, section, home = deck.cut(small_notebook(), small_notebook())
+    notebook = small_notebook()
+    _, section, home = deck.cut(notebook, notebook)
     assert (section.part, home.part) == ("Class", "Deeper")
     assert [(s.id, s.kind) for s in section.slides] == [("idea", "text"), ("run", "predict"), ("figure", "figure")]
     idea, asked, figure = section.slides
@@ -81,18 +71,15 @@ def test_each_step_has_its_slide_and_programs_stand_below():
     below = [s for s in figure.below if s.kind == "read"]
     assert below and deck.n_words([*figure.read, *(t for s in below for t in s.texts)]) == 182
     assert [(s.id, s.kind) for s in home.slides] == [("table", "output")]
-
-
-def test_an_answers_table_comes_after_the_answer():
-    notebook = small_notebook()
     notebook.cells[4].outputs.append(new_output("display_data", {"text/html": "<table></table>"}))
     section = deck.cut(notebook, notebook)[1]
-    assert [(s.id, s.kind) for s in section.slides][1:3] == [("run", "predict"), ("run-more", "output")]
-
-
-def test_the_notebook_must_end_in_exercises():
-    with pytest.raises(ValueError, match="expected a heading '## Exercises' or '## Recap'"):
-        deck.cut(new_notebook(), new_notebook())
+    answer, table = [(s.id, s.kind) for s in section.slides][1:3]
+    assert (answer, table) == (("run", "predict"), ("run-more", "output")), "an answer's table comes after the answer"
+    text = "## 1 A section\n\n*Class · 3 minutes*\n\n**Idea.** One.\n\nThe last words."
+    last = new_notebook(cells=[markdown("last", text), markdown("end", "## Exercises")])
+    shown = [text for section in deck.cut(last, last) for slide in section.slides for text in slide.texts]
+    assert "The last words." in "".join(shown), "the last ones before the exercises"
+    refused("expected a heading '## Exercises' or '## Recap'", deck.cut, new_notebook(), new_notebook())
 
 
 def test_sentences_are_not_cut_in_formulas_code_or_brackets():
@@ -100,25 +87,19 @@ def test_sentences_are_not_cut_in_formulas_code_or_brackets():
     assert lines.sentences(text) == ["One is $a. B$ here.", "(It is so. Really.)", "`x. Y` stays.", "End."]
 
 
-@pytest.mark.parametrize(
-    ("source", "printed", "expected"),
-    [
-        (ASKS, "measured: 1,234.5 nats", {"kind": "number", "measured": 1234.5, "whole": False, "unit": "nats"}),
-        ("reveal(my_guess, len(x))", "measured: 12", {"kind": "number", "measured": 12, "whole": True, "unit": ""}),
+def test_what_is_asked_is_found_in_the_call_and_its_output():
+    number = {"kind": "number", "measured": 1234.5, "whole": False, "unit": "nats"}
+    for source, printed, expected in (
+        (ASKS, "measured: 1,234.5 nats", number),
+        ("reveal(my_guess, len(x))", "measured: 12", number | {"measured": 12, "whole": True, "unit": ""}),
         ("reveal(my_guess, same)", "measured: no", {"kind": "yes or no", "measured": False}),
         ("reveal(my_guess, a, one_of=('b', 'c'))", "measured: c", {"kind": "word", "measured": "c"}),
         ("reveal(my_guess, a, bounds=(1, 10))", "measured: 5, which is b", {"measured": 5, "bounds": [1, 10]}),
-    ],
-)
-def test_what_is_asked_is_found_in_the_call_and_its_output(source, printed, expected):
-    cell = code("run", source, printed)
-    assert question(cell).items() >= expected.items()
-
-
-def test_a_prediction_without_an_answer_is_named():
+    ):
+        cell = code("run", source, printed)
+        assert question(cell).items() >= expected.items()
     cell = code("run", ASKS, "nothing")
-    with pytest.raises(ValueError, match=r"cell run: expected reveal\(\.\.\.\)"):
-        question(cell)
+    refused(r"cell run: expected reveal\(\.\.\.\)", question, cell)
 
 
 @pytest.fixture(scope="module")
@@ -149,67 +130,55 @@ def test_the_page_counts_numbers_as_reveal_does(script, capsys, monkeypatch, mea
     monkeypatch.setattr(plots, "show", lambda *_: None)
     reveal(None, measured, unit, room=text)
     told = capsys.readouterr().out
-    whole = isinstance(measured, int)
-    said = call(
-        script, "count", text, {"kind": "number", "measured": measured, "whole": whole, "unit": unit, "bounds": []}
-    )
-    expected = (
-        f"{said['near']} of {said['n']} within 5% .* · {said['above']} above, {said['below']} below · median (\\S+)"
-    )
-    found = re.search(expected, told)
+    asked = {"kind": "number", "measured": measured, "whole": isinstance(measured, int), "unit": unit, "bounds": []}
+    said = call(script, "count", text, asked)
+    expected = f"{said['near']} of {said['n']} within 5% .* · {said['above']} above, {said['below']} below · median "
+    found = re.search(expected + r"(\S+)", told)
     assert found, f"{said} but {told}"
     assert float(found[1].replace(",", "")) == pytest.approx(said["median"], rel=1e-3)
     unread = re.search(r"not read: (\d+)", told)
     assert len(said["unread"]) == int(unread[1] if unread else 0)
 
 
+WORD = {"kind": "word", "measured": "c", "offered": ["a", "b", "c"]}
+BOUNDED = {"kind": "number", "measured": 5.0, "bounds": [1, 10]}
+
+
 @pytest.mark.parametrize(
-    ("asked", "measured", "text", "arguments"),
+    ("asked", "text", "arguments"),
     [
-        (
-            {"kind": "word", "measured": "c", "offered": ["a", "b", "c"]},
-            "c",
-            "a; B) one; c\n(c) ten; z",
-            {"one_of": "abc"},
-        ),
-        ({"kind": "yes or no", "measured": True}, True, "sim; não; yes, because; s; maybe", {}),
-        ({"kind": "number", "measured": 5.0, "bounds": [1, 10]}, 5.0, "b; 3; 0,5; c; 20; x", {"bounds": (1, 10)}),
+        (WORD, "a; B) one; c\n(c) ten; z", {"one_of": "abc"}),
+        ({"kind": "yes or no", "measured": True}, "sim; não; yes, because; s; maybe", {}),
+        (BOUNDED, "b; 3; 0,5; c; 20; x", {"bounds": (1, 10)}),
     ],
 )
-def test_the_page_counts_answers_as_reveal_does(script, capsys, monkeypatch, asked, measured, text, arguments):
+def test_the_page_counts_answers_as_reveal_does(script, capsys, monkeypatch, asked, text, arguments):
     monkeypatch.setattr(plots, "show", lambda *_: None)
-    reveal(None, measured, room=text, **arguments)
+    reveal(None, asked["measured"], room=text, **arguments)
     said = call(script, "count", text, asked)
     right = said["guesses"].count(said["right"])
     assert f"{right} of {said['n']} said {said['right']}" in capsys.readouterr().out
     assert sum(n for _, n in said["bars"]) == said["n"]
 
 
-def test_an_axis_is_logarithmic_where_guesses_span_decades(script):
-    assert [script.eval(f"axisOf({values}).name") for values in ("[1, 29]", "[1, 31]", "[0, 1, 31]", "[0]")] == [
-        "linear",
-        "log",
-        "symlog",
-        "linear",
-    ]
-
-
-def test_the_clock_says_how_late_one_is(script):
+def test_an_axis_is_logarithmic_where_guesses_span_decades_and_the_clock_says_how_late_one_is(script):
+    for values, name in (("[1, 29]", "linear"), ("[1, 31]", "log"), ("[0, 1, 31]", "symlog"), ("[0]", "linear")):
+        assert script.eval(f"axisOf({values}).name") == name
     plan = [{"minutes": 9}, {"minutes": 13}]
-    at = [
-        call(script, "clock", plan, row, minute)["off"] for row, minute in ((0, 5), (0, 12.5), (1, 5), (1, 9), (1, 22))
-    ]
-    assert at == [0, 4, -4, 0, 0]
+    for row, minute, off in ((0, 5, 0), (0, 12.5, 4), (1, 5, -4), (1, 9, 0), (1, 22, 0)):
+        assert call(script, "clock", plan, row, minute)["off"] == off
 
 
 @pytest.mark.parametrize("stem", STEMS)
 def test_every_class_has_its_deck_in_both_languages(stem, tmp_path):
+    cells = nbformat.read(ROOT / "notebooks" / f"{stem}.ipynb", 4).cells
+    sources = [cell.source for cell in cells if cell.cell_type == "code" and deck.REVEAL.search(cell.source)]
+    asked = re.findall(r"my_guess, ", "".join(sources))
     for edition in EDITIONS:
         decks.language.choose(edition.language)
         made = decks.write(stem, tmp_path, edition)
         decks.language.choose("en")
         pages = [path.read_text(encoding="utf-8") for path, _ in made]
-        asked = re.findall(r"my_guess, ", "".join(deck_source(stem)))
         assert sum(page.count('class="room"') for page in pages) == len(asked)
         for page in pages:
             assert not re.search(r'(?:src|<link[^>]*href)="(?:https?:)?//', page), "a remote request"
@@ -217,11 +186,6 @@ def test_every_class_has_its_deck_in_both_languages(stem, tmp_path):
             assert body.count("<section") == len(re.findall(OURS, body))
             rows = [int(row) for row in re.findall(r'<section id="[^"]*"[^>]* data-row="(\d+)"', body)]
             assert rows == sorted(rows), "not in the order of the plan"
-
-
-def deck_source(stem: str) -> list[str]:
-    cells = nbformat.read(ROOT / "notebooks" / f"{stem}.ipynb", 4).cells
-    return [cell.source for cell in cells if cell.cell_type == "code" and deck.REVEAL.search(cell.source)]
 
 
 @pytest.mark.parametrize("stem", STEMS)
@@ -243,11 +207,3 @@ def test_a_table_too_long_for_a_slide_is_two_with_one_heading():
     assert abs(first.n_words - second.n_words) < 40
     short, prose = Block("| a |\n|---|\n| 1 |", "| a |\n|---|\n| 1 |"), Block("word " * 400, "word " * 400)
     assert halves(short) == [short] and halves(prose) == [prose]
-
-
-def test_the_last_words_before_the_exercises_are_shown():
-    text = "## 1 A section\n\n*Class · 3 minutes*\n\n**Idea.** One.\n\nThe last words."
-    cells = [nbformat.v4.new_markdown_cell(text), nbformat.v4.new_markdown_cell("## Exercises")]
-    notebook = nbformat.v4.new_notebook(cells=cells)
-    slides = [slide for section in deck.cut(notebook, notebook) for slide in section.slides]
-    assert "The last words." in "".join(text for slide in slides for text in slide.texts)

@@ -1,12 +1,11 @@
 """The notebook tool: what it writes, what it drops, and what it refuses."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import nbformat
 import pytest
 
+from tests.support import refused
 from tools import notebooks as tool
 
 
@@ -33,22 +32,8 @@ def test_stamp_writes_the_address_of_pyproject(monkeypatch, owner):
         assert f"(https://colab.research.google.com/github/{owner}/course/blob/main/notebooks/07_x.ipynb)" in badge
         assert "blob/main/lecture_notes/07_x.md" in badge
         assert f"git clone -q --depth 1 https://github.com/{owner}/course pretraining-a-gpt" in setup
-
-
-def test_stamp_refuses_a_notebook_without_its_fixed_cells():
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("x", id="card")])
-    with pytest.raises(ValueError, match="'badge'"):
-        tool.stamp(notebook, Path("x.ipynb"))
-
-
-@pytest.mark.parametrize(
-    ("cell_id", "n_lines", "folded"), [("a-figure", 13, True), ("a-figure", 12, False), ("a-run", 40, False)]
-)
-def test_tidy_folds_the_long_code_of_figures(cell_id, n_lines, folded):
-    cell = nbformat.v4.new_code_cell("\n".join(["x = 1"] * n_lines), id=cell_id, metadata={"tags": ["kept"]})
-    tool.tidy(nbformat.v4.new_notebook(cells=[cell]), Path("x.ipynb"))
-    assert cell.metadata.get("jupyter", {}).get("source_hidden", False) is folded
-    assert cell.metadata["tags"] == (["hide-input", "kept"] if folded else ["kept"])
+    del notebook.cells[0]
+    refused("'badge'", tool.stamp, notebook, Path("x.ipynb"))
 
 
 def test_tidy_keeps_tags_and_drops_the_rest():
@@ -60,36 +45,35 @@ def test_tidy_keeps_tags_and_drops_the_rest():
     assert notebook.metadata.kernelspec.name == "python3"
     assert notebook.cells[1].metadata == {"tags": ["x"]}
     assert notebook.cells[1].outputs[0].traceback[0] == "File helpers/gpt/config.py:9"
-
-
-@pytest.mark.parametrize(
-    ("line", "expected"),
-    [
+    for line, expected in (
         ("File /opt/env/lib/python3.12/site-packages/torch/x.py:1", "File site-packages/torch/x.py:1"),
         ("\x1b[32m/tmp/v/lib/python3.12/site-packages/x.py:1\x1b[39m", "\x1b[32msite-packages/x.py:1\x1b[39m"),
         ("File ~/.venv/lib/python3.12/json/decoder.py:3", "File lib/python3.12/json/decoder.py:3"),
         ("ValueError: expected a/b, got c", "ValueError: expected a/b, got c"),
-    ],
-)
-def test_tracebacks_name_no_folder_of_a_disk(line, expected):
-    assert tool.without_folders(line) == expected
+    ):
+        assert tool.without_folders(line) == expected
+    for name, n_lines, folded in (("a-figure", 13, True), ("a-figure", 12, False), ("a-run", 40, False)):
+        cell = nbformat.v4.new_code_cell("\n".join(["x = 1"] * n_lines), id=name, metadata={"tags": ["kept"]})
+        tool.tidy(nbformat.v4.new_notebook(cells=[cell]), Path("x.ipynb"))
+        assert cell.metadata.get("jupyter", {}).get("source_hidden", False) is folded, "the long code of figures"
+        assert cell.metadata["tags"] == (["hide-input", "kept"] if folded else ["kept"])
 
 
-def test_checking_writes_nothing(tmp_path):
+def test_checking_writes_nothing_and_a_failing_notebook_keeps_its_outputs(tmp_path, capsys):
     path = tmp_path / "x.ipynb"
     path.write_text(nbformat.writes(small_notebook()) + "\n")
     before = path.read_text()
     assert tool.rewrite(path, tool.tidy, only_check=True)
     assert path.read_text() == before
     assert tool.rewrite(path, tool.tidy, only_check=False)
-    assert not tool.rewrite(path, tool.tidy, only_check=True), "a second time changes nothing"
-
-
-def test_a_failing_notebook_keeps_its_outputs(tmp_path, capsys):
+    assert tool.main(["tidy", "--check", str(path)]) == tool.main(["tidy", str(path), "--check"]) == 0, "a second time"
     cell = nbformat.v4.new_code_cell("1 / 0", execution_count=1)
-    path = tmp_path / "x.ipynb"
     nbformat.write(nbformat.v4.new_notebook(cells=[cell]), path)
     before = path.read_text()
-    assert tool.run([path]) == 1
-    assert path.read_text() == before
+    assert tool.run([path]) == 1 and path.read_text() == before
     assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("given", [["trust", "x.ipynb"], ["run", "--check"], ["stamps"]])
+def test_a_command_takes_only_what_is_its_own(given):
+    refused("2", tool.main, given, error=SystemExit)
