@@ -1,8 +1,9 @@
 """Runs and weights on disk: a checkpoint that is verified before it is believed, published weights in and out."""
 
 from helpers.storage import checkpoint, weights
+from helpers.storage.checkpoint.folder import unique_keys
 from helpers.storage.errors import StorageError
-from helpers.storage.files import write_aside
+from helpers.storage.files import as_path, write_aside
 from helpers.storage.ids import open_ids, write_ids
 
-__all__ = ["StorageError", "checkpoint", "open_ids", "weights", "write_aside", "write_ids"]
+__all__ = ["StorageError", "as_path", "checkpoint", "open_ids", "unique_keys", "weights", "write_aside", "write_ids"]

@@ -162,7 +162,7 @@ def test_an_old_report_stays_until_the_new_one_is_whole(tmp_path, ax, monkeypatc
 def test_refuses_before_anything_is_written(tmp_path, ax):
     for folder, given, says in (
         ("a", {"title": " "}, "title"),
-        ("a", {"sections": {"doubts": "x"}}, "no section doubts; there are concepts, correctness, tricks"),
+        ("a", {"sections": {"doubts": "x"}}, "no section named doubts; there are concepts, correctness, tricks"),
         ("none/a", {}, "is no folder: make it first"),
         ("a", {"figures": [(ax, "alt"), (ax, " ")]}, "figure 2 needs alternative text"),
     ):

@@ -76,7 +76,7 @@ def test_refusals(model):
         model.hidden(torch.tensor([[1, 2, 3]]), cache)
     with pytest.raises(ValueError, match=r"30 tokens exceeds the context of 29"):
         model.new_cache(1, 30)
-    with pytest.raises(ValueError, match="at least one layer"):
+    with pytest.raises(ValueError, match="n_layers must be a whole number of at least 1"):
         KeyValueCache(0, 1, 1, 1, 1)
     for lengths in ([4], [-1], [1, 1]):
         with pytest.raises(ValueError, match=r"at most \[3\]"):

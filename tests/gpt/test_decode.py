@@ -186,8 +186,8 @@ def test_a_model_with_more_tokens_than_the_tokenizer_is_refused_before_it_writes
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"n_new": -1}, "n_new >= 0"),
-        ({"n_new": 1.5}, "n_new >= 0"),
+        ({"n_new": -1}, "n_new must be a whole number of at least 0, got -1"),
+        ({"n_new": 1.5}, "n_new must be"),
         ({"temperature": -0.1}, r"temperature must be in \[0, inf\]"),
         ({"top_k": 14}, r"\[1, 13\]"),
         ({"topk": 3}, "topk; there are temperature, top_k, top_p"),

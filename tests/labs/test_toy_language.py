@@ -196,7 +196,7 @@ def test_refuses_what_it_would_not_write():
     for call in (echo().documents, echo().ids):
         with pytest.raises(ValueError, match="at least 1, got 0"):
             call(0, seed=1)
-    with pytest.raises(ValueError, match=r"'french'.*english, portuguese"):
+    with pytest.raises(ValueError, match="english, portuguese, got 'french'"):
         texts.toy_language("french")
     with pytest.raises(ValueError, match="read-only"):
         texts.toy_language().probs[0] = 0

@@ -207,6 +207,15 @@ def test_the_command_says_in_a_line_what_is_missing(tmp_path):
     assert done.stderr.startswith("small is missing: name must be one of gpt2-124m") and done.stderr.count("\n") == 1
 
 
+def test_a_bit_that_has_flipped_in_a_known_file_is_noticed(index, tmp_path, model_file):
+    folder = fetch(tmp_path)
+    (folder / "model.gguf").write_bytes(model_file[:-1] + bytes([model_file[-1] ^ 1]))
+    with pytest.raises(ValueError, match=r"is not the published one: weights.fetch\('small'\) brings it again"):
+        weights.load(folder)
+    weights.load(folder.rename(tmp_path / "mine"))  # of a file of any other name nobody knows what it should be
+    weights.load(fetch(tmp_path))
+
+
 def test_a_file_that_was_cut_says_so(index, tmp_path, model_file):
     folder = fetch(tmp_path)
     (folder / "model.gguf").write_bytes(model_file[:-1])

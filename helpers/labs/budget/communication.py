@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from helpers.gpt import require_whole
+from helpers.gpt import require_number, require_one_of, require_whole
 from helpers.labs.budget.activations import FLOAT32
-from helpers.labs.budget.counting import require_positive
 
 MOMENTS = {"adamw": 2, "sgd": 0}  # float32 numbers that the optimizer keeps per parameter
 BYTES_PER_PARAMETER = FLOAT32 * (2 + MOMENTS["adamw"])  # weight, gradient and AdamW's moments
@@ -60,9 +59,8 @@ def scaling(n_params: int, tokens_per_step: int, tokens_per_s: float, world_size
     Source: Li et al. 2020 (PyTorch Distributed), section 3.2.3.
     """
     require_whole(tokens_per_step=tokens_per_step)
-    require_positive(tokens_per_s=tokens_per_s)
-    if interconnect not in INTERCONNECTS:
-        raise ValueError(f"no interconnect named {interconnect!r}; there are {', '.join(INTERCONNECTS)}")
+    require_number(tokens_per_s=tokens_per_s)
+    require_one_of(INTERCONNECTS, interconnect=interconnect)
     communication = all_reduce_bytes(n_params, world_size) / INTERCONNECTS[interconnect]
     return Scaling(tokens_per_step / tokens_per_s, communication)
 

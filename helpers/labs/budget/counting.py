@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
-from helpers.gpt import GPTConfig, is_number
+from helpers.gpt import GPTConfig, require_kind, require_number
 from helpers.language import spoken, t
 
 SECONDS_PER_HOUR = 3600
@@ -16,7 +15,7 @@ DAYS_PER_MONTH = 30  # the class's month: 300e9 tokens at 15,000 tokens/s are 7.
 
 def training_seconds(n_tokens: float, tokens_per_s: float) -> float:
     """Time to read `n_tokens` once at a constant `tokens_per_s`. ValueError: either is not finite and above 0."""
-    require_positive(n_tokens=n_tokens, tokens_per_s=tokens_per_s)
+    require_number(n_tokens=n_tokens, tokens_per_s=tokens_per_s)
     return n_tokens / tokens_per_s
 
 
@@ -25,7 +24,7 @@ def updates_within(hours: float, tokens_per_s: float, tokens_per_update: float) 
 
     ValueError: an argument that is not a finite number above 0.
     """
-    require_positive(hours=hours, tokens_per_s=tokens_per_s, tokens_per_update=tokens_per_update)
+    require_number(hours=hours, tokens_per_s=tokens_per_s, tokens_per_update=tokens_per_update)
     return max(int(hours * SECONDS_PER_HOUR * tokens_per_s / tokens_per_update), 1)
 
 
@@ -48,15 +47,15 @@ def cost(n_tokens: float, tokens_per_s: float, price_per_hour: float, watts: flo
     ValueError: tokens, speed or power not above 0, a price below 0, or a number that is not finite.
     """
     hours = training_seconds(n_tokens, tokens_per_s) / SECONDS_PER_HOUR
-    _require_not_negative(price_per_hour=price_per_hour)
+    require_number(positive=False, price_per_hour=price_per_hour)
     if watts is not None:
-        require_positive(watts=watts)
+        require_number(watts=watts)
     return Cost(n_tokens, hours, hours * price_per_hour, None if watts is None else hours * watts / 1000)
 
 
 def readable_bytes(n: float) -> str:
     """Bytes in the largest binary unit that keeps the number at 1 or more: "14.7 GiB", "89 MiB", "512 bytes"."""
-    _require_not_negative(size=n)
+    require_number(positive=False, size=n)
     for name, size in (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
         if n >= size:
             return f"{n / size:,.0f} {name}" if n >= 100 * size else f"{n / size:.3g} {name}"
@@ -65,7 +64,7 @@ def readable_bytes(n: float) -> str:
 
 def readable_time(seconds: float) -> str:
     """Seconds in the largest unit that keeps the number at 1 or more: "7.7 months", "23 days", "1.0 hours"."""
-    _require_not_negative(seconds=seconds)
+    require_number(positive=False, seconds=seconds)
     hour, day = SECONDS_PER_HOUR, 24 * SECONDS_PER_HOUR
     units = {"years": 365 * day, "months": DAYS_PER_MONTH * day, "days": day, "hours": hour, "minutes": 60}
     name, size = next((unit for unit in units.items() if seconds >= unit[1]), ("seconds", 1))
@@ -75,7 +74,7 @@ def readable_time(seconds: float) -> str:
 
 def readable_count(n: float) -> str:
     """A count in words from a million on: "300 billion", "83.3 million", "15,000" (3 significant digits in words)."""
-    _require_not_negative(count=n)
+    require_number(positive=False, count=n)
     for name, size in (("trillion", 1e12), ("billion", 1e9), ("million", 1e6)):
         amount = n / size
         if amount >= 999.5:
@@ -90,6 +89,7 @@ def parameter_count(config: GPTConfig) -> dict[str, int]:
 
     return  token_embedding, position_embedding, attention, feed_forward, norms, head, total
     """
+    require_kind(GPTConfig, config=config)
     C, F, V, L = config.emb_dim, config.hidden_ff_dim, config.vocab_size, config.n_layers
     wide = F * (FF_MATRICES[config.feed_forward] - 1)  # what the layer computes before it projects back
     learned = config.positions == "learned"
@@ -112,9 +112,10 @@ def matmul_flops_per_token(config: GPTConfig, context_length: int | None = None)
     ValueError: a context outside [1, config.context_length].
     Source: Kaplan et al. 2020, section 2.1; Chowdhery et al. 2022 (PaLM), appendix B.
     """
+    require_kind(GPTConfig, config=config)
     T = config.context_length if context_length is None else context_length
-    if not 1 <= T <= config.context_length:
-        raise ValueError(f"context_length must be in [1, {config.context_length}], got {T}")
+    if T not in range(1, config.context_length + 1):
+        raise ValueError(f"context_length must be in [1, {config.context_length}], got {T!r}")
     C = config.emb_dim
     per_block = 2 * block_matrices(config) + 2 * 2 * T * C  # projections, then scores and mixing
     return config.n_layers * per_block + 2 * C * config.vocab_size
@@ -131,17 +132,6 @@ def cache_bytes(config: GPTConfig, n_tokens: int, element_bytes: int = 4) -> int
 
     ValueError: a number below 1.
     """
-    require_positive(n_tokens=n_tokens, element_bytes=element_bytes)
+    require_kind(GPTConfig, config=config)
+    require_number(n_tokens=n_tokens, element_bytes=element_bytes)
     return 2 * config.n_layers * config.kv_heads * config.head_dim * n_tokens * element_bytes
-
-
-def require_positive(**numbers: float) -> None:
-    for name, value in numbers.items():
-        if not is_number(value) or not 0 < value < math.inf:
-            raise ValueError(f"{name} must be a finite number above 0, got {value!r}")
-
-
-def _require_not_negative(**numbers: float) -> None:
-    for name, value in numbers.items():
-        if not is_number(value) or not 0 <= value < math.inf:
-            raise ValueError(f"{name} must be a finite number of at least 0, got {value!r}")

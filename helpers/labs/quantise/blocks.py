@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from helpers.gpt import require_whole
+from helpers.gpt import require_kind, require_whole
 
 BLOCK = 32  # weights that share a scale
 SCALE_BITS = 16  # of a scale, and of a minimum: float16
@@ -22,6 +22,7 @@ def rounded(weights: Tensor, n_bits: int, *, minimum: bool = True) -> Tensor:
     ValueError: no multiple of 32, NaN or infinity, numbers too large for float16, or n_bits out of range.
     Source: ggml's Q4_1 and Q5_1 (with a minimum, 4 and 5 bits) and Q8_0 (without, 8 bits), to which it is equal.
     """
+    require_kind(Tensor, weights=weights)
     require_whole(n_bits=n_bits, at_least=2)
     if n_bits > 8 or weights.numel() % BLOCK or not weights.isfinite().all():
         raise ValueError(

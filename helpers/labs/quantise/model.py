@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from helpers.gpt import GPT, evaluating, scoring_batches, token_losses
+from helpers.gpt import GPT, evaluating, require_kind, require_known, scoring_batches, token_losses
 from helpers.labs.quantise.blocks import bits_per_weight, rounded
 
 KINDS = ("embedding", "attention", "feed-forward")
@@ -29,7 +29,7 @@ def quantised_copy(model: GPT, bits: Mapping[str, int]) -> GPT:
     bits  kind -> n_bits; a kind that is not named stays as it is
     ValueError: a kind that is none of KINDS; and as for `rounded`.
     """
-    _require_kinds(bits)
+    _require_kinds(model, bits)
     changed = copy.deepcopy(model)
     with torch.no_grad():
         for name, parameter in changed.named_parameters():
@@ -55,7 +55,7 @@ def size_bytes(model: GPT, bits: Mapping[str, int]) -> float:
 
     ValueError: a kind that is none of KINDS.
     """
-    _require_kinds(bits)
+    _require_kinds(model, bits)
     per_weight = {kind: bits_per_weight(n) for kind, n in bits.items()}
     return sum(p.numel() * per_weight.get(kind_of(name), 16) for name, p in model.named_parameters()) / 8
 
@@ -70,6 +70,7 @@ def surprisals(model: GPT, token_ids: Tensor, context: int) -> Tensor:
     return torch.cat(losses)
 
 
-def _require_kinds(bits: Mapping[str, int]) -> None:
-    if unknown := set(bits) - set(KINDS):
-        raise ValueError(f"kinds are {', '.join(KINDS)}, got {', '.join(sorted(unknown))}")
+def _require_kinds(model: GPT, bits: Mapping[str, int]) -> None:
+    require_kind(GPT, model=model)
+    require_kind(Mapping, bits=bits)
+    require_known("kind of matrix", bits, KINDS)

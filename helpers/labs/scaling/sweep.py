@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from helpers.gpt import require_known
 from helpers.labs.recorded import FOLDER, Recorded
 from helpers.labs.scaling.runs import (
     BATCH_DOCUMENTS,
@@ -84,9 +85,7 @@ def record(path: Path = RECORD, sizes: Sequence[str] = tuple(SIZES)) -> None:
 
     ValueError: the file is of another sweep, or an unknown size.
     """
-    unknown = set(sizes) - set(SIZES)
-    if unknown:
-        raise ValueError(f"sizes are {', '.join(SIZES)}, got {', '.join(sorted(unknown))}")
+    require_known("size", sizes, SIZES)
     for size in sizes:
         for n_tokens in SEARCH_TOKENS[size]:
             _search(path, size, n_tokens)

@@ -8,10 +8,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from helpers.gpt import require_kind
 from helpers.storage.checkpoint import folder as folders
 from helpers.storage.checkpoint.folder import COURSE, MODEL_FILE, Kind
 from helpers.storage.errors import CheckpointError, Foreign, storage
-from helpers.storage.files import former, settle
+from helpers.storage.files import as_path, former, settle
 
 MODEL = Kind(f"{COURSE}/model", "config.json", (MODEL_FILE,))
 
@@ -45,9 +46,10 @@ def save_model(
     that is not of floating point. Foreign: something else than a model stands there; nothing has been written.
     StorageError: as `save`.
     """
-    if dtype is not None and not dtype.is_floating_point:
+    require_kind(dict, model_state=model_state, config=config, extra=extra or {})
+    if dtype is not None and not getattr(dtype, "is_floating_point", False):
         raise ValueError(f"dtype must be of floating point, such as torch.bfloat16, got {dtype}")
-    folder = Path(folder)
+    folder = as_path(folder)
     stored, shared = folders.stored_once(model_state)
     raw = folders.to_json(MODEL, {"config": config, "extra": extra or {}, "shared": shared})
     tensors = {name: t.to(dtype) if dtype and t.is_floating_point() else t for name, t in stored.items()}
@@ -65,7 +67,7 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu") -> SavedM
     `restore(model, None, saved, same_dtype=False)` puts them into a model. Damaged, Foreign, Future, StorageError: as
     `load`.
     """
-    path = Path(folder)
+    path = as_path(folder)
     try:
         document, tensors = folders.read(path, MODEL, device)
     except CheckpointError as error:

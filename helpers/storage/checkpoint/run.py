@@ -12,10 +12,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from helpers.gpt import require_kind, require_whole
 from helpers.storage.checkpoint import folder as folders
 from helpers.storage.checkpoint.folder import COURSE, MODEL_FILE, Kind
 from helpers.storage.errors import CheckpointError, Damaged, storage
-from helpers.storage.files import REPLACED, UNFINISHED, remove, settle, sync, unfinished
+from helpers.storage.files import REPLACED, UNFINISHED, as_path, remove, settle, sync, unfinished
 
 OPTIMIZER_FILE = "optimizer.safetensors"
 RUN = Kind(f"{COURSE}/checkpoint", "state.json", (MODEL_FILE, OPTIMIZER_FILE))
@@ -51,8 +52,7 @@ class RunState:
     versions: dict = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if isinstance(self.step, bool) or not isinstance(self.step, int) or self.step < 0:
-            raise ValueError(f"step must be a whole number of at least 0, got {self.step!r}")
+        require_whole(at_least=0, step=self.step)
         for name in (each.name for each in fields(self) if each.name != "step"):
             value, may_lack = getattr(self, name), name in ("optimizer", "scaler")
             if not isinstance(value, dict) and not (may_lack and value is None):
@@ -85,9 +85,9 @@ def save(folder: str | Path, state: RunState, *, keep: int = 2) -> Path:
     ValueError: a value in `state` that cannot be stored, a tensor with NaN or infinity, or keep < 1. Foreign: something
     else stands under the name. StorageError: the folder cannot be written. Good earlier checkpoints are as they were.
     """
-    if isinstance(keep, bool) or not isinstance(keep, int) or keep < 1:
-        raise ValueError(f"keep must be a whole number of at least 1, got {keep!r}")
-    folder = Path(folder)
+    require_whole(keep=keep)
+    require_kind(RunState, state=state)
+    folder = as_path(folder)
     raw, tensors = _encode(state)
     final = folder / f"step-{state.step:08d}"
     with storage(f"preparing for {final.name}", folder):
@@ -156,7 +156,7 @@ def load(path: str | Path, device: str | torch.device = "cpu", *, check: Check =
     Damaged, Foreign, Future, StorageError: see those; nothing from the files is ever executed. Damaged also where a
     weight or a moment is NaN or infinite, since no run can go on from there.
     """
-    path = Path(path)
+    path = as_path(path)
     document, tensors = folders.read(path, RUN, device)
     with folders.as_written(path):
         plain = {name: document[name] for name in ("step", "versions", *_PLAIN)}
@@ -174,7 +174,7 @@ def find(folder: str | Path, device: str | torch.device = "cpu", *, check: Check
     A folder that does not exist yet holds nothing, as long as its parent exists. What killed writes left is not looked
     at. StorageError: the folder cannot be listed, or its parent has gone.
     """
-    folder = Path(folder)
+    folder = as_path(folder)
     with storage("looking for checkpoints", folder):
         if not folder.exists():
             os.stat(folder.absolute().parent)

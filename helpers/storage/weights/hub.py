@@ -9,7 +9,8 @@ import re
 from pathlib import Path
 from types import ModuleType
 
-from helpers.storage.files import sha256
+from helpers.gpt import require_one_of
+from helpers.storage.files import as_path, sha256
 from helpers.storage.weights.load import weight_files
 from helpers.storage.weights.packaged import PACKAGED, fetch_packaged, find_packaged
 
@@ -81,14 +82,13 @@ def find(name: str, *, cache: str | Path | None = None) -> Path | None:
 
     ValueError: not a model of the package index.
     """
-    if name not in PACKAGED:
-        raise ValueError(f"name must be one of {', '.join(PACKAGED)}, got {name!r}; `fetch` knows the hub's")
+    require_one_of(PACKAGED, name=name)
     folder = _cache(cache) / name
     return folder if find_packaged(PACKAGED[name], folder) else None
 
 
 def _cache(cache: str | Path | None) -> Path:
-    return Path(cache or os.environ.get("COURSE_CACHE") or Path.home() / ".cache" / "pretraining-a-gpt").expanduser()
+    return as_path(cache or os.environ.get("COURSE_CACHE") or Path.home() / ".cache" / "pretraining-a-gpt").expanduser()
 
 
 def check_sums(folder: str | Path) -> int:
@@ -100,7 +100,7 @@ def check_sums(folder: str | Path) -> int:
     ValueError: a file is not what the hub states; it is removed.
     """
     n_checked = 0
-    for path in sorted(Path(folder).iterdir()):
+    for path in sorted(as_path(folder).iterdir()):
         stored = path.resolve()
         if not _SUM.fullmatch(stored.name):
             continue

