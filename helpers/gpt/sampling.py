@@ -13,7 +13,7 @@ from numbers import Integral, Real
 import torch
 from torch import Tensor
 
-from helpers.gpt.config import is_number, require_kind, require_known
+from helpers.gpt.config import is_number, require_kind, require_known, require_number
 
 
 def keep_top_k(logits: Tensor, k: int) -> Tensor:
@@ -100,8 +100,7 @@ class SamplingParams:
             value = getattr(self, name)
             if value is not None and (not is_number(value) or not 0 < value <= 1):
                 raise ValueError(f"{name} must be in (0, 1], or None for no filter, got {value!r}")
-        if not is_number(self.repetition_penalty) or not 0 < self.repetition_penalty < math.inf:
-            raise ValueError(f"repetition_penalty must be positive and finite, got {self.repetition_penalty!r}")
+        require_number(repetition_penalty=self.repetition_penalty)
 
     def probs(self, logits: Tensor, seen: Tensor | None = None) -> Tensor:
         """The probabilities with which the next token is drawn: as `next_probs`, with these parameters."""

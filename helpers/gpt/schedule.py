@@ -44,4 +44,4 @@ class Schedule:
         after = max(self.n_steps - 1 - self.warmup_steps, 1)
         done = min((step - self.warmup_steps) / after, 1.0)
         lowest = self.peak * self.min_lr_ratio
-        return lowest + (self.peak - lowest) * (1 + math.cos(math.pi * done)) / 2
+        return lowest + (self.peak - lowest) * ((1 + math.cos(math.pi * done)) / 2)  # halved first: a peak may be huge

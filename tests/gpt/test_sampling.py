@@ -147,7 +147,7 @@ def test_keeps_shapes_and_forbidden_tokens_and_half_precision():
         ({"top_p": 0}, r"top_p must be in \(0, 1\].* got 0"),
         ({"top_p": 1.01}, "got 1.01"),
         ({"min_p": math.nan}, r"min_p must be in \(0, 1\]"),
-        ({"repetition_penalty": 0}, "positive"),
+        ({"repetition_penalty": 0}, "above 0"),
         ({"repetition_penalty": math.inf}, "finite"),
         ({"repetition_penalty": 10**400}, "finite"),
         ({"temperature": 10**400}, "temperature"),

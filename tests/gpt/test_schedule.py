@@ -66,3 +66,7 @@ def test_refuses(changes):
 def test_refuses_a_step_before_the_first():
     with pytest.raises(ValueError, match="from 0, got -1"):
         Schedule(1.0, 10)(-1)
+
+
+def test_the_highest_rate_that_a_float_holds_is_no_infinity():
+    assert Schedule(1.5e308, 10)(0) == 1.5e308

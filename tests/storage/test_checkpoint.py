@@ -558,9 +558,9 @@ def test_refuses_wrong_arguments(tmp_path):
     for step in (-1, True, 1.0):
         with pytest.raises(ValueError, match="step must be"):
             checkpoint.RunState(step, {})
-    with pytest.raises(ValueError, match="model must be a dict, got list"):
+    with pytest.raises(ValueError, match="expected dict for model, got list"):
         checkpoint.RunState(0, [])
-    with pytest.raises(ValueError, match="scaler must be its state_dict or None"):
+    with pytest.raises(ValueError, match=r"expected dict \| None for scaler"):
         checkpoint.RunState(0, {}, scaler=1)
     with pytest.raises(ValueError, match=r"floating point.*got torch.int8"):
         checkpoint.save_model(tmp_path / "m", {}, {}, dtype=torch.int8)

@@ -311,7 +311,10 @@ def test_refuses_llamas_that_are_built_differently(index, tmp_path, changes, say
 
 def test_a_llama_is_not_written_as_something_else(index, tmp_path):
     model = weights.load(fetch(tmp_path))
-    for model_type, says in (("gpt2", "no norm, positions, feed_forward, n_kv_heads"), ("llama", "read and not writ")):
+    for model_type, says in (
+        ("gpt2", "no norm, positions, feed_forward, n_kv_heads"),
+        ("llama", "one of gpt2, opt, got 'llama'"),
+    ):
         with pytest.raises(ValueError, match=says):
             weights.save(model, tmp_path / "out", model_type)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from helpers.gpt import require_kind, require_number
+from helpers.gpt import require_number
 from helpers.labs.budget.counting import SECONDS_PER_HOUR, Cost, readable_bytes, readable_count, readable_time
 from helpers.labs.budget.peak import Memory
 from helpers.language import t
@@ -51,7 +51,6 @@ def fits(memory: Memory, available_bytes: int) -> Fit:
 
     ValueError: available_bytes below 1.
     """
-    require_kind(Memory, memory=memory)
     require_number(available_bytes=available_bytes)
     if memory.peak_bytes <= available_bytes:
         return Fit(memory.peak_bytes, available_bytes)

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -53,11 +53,9 @@ class RunState:
 
     def __post_init__(self) -> None:
         require_whole(at_least=0, step=self.step)
-        for name in (each.name for each in fields(self) if each.name != "step"):
-            value, may_lack = getattr(self, name), name in ("optimizer", "scaler")
-            if not isinstance(value, dict) and not (may_lack and value is None):
-                wanted = "its state_dict or None" if may_lack else "a dict"
-                raise ValueError(f"{name} must be {wanted}, got {type(value).__name__}")
+        for name, value in vars(self).items():
+            if name != "step":
+                require_kind(dict | None if name in ("optimizer", "scaler") else dict, **{name: value})
 
 
 Check = Callable[[RunState], object]

@@ -9,7 +9,6 @@ import tiktoken
 
 from helpers.gpt import tokenizer
 from helpers.storage.checkpoint.folder import as_written
-from helpers.storage.files import as_path
 
 # Each digit alone, then GPT-2's pieces of what lies between: a run of spaces before a digit stays whole
 PIECES = r"\p{N}|\s++(?=\p{N})|" + tokenizer.PIECES.replace(r" ?\p{N}++|", "")
@@ -25,7 +24,7 @@ def read_tokenizer(folder: str | Path) -> tiktoken.Encoding:
     FileNotFoundError: no tokenizer.json. ValueError: another family's way to cut a text.
     Source: the tables are the file's own; a token's rank is its id, since ids were given in the order of the merges.
     """
-    path = as_path(folder) / "tokenizer.json"
+    path = Path(folder) / "tokenizer.json"
     if not path.is_file():
         raise FileNotFoundError(f"no {path.name} in {folder}: GPT-2's folders do without; `tokenizer.gpt2()` is theirs")
     with as_written(path):

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import torch
 
-from helpers.gpt import GPT, INIT_STD, require_kind, require_one_of, require_whole
+from helpers.gpt import GPT, INIT_STD, require_kind, require_one_of
 
 INITIALISATIONS = ("mean", "random")
 
@@ -18,7 +18,6 @@ def check_vocabulary(model: GPT, n_tokens: int) -> None:
     50,304 rows for 50,257 tokens, OPT with 50,272 for 50,265). ValueError, with both numbers: it has fewer.
     """
     require_kind(GPT, model=model)
-    require_whole(n_tokens=n_tokens)
     if n_tokens > model.config.vocab_size:
         raise ValueError(
             f"the tokenizer has {n_tokens:,} tokens with ids up to {n_tokens - 1:,}, but the model only has rows for "
