@@ -28,6 +28,8 @@ PIP_ARGS ?=
 
 # Threads that wait must sleep: spinning ones make two cores ten times slower as soon as anything else runs beside them
 export OMP_WAIT_POLICY ?= PASSIVE
+# What a shell sets for other Pythons would put their packages before the course's, or keep its Python from starting
+unexport PYTHONPATH PYTHONHOME
 
 # The first Python of at least 3.11 that can make an environment; `make lab PYTHON=/path/to/python` chooses another.
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \

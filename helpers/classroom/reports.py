@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from helpers.classroom.pages import readable
 from helpers.classroom.titles import literal
-from helpers.gpt import Record, Update
+from helpers.gpt import Record, Update, require_known
 from helpers.labs import metrics
 from helpers.language import ENGLISH, chosen, t
 from helpers.storage import write_aside
@@ -87,10 +87,7 @@ def write(
 def _check(path: Path, title: str, sections: Mapping[str, str], overwrite: bool) -> None:
     if not title.strip():
         raise ValueError("expected a title for the report, got none")
-    known = [heading["key"] for heading in headings()]
-    unknown = sorted(set(sections) - set(known))
-    if unknown:
-        raise ValueError(f"no section {', '.join(unknown)}; there are {', '.join(known)}")
+    require_known("section", sections, [heading["key"] for heading in headings()])
     if not path.parent.parent.is_dir():
         raise ValueError(f"{path.parent.parent} is no folder: make it first, or choose another place for the report")
     if path.exists() and not overwrite:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from helpers.gpt.config import require_whole
+
 
 class KeyValueCache:
     """Keys and values of every layer for up to `capacity` tokens a sequence; sequences may differ in length.
@@ -26,10 +28,8 @@ class KeyValueCache:
     def __init__(
         self, n_layers: int, batch_size: int, n_heads: int, capacity: int, head_dim: int, **kind: object
     ) -> None:
-        shape = n_layers, batch_size, n_heads, capacity, head_dim
-        if min(shape) < 1:
-            raise ValueError(f"expected at least one layer, sequence, head, token and number a head, got {shape}")
-        self.keys = torch.zeros(shape, **kind)
+        require_whole(n_layers=n_layers, batch_size=batch_size, n_heads=n_heads, capacity=capacity, head_dim=head_dim)
+        self.keys = torch.zeros(n_layers, batch_size, n_heads, capacity, head_dim, **kind)
         self.values = torch.zeros_like(self.keys)
         self.lengths = [0] * batch_size
 

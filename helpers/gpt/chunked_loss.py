@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from helpers.gpt.config import IGNORED_TARGET, require_whole
+from helpers.gpt.config import IGNORED_TARGET, require_kind, require_whole
 from helpers.gpt.loss import check_targets
 
 CHUNK_TOKENS = 256  # rows of logits held at once by `loss_from_hidden`
@@ -43,6 +43,7 @@ def loss_from_hidden(
     ValueError: shapes that do not belong together, ids out of range, chunk_tokens below 1.
     Source: Wijmans et al. 2024, "Cut Your Losses in Large-Vocabulary Language Models", for the idea.
     """
+    require_kind(Tensor, hidden=hidden, head_weight=head_weight, targets=targets)
     if hidden.ndim != 3 or targets.shape != hidden.shape[:2] or head_weight.shape[1:] != hidden.shape[2:]:
         raise ValueError(
             f"expected hidden (B, T, C), head_weight (V, C) and targets (B, T), got {tuple(hidden.shape)}, "

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
+from types import UnionType
 
 import torch
 from torch import Tensor
@@ -72,12 +73,9 @@ class GPTConfig:
             raise ValueError(f"rotary positions turn pairs: emb_dim / n_heads must be even, got {self.head_dim}")
         if not is_number(self.drop_rate) or not 0 <= self.drop_rate < 1:
             raise ValueError(f"drop_rate must be a probability in [0, 1), got {self.drop_rate!r}")
-        for name in ("norm_eps", "rotary_base"):
-            if not is_number(value := getattr(self, name)) or not 0 < value < math.inf:
-                raise ValueError(f"{name} must be a finite number above 0, got {value!r}")
+        require_number(norm_eps=self.norm_eps, rotary_base=self.rotary_base)
         for name, known in CHOICES.items():
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} must be one of {', '.join(map(str, known))}, got {getattr(self, name)!r}")
+            require_one_of(known, **{name: getattr(self, name)})
         store_plain(self, int, *sizes, "ff_dim", "position_offset", "n_kv_heads")
         store_plain(self, float, "drop_rate", "norm_eps", "rotary_base")
         store_plain(self, bool, "qkv_bias", "linear_bias", "tied_head")  # 1 is True
@@ -108,6 +106,29 @@ def require_whole(*, at_least: int = 1, **numbers: object) -> None:
     for name, value in numbers.items():
         if not isinstance(value, Integral) or isinstance(value, bool) or value < at_least:
             raise ValueError(f"{name} must be a whole number of at least {at_least}, got {value!r}")
+
+
+def require_number(*, positive: bool = True, **numbers: object) -> None:
+    """ValueError: one of `numbers` is no finite number above 0 (or, if not `positive`, of at least 0)."""
+    for name, value in numbers.items():
+        if not is_number(value) or not 0 <= value < math.inf or (positive and value == 0):
+            bound = "above" if positive else "of at least"
+            raise ValueError(f"{name} must be a finite number {bound} 0, got {value!r}")
+
+
+def require_one_of(known: Iterable[object], **given: object) -> None:
+    """ValueError: one of the values `given` is none of those `known`; the message names it and them."""
+    for name, value in given.items():
+        if value not in tuple(known):  # a set would ask for a hash, which a list has not
+            raise ValueError(f"{name} must be one of {', '.join(map(str, known))}, got {value!r}")
+
+
+def require_kind(kind: type | UnionType, **given: object) -> None:
+    """ValueError: one of the values `given` is no `kind`, such as GPT, Tensor or Iterable; the message names it."""
+    for name, value in given.items():
+        if not isinstance(value, kind):
+            wanted = getattr(kind, "__name__", kind)
+            raise ValueError(f"expected {wanted} for {name}, got {type(value).__name__}: {value!r:.60}")
 
 
 def require_known(what: str, given: Iterable[str], known: Iterable[str]) -> None:
@@ -143,7 +164,7 @@ PRESETS: dict[str, GPTConfig] = {
 def preset(name: str, **changes: object) -> GPTConfig:
     """The named preset, with `changes` applied to its fields. ValueError: an unknown name or field, or a value
     that GPTConfig refuses."""
-    if name not in PRESETS:
+    if name not in tuple(PRESETS):
         raise ValueError(f"no preset named {name!r}; there are {', '.join(PRESETS)}")
     require_known("field of GPTConfig", changes, GPTConfig.__dataclass_fields__)
     return replace(PRESETS[name], **changes)
@@ -154,6 +175,8 @@ def check_ids(ids: Tensor, vocab_size: int, what: str = "token ids") -> None:
 
     Looking makes a GPU wait, so that there it is done only where no gradients are recorded.
     """
+    require_kind(Tensor, **{what: ids})
+    require_whole(vocab_size=vocab_size)
     if ids.numel() == 0 or (ids.device.type != "cpu" and torch.is_grad_enabled()):
         return
     low, high = (int(v) for v in ids.aminmax())

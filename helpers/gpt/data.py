@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from helpers.gpt.config import IGNORED_TARGET, require_whole
+from helpers.gpt.config import IGNORED_TARGET, is_number, require_kind, require_whole
 
 
 class Batch(NamedTuple):
@@ -36,6 +36,9 @@ def split_by_text(
     ValueError: a share outside (0, 1), or fewer than two different documents.
     """
     _check_share(validation_share)
+    require_whole(at_least=0, seed=seed)
+    require_kind(list | tuple, documents=documents)
+    require_kind(str, **{f"document {i}": text for i, text in enumerate(documents)})
     different = sorted(set(documents))
     if len(different) < 2:
         raise ValueError(f"expected two different documents or more, got {len(different)}: use `cut` for one long text")
@@ -59,6 +62,7 @@ def cut(token_ids: Tensor, validation_share: float = 0.1) -> tuple[Tensor, Tenso
     ValueError: a share outside (0, 1), not a single list, or a part without an id.
     """
     _check_share(validation_share)
+    require_kind(Tensor | np.ndarray, token_ids=token_ids)
     place = round(len(token_ids) * (1 - validation_share)) if token_ids.ndim == 1 else 0
     if not 0 < place < len(token_ids):
         raise ValueError(f"expected one list long enough for two parts, got shape {tuple(token_ids.shape)}")
@@ -70,10 +74,13 @@ def join(documents: Iterable[Sequence[int]], end_of_text: int) -> Tensor:
 
     ValueError: no document.
     """
-    ids = [token_id for document in documents for token_id in (*document, end_of_text)]
+    try:
+        whole = torch.tensor(ids := [i for document in documents for i in (*document, end_of_text)])
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"expected lists of token ids, got {documents!r:.60} ({error})") from error
     if not ids:
         raise ValueError("expected at least one document, got none")
-    _check_list(whole := torch.tensor(ids))
+    _check_list(whole)
     return whole.long()
 
 
@@ -247,14 +254,13 @@ def scoring_batches(
 
 
 def _check_share(share: float) -> None:
-    if not 0 < share < 1:
-        raise ValueError(f"validation_share must be in (0, 1), got {share}")
+    if not is_number(share) or not 0 < share < 1:
+        raise ValueError(f"validation_share must be in (0, 1), got {share!r}")
 
 
 def _check_list(token_ids: Tensor | np.ndarray) -> None:
     """ValueError: not one list (N,) of integers, as a tensor or an array."""
-    if not isinstance(token_ids, Tensor | np.ndarray):
-        raise ValueError(f"expected a tensor or an array of ids, got a {type(token_ids).__name__}: torch.tensor(ids)")
+    require_kind(Tensor | np.ndarray, token_ids=token_ids)
     if isinstance(token_ids, Tensor):
         other = token_ids.is_floating_point() or token_ids.is_complex() or token_ids.dtype == torch.bool
     else:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from helpers.gpt.cache import KeyValueCache
-from helpers.gpt.config import check_ids
+from helpers.gpt.config import check_ids, require_kind, require_whole
 from helpers.gpt.model import GPT, evaluating
 from helpers.gpt.sampling import SamplingParams, keep_min_p, keep_top_k, keep_top_p, next_probs, penalise_repetition  # noqa: F401
 
@@ -39,11 +39,11 @@ def stream(
     use_cache  False computes every token anew, and gives the same tokens
     settings   as for `SamplingParams`; the rest, and ValueError, as for `generate`, which gives all at once
     """
-    sampling = SamplingParams.of(**settings)
-    context_length, device = model.config.context_length, model.token_embedding.weight.device
-    rows = _as_rows(prompts, device)
+    sampling, rows = SamplingParams.of(**settings), _as_rows(model, prompts)
     _check(rows, n_new, end_id, model.config.vocab_size)
-    generator = generator or torch.Generator(device).manual_seed(0)
+    context_length, device = model.config.context_length, rows[0].device
+    generator = torch.Generator(device).manual_seed(0) if generator is None else generator
+    require_kind(torch.Generator, generator=generator)
     lengths = torch.tensor([len(row) for row in rows])  # (B,), on the CPU
     B, n_columns = len(rows), int(lengths.max()) + n_new
     # (B, n_columns): rows are filled up where causal attention does not look, with an id that they have seen already
@@ -95,7 +95,7 @@ def generate(
 
     ValueError: n_new below 0, no prompt or an empty one, a text, an id outside [0, V), options out of range.
     """
-    rows = _as_rows(prompts, model.token_embedding.weight.device)
+    rows = _as_rows(model, prompts)
     steps = list(stream(model, rows, n_new, end_id=end_id, **options))
     written = torch.stack(steps, 1) if steps else rows[0].new_zeros(len(rows), 0)  # (B, n)
     if isinstance(prompts, Tensor):
@@ -112,6 +112,9 @@ def stream_text(model: GPT, tokenizer: tiktoken.Encoding, prompt: str, n_new: in
 
     ValueError: as for `generate`; also a model with more tokens than the tokenizer.
     """
+    require_kind(GPT, model=model)
+    require_kind(tiktoken.Encoding, tokenizer=tokenizer)
+    require_kind(str, prompt=prompt)
     if model.config.vocab_size > tokenizer.n_vocab:
         raise ValueError(
             f"the model has {model.config.vocab_size:,} tokens and the tokenizer {tokenizer.n_vocab:,}: it could write "
@@ -127,7 +130,8 @@ def stream_text(model: GPT, tokenizer: tiktoken.Encoding, prompt: str, n_new: in
         yield left
 
 
-def _as_rows(prompts: Prompts, device: torch.device) -> list[Tensor]:
+def _as_rows(model: GPT, prompts: Prompts) -> list[Tensor]:
+    require_kind(GPT, model=model)
     if not hasattr(prompts, "__iter__") or getattr(prompts, "ndim", 1) == 0:
         raise ValueError(f"expected prompts (B, T) or a list of rows of token ids, got {type(prompts).__name__}")
     rows = [prompts] if isinstance(prompts, str) else list(prompts)
@@ -136,12 +140,14 @@ def _as_rows(prompts: Prompts, device: torch.device) -> list[Tensor]:
             f"expected prompts of token ids, (B, T) or a list of rows, got text: {prompts!r}. "
             "stream_text(model, tokenizer, prompt, n_new) takes one; [tokenizer.encode(prompt)] are its ids"
         )
-    return [torch.as_tensor(row, device=device) for row in rows]
+    try:
+        return [torch.as_tensor(row, device=model.token_embedding.weight.device) for row in rows]
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"expected prompts of token ids, got {prompts!r:.60} ({error})") from error
 
 
 def _check(rows: list[Tensor], n_new: int, end_id: int | None, vocab_size: int) -> None:
-    if not isinstance(n_new, int) or n_new < 0:
-        raise ValueError(f"expected n_new >= 0, got {n_new!r}")
+    require_whole(at_least=0, n_new=n_new)
     if rows and all(row.ndim == 0 for row in rows):
         raise ValueError(f"expected (B, T) or a list of rows, got one row of {len(rows)} ids: [ids], or ids[None]")
     if not rows or any(row.ndim != 1 or not len(row) or row.is_floating_point() for row in rows):

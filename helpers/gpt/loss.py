@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from helpers.gpt.config import IGNORED_TARGET, check_ids
+from helpers.gpt.config import IGNORED_TARGET, check_ids, is_number, require_kind
 from helpers.gpt.model import evaluating
 
 
@@ -78,6 +78,7 @@ def entropy(logits: Tensor) -> Tensor:
 
     Source: Shannon 1948, section 6.
     """
+    require_kind(Tensor, logits=logits)
     return torch.special.entr(torch.softmax(logits.float(), dim=-1)).sum(-1)  # entr(p) = -p ln p, and 0 at p = 0
 
 
@@ -89,9 +90,9 @@ def perplexity(loss_nats: float | Tensor) -> float:
     """
     if isinstance(loss_nats, Tensor) and loss_nats.numel() != 1:
         raise ValueError(f"expected one mean loss, got a tensor of shape {tuple(loss_nats.shape)}: take its mean first")
-    value = float(loss_nats)
-    if math.isnan(value) or value < 0:
-        raise ValueError(f"a mean loss is a number of at least 0 nats, got {value}")
+    value = loss_nats.item() if hasattr(loss_nats, "item") else loss_nats
+    if not is_number(value) or not value >= 0:
+        raise ValueError(f"a mean loss is a number of at least 0 nats, got {value!r:.60}")
     try:
         return math.exp(value)
     except OverflowError:
@@ -104,8 +105,9 @@ def bits_per_byte(loss_nats: float, n_tokens: int, n_bytes: int) -> float:
     loss_nats is a mean over n_tokens, which spell n_bytes of UTF-8 text.
     ValueError: no byte or no token. Source: Gao et al. 2020 (The Pile), section 3.1.
     """
-    if n_tokens < 1 or n_bytes < 1:
-        raise ValueError(f"needs at least one token and one byte, got {n_tokens} tokens and {n_bytes} bytes")
+    if not all(is_number(n) and n >= 1 for n in (n_tokens, n_bytes)):
+        raise ValueError(f"needs at least one token and one byte, got {n_tokens!r} tokens and {n_bytes!r} bytes")
+    perplexity(loss_nats)  # refuses what is no loss
     return loss_nats * n_tokens / (n_bytes * math.log(2))
 
 
@@ -121,11 +123,15 @@ class LossReport:
         return perplexity(self.loss_nats)
 
     @classmethod
-    def of(cls, sums: Iterable[tuple[float, Tensor]]) -> LossReport:
-        """From the summed loss of each batch and its targets. ValueError: no target is scored."""
+    def of(
+        cls, summed_loss: Callable[[tuple[Tensor, ...]], float], batches: Iterable[tuple[Tensor, ...]]
+    ) -> LossReport:
+        """From the loss of each batch, summed over its targets. ValueError: no target is scored, or no batches."""
+        require_kind(Iterable, batches=batches)
         total, n_tokens = 0.0, 0
-        for summed, targets in sums:
-            total, n_tokens = total + summed, n_tokens + int((targets != IGNORED_TARGET).sum())
+        for batch in batches:
+            require_kind(tuple | list, **{"a batch": batch})
+            total, n_tokens = total + summed_loss(batch), n_tokens + int((batch[1] != IGNORED_TARGET).sum())
         if not n_tokens:
             raise ValueError("no token to score: `batches` is empty, or every target is masked")
         return cls(total / n_tokens, n_tokens)
@@ -143,7 +149,9 @@ def token_weighted_loss(model: Callable[[Tensor], Tensor], batches: Iterable[tup
     Source: Jurafsky & Martin, Speech and Language Processing, ch. 3 (perplexity).
     """
     with evaluating(model):
-        return LossReport.of((token_losses(model(x), y).cpu().double().sum().item(), y) for x, y in batches)
+        return LossReport.of(
+            lambda batch: token_losses(model(batch[0]), *batch[1:]).cpu().double().sum().item(), batches
+        )
 
 
 def check_targets(targets: Tensor, vocab_size: int) -> None:
@@ -152,6 +160,7 @@ def check_targets(targets: Tensor, vocab_size: int) -> None:
 
 
 def _check_shapes(logits: Tensor, targets: Tensor) -> None:
+    require_kind(Tensor, logits=logits, targets=targets)
     if logits.ndim != 3 or targets.shape != logits.shape[:2] or targets.numel() == 0:
         raise ValueError(
             f"expected logits (B, T, V) and targets (B, T), got {tuple(logits.shape)} and {tuple(targets.shape)}; "

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from helpers.gpt.cache import KeyValueCache
-from helpers.gpt.config import GPTConfig, check_ids
+from helpers.gpt.config import GPTConfig, check_ids, require_kind, require_whole
 from helpers.gpt.rotary import Rotation, rotate, rotation_at
 
 INIT_STD = 0.02  # Radford et al. 2018 (GPT), section 4.1
@@ -117,6 +117,7 @@ class GPT(nn.Module):
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
+        require_kind(GPTConfig, config=config)
         self.config = config
         self.gradient_checkpointing = False
         self.token_embedding = nn.Embedding(config.vocab_size, config.emb_dim)
@@ -189,6 +190,7 @@ class GPT(nn.Module):
     def new_cache(self, batch_size: int, capacity: int) -> KeyValueCache:
         """An empty cache for texts of up to `capacity` tokens. ValueError: more than the context."""
         config, weight = self.config, self.token_embedding.weight
+        require_whole(capacity=capacity)
         if capacity > config.context_length:
             raise ValueError(f"a cache of {capacity} tokens exceeds the context of {config.context_length}")
         sizes = (config.n_layers, batch_size, config.kv_heads, capacity, config.head_dim)
@@ -218,6 +220,7 @@ class GPT(nn.Module):
         return self.dropout(x), rotation_at(positions, self.config.head_dim, self.config.rotary_base)
 
     def _check(self, token_ids: Tensor) -> None:
+        require_kind(Tensor, token_ids=token_ids)
         if token_ids.ndim != 2 or token_ids.numel() == 0:
             raise ValueError(
                 f"token_ids must have shape (B, T) with at least one token, got {tuple(token_ids.shape)}; "
@@ -236,6 +239,7 @@ class GPT(nn.Module):
 @contextmanager
 def evaluating(model: Callable[[Tensor], Tensor]) -> Iterator[None]:
     """Dropout off inside the block; then every part of the model is in the mode it had. A plain function may pass."""
+    require_kind(Callable, model=model)
     parts = [part for part in model.modules() if part.training] if isinstance(model, nn.Module) else []
     for part in parts:
         part.training = False

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
-from helpers.gpt.config import is_number, require_whole, store_plain
+from helpers.gpt.config import is_number, require_number, require_one_of, require_whole, store_plain
 from helpers.gpt.loss import perplexity
 from helpers.gpt.schedule import Schedule
 
@@ -30,16 +29,15 @@ class TrainConfig:
     def __post_init__(self) -> None:
         whole = [name for name in ("micro_batch_size", "eval_every") if getattr(self, name) is not None]
         require_whole(**{name: getattr(self, name) for name in whole})
-        _ = self.schedule  # checks what belongs to it
-        if not is_number(self.weight_decay) or not 0 <= self.weight_decay < math.inf:
-            raise ValueError(f"weight_decay must be a finite number of at least 0, got {self.weight_decay!r}")
+        require_number(learning_rate=self.learning_rate)
+        _ = self.schedule  # checks what else belongs to it
+        require_number(positive=False, weight_decay=self.weight_decay)
         betas = tuple(self.betas) if hasattr(self.betas, "__iter__") else ()
         if len(betas) != 2 or not all(is_number(beta) and 0 <= beta < 1 for beta in betas):
             raise ValueError(f"betas are two numbers in [0, 1), got {self.betas!r}")
         if self.clip_norm is not None and (not is_number(self.clip_norm) or not self.clip_norm > 0):
             raise ValueError(f"clip_norm must be above 0 or None, got {self.clip_norm!r}")
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}")
+        require_one_of(PRECISIONS, precision=self.precision)
         store_plain(self, int, "n_steps", "warmup_steps", "micro_batch_size", "eval_every")
         store_plain(self, float, "learning_rate", "min_lr_ratio", "weight_decay", "clip_norm")
         object.__setattr__(self, "betas", tuple(map(float, betas)))  # JSON knows lists only

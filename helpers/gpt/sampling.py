@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from numbers import Integral
+from numbers import Integral, Real
 
 import torch
 from torch import Tensor
 
-from helpers.gpt.config import is_number, require_known
+from helpers.gpt.config import is_number, require_kind, require_known, require_number
 
 
 def keep_top_k(logits: Tensor, k: int) -> Tensor:
@@ -21,6 +21,7 @@ def keep_top_k(logits: Tensor, k: int) -> Tensor:
 
     ValueError: k below 1 or above V.
     """
+    _check_logits(logits, top_k=k)
     if not 1 <= k <= logits.shape[-1]:
         raise ValueError(f"top_k must be in [1, {logits.shape[-1]}], or None for no filter, got {k}")
     kth = logits.topk(k).values[..., -1:]
@@ -31,6 +32,7 @@ def keep_top_k(logits: Tensor, k: int) -> Tensor:
 
 def keep_top_p(logits: Tensor, p: float) -> Tensor:
     """True for the fewest highest scores of (..., V) whose probabilities sum to at least p: always one or more."""
+    _check_logits(logits, top_p=p)
     if p == 1:
         return logits > -math.inf  # also what rounding would lose
     order = logits.argsort(dim=-1, descending=True, stable=True)
@@ -41,6 +43,7 @@ def keep_top_p(logits: Tensor, p: float) -> Tensor:
 
 def keep_min_p(logits: Tensor, share: float) -> Tensor:
     """True where the probability is at least `share` of the highest of its row (..., V)."""
+    _check_logits(logits, min_p=share)
     # p >= share * highest p, in logs: the softmax's sum cancels
     return logits >= logits.amax(-1, keepdim=True) + math.log(share)
 
@@ -50,6 +53,7 @@ def penalise_repetition(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
 
     It depends on where the scores' zero lies, which a softmax does not notice. Source: Keskar et al. 2019, 4.1.
     """
+    _check_logits(logits, seen, repetition_penalty=penalty)
     return torch.where(seen, torch.where(logits > 0, logits / penalty, logits * penalty), logits)
 
 
@@ -96,8 +100,7 @@ class SamplingParams:
             value = getattr(self, name)
             if value is not None and (not is_number(value) or not 0 < value <= 1):
                 raise ValueError(f"{name} must be in (0, 1], or None for no filter, got {value!r}")
-        if not is_number(self.repetition_penalty) or not 0 < self.repetition_penalty < math.inf:
-            raise ValueError(f"repetition_penalty must be positive and finite, got {self.repetition_penalty!r}")
+        require_number(repetition_penalty=self.repetition_penalty)
 
     def probs(self, logits: Tensor, seen: Tensor | None = None) -> Tensor:
         """The probabilities with which the next token is drawn: as `next_probs`, with these parameters."""
@@ -143,10 +146,11 @@ def next_probs(logits: Tensor, seen: Tensor | None = None, **settings: float | b
     return SamplingParams.of(**settings).probs(logits, seen)
 
 
-def _check_logits(logits: Tensor, seen: Tensor | None) -> None:
-    for name, given in (("logits", logits), ("`seen`", seen)):
-        if given is not None and not isinstance(given, Tensor):
-            raise ValueError(f"expected {name} as a tensor (..., V), got {type(given).__name__}: torch.tensor(...)")
+def _check_logits(logits: Tensor, seen: Tensor | None = None, **setting: float) -> None:
+    require_kind(Tensor, logits=logits)
+    require_kind(Tensor | None, seen=seen)
+    require_kind(Real, **setting)
+    SamplingParams(**setting)  # refuses one that is out of range
     if not logits.is_floating_point() or logits.ndim < 1 or not logits.numel():
         raise ValueError(f"expected floating-point logits (..., V), got {tuple(logits.shape)} of {logits.dtype}")
     if seen is not None and (seen.shape != logits.shape or seen.dtype != torch.bool):

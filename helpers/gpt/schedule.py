@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from helpers.gpt.config import is_number, require_whole
+from helpers.gpt.config import is_number, require_number, require_whole
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,7 @@ class Schedule:
     min_lr_ratio: float = 0.1
 
     def __post_init__(self) -> None:
-        if not is_number(self.peak) or not 0 < self.peak < math.inf:
-            raise ValueError(f"the peak learning rate must be a finite number above 0, got {self.peak!r}")
+        require_number(**{"the peak learning rate": self.peak})
         require_whole(n_steps=self.n_steps)
         require_whole(at_least=0, warmup_steps=self.warmup_steps)
         if self.warmup_steps > self.n_steps:
@@ -38,11 +37,11 @@ class Schedule:
 
     def __call__(self, step: int) -> float:
         """Learning rate of update number `step`, counted from 0. ValueError: a step below 0."""
-        if step < 0:
-            raise ValueError(f"steps are counted from 0, got {step}")
+        if not is_number(step) or step < 0:
+            raise ValueError(f"steps are counted from 0, got {step!r}")
         if step < self.warmup_steps:
             return self.peak * (step + 1) / self.warmup_steps
         after = max(self.n_steps - 1 - self.warmup_steps, 1)
         done = min((step - self.warmup_steps) / after, 1.0)
         lowest = self.peak * self.min_lr_ratio
-        return lowest + (self.peak - lowest) * (1 + math.cos(math.pi * done)) / 2
+        return lowest + (self.peak - lowest) * ((1 + math.cos(math.pi * done)) / 2)  # halved first: a peak may be huge

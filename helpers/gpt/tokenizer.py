@@ -11,6 +11,7 @@ import json
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import tiktoken
 
 VOCABULARY = Path(__file__).parents[1] / "assets" / "gpt2" / "encoder.json"
@@ -42,11 +43,10 @@ def token_labels(token_ids: list[int]) -> list[str]:
 
     ValueError: an id outside GPT-2's vocabulary.
     """
-    encoding = gpt2()
-    wrong = [int(i) for i in token_ids if not 0 <= int(i) < encoding.n_vocab]
-    if wrong:
-        raise ValueError(f"GPT-2's ids are in [0, {encoding.n_vocab}), got {wrong[0]}")
-    return [repr(encoding.decode([int(i)])) for i in token_ids]
+    encoding, ids = gpt2(), np.atleast_1d(token_ids).tolist()
+    if wrong := [i for i in ids if i not in range(encoding.n_vocab)]:
+        raise ValueError(f"GPT-2's ids are in [0, {encoding.n_vocab}), got {wrong[0]!r:.60}")
+    return [repr(encoding.decode([int(i)])) for i in ids]
 
 
 def _published_ids(path: Path) -> dict[str, int]:

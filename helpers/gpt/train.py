@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
 from helpers.gpt.chunked_loss import loss_from_hidden
-from helpers.gpt.config import IGNORED_TARGET, check_ids, require_whole
+from helpers.gpt.config import IGNORED_TARGET, check_ids, require_kind, require_one_of, require_whole
 from helpers.gpt.data import Windows
 from helpers.gpt.loss import LossReport
 from helpers.gpt.model import GPT, evaluating
@@ -29,6 +29,8 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
 
     Source: Loshchilov & Hutter 2019 (AdamW); Radford et al. 2018 (GPT), section 4.1, for what is decayed.
     """
+    require_kind(nn.Module, model=model)
+    require_kind(TrainConfig, config=config)
     parameters = [p for p in model.parameters() if p.requires_grad]  # a tied matrix comes once
     decayed, others = [p for p in parameters if p.ndim >= 2], [p for p in parameters if p.ndim < 2]
     pairs = (decayed, config.weight_decay), (others, 0.0)
@@ -46,8 +48,7 @@ def summed_loss(model: GPT, token_ids: Tensor, targets: Tensor, segments: Tensor
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager:
     """Matmuls in `precision` inside the block. ValueError: none of PRECISIONS."""
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
+    require_one_of(PRECISIONS, precision=precision)
     dtype = getattr(torch, precision)
     return torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32)
 
@@ -61,9 +62,8 @@ def evaluate(model: GPT, batches: Iterable[tuple[Tensor, ...]], precision: str =
 
     ValueError: no token to score, ids out of range, or an unknown precision.
     """
-    device = next(model.parameters()).device
-    with evaluating(model), autocast(device, precision):
-        return LossReport.of((summed_loss(model, *(x.to(device) for x in batch)).item(), batch[1]) for batch in batches)
+    with evaluating(model), autocast(device := next(model.parameters()).device, precision):
+        return LossReport.of(lambda batch: summed_loss(model, *(x.to(device) for x in batch)).item(), batches)
 
 
 class NonFiniteError(FloatingPointError):
@@ -94,8 +94,9 @@ class Trainer:
         config: TrainConfig,
         validation: Callable[[], Iterable[tuple[Tensor, ...]]] | None = None,
     ) -> None:
-        if not len(batches):
-            raise ValueError("expected at least one batch to train on, got none")
+        self.optimizer = make_optimizer(model, config)
+        if not hasattr(batches, "__getitem__") or not len(batches):
+            raise ValueError(f"expected at least one batch, as batches[i], got {type(batches).__name__}")
         if any(parameter.element_size() < 4 for parameter in model.parameters()):
             raise ValueError(
                 f"weights must be float32, got {model.token_embedding.weight.dtype}, for which an update is too small: "
@@ -103,7 +104,6 @@ class Trainer:
             )
         self.model, self.batches, self.config, self.validation = model, batches, config, validation
         self.device = next(model.parameters()).device
-        self.optimizer = make_optimizer(model, config)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.precision == "float16")
         self.step, self.n_tokens = 0, 0
 
@@ -263,6 +263,7 @@ def quick_fit(
     ValueError: too short a text, an id outside the model's vocabulary, or a number of steps or sequences below 1.
     """
     require_whole(n_steps=n_steps, batch_size=batch_size)
+    require_kind(GPT, model=model)
     check_ids(token_ids, model.config.vocab_size, "token ids")
     windows = Windows(token_ids, model.config.context_length, stride=1)
     generator = torch.Generator().manual_seed(seed)

@@ -13,7 +13,7 @@ from pathlib import Path
 import tiktoken
 import torch
 
-from helpers.gpt import GPT, evaluating, token_losses
+from helpers.gpt import GPT, evaluating, require_one_of, token_losses
 
 QUESTIONS = Path(__file__).parents[1] / "assets" / "questions.json"
 FORMS = {"english": "Question: {}\nAnswer:", "portuguese": "Pergunta: {}\nResposta:"}
@@ -40,8 +40,7 @@ class Scores:
     def choice(self, per: str) -> int:
         """The option of the highest ln p: "option" as it is, per "token", or per "byte". ValueError: another."""
         sizes = {"option": (1,) * len(self.log_probs), "token": self.n_tokens, "byte": self.n_bytes}
-        if per not in sizes:
-            raise ValueError(f"per must be one of {', '.join(sizes)}, got {per!r}")
+        require_one_of(sizes, per=per)
         means = [log_prob / size for log_prob, size in zip(self.log_probs, sizes[per], strict=True)]
         return means.index(max(means))
 
@@ -49,8 +48,7 @@ class Scores:
 @cache
 def questions(language: str = "english") -> tuple[Question, ...]:
     """The twenty, in a fixed order; the same in both languages. ValueError: another language."""
-    if language not in FORMS:
-        raise ValueError(f"language must be one of {', '.join(FORMS)}, got {language!r}")
+    require_one_of(FORMS, language=language)
     found = []
     for row in json.loads(QUESTIONS.read_text(encoding="utf-8")):
         asked = row[language]

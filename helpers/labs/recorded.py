@@ -14,7 +14,7 @@ import torch
 
 from helpers import runtime
 from helpers.labs.speed import machine
-from helpers.storage import write_aside
+from helpers.storage import as_path, write_aside
 
 FOLDER = Path(__file__).parents[2] / "notebooks" / "data"
 
@@ -35,7 +35,7 @@ class Recorded:
 
         FileNotFoundError: nothing. ValueError: no JSON, a record of another kind, or a damaged one.
         """
-        path = path or self.path
+        path = as_path(path or self.path)
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             json.dumps(content, allow_nan=False)  # no number that is none

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from helpers.gpt import IGNORED_TARGET, Batch, require_whole
+from helpers.gpt import IGNORED_TARGET, Batch, require_kind, require_one_of, require_whole
 
 WAYS = ("pad", "truncate", "pack")
 NO_DOCUMENT = -1  # the segment of padding
@@ -68,8 +68,8 @@ def rows_of(
     Cross-contamination", for packing.
     """
     pad_id = end_id if pad_id is None else pad_id
-    if how not in WAYS:
-        raise ValueError(f"how must be one of {', '.join(WAYS)}, got {how!r}")
+    require_one_of(WAYS, how=how)
+    require_kind(Sized, documents=documents)
     require_whole(context_length=context_length)
     require_whole(at_least=0, end_id=end_id, pad_id=pad_id)
     if not len(documents):

@@ -7,6 +7,8 @@ import unicodedata
 from collections.abc import Sequence
 from types import ModuleType, SimpleNamespace
 
+from helpers.gpt import require_kind, require_one_of
+
 INSTALL = "pip install sacrebleu rouge-score"
 MEASURES = {"f1": "fmeasure", "precision": "precision", "recall": "recall"}
 
@@ -19,8 +21,7 @@ def bleu(hypotheses: Sequence[str], references: Sequence[str]) -> float:
     ValueError: no text, or not one reference for each. ImportError: sacrebleu is not installed.
     Source: Papineni et al. 2002; Post 2018, "A Call for Clarity in Reporting BLEU Scores".
     """
-    if isinstance(hypotheses, str) or isinstance(references, str):
-        raise ValueError("expected two lists of texts, got a text: [text] is a corpus of one")
+    require_kind(list | tuple, hypotheses=hypotheses, references=references)
     if len(hypotheses) != len(references) or not hypotheses:
         raise ValueError(
             f"expected as many references as hypotheses and at least one, got {len(references)} and {len(hypotheses)}"
@@ -53,6 +54,7 @@ def words(text: str, keep_accents: bool = True) -> list[str]:
 
     Marks count: without them two different words of Hindi, whose vowels are marks, would be one.
     """
+    require_kind(str, text=text)
     if not keep_accents:
         return _library("rouge_score.tokenize").tokenize(text, None)
     composed = unicodedata.normalize("NFC", text).lower()
@@ -60,8 +62,7 @@ def words(text: str, keep_accents: bool = True) -> list[str]:
 
 
 def _rouge(kind: str, hypothesis: str, reference: str, keep_accents: bool, measure: str) -> float:
-    if measure not in MEASURES:
-        raise ValueError(f"measure must be one of {', '.join(MEASURES)}, got {measure!r}")
+    require_one_of(MEASURES, measure=measure)
     if not words(reference):
         raise ValueError(f"expected a reference with at least one word, got {reference!r}")
     tokenizer = SimpleNamespace(tokenize=words) if keep_accents else None  # in the form that rouge-score asks for

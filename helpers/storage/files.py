@@ -25,6 +25,13 @@ UNFINISHED, REPLACED = ".unfinished", ".replaced"
 MAX_HEADER_BYTES = 1 << 21  # of safetensors: some ten thousand tensors
 
 
+def as_path(path: str | Path) -> Path:
+    """ValueError: no path, such as None, or an empty one, which would be the folder that one is in."""
+    if not isinstance(path, str | os.PathLike) or not os.fspath(path):
+        raise ValueError(f"expected the path of a file or a folder, got {path!r:.60}")
+    return Path(path)
+
+
 @contextmanager
 def write_aside(path: str | Path) -> Iterator[BinaryIO]:
     """A binary file to write into; when the block ends it stands under `path`, in place of what stood there.
@@ -36,7 +43,7 @@ def write_aside(path: str | Path) -> Iterator[BinaryIO]:
     disk fails, nothing half-written remains and the old file is as it was. The parent folder must exist.
     StorageError (an OSError): what failed, in which folder, and the way out.
     """
-    path = Path(path)
+    path = as_path(path)
     with _aside(path) as aside:
         with open(aside, "x+b") as file:
             yield file
@@ -134,9 +141,9 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str
         raise OSError(number and int(number[1]), str(error)) from error
 
 
-def sha256(path: Path) -> str:
+def sha256(path: str | Path) -> str:
     """The sum of a file, read piece by piece."""
-    with open(path, "rb") as file:
+    with open(as_path(path), "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from helpers.gpt import require_kind, require_whole
 from helpers.storage.files import write_aside
 
 
@@ -21,11 +22,15 @@ def write_ids(path: str | Path, documents: Iterable[Sequence[int]], *, vocab_siz
 
     ValueError: no document, or an id (`end_of_text` too) outside [0, vocab_size). StorageError: as `write_aside`.
     """
+    require_whole(vocab_size=vocab_size)
+    require_whole(at_least=0, end_of_text=end_of_text)
+    require_kind(Iterable, documents=documents)
     dtype = np.dtype("<u2" if vocab_size <= 2**16 else "<u4")
     n_ids = 0
     with write_aside(path) as file:
         start = _write_header(file, n_ids, dtype)
         for number, document in enumerate(documents):
+            require_kind(Iterable, **{f"document {number}": document})
             ids = np.asarray([*document, end_of_text])
             if ids.ndim != 1 or ids.dtype.kind not in "iu" or ids.min() < 0 or ids.max() >= min(vocab_size, 2**32):
                 got = f"{ids.min()} to {ids.max()}" if ids.dtype.kind in "iuf" else f"{document!r:.40}"

@@ -150,7 +150,7 @@ def test_a_report_that_is_there_is_kept_until_told_and_until_the_new_one_is_whol
 def test_refuses_before_anything_is_written(tmp_path, ax):
     for folder, given, says in (
         ("a", {"title": " "}, "title"),
-        ("a", {"sections": {"doubts": "x"}}, "no section doubts; there are concepts, correctness, tricks"),
+        ("a", {"sections": {"doubts": "x"}}, "no section named doubts; there are concepts, correctness, tricks"),
         ("none/a", {}, "is no folder: make it first"),
         ("a", {"figures": [(ax, "alt"), (ax, " ")]}, "figure 2 needs alternative text"),
     ):

@@ -65,7 +65,7 @@ def test_refusals(model):
     model.hidden(token_ids, cache)
     refused("3 tokens are cached and 3 more do not fit its capacity of 5", model.hidden, token_ids, cache)
     refused(r"30 tokens exceeds the context of 29", model.new_cache, 1, 30)
-    refused("at least one layer", KeyValueCache, 0, 1, 1, 1, 1)
+    refused("n_layers must be a whole number of at least 1", KeyValueCache, 0, 1, 1, 1, 1)
     for lengths in ([4], [-1], [1, 1]):
         refused(r"at most \[3\]", cache.cut, lengths)
     with torch.enable_grad():

@@ -163,7 +163,7 @@ def test_a_character_in_two_tokens_comes_once_and_half_of_one_is_marked():
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        *(({"n_new": n}, "n_new >= 0") for n in (-1, 1.5)),
+        *(({"n_new": n}, "n_new must be a whole number of at least 0") for n in (-1, 1.5)),
         ({"temperature": -0.1}, r"temperature must be in \[0, inf\]"),
         ({"top_k": 14}, r"\[1, 13\]"),
         ({"topk": 3}, "topk; there are temperature, top_k, top_p"),

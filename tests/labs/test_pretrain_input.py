@@ -3,6 +3,7 @@
 import json
 import os
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 
@@ -11,13 +12,17 @@ from helpers.labs import pretrain
 from tests.support import refused
 
 
+def prepare(folder: Path, text: Path, *validation: Path) -> None:
+    pretrain.ids.prepare(folder, [text], validation, 0, pretrain.ids.fingerprint_of([text], validation))
+
+
 def test_one_document_is_cut(tmp_path):
     path = tmp_path / "one.txt"
     path.write_text("one two three four five six seven eight nine ten " * 8)
-    pretrain.ids.prepare(tmp_path, [str(path)], [], 0, "x")
+    prepare(tmp_path, path)
     training, validation = pretrain.ids.open_both(tmp_path)
     assert len(training) == 73 and len(validation) == 9  # 80 ids in nine tenths and one, each with its end
-    pretrain.ids.prepare(tmp_path, [str(path)], [str(path)], 0, "x")
+    prepare(tmp_path, path, path)
     assert len(pretrain.ids.open_both(tmp_path)[1]) == 81
     path.write_text("one two")
     refused("a document of 2 tokens holds nothing to judge by", pretrain.ids.prepare, tmp_path, [str(path)], [], 0, "y")
@@ -113,7 +118,7 @@ def test_how_a_text_was_saved_makes_no_other_run(text, train, tmp_path):
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
     done = train(tmp_path / "out", on=path)
     assert done.status == 0 and done.err == ""  # the same run, the same ids, and it is said once
-    pretrain.ids.prepare(tmp_path, [str(path)], [], 0, "x")
+    prepare(tmp_path, path)
     for name in pretrain.ids.FILES:
         assert (tmp_path / name).read_bytes() == (tmp_path / "out" / "ids" / name).read_bytes()
     path.write_text("\ufeffone\ufefftwo", encoding="utf-8")  # only the mark at the start of a file goes
@@ -133,7 +138,7 @@ def test_validation_texts_that_are_trained_on_are_said_once(text, train, tmp_pat
 def test_a_million_spaces_are_encoded(tmp_path):
     path = tmp_path / "spaces.txt"
     path.write_text("a" + " " * 10**6 + "b" + "\n" * 10**6 + "c")
-    pretrain.ids.prepare(tmp_path, [str(path)], [str(path)], 0, "x")
+    prepare(tmp_path, path, path)
     assert tokenizer.gpt2().decode(pretrain.ids.open_both(tmp_path)[0].tolist()[:-1]) == path.read_text()
 
 
@@ -174,8 +179,8 @@ def test_a_plan_from_a_file_and_changes(tmp_path):
         (b"\xff", "is not JSON"),
         (b"[1]", "one object, got a list"),
         (b'{"train": []}', "train should be an object"),
-        (b'{"model": {"width": 5}}', "model has no field width"),
-        (b'{"modle": {}}', "a plan has no field modle"),
+        (b'{"model": {"width": 5}}', "no field of model named width; there are vocab_size"),
+        (b'{"modle": {}}', "no field of a plan named modle"),
     ],
 )
 def test_a_plan_that_is_none(tmp_path, content, says):

@@ -106,7 +106,7 @@ def test_an_interrupted_record_is_gone_on_with(small: list[tuple], tmp_path: Pat
     assert small[n_asked][0].size == "16" and {s.size for s, _ in small[n_asked:]} == {"8", "16"}
     again = [setting for setting, _ in small[n_asked:] if setting.size == "8"]
     assert len(again) == 1 and len(scaling.read(path)["runs"]) == len(scaling.settings(("8", "16")))
-    refused("sizes are 8, 16, got 5", scaling.record, path, sizes=["5"])
+    refused("no size named 5; there are 8, 16", scaling.record, path, sizes=["5"])
 
 
 def test_verification_finds_a_run_that_does_not_come_again(small: list[tuple], tmp_path: Path, capsys):

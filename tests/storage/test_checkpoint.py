@@ -495,8 +495,8 @@ def test_refuses_to_write_what_it_could_not_give_back(tmp_path, change, says):
 test_refuses_wrong_arguments = refusals(
     *((lambda keep=keep: checkpoint.save(Path("none"), tiny(), keep=keep), "keep must be") for keep in (0, True, 1.5)),
     *((lambda step=step: checkpoint.RunState(step, {}), "step must be") for step in (-1, True, 1.0)),
-    (lambda: checkpoint.RunState(0, []), "model must be a dict, got list"),
-    (lambda: checkpoint.RunState(0, {}, scaler=1), "scaler must be its state_dict or None"),
+    (lambda: checkpoint.RunState(0, []), "expected dict for model, got list"),
+    (lambda: checkpoint.RunState(0, {}, scaler=1), r"expected dict \| None for scaler"),
     (lambda: checkpoint.save_model(Path("none"), {}, {}, dtype=torch.int8), r"floating point.*got torch.int8"),
 )
 

@@ -124,7 +124,10 @@ def test_fetched_once_found_and_loaded(index, tmp_path, monkeypatch):
     config = model.config
     assert (config.rotary_base, config.norm_eps, config.n_kv_heads, config.rotary_pairs) == (1234, 1e-5, KV, "adjacent")
     assert weights.read_tokenizer(folder).n_vocab == V + 1, "and one byte that is no token"
-    for model_type, says in (("gpt2", "no norm, positions, feed_forward, n_kv_heads"), ("llama", "read and not writ")):
+    for model_type, says in (
+        ("gpt2", "no norm, positions, feed_forward, n_kv_heads"),
+        ("llama", "one of gpt2, opt, got 'llama'"),
+    ):
         refused(says, weights.save, model, tmp_path / "out", model_type)
     refused("name must be one of smollm2-135m, small, got 'gpt2-124m'", weights.find, "gpt2-124m")
     monkeypatch.setitem(sys.modules, "gguf", None)
@@ -226,6 +229,14 @@ def test_what_was_noted_beside_the_model_is_not_believed(index, tmp_path, name, 
         change = json.dumps(table).encode()
     (folder / name).write_bytes(change)
     refused(says, weights.read_tokenizer if name == "tokenizer.json" else weights.load, folder)
+
+
+def test_a_bit_that_has_flipped_in_a_known_file_is_noticed(index, tmp_path, model_file):
+    folder = fetch(tmp_path)
+    (folder / "model.gguf").write_bytes(model_file[:-1] + bytes([model_file[-1] ^ 1]))
+    refused(r"is not the published one: weights.fetch\('small'\) brings it again", weights.load, folder)
+    weights.load(folder.rename(tmp_path / "mine"))  # of a file of any other name nobody knows what it should be
+    weights.load(fetch(tmp_path))
 
 
 def test_files_that_are_cut_or_gone_are_said(index, tmp_path, model_file):

@@ -35,7 +35,7 @@ def begin(folder: Path) -> Path:
 def no_settings_of_pip(monkeypatch) -> None:
     for name in ("INDEX_URL", "EXTRA_INDEX_URL", "FIND_LINKS", "CONSTRAINT"):
         monkeypatch.delenv(f"PIP_{name}", raising=False)
-    for name in ("http_proxy", "HTTP_PROXY"):
+    for name in ("http_proxy", "HTTP_PROXY", "PYTHONPATH", "PYTHONHOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_NO_CACHE_DIR", "1")
@@ -125,6 +125,19 @@ def test_without_a_network_or_with_a_bad_package_one_line_says_so(installed):
     assert done.returncode == 1 and done.stderr.startswith("pip ended with 1: ") and done.stderr.count("\n") == 1
     (installed / "requirements.txt").write_text("")
     assert run().returncode == 0 and is_whole(installed)
+
+
+@pytest.mark.parametrize("setting", ["PYTHONPATH", "PYTHONHOME"])
+def test_what_a_shell_sets_for_another_python_stays_outside(installed, tmp_path, setting):
+    shutil.copy(SCRIPT.parents[1] / "Makefile", installed)
+    (installed / "helpers" / "storage").mkdir()
+    (installed / "helpers" / "storage" / "weights.py").write_text("import pip; print(pip.__file__)")
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "pip.py").touch()
+    done = subprocess.run(
+        ["make", "smollm2"], capture_output=True, text=True, env=os.environ | {setting: str(tmp_path / "theirs")}
+    )
+    assert done.returncode == 0 and str(installed / ".venv") in done.stdout, done.stderr
 
 
 PAGE = b"<html><title>Welcome to the network</title>Please log in</html>"

@@ -1,7 +1,7 @@
 """Will it fit? The memory of an update, phase by phase, beside a GPU's memory, and what to change, in the page."""
 
 from helpers.classroom.cards._card import Card
-from helpers.gpt import GPTConfig, preset
+from helpers.gpt import GPTConfig, preset, require_one_of
 from helpers.labs import budget
 
 MODELS = ("course-small", "gpt2-124m", "opt-125m", "gpt2-355m", "gpt2-774m", "gpt2-1558m")
@@ -36,8 +36,7 @@ def memory_calculator(
 
     ValueError: another model, or a number outside its range.
     """
-    if model not in MODELS:
-        raise ValueError(f"model must be one of {', '.join(MODELS)}, got {model!r}")
+    require_one_of(MODELS, model=model)
     configs = {name: preset(name, drop_rate=0.0) for name in MODELS}
     longest = configs[model].context_length
     for name, value, most in (("batch_size", batch_size, LARGEST_BATCH), ("context_length", context_length, longest)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from helpers.gpt import GPTConfig, is_number, require_whole
+from helpers.gpt import GPTConfig, require_kind, require_number, require_one_of, require_whole
 from helpers.language import spoken, t
 
 SECONDS_PER_HOUR = 3600
@@ -29,7 +29,7 @@ INTERCONNECTS = {  # what joins two ranks -> bytes a second in one direction, no
 
 def training_seconds(n_tokens: float, tokens_per_s: float) -> float:
     """Time to read `n_tokens` once at a constant `tokens_per_s`. ValueError: either is not finite and above 0."""
-    require_positive(n_tokens=n_tokens, tokens_per_s=tokens_per_s)
+    require_number(n_tokens=n_tokens, tokens_per_s=tokens_per_s)
     return n_tokens / tokens_per_s
 
 
@@ -38,7 +38,7 @@ def updates_within(hours: float, tokens_per_s: float, tokens_per_update: float) 
 
     ValueError: an argument that is not a finite number above 0.
     """
-    require_positive(hours=hours, tokens_per_s=tokens_per_s, tokens_per_update=tokens_per_update)
+    require_number(hours=hours, tokens_per_s=tokens_per_s, tokens_per_update=tokens_per_update)
     return max(int(hours * SECONDS_PER_HOUR * tokens_per_s / tokens_per_update), 1)
 
 
@@ -61,15 +61,15 @@ def cost(n_tokens: float, tokens_per_s: float, price_per_hour: float, watts: flo
     ValueError: tokens, speed or power not above 0, a price below 0, or a number that is not finite.
     """
     hours = training_seconds(n_tokens, tokens_per_s) / SECONDS_PER_HOUR
-    require_positive(or_zero=True, price_per_hour=price_per_hour)
+    require_number(positive=False, price_per_hour=price_per_hour)
     if watts is not None:
-        require_positive(watts=watts)
+        require_number(watts=watts)
     return Cost(n_tokens, hours, hours * price_per_hour, None if watts is None else hours * watts / 1000)
 
 
 def readable_bytes(n: float) -> str:
     """Bytes in the largest binary unit that keeps the number at 1 or more: "14.7 GiB", "89 MiB", "512 bytes"."""
-    require_positive(or_zero=True, size=n)
+    require_number(positive=False, size=n)
     for name, size in (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
         if n >= size:
             return f"{n / size:,.0f} {name}" if n >= 100 * size else f"{n / size:.3g} {name}"
@@ -78,7 +78,7 @@ def readable_bytes(n: float) -> str:
 
 def readable_time(seconds: float) -> str:
     """Seconds in the largest unit that keeps the number at 1 or more: "7.7 months", "23 days", "1.0 hours"."""
-    require_positive(or_zero=True, seconds=seconds)
+    require_number(positive=False, seconds=seconds)
     hour, day = SECONDS_PER_HOUR, 24 * SECONDS_PER_HOUR
     units = {"years": 365 * day, "months": DAYS_PER_MONTH * day, "days": day, "hours": hour, "minutes": 60}
     name, size = next((unit for unit in units.items() if seconds >= unit[1]), ("seconds", 1))
@@ -88,7 +88,7 @@ def readable_time(seconds: float) -> str:
 
 def readable_count(n: float) -> str:
     """A count in words from a million on: "300 billion", "83.3 million", "15,000" (3 significant digits in words)."""
-    require_positive(or_zero=True, count=n)
+    require_number(positive=False, count=n)
     for name, size in (("trillion", 1e12), ("billion", 1e9), ("million", 1e6)):
         amount = n / size
         if amount >= 999.5:
@@ -103,6 +103,7 @@ def parameter_count(config: GPTConfig) -> dict[str, int]:
 
     return  token_embedding, position_embedding, attention, feed_forward, norms, head, total
     """
+    require_kind(GPTConfig, config=config)
     C, F, V, L = config.emb_dim, config.hidden_ff_dim, config.vocab_size, config.n_layers
     wide = F * (FF_MATRICES[config.feed_forward] - 1)  # what the layer computes before it projects back
     learned = config.positions == "learned"
@@ -125,9 +126,10 @@ def matmul_flops_per_token(config: GPTConfig, context_length: int | None = None)
     ValueError: a context outside [1, config.context_length].
     Source: Kaplan et al. 2020, section 2.1; Chowdhery et al. 2022 (PaLM), appendix B.
     """
+    require_kind(GPTConfig, config=config)
     T = config.context_length if context_length is None else context_length
-    if not 1 <= T <= config.context_length:
-        raise ValueError(f"context_length must be in [1, {config.context_length}], got {T}")
+    if T not in range(1, config.context_length + 1):
+        raise ValueError(f"context_length must be in [1, {config.context_length}], got {T!r}")
     C = config.emb_dim
     per_block = 2 * block_matrices(config) + 2 * 2 * T * C  # projections, then scores and mixing
     return config.n_layers * per_block + 2 * C * config.vocab_size
@@ -144,7 +146,8 @@ def cache_bytes(config: GPTConfig, n_tokens: int, element_bytes: int = 4) -> int
 
     ValueError: a number below 1.
     """
-    require_positive(n_tokens=n_tokens, element_bytes=element_bytes)
+    require_kind(GPTConfig, config=config)
+    require_number(n_tokens=n_tokens, element_bytes=element_bytes)
     return 2 * config.n_layers * config.kv_heads * config.head_dim * n_tokens * element_bytes
 
 
@@ -185,9 +188,8 @@ def scaling(n_params: int, tokens_per_step: int, tokens_per_s: float, world_size
     Source: Li et al. 2020 (PyTorch Distributed), section 3.2.3.
     """
     require_whole(tokens_per_step=tokens_per_step)
-    require_positive(tokens_per_s=tokens_per_s)
-    if interconnect not in INTERCONNECTS:
-        raise ValueError(f"no interconnect named {interconnect!r}; there are {', '.join(INTERCONNECTS)}")
+    require_number(tokens_per_s=tokens_per_s)
+    require_one_of(INTERCONNECTS, interconnect=interconnect)
     communication = all_reduce_bytes(n_params, world_size) / INTERCONNECTS[interconnect]
     return Scaling(tokens_per_step / tokens_per_s, communication)
 
@@ -239,9 +241,3 @@ def ranks_needed(n_params: int, available_bytes: int, gathered_params: int = 0) 
             "parameters with their gradients and a shard; take smaller units"
         )
     return math.ceil(n_params / most)
-
-
-def require_positive(*, or_zero: bool = False, **numbers: float) -> None:
-    for name, value in numbers.items():
-        if not is_number(value) or not 0 <= value < math.inf or (value == 0 and not or_zero):
-            raise ValueError(f"{name} must be a finite number {'of at least' if or_zero else 'above'} 0, got {value!r}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from helpers.gpt import require_number
 from helpers.labs.budget.counting import SECONDS_PER_HOUR, Cost, readable_bytes, readable_count, readable_time
 from helpers.labs.budget.peak import Memory
 from helpers.language import t
@@ -50,8 +51,7 @@ def fits(memory: Memory, available_bytes: int) -> Fit:
 
     ValueError: available_bytes below 1.
     """
-    if available_bytes < 1:
-        raise ValueError(f"available_bytes must be at least 1, got {available_bytes}")
+    require_number(available_bytes=available_bytes)
     if memory.peak_bytes <= available_bytes:
         return Fit(memory.peak_bytes, available_bytes)
     alone = (Change(t(what), t(price), change(memory, available_bytes).peak_bytes) for what, price, change in CHANGES)

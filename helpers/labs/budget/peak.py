@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from helpers.gpt import CHUNK_TOKENS, GPTConfig
+from helpers.gpt import CHUNK_TOKENS, GPTConfig, require_kind, require_one_of, require_whole
 from helpers.labs.budget.activations import (
     ELEMENT_BYTES,
     FLOAT32,
@@ -138,16 +138,15 @@ def memory(
     ValueError: a name that is not one of these, a size below 1, or a context longer than the config's.
     Source: Rajbhandari et al. 2020 (ZeRO), section 3, for the parts; Korthikanti et al. 2023, section 4, for layers.
     """
+    require_kind(GPTConfig, config=config)
     T = config.context_length if context_length is None else context_length
-    if batch_size < 1 or not 1 <= T <= config.context_length or kept_logits_for_evaluation < 0:
-        raise ValueError(
-            f"expected batch_size >= 1, context_length in [1, {config.context_length}] and kept_logits_for_evaluation "
-            f">= 0, got {batch_size}, {T} and {kept_logits_for_evaluation}"
-        )
-    choices = (("precision", precision, ELEMENT_BYTES), ("optimizer", optimizer, MOMENTS), ("device", device, DEVICES))
-    for name, value, known in choices:
-        if value not in known:
-            raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
+    if T not in range(1, config.context_length + 1):
+        raise ValueError(f"context_length must be in [1, {config.context_length}], got {T!r}")
+    require_whole(batch_size=batch_size)
+    require_whole(at_least=0, kept_logits_for_evaluation=kept_logits_for_evaluation)
+    require_one_of(ELEMENT_BYTES, precision=precision)
+    require_one_of(MOMENTS, optimizer=optimizer)
+    require_one_of(DEVICES, device=device)
     switches = (fused_attention, gradient_checkpointing, chunked_loss, device)
     return Memory(config, batch_size, T, precision, *switches, optimizer, kept_logits_for_evaluation)
 

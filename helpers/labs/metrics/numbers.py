@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence, Sized
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from helpers.gpt import GPT, check_ids, evaluating, require_whole, token_losses
+from helpers.gpt import GPT, check_ids, evaluating, require_kind, require_whole, token_losses
 
 MAX_OFF = 0.01  # of 1, a sum of probabilities in half precision
 
@@ -34,6 +34,7 @@ def calibration(probs: Tensor, targets: Tensor, n_bins: int = 10) -> Calibration
     ValueError: shapes that do not belong together, no prediction, values outside their range, or fewer than one bin.
     Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", section 2.
     """
+    require_kind(Tensor, probs=probs, targets=targets)
     if probs.ndim != 2 or targets.shape != probs.shape[:1] or not len(targets):
         raise ValueError(f"expected probs (N, V) and targets (N,), got {tuple(probs.shape)} and {tuple(targets.shape)}")
     require_whole(n_bins=n_bins)
@@ -59,6 +60,7 @@ def accuracy(logits: Tensor, targets: Tensor) -> float:
 
     ValueError: shapes that do not belong together, no target or one outside [0, V), or NaN.
     """
+    require_kind(Tensor, logits=logits, targets=targets)
     if targets.shape != logits.shape[:-1] or not targets.numel():
         raise ValueError(
             f"expected logits (..., V) and targets (...), got {tuple(logits.shape)} and {tuple(targets.shape)}"
@@ -87,6 +89,7 @@ def block_bootstrap(values: Tensor, block: int, n_resamples: int = 2000, seed: i
     Source: Kuensch 1989, "The Jackknife and the Bootstrap for General Stationary Observations".
     """
     require_whole(block=block, n_resamples=n_resamples)
+    require_kind(Tensor, values=values)
     if values.ndim != 1 or block > len(values):
         raise ValueError(f"expected values (N,) and 1 <= block <= N, got {tuple(values.shape)} and {block}")
     values = values.detach().cpu().double()
@@ -113,6 +116,8 @@ def distinct_n(texts: Sequence[Sequence[int]], n: int) -> float:
     Source: Li et al. 2016, "A Diversity-Promoting Objective Function", section 5.
     """
     require_whole(n=n)
+    require_kind(Iterable, texts=texts)
+    require_kind(Sized, **{f"text {i}": text for i, text in enumerate(texts)})
     grams = [tuple(map(int, text[i : i + n])) for text in texts for i in range(len(text) - n + 1)]
     if not grams:
         raise ValueError(f"no text has {n} tokens: got lengths {[len(text) for text in texts][:8]}")
@@ -125,6 +130,7 @@ def repetition(token_ids: Sequence[int], window: int = 128) -> float:
     ValueError: no token, or a window below 1.
     Source: Welleck et al. 2020, "Neural Text Generation with Unlikelihood Training", section 6 (rep/l).
     """
+    require_kind(Sized, token_ids=token_ids)
     require_whole(n_tokens=len(token_ids), window=window)
     ids = [int(i) for i in token_ids]
     return sum(token in ids[max(0, i - window) : i] for i, token in enumerate(ids)) / len(ids)
@@ -140,6 +146,7 @@ def mean_log_likelihood(model: GPT, token_ids: Tensor, n_prompt: int = 1) -> flo
     ValueError: another shape, nothing to score, more than the context, or an id outside [0, V).
     """
     require_whole(n_prompt=n_prompt)
+    require_kind(Tensor, token_ids=token_ids)
     if token_ids.ndim != 1 or n_prompt >= len(token_ids):
         raise ValueError(f"expected token_ids (T,) and n_prompt in [1, T), got {tuple(token_ids.shape)} and {n_prompt}")
     with evaluating(model):
@@ -166,7 +173,7 @@ def longest_overlap(token_ids: Sequence[int], source: Sequence[int]) -> Overlap:
     """
     try:  # one character per id: Python finds text in text fast
         text, read = ("".join(map(chr, map(int, ids))) for ids in (token_ids, source))
-    except (ValueError, OverflowError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"ids must be in [0, {sys.maxunicode + 1:,}): {error}") from error
     length = start = 0
     for i in range(len(text)):

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
-from helpers.gpt import bits_per_byte, is_number, perplexity, require_whole
+from helpers.gpt import bits_per_byte, perplexity, require_kind, require_number, require_one_of, require_whole
 from helpers.language import t
 
 PADDINGS = ("none", "not scored", "scored")
@@ -53,9 +53,8 @@ class Protocol:
     def __post_init__(self) -> None:
         sizes = {name: getattr(self, name) for name in ("context_length", "stride", "n_tokens", "n_bytes")}
         require_whole(**{name: value for name, value in sizes.items() if value is not None})
-        for name, known in (("padding", PADDINGS), ("mean", MEANS)):
-            if getattr(self, name) not in (*known, None):
-                raise ValueError(f"{name} must be one of {', '.join(known)}, or None; got {getattr(self, name)!r}")
+        require_one_of((*PADDINGS, None), padding=self.padding)
+        require_one_of((*MEANS, None), mean=self.mean)
 
 
 @dataclass(frozen=True)
@@ -69,8 +68,7 @@ class Result:
     protocol: Protocol
 
     def __post_init__(self) -> None:
-        if not is_number(self.loss_nats) or not 0 <= self.loss_nats < math.inf:
-            raise ValueError(f"loss_nats must be a finite number of at least 0, got {self.loss_nats!r}")
+        require_number(positive=False, loss_nats=self.loss_nats)
 
     @property
     def perplexity(self) -> float:
@@ -117,6 +115,7 @@ def compare(a: Result, b: Result) -> float:
 
     ValueError: protocols that differ, or do not state the same, in anything but the checkpoint; all such are named.
     """
+    require_kind(Result, a=a, b=b)
     differing = []
     for field in fields(Protocol):
         left, right = getattr(a.protocol, field.name), getattr(b.protocol, field.name)

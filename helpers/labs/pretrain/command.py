@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import signal
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 
@@ -15,6 +14,7 @@ from helpers.labs import distributed
 from helpers.labs.pretrain.log import complain
 from helpers.labs.pretrain.plan import Plan, read_plan
 from helpers.labs.pretrain.run import FAILED, Run
+from helpers.storage import as_path
 
 BAD_INPUT = 2
 
@@ -57,10 +57,10 @@ def parser() -> argparse.ArgumentParser:
     add("--validation", nargs="+", default=[], metavar="FILE", help="else a tenth of the texts is held out")
     add("--config", default="course-small", help="a model preset, or a JSON file with a whole plan")
     add("--set", nargs="+", default=[], metavar="FIELD=VALUE", help="e.g. n_steps=500 emb_dim=160")
-    add("--out", required=True, type=Path, metavar="DIR", help="of this run alone: ids, checkpoints, log, weights; "
+    add("--out", required=True, type=as_path, metavar="DIR", help="of this run alone: ids, checkpoints, log, weights; "
         "its parent must be there")  # fmt: skip
-    add("--also", type=Path, metavar="DIR", help="a second folder for checkpoints, on a drive that outlives this one; "
-        "its parent must be there")  # fmt: skip
+    add("--also", type=as_path, metavar="DIR", help="a second folder for checkpoints, on a drive that outlives this "
+        "one; its parent must be there")  # fmt: skip
     add("--shard", action="store_true", help="under torchrun, divide weights, gradients and moments among the "
         "processes (FSDP) instead of keeping all of them on each (DDP): for a model that one GPU cannot hold. More is "
         "sent, so that where it fits, leave it out. The same numbers and the same checkpoints: a run may go on with it "

@@ -38,7 +38,7 @@ def documents(paths: Sequence[str | Path], option: str = "--text") -> tuple[list
     return found, sum(text.count(tokenizer.END_OF_TEXT) for text in texts)
 
 
-def fingerprint(texts: Sequence[str | Path], validation: Sequence[str | Path]) -> str:
+def fingerprint_of(texts: Sequence[str | Path], validation: Sequence[str | Path]) -> str:
     """One sha256 over all files, in order; a mark at a file's start and the kind of its ends of lines do not count.
 
     ValueError: a file that cannot be read as UTF-8 text.
@@ -74,7 +74,7 @@ def prepare(folder: Path, texts: Sequence[str], validation: Sequence[str], seed:
     fingerprint  of all files
     return       what the reader of the run should know of the texts; nothing where ids were there
 
-    ValueError: no text in the files, or the folder cannot be written.
+    ValueError: no text in the files, one that changed meanwhile, or the folder cannot be written.
     """
     mark, remarks = folder / MADE_FROM, []
     made_from = {"texts": fingerprint, "n_validation_files": len(validation), "seed": seed}
@@ -88,6 +88,8 @@ def prepare(folder: Path, texts: Sequence[str], validation: Sequence[str], seed:
         folder.mkdir(exist_ok=True)
         mark.unlink(missing_ok=True)
         remarks += _write(folder, texts, validation, seed)
+        if fingerprint_of(texts, validation) != fingerprint:
+            raise ValueError("--text: a file has changed while it was read: call again when it is whole")
         with write_aside(mark) as file:
             file.write(json.dumps(made_from | {"files": _sums(folder)}).encode() + b"\n")
     except OSError as error:

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from helpers.gpt import Evaluation, Record, Update
 from helpers.labs.distributed import rank
-from helpers.storage import write_aside
+from helpers.storage import as_path, write_aside
 
 KINDS = {"update": Update, "evaluation": Evaluation}
 SUM = "crc32"  # of a line without it
@@ -45,21 +45,23 @@ class Log:
 
     step       the checkpoint that the run goes on from; what stands in the file of a later time is dropped
     evaluated  the evaluation of that step will not be repeated: it stays
+    last_loss  of the update before the checkpoint, as that has it, where it is known: by it the log is this run's
 
-    ValueError: the file cannot be written now.
+    ValueError: the file cannot be written now, or is another run's.
     """
 
-    def __init__(self, path: Path, step: int, evaluated: bool = False) -> None:
+    def __init__(self, path: Path, step: int, evaluated: bool, last_loss: float | None) -> None:
         self.path = path
         try:
             # a last line without an end is what a kill leaves, and is none
             n_whole = path.read_bytes().count(b"\n") if path.is_file() else 0
             n_damaged = n_whole - sum(1 for _ in read_lines(path))
-            kept = rewind(path, step, evaluated)
+            kept = rewind(path, step, evaluated, last_loss)
             self._size = path.stat().st_size
         except OSError as error:
             raise ValueError(f"--out: {path} cannot be written ({error}): choose another folder") from error
         self.seconds = kept[-1]["seconds"] if kept else 0.0  # that the run had taken until then
+        self.last_loss = last_loss
         self._waiting = b""
         if n_damaged > 0:
             warn(f"{path.name}: damaged lines, left out: {n_damaged}")
@@ -69,6 +71,7 @@ class Log:
 
     def write(self, record: Record, seconds: float) -> None:
         """Append a record, with the seconds that the run has taken so far, resumptions added up."""
+        self.last_loss = record.loss_nats if isinstance(record, Update) else self.last_loss
         kind = next(name for name, cls in KINDS.items() if isinstance(record, cls))
         values = {key: value for key, value in asdict(record).items() if value is not None and value is not False}
         failing = bool(self._waiting)
@@ -93,13 +96,19 @@ class Log:
             os.fsync(file.fileno())
 
 
-def rewind(path: Path, step: int, evaluated: bool = False) -> list[dict[str, Any]]:
-    """Drop what the run did after the checkpoint of `step`, and return the lines that stay; 0 empties the log."""
+def rewind(path: Path, step: int, evaluated: bool = False, last_loss: float | None = None) -> list[dict[str, Any]]:
+    """Drop what the run did after the checkpoint of `step`, and return the lines that stay. ValueError: as for Log."""
     kept = [
         line
         for line in read_lines(path)
         if line["step"] < step or (evaluated and line["step"] == step and line["kind"] == "evaluation")
     ]
+    losses = [line["loss_nats"] for line in kept if (line["kind"], line["step"]) == ("update", step - 1)]
+    if last_loss is not None and losses not in ([], [last_loss]):
+        raise ValueError(
+            f"{path} is not this run's log: its update {step - 1} has a loss of {losses[-1]}, the checkpoint's "
+            f"{last_loss}. Put the own one there, or move this one away"
+        )
     with write_aside(path) as file:
         file.writelines(map(_signed, kept))
     return kept
@@ -107,7 +116,7 @@ def rewind(path: Path, step: int, evaluated: bool = False) -> list[dict[str, Any
 
 def read_lines(path: str | Path) -> Iterator[dict[str, Any]]:
     """The lines of a log; what is no record, or not the one that was written, is left out. ValueError: unreadable."""
-    if not Path(path).is_file():
+    if not as_path(path).is_file():
         return
     try:
         with open(path, encoding="utf-8", errors="replace") as file:

@@ -13,8 +13,9 @@ from typing import Any
 import torch
 
 from helpers import runtime
-from helpers.gpt import GPT, PRESETS, GPTConfig, TrainConfig, gpt2, preset, require_whole
+from helpers.gpt import GPT, PRESETS, GPTConfig, TrainConfig, gpt2, preset, require_known, require_whole
 from helpers.labs import budget
+from helpers.storage import unique_keys
 
 
 @dataclass(frozen=True)
@@ -74,11 +75,11 @@ def read_plan(source: str, changes: list[str], precision: str) -> Plan:
     ValueError: no such preset or file, no JSON, an unknown field, a value of the wrong kind.
     """
     values = {"model": asdict(preset(source))} if source in PRESETS else _read_json(source)
-    _require_known(values, Plan, "a plan")
+    require_known("field of a plan", values, Plan.__dataclass_fields__)
     for part, kind in PARTS.items():
         if not isinstance(values.setdefault(part, {}), dict):
             raise ValueError(f"{part} should be an object with fields, got {values[part]!r}")
-        _require_known(values[part], kind, part)
+        require_known(f"field of {part}", values[part], kind.__dataclass_fields__)
     values["train"] = {"n_steps": DEFAULT_STEPS, "precision": precision} | values["train"]
     for change in changes:
         name, equals, text = change.partition("=")
@@ -150,7 +151,7 @@ def _read_json(path: str) -> dict[str, Any]:
     try:
         if not Path(path).is_file():  # a pipe could be read once only
             raise OSError("no plain file of that name")
-        values = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+        values = json.loads(Path(path).read_text(encoding="utf-8-sig"), object_pairs_hook=unique_keys)
     except OSError as error:
         raise ValueError(
             f"--config: {path!r} is neither a preset ({', '.join(PRESETS)}) nor a file that can be read ({error})"
@@ -160,10 +161,3 @@ def _read_json(path: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ValueError(f"--config: {path} should hold one object, got a {type(values).__name__}")
     return values
-
-
-def _require_known(values: dict[str, Any], kind: type, what: str) -> None:
-    names = [f.name for f in fields(kind)]
-    unknown = sorted(set(values) - set(names))
-    if unknown:
-        raise ValueError(f"{what} has no field {', '.join(unknown)}; it has {', '.join(names)}")

@@ -133,7 +133,7 @@ class Run:
                 f"batch_size {self.plan.batch_size} leaves some of {world_size()} ranks without a sequence: "
                 f"take at least {world_size()}"
             )
-        texts = ids.fingerprint(self.options.text, self.options.validation)
+        texts = ids.fingerprint_of(self.options.text, self.options.validation)
         identity = self.plan.identity() | {"texts": texts, "n_validation_files": len(self.options.validation)}
         self.checkpoints.require_ours(identity)
         return identity
@@ -184,7 +184,8 @@ class Run:
         if rank() == 0:
             step, train = found.state.step if found else 0, self.plan.train
             evaluated = step > 0 and step % (train.eval_every or train.n_steps) != 0 and step < train.n_steps
-            self._log = Log(self.options.out / LOG, step, evaluated)
+            last_loss = found.state.extra.get("last_loss") if found else None
+            self._log = Log(self.options.out / LOG, step, evaluated, last_loss)
 
     def _train(self, trainer: Trainer, asked: list[int]) -> int:
         n_steps = self.plan.train.n_steps
@@ -245,7 +246,8 @@ class Run:
             rng={"ranks": gather(checkpoint.capture_rng(self.device))},
             data={"next_batch": trainer.step, "n_tokens": trainer.n_tokens},
             config=self._identity,
-            extra={"best_loss": best_loss} | checkpoints.machine(self.device),
+            extra={"best_loss": best_loss, "last_loss": self._log and self._log.last_loss}
+            | checkpoints.machine(self.device),
         )
         if self._log:
             self._log.sync()
@@ -269,9 +271,8 @@ class Run:
         self._save_weights(trainer, FINAL, {"step": trainer.step, "n_tokens": trainer.n_tokens})
         final, best, failed = self.options.out / FINAL, self.options.out / BEST, self._weights_failed
         if self._kept_step != trainer.step:
-            return self._failed(
-                self._lost(trainer) + ("" if FINAL in failed else f"; {final} has the weights of the end")
-            )
+            left = "" if FINAL in failed else f"; {final} has the weights of the end"
+            return self._failed(self._lost(trainer) + left)
         if FINAL in failed:
             return self._failed(f"{final} was not written; the same command writes it from the checkpoint")
         if BEST in failed:
@@ -286,8 +287,7 @@ class Run:
     def _lost(self, trainer: Trainer) -> str:
         """That the last checkpoint is on no disk, and what is left."""
         since = f"the run can go on from step {self._kept_step}" if self._kept_step >= 0 else "there is no other one"
-        names = ", ".join(map(str, self.checkpoints.folders))
-        return f"step {trainer.step} could be saved nowhere ({names}): {since}"
+        return f"step {trainer.step} could be saved nowhere ({', '.join(map(str, self.checkpoints.folders))}): {since}"
 
     def _running(self) -> float:
         return time.monotonic() - self._started

@@ -16,7 +16,16 @@ import torch
 from torch import Tensor
 
 from helpers import storage
-from helpers.gpt import GPT, evaluating, require_whole, scoring_batches, token_losses, tokenizer
+from helpers.gpt import (
+    GPT,
+    evaluating,
+    require_kind,
+    require_known,
+    require_whole,
+    scoring_batches,
+    token_losses,
+    tokenizer,
+)
 from helpers.labs import pretrained, texts
 from helpers.labs.metrics import block_bootstrap
 from helpers.labs.recorded import FOLDER, Recorded
@@ -41,6 +50,7 @@ def rounded(weights: Tensor, n_bits: int, *, minimum: bool = True) -> Tensor:
     ValueError: no multiple of 32, NaN or infinity, numbers too large for float16, or n_bits out of range.
     Source: ggml's Q4_1 and Q5_1 (with a minimum, 4 and 5 bits) and Q8_0 (without, 8 bits), to which it is equal.
     """
+    require_kind(Tensor, weights=weights)
     require_whole(n_bits=n_bits, at_least=2)
     if n_bits > 8 or weights.numel() % BLOCK or not weights.isfinite().all():
         raise ValueError(
@@ -88,7 +98,7 @@ def quantised_copy(model: GPT, bits: Mapping[str, int]) -> GPT:
     bits  kind -> n_bits; a kind that is not named stays as it is
     ValueError: a kind that is none of KINDS; and as for `rounded`.
     """
-    _require_kinds(bits)
+    _require_kinds(model, bits)
     changed = copy.deepcopy(model)
     with torch.no_grad():
         for name, parameter in changed.named_parameters():
@@ -114,7 +124,7 @@ def size_bytes(model: GPT, bits: Mapping[str, int]) -> float:
 
     ValueError: a kind that is none of KINDS.
     """
-    _require_kinds(bits)
+    _require_kinds(model, bits)
     per_weight = {kind: bits_per_weight(n) for kind, n in bits.items()}
     return sum(p.numel() * per_weight.get(kind_of(name), 16) for name, p in model.named_parameters()) / 8
 
@@ -129,9 +139,10 @@ def surprisals(model: GPT, token_ids: Tensor, context: int) -> Tensor:
     return torch.cat(losses)
 
 
-def _require_kinds(bits: Mapping[str, int]) -> None:
-    if unknown := set(bits) - set(KINDS):
-        raise ValueError(f"kinds are {', '.join(KINDS)}, got {', '.join(sorted(unknown))}")
+def _require_kinds(model: GPT, bits: Mapping[str, int]) -> None:
+    require_kind(GPT, model=model)
+    require_kind(Mapping, bits=bits)
+    require_known("kind of matrix", bits, KINDS)
 
 
 def measure(name: str, part: str, n_bits: int) -> dict[str, float]:

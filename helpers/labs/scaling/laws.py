@@ -14,6 +14,8 @@ import numpy as np
 from scipy.optimize import least_squares
 from scipy.special import expit
 
+from helpers.gpt import require_number, require_one_of
+
 FORMS = ("sum", "product", "power of sum")
 HUBER = 3e-3  # differences of log-loss above it count linearly; Hoffmann et al. 2022 have 1e-3, their runs less noise
 STARTS = ((0.2, 0.3), (0.5, 0.5), (0.1, 0.6), (0.8, 0.3))  # of (a, b)
@@ -42,8 +44,7 @@ class Law:
     c: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.form not in FORMS:
-            raise ValueError(f"form must be one of {', '.join(FORMS)}, got {self.form!r}")
+        require_one_of(FORMS, form=self.form)
 
     def excess(self, n_params: Any, n_tokens: Any) -> Any:
         """What is left above E, in nats: numbers or arrays of one shape."""
@@ -143,8 +144,7 @@ def best_plan(law: Law, flops: float) -> Plan:
 
     ValueError: a budget that is not above 0, or a law by which the best size is infinite: a product.
     """
-    if not flops > 0:
-        raise ValueError(f"flops must be above 0, got {flops}")
+    require_number(flops=flops)
     if law.form == "product":
         raise ValueError("a product has no best size: along 6 N D = flops it falls or rises without end")
     budget = flops / FLOPS_PER_PARAM_TOKEN
@@ -155,8 +155,7 @@ def best_plan(law: Law, flops: float) -> Plan:
 
 def rule_of_thumb(flops: float, tokens_per_param: float = 20.0) -> Plan:
     """The plan with that many tokens a parameter. ValueError: numbers that are not above 0."""
-    if not (flops > 0 and tokens_per_param > 0):
-        raise ValueError(f"flops and tokens_per_param must be above 0, got {flops} and {tokens_per_param}")
+    require_number(flops=flops, tokens_per_param=tokens_per_param)
     n_params = math.sqrt(flops / FLOPS_PER_PARAM_TOKEN / tokens_per_param)
     return Plan(n_params, n_params * tokens_per_param)
 

@@ -14,7 +14,17 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from helpers.gpt import GPT, GPTConfig, TrainConfig, Trainer, evaluating, loss_from_hidden, require_whole, token_losses
+from helpers.gpt import (
+    GPT,
+    GPTConfig,
+    TrainConfig,
+    Trainer,
+    evaluating,
+    loss_from_hidden,
+    require_known,
+    require_whole,
+    token_losses,
+)
 from helpers.labs.recorded import FOLDER, Recorded
 from helpers.labs.scaling.source import Documents, Source, authors, toy_documents
 
@@ -213,9 +223,7 @@ def record(path: Path = RECORD, sizes: Sequence[str] = tuple(SIZES)) -> None:
 
     ValueError: the file is of another sweep, or an unknown size.
     """
-    unknown = set(sizes) - set(SIZES)
-    if unknown:
-        raise ValueError(f"sizes are {', '.join(SIZES)}, got {', '.join(sorted(unknown))}")
+    require_known("size", sizes, SIZES)
     for size in sizes:
         for n_tokens in SEARCH_TOKENS[size]:
             _search(path, size, n_tokens)

@@ -14,8 +14,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from helpers import runtime
 from helpers.gpt import GPTConfig, require_whole
 from helpers.labs.budget import matmul_flops_per_token, readable_bytes
@@ -295,8 +293,8 @@ def compare(found: Report, first: Report) -> tuple[bool, str]:
 
 
 def _farthest(values: Sequence[float], expected: Sequence[float]) -> float:
-    """The largest deviation as a share; NaN, which is below no limit, where one is; inf where they differ in number."""
-    if len(values) != len(expected) or not values:
+    """The largest deviation as a share; infinite where one is NaN, where none is, or where they differ in number."""
+    if len(values) != len(expected):
         return math.inf
     shares = [abs(value / right - 1) if right else abs(value) for value, right in zip(values, expected, strict=True)]
-    return float(np.max(shares))
+    return max((share if share == share else math.inf for share in shares), default=math.inf)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from math import fsum
 
+from helpers.gpt import require_one_of
 from helpers.labs.texts.language import END_OF_TEXT, PARAGRAPH, Rules, ToyLanguage
 from helpers.labs.texts.stories import ASSETS
 
@@ -65,8 +66,7 @@ def toy_language(name: str = "english") -> ToyLanguage:
     agree with their subject across relative clauses; the number of sentences is geometric, so that lengths vary widely.
     ValueError: an unknown name.
     """
-    if name not in LEXICONS:
-        raise ValueError(f"unknown lexicon {name!r}; there are {', '.join(LEXICONS)}")
+    require_one_of(LEXICONS, name=name)
     return _built(name)
 
 

@@ -261,7 +261,7 @@ def _from_json(path: Path, digest: str) -> dict:
         raise Damaged(f"{path.name}: expected at most {MAX_JSON_BYTES:,} bytes, got more")
     _require_sum(path, digest, hashlib.sha256(raw).hexdigest())
     try:
-        hooks = dict(parse_float=_finite, parse_constant=_finite, object_pairs_hook=unique)
+        hooks = dict(parse_float=_finite, parse_constant=_finite, object_pairs_hook=unique_keys)
         document = json.loads(raw.decode("utf-8"), **hooks)
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
         raise Damaged(f"{path.name} is not the JSON that was written: {error}") from error
@@ -276,7 +276,8 @@ def _finite(text: str) -> float:
     return value
 
 
-def unique(pairs: list[tuple[str, object]]) -> dict:
+def unique_keys(pairs: list[tuple[str, object]]) -> dict:
+    """What makes `json.loads` strict, as its `object_pairs_hook`. ValueError: a key stands twice."""
     result = dict(pairs)
     if len(result) != len(pairs):
         raise ValueError("a key stands twice")

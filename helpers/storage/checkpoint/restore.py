@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from helpers.gpt import require_kind
 from helpers.storage.checkpoint.run import RunState, SavedModel
 
 MAX_LISTED = 8
@@ -29,6 +30,8 @@ def restore(
     ValueError: what is missing, what is left over, what has another shape or dtype, with expected and got; model and
     optimizer are then untouched.
     """
+    require_kind(nn.Module, model=model)
+    require_kind(RunState | SavedModel, state=state)
     problems = _model_problems(model.state_dict(), state.model, same_dtype)
     if optimizer is not None:
         problems += _optimizer_problems(optimizer, getattr(state, "optimizer", None))

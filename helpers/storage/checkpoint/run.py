@@ -6,17 +6,17 @@ import os
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from helpers.gpt import require_whole
+from helpers.gpt import require_kind, require_whole
 from helpers.storage.checkpoint import folder as folders
 from helpers.storage.checkpoint.folder import COURSE, MODEL_FILE, Kind
 from helpers.storage.errors import CheckpointError, Damaged, Foreign, storage
-from helpers.storage.files import REPLACED, UNFINISHED, former, remove, settle, sync, unfinished
+from helpers.storage.files import REPLACED, UNFINISHED, as_path, former, remove, settle, sync, unfinished
 
 OPTIMIZER_FILE = "optimizer.safetensors"
 RUN = Kind(f"{COURSE}/checkpoint", "state.json", (MODEL_FILE, OPTIMIZER_FILE))
@@ -55,11 +55,9 @@ class RunState:
     def __post_init__(self) -> None:
         require_whole(at_least=0, step=self.step)
         self.step = int(self.step)  # JSON knows no numpy
-        for name in (each.name for each in fields(self) if each.name != "step"):
-            value, may_lack = getattr(self, name), name in ("optimizer", "scaler")
-            if not isinstance(value, dict) and not (may_lack and value is None):
-                wanted = "its state_dict or None" if may_lack else "a dict"
-                raise ValueError(f"{name} must be {wanted}, got {type(value).__name__}")
+        for name, value in vars(self).items():
+            if name != "step":
+                require_kind(dict | None if name in ("optimizer", "scaler") else dict, **{name: value})
 
 
 Check = Callable[[RunState], object]
@@ -88,7 +86,8 @@ def save(folder: str | Path, state: RunState, *, keep: int = 2) -> Path:
     else stands under the name. StorageError: the folder cannot be written. Good earlier checkpoints are as they were.
     """
     require_whole(keep=keep)
-    folder = Path(folder)
+    require_kind(RunState, state=state)
+    folder = as_path(folder)
     weights, shared = folders.stored_once(state.model)
     optimizer, moments = _split_optimizer(state.optimizer)
     tensors = {MODEL_FILE: weights, OPTIMIZER_FILE: moments}
@@ -153,7 +152,7 @@ def load(path: str | Path, device: str | torch.device = "cpu", *, check: Check =
     Damaged, Foreign, Future, StorageError: see those; nothing from the files is ever executed. Damaged also where a
     weight or a moment is NaN or infinite, since no run can go on from there.
     """
-    path = Path(path)
+    path = as_path(path)
     document, tensors = folders.read(path, RUN, device)
     with folders.as_written(path):
         plain = {name: document[name] for name in ("step", "versions", *_PLAIN)}
@@ -171,7 +170,7 @@ def find(folder: str | Path, device: str | torch.device = "cpu", *, check: Check
     A folder that does not exist yet holds nothing, as long as its parent exists. What killed writes left is not looked
     at. StorageError: the folder cannot be listed, or its parent has gone.
     """
-    folder = Path(folder)
+    folder = as_path(folder)
     with storage("looking for checkpoints", folder):
         if not folder.exists():
             os.stat(folder.absolute().parent)
@@ -258,9 +257,10 @@ def save_model(
     that is not of floating point. Foreign: something else than a model stands there; nothing has been written.
     StorageError: as `save`.
     """
-    if dtype is not None and not dtype.is_floating_point:
+    require_kind(dict, model_state=model_state, config=config, extra=extra or {})
+    if dtype is not None and not getattr(dtype, "is_floating_point", False):
         raise ValueError(f"dtype must be of floating point, such as torch.bfloat16, got {dtype}")
-    folder = Path(folder)
+    folder = as_path(folder)
     stored, shared = folders.stored_once(model_state)
     raw = folders.to_json(MODEL, {"config": config, "extra": extra or {}, "shared": shared})
     tensors = {name: t.to(dtype) if dtype and t.is_floating_point() else t for name, t in stored.items()}
@@ -278,7 +278,7 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu") -> SavedM
     `restore(model, None, saved, same_dtype=False)` puts them into a model. Damaged, Foreign, Future, StorageError: as
     `load`.
     """
-    path = Path(folder)
+    path = as_path(folder)
     try:
         document, tensors = folders.read(path, MODEL, device)
     except CheckpointError as error:

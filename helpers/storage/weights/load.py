@@ -16,10 +16,10 @@ import safetensors
 import torch
 from torch import Tensor
 
-from helpers.gpt import GPT, GPTConfig
-from helpers.storage.checkpoint.folder import as_written, unique
-from helpers.storage.files import MAX_HEADER_BYTES, require_short_header
-from helpers.storage.weights.gguf_file import GGUF, TENSORS, tensors_of
+from helpers.gpt import GPT, GPTConfig, require_one_of
+from helpers.storage.checkpoint.folder import as_written, unique_keys
+from helpers.storage.files import MAX_HEADER_BYTES, as_path, require_short_header, sha256
+from helpers.storage.weights.gguf_file import GGUF, PACKAGED, TENSORS, tensors_of
 from helpers.storage.weights.names import EMBEDDING, HEAD, NO_WEIGHTS, PREFIXES, stored_names, to_config
 
 CONFIG, SAFE, SAFE_INDEX, BIN = (
@@ -51,10 +51,11 @@ def load(
     FileNotFoundError: no such folder, config or weights. ValueError: a config that the course's model cannot follow,
     tensors that are missing, extra, misshapen or of integers (all are named), NaN or infinity, a damaged file, a .bin
     that holds more than tensors.
+    A bit that has flipped in a .gguf is noticed in a folder named as in PACKAGED; what else it should be, nobody knows.
     Sources: Radford et al. 2019 (GPT-2); Zhang et al. 2022 (OPT).
     """
     require_float(dtype)
-    folder = Path(folder)
+    folder = as_path(folder)
     model_type, config = _read_config(folder)
     config = replace(config, drop_rate=drop_rate)
     with ExitStack() as stack:
@@ -111,7 +112,7 @@ def _read_config(folder: Path) -> tuple[str, GPTConfig]:
         found = ", ".join(sorted(p.name for p in folder.iterdir())) if folder.is_dir() else "no folder"
         raise FileNotFoundError(f"no {CONFIG} in {folder}: expected a folder as published, got {found}")
     with as_written(path):
-        theirs = json.loads(path.read_bytes(), object_pairs_hook=unique)
+        theirs = json.loads(path.read_bytes(), object_pairs_hook=unique_keys)
     if not isinstance(theirs, dict):
         raise ValueError(f"{path}: expected a JSON object, got {type(theirs).__name__}")
     if "model_type" not in theirs and "format" in theirs:
@@ -159,8 +160,7 @@ def _account_for_all(config: GPTConfig, shapes: dict, plan: dict, stored: dict[s
 
 def require_float(dtype: torch.dtype) -> None:
     """ValueError: not a type of floating point that published weights have."""
-    if dtype not in FLOATS.values():
-        raise ValueError(f"dtype must be one of {', '.join(map(str, FLOATS.values()))}, got {dtype}")
+    require_one_of(FLOATS.values(), dtype=dtype)
 
 
 def _some(found: list[str]) -> str:
@@ -182,7 +182,11 @@ def weight_files(folder: Path) -> list[Path]:
 
 def _gguf(folder: Path) -> dict[str, _Stored]:
     with as_written(folder):
-        return {name: _Stored(shape, torch.float32, read) for name, (shape, read) in tensors_of(folder).items()}
+        stored = {name: _Stored(shape, torch.float32, read) for name, (shape, read) in tensors_of(folder).items()}
+    name = folder.resolve().name
+    if name in PACKAGED and sha256(folder / GGUF) != PACKAGED[name].sha256:
+        raise ValueError(f"{GGUF} in {folder} is not the published one: weights.fetch({name!r}) brings it again")
+    return stored
 
 
 def _safe(paths: list[Path], stack: ExitStack) -> dict[str, _Stored]:

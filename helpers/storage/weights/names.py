@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from helpers.gpt import GPTConfig
+from helpers.gpt import GPTConfig, require_one_of
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def stored_names(ours: str, model_type: str, prefix: str) -> tuple[tuple[str, ..
 def to_config(theirs: dict) -> GPTConfig:
     """The shape that a published config.json describes, dropout 0. ValueError: what our model cannot follow."""
     model_type = theirs.get("model_type")
-    _require_known(model_type)
+    require_one_of(FIELDS, model_type=model_type)
     for name, value in REQUIRED[model_type].items():
         if theirs.get(name, value) != value:
             raise ValueError(f"config.json says {name}={theirs[name]!r}, the course's model only knows {value!r}")
@@ -125,8 +125,7 @@ def to_config(theirs: dict) -> GPTConfig:
     if model_type == "llama":
         return _to_llama(theirs, sizes)
     activation = theirs.get("activation_function", DEFAULT_ACTIVATION[model_type])
-    if not isinstance(activation, str) or activation not in ACTIVATIONS:
-        raise ValueError(f"activation_function must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
+    require_one_of(ACTIVATIONS, activation_function=activation)
     switches = dict(activation=ACTIVATIONS[activation], tied_head=_flag(theirs, "tie_word_embeddings"), drop_rate=0.0)
     if model_type == "gpt2":
         return GPTConfig(**sizes, **switches, norm_eps=theirs.get("layer_norm_epsilon", 1e-5))
@@ -155,9 +154,7 @@ def _to_llama(theirs: dict, sizes: dict) -> GPTConfig:
 
 def from_config(config: GPTConfig, model_type: str) -> dict:
     """The fields of a config.json. ValueError: an unknown type, or a shape that the format cannot say."""
-    _require_known(model_type)
-    if model_type not in CLASSES:
-        raise ValueError(f"a {model_type} is read and not written here; model_type must be one of {', '.join(CLASSES)}")
+    require_one_of(CLASSES, model_type=model_type)
     changed = [name for name, value in SINCE_GPT2.items() if getattr(config, name) != value]
     if changed:
         raise ValueError(f"{model_type}'s format has no {', '.join(changed)}: `checkpoint.save_model` keeps any shape")
@@ -177,11 +174,6 @@ def from_config(config: GPTConfig, model_type: str) -> dict:
         )
     fields |= {"ffn_dim": config.hidden_ff_dim, "word_embed_proj_dim": config.emb_dim}
     return fields | {"enable_bias": config.linear_bias, "do_layer_norm_before": True}
-
-
-def _require_known(model_type: object) -> None:
-    if not isinstance(model_type, str) or model_type not in FIELDS:
-        raise ValueError(f"model_type must be one of {', '.join(FIELDS)}, got {model_type!r}")
 
 
 def _whole(theirs: dict, name: str) -> int:

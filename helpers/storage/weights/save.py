@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from helpers.gpt import GPT
+from helpers.gpt import GPT, require_kind
 from helpers.storage.checkpoint.folder import LITTER, require_finite
-from helpers.storage.files import folder_aside, save_tensors
+from helpers.storage.files import as_path, folder_aside, save_tensors
 from helpers.storage.weights.load import CONFIG, SAFE, require_float
 from helpers.storage.weights.names import NAMES, PREFIXES, from_config, stored_names
 
@@ -29,7 +29,8 @@ def save(model: GPT, folder: str | Path, model_type: str = "gpt2", dtype: torch.
     is not of floating point, or NaN or infinity, also where a number is too large for `dtype`.
     StorageError: it cannot be written.
     """
-    folder = Path(folder)
+    require_kind(GPT, model=model)
+    folder = as_path(folder)
     dtype = dtype or model.token_embedding.weight.dtype
     require_float(dtype)
     fields = from_config(model.config, model_type)

@@ -9,7 +9,7 @@ from pathlib import Path
 import tiktoken
 import torch
 
-from helpers.gpt import GPT, INIT_STD, tokenizer
+from helpers.gpt import GPT, INIT_STD, require_kind, require_one_of, tokenizer
 from helpers.storage.checkpoint.folder import as_written
 
 INITIALISATIONS = ("mean", "random")
@@ -52,6 +52,7 @@ def check_vocabulary(model: GPT, n_tokens: int) -> None:
     A model may have more rows than the tokenizer has tokens, as padding to a round number gives (GPT-2 trained with
     50,304 rows for 50,257 tokens, OPT with 50,272 for 50,265). ValueError, with both numbers: it has fewer.
     """
+    require_kind(GPT, model=model)
     if n_tokens > model.config.vocab_size:
         raise ValueError(
             f"the tokenizer has {n_tokens:,} tokens with ids up to {n_tokens - 1:,}, but the model only has rows for "
@@ -72,8 +73,8 @@ def resize_vocabulary(model: GPT, vocab_size: int, *, initialisation: str = "mea
     ids, and texts that hold them can no longer be read. ValueError: vocab_size below 1, an unknown initialisation.
     Source: Hewitt 2021, "Initializing New Word Embeddings for Pretrained Language Models", for the mean.
     """
-    if initialisation not in INITIALISATIONS:
-        raise ValueError(f"initialisation must be one of {', '.join(INITIALISATIONS)}, got {initialisation!r}")
+    require_kind(GPT, model=model)
+    require_one_of(INITIALISATIONS, initialisation=initialisation)
     with torch.device("meta"):
         resized = GPT(replace(model.config, vocab_size=vocab_size))
     generator = torch.Generator().manual_seed(0)
