@@ -1,7 +1,5 @@
 """Cards without a browser: their scripts in V8, what each must do, and the models that the fed ones are tried with."""
 
-from __future__ import annotations
-
 import atexit
 import html
 import json

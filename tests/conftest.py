@@ -1,7 +1,5 @@
 """What every test starts from: a seed, one thread setting, English, no display."""
 
-from __future__ import annotations
-
 import matplotlib
 import pytest
 

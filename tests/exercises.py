@@ -4,8 +4,6 @@ The solution in the notebook is the first right answer. Others, and the mistakes
 (old, new, ...), or functions; one that makes a mistake gets the solution before what the check hands over.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import re

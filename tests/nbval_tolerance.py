@@ -13,8 +13,6 @@ Some cells of notebook 11 need a published model that is fetched once: the tag N
 run on a stand-in and must not fail; what they show is then not compared, since what is stored came from the real one.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from decimal import Decimal

@@ -1,7 +1,5 @@
 """A message is said in the chosen language; a finished sentence is found by its template, and quotes are left alone."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -1,7 +1,5 @@
 """Arguments of a wrong Python type, one at a time: what comes is a result, or an error that says what was expected."""
 
-from __future__ import annotations
-
 import re
 import shutil
 from collections.abc import Callable, Iterator

@@ -8,8 +8,6 @@ fail, and each must print what it printed the first time; cells whose outputs ar
 only not fail.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import re

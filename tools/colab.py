@@ -6,8 +6,6 @@ A notebook's first cell finds the zip beside it or on a mounted Drive, unpacks i
 packages that notebook 08 scores with, and Colab lacks, lie in it as installed; all else Colab has.
 """
 
-from __future__ import annotations
-
 import argparse
 import shutil
 import subprocess

@@ -10,8 +10,6 @@ headings, rows of asterisks, editors' marks, closing words such as FINIS, and pu
 Which quotes open speech is the book's own: double ones, single ones in Alice.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

@@ -11,8 +11,6 @@ Every process is forked from one that has imported torch and computed nothing: w
 that a child could miss, and a process takes a tenth of a second to start instead of seconds.
 """
 
-from __future__ import annotations
-
 import argparse
 import hashlib
 import json

@@ -7,8 +7,6 @@ Each part is a process with a time limit. One that failed is recorded with its r
 one whose record of this machine is there is skipped. Only the rehearsal has been run, on a CPU; no GPU has seen it yet.
 """
 
-from __future__ import annotations
-
 import argparse
 import copy
 import json

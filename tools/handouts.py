@@ -7,8 +7,6 @@ lines that end its lecture notes, up to three stored figures of the class's sect
 words this class uses much and others little. It needs pandoc and typst, which `make handouts` installs.
 """
 
-from __future__ import annotations
-
 import base64
 import json
 import re

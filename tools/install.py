@@ -6,8 +6,6 @@ Whatever was interrupted is made anew: a mark stands in the environment from bef
 Two calls at once wait for each other. The last line of an error says what to do.
 """
 
-from __future__ import annotations
-
 import errno
 import fcntl
 import os

@@ -8,8 +8,6 @@
 The repository's address stands once, in pyproject.toml under [project.urls]; `stamp` carries it everywhere else.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import re

@@ -1,7 +1,5 @@
 """JavaScript that pages need: brought once by `npm ci`, which verifies it by javascript/package-lock.json."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """Texts out of files that packages ship: R's lazy-load databases of character vectors, and PHP's nowdocs."""
 
-from __future__ import annotations
-
 import re
 import struct
 import zlib

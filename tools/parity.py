@@ -8,8 +8,6 @@ context, loss, gradients and a greedy continuation. The largest model takes 7 GB
 is used.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 import tempfile

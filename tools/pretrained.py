@@ -7,8 +7,6 @@ stopped and repeated. Weights, their card, the recorded log and the corpus' tabl
 Bit for bit the same weights need the same processor, thread count and torch; elsewhere losses agree to a few digits.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import shutil

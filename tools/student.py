@@ -5,8 +5,6 @@
 Solutions and answers are found by their place, not by their words, so that each language of the course comes along.
 """
 
-from __future__ import annotations
-
 import re
 import shutil
 from pathlib import Path

@@ -3,8 +3,6 @@
 Notebook 05 builds one by hand. Axes: B batch, T new tokens, H heads, D head size.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

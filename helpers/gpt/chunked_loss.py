@@ -4,8 +4,6 @@ The scores (B * T, V) and their gradient are the largest thing in a small GPT's 
 positions at a time are made, scored, turned into gradients and thrown away: notebook 09 measures what that saves.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

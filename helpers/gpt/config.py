@@ -3,8 +3,6 @@
 Also what all later files share: the target that is not scored, and the checks of numbers and of a list of ids.
 """
 
-from __future__ import annotations
-
 import math
 import sys
 from collections.abc import Iterable

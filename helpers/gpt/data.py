@@ -1,7 +1,5 @@
 """From documents to batches: a split by text, windows, and an order in which a run can go on. Notebook 03."""
 
-from __future__ import annotations
-
 import random
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence

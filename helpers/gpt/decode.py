@@ -3,8 +3,6 @@
 Notebook 05. The loop stands in `stream`; how a token is chosen stands in `sampling`, whose names are offered here too.
 """
 
-from __future__ import annotations
-
 import codecs
 from collections.abc import Iterator, Sequence
 

@@ -4,8 +4,6 @@ Notebook 02 teaches the steps, 03 the honest mean. Training calls `chunked_loss.
 losses, which `train` divides by their number.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -125,7 +123,7 @@ class LossReport:
     @classmethod
     def of(
         cls, summed_loss: Callable[[tuple[Tensor, ...]], float], batches: Iterable[tuple[Tensor, ...]]
-    ) -> LossReport:
+    ) -> "LossReport":
         """From the loss of each batch, summed over its targets. ValueError: no target is scored, or no batches."""
         require_kind(Iterable, batches=batches)
         total, n_tokens = 0.0, 0

@@ -5,8 +5,6 @@ parts for those of a Llama, by the config.
 Axes: B batch, T tokens, C embedding width, H heads, D head size (C = H * D), V vocabulary.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial

@@ -1,7 +1,5 @@
 """What a run is told, and what it reports: settings, and a record per update and per evaluation. Notebook 04."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from helpers.gpt.config import is_number, require_number, require_one_of, require_whole, store_plain

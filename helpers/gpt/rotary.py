@@ -3,8 +3,6 @@
 Notebook 11 teaches them; whoever reads 01 to 05 may leave this file out.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

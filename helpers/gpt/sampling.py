@@ -4,8 +4,6 @@ Notebook 05 writes each of them by hand. A new filter is a function `keep_...(lo
 `SamplingParams` and its place in `_allowed`.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -86,7 +84,7 @@ class SamplingParams:
     filters_first: bool = True  # False: temperature first, as in transformers; only top-p and min-p differ
 
     @classmethod
-    def of(cls, **settings: float | bool | None) -> SamplingParams:
+    def of(cls, **settings: float | bool | None) -> "SamplingParams":
         """The same as calling the class. ValueError: also for a name that it does not have."""
         require_known("sampling parameter", settings, cls.__dataclass_fields__)
         return cls(**settings)

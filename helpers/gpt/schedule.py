@@ -1,7 +1,5 @@
 """The learning rate of every step: up in a straight line, then down along half a cosine. Notebook 04."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

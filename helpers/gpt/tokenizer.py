@@ -4,8 +4,6 @@ Notebook 00 shows how a text is cut. A token is a run of bytes; its id is its ra
 are merged.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from functools import cache

@@ -3,8 +3,6 @@
 One process, one device: `labs.distributed` overrides Trainer's short methods.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager

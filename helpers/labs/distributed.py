@@ -7,8 +7,6 @@ to send. Matmuls run in autocast's dtype on float32 weights either way, so that 
 Source: Li et al. 2020 (PyTorch Distributed); Rajbhandari et al. 2020 (ZeRO), stage 3; Zhao et al. 2023 (PyTorch FSDP).
 """
 
-from __future__ import annotations
-
 import math
 import os
 import time

@@ -1,7 +1,5 @@
 """The course's own pretrained model: eight novels' worth of English in a few million numbers, ready to be used."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import torch

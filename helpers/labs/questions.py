@@ -3,8 +3,6 @@
 What is asked, a schoolchild knows. The right option stands at each place equally often, and is not often the longest.
 """
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 from functools import cache

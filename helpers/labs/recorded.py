@@ -1,7 +1,5 @@
 """Records of runs that take long: a command makes one, run by run, and goes on where it was; a notebook reads it."""
 
-from __future__ import annotations
-
 import argparse
 import json
 from collections.abc import Callable, Iterable

@@ -1,7 +1,5 @@
 """Documents of all lengths as rows of one length: padded, truncated, or packed end to end. Notebook 08."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """BLEU and ROUGE of a text against a reference, by sacrebleu and rouge-score; ROUGE with accents kept."""
 
-from __future__ import annotations
-
 import importlib
 import unicodedata
 from collections.abc import Sequence

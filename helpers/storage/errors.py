@@ -1,7 +1,5 @@
 """What can be wrong with a file of ours or with the drive it lies on, each with a way out."""
 
-from __future__ import annotations
-
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager

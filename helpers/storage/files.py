@@ -3,8 +3,6 @@
 What is relied on: renaming within one drive is one step, as on every local disk. One process at a time writes a name.
 """
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import os

@@ -1,7 +1,5 @@
 """Token ids in a `.npy` file: written document by document, opened at once whatever its size."""
 
-from __future__ import annotations
-
 import os
 import tokenize
 from collections.abc import Iterable, Sequence

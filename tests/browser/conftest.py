@@ -1,7 +1,5 @@
 """Chromium through Playwright, and a JupyterLab of its own: both started once, both closed at the end."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """How long a moved slider takes until it is painted: measured in the page, printed by the tests."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Iterable
 from typing import NamedTuple

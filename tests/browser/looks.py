@@ -1,7 +1,5 @@
 """A card in a page: put there, fed as by a kernel, compared with its script, and measured."""
 
-from __future__ import annotations
-
 import html
 import json
 

@@ -1,7 +1,5 @@
 """The cards whose model runs in the kernel, in JupyterLab: they answer, by mouse and by keyboard, and soon enough."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """Every notebook in JupyterLab: it runs to its end without an error that was not meant, and its widgets answer."""
 
-from __future__ import annotations
-
 import json
 import re
 import time

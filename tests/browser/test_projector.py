@@ -1,7 +1,5 @@
 """On a projector of 1280 x 720 JupyterLab's presentation mode leaves 600 px: each stored output and each card fits."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

@@ -1,7 +1,5 @@
 """The sampling card in a plain page: its buttons, other logits from the kernel, and a fast drag."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

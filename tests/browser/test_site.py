@@ -1,7 +1,5 @@
 """The built site in Chromium, opened from the disk, after `make site`; `make crawl` opens all pages, CI a part."""
 
-from __future__ import annotations
-
 import html
 import re
 from collections.abc import Iterator

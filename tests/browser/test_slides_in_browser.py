@@ -3,8 +3,6 @@
 `make crawl` measures all decks, CI three.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The cards without a kernel in a plain page: by keyboard, by mouse, by buttons, on a phone."""
 
-from __future__ import annotations
-
 import dataclasses
 import itertools
 import re

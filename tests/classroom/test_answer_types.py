@@ -1,7 +1,5 @@
 """Of all exercises: many ways of solving them pass, many mistakes do not, and no right answer fails for its type."""
 
-from __future__ import annotations
-
 import importlib
 from fractions import Fraction
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A card speaks the chosen language wherever it says anything: no English word is left in what its script writes."""
 
-from __future__ import annotations
-
 import html
 import json
 import re

@@ -1,7 +1,5 @@
 """Revealing a prediction, and grading an exercise."""
 
-from __future__ import annotations
-
 from fractions import Fraction
 
 import numpy as np

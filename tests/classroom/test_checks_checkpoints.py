@@ -1,7 +1,5 @@
 """The checks of notebook 06: other right answers pass, planted mistakes do not."""
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import io

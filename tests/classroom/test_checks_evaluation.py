@@ -1,7 +1,5 @@
 """The checks of notebook 01: other right answers pass, planted mistakes are caught with a sentence that leads on."""
 
-from __future__ import annotations
-
 import math
 from datetime import timedelta
 from fractions import Fraction

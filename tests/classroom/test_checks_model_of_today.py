@@ -1,7 +1,5 @@
 """The checks of notebook 11: other right answers pass, planted mistakes do not."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from scipy.stats import binom, binomtest

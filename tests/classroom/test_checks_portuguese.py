@@ -1,7 +1,5 @@
 """The checks of notebook 08: other right answers pass, planted mistakes do not."""
 
-from __future__ import annotations
-
 import math
 from statistics import fmean, geometric_mean
 

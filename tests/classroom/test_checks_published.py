@@ -1,7 +1,5 @@
 """The checks of notebook 07: other right answers pass, planted mistakes do not."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from safetensors.torch import load_file

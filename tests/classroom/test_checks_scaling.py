@@ -1,7 +1,5 @@
 """The checks of notebook 10: other right answers pass, planted mistakes do not."""
 
-from __future__ import annotations
-
 import math
 import statistics
 

@@ -1,7 +1,5 @@
 """The check of notebook 00's exercise: other right answers pass, planted mistakes do not."""
 
-from __future__ import annotations
-
 from helpers.gpt import tokenizer
 from tests import exercises
 

@@ -1,7 +1,5 @@
 """The checks of notebook 09: other right answers pass, planted mistakes do not."""
 
-from __future__ import annotations
-
 import math
 from fractions import Fraction
 

@@ -1,7 +1,5 @@
 """The checks of notebook 04: other right answers pass, planted mistakes do not."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 import torch.nn.functional as F

@@ -1,7 +1,5 @@
 """Shaded texts and tables: every number is on the page, whatever was typed is escaped, styles are inline."""
 
-from __future__ import annotations
-
 import re
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Figures take plain data, return their Axes, and never reach the reader without alternative text."""
 
-from __future__ import annotations
-
 import base64
 
 import matplotlib.pyplot as plt

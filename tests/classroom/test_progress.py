@@ -1,7 +1,5 @@
 """Progress is silent where nobody watches, passes every record on, and leaves the page as it found it."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 from unittest.mock import MagicMock
 

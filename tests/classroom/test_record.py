@@ -1,7 +1,5 @@
 """`predictions()`: one's own guesses of this kernel, the first of each, and how well calibrated they were."""
 
-from __future__ import annotations
-
 import pytest
 
 from helpers.classroom import exercises, predictions, reveal

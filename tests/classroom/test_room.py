@@ -1,7 +1,5 @@
 """The room's predictions: read as people type them, from where a teacher has them, counted, and drawn."""
 
-from __future__ import annotations
-
 import re
 
 import matplotlib.pyplot as plt

@@ -1,7 +1,5 @@
 """Titles of panels stay inside their figure and off their neighbours."""
 
-from __future__ import annotations
-
 import matplotlib.pyplot as plt
 import pytest
 

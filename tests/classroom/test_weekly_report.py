@@ -1,7 +1,5 @@
 """The weekly report: its seven headings, only what was measured, figures beside it, whole or not at all."""
 
-from __future__ import annotations
-
 import html
 import os
 import re

@@ -1,7 +1,5 @@
 """Die, predictors and cost without a browser: their scripts against torch and `budget`; what every card must do."""
 
-from __future__ import annotations
-
 import html
 import itertools
 import math

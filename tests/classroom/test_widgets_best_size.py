@@ -1,7 +1,5 @@
 """The card of the best size without a browser: its script against `helpers.labs.scaling`."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """The memory and the cost calculator without a browser: their scripts against `helpers.labs.budget`."""
 
-from __future__ import annotations
-
 import itertools
 from dataclasses import asdict
 

@@ -1,7 +1,5 @@
 """The three cards whose model runs in the kernel: what they tell the page, and what the model is read with."""
 
-from __future__ import annotations
-
 import copy
 import re
 

@@ -1,7 +1,5 @@
 """The card of recorded runs: its script against the record, what it says of diverged runs, what it refuses."""
 
-from __future__ import annotations
-
 import itertools
 import json
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The sampling card: its script's probabilities against all V logits in torch, draws, texts, what it refuses."""
 
-from __future__ import annotations
-
 import json
 import math
 

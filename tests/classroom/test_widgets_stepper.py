@@ -1,7 +1,5 @@
 """The loss stepper: its script's six steps against those of torch, and what is typed below it."""
 
-from __future__ import annotations
-
 import itertools
 import re
 

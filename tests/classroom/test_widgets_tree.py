@@ -1,7 +1,5 @@
 """The sampling tree: its script's arithmetic against torch, and the kernel's answers."""
 
-from __future__ import annotations
-
 import json
 import math
 

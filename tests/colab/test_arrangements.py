@@ -4,8 +4,6 @@
 google.colab; COURSE_ZIP names the zip that `python -m tools.colab` made. Colab itself has never been reached.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import sys

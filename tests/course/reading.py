@@ -1,7 +1,5 @@
 """The course's files as its tests read them: each notebook once, its cells, what they stored, and links to them."""
 
-from __future__ import annotations
-
 import html
 import re
 from collections.abc import Sequence

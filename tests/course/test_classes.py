@@ -1,7 +1,5 @@
 """Every notebook fits its class: marked sections; 85 minutes, six predictions and five figures at most; true plans."""
 
-from __future__ import annotations
-
 import re
 from collections import defaultdict
 from pathlib import Path

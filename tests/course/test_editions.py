@@ -1,7 +1,5 @@
 """The two editions show the same numbers and pictures; the second's links lead somewhere, and to cells that exist."""
 
-from __future__ import annotations
-
 import base64
 import html
 import re

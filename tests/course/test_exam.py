@@ -1,7 +1,5 @@
 """The exam: forty questions on all notebooks, three difficulties, and no number that the stored outputs do not show."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 

@@ -1,7 +1,5 @@
 """The comparison forgives last digits and nothing else, alone and inside nbval on a real notebook."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import os

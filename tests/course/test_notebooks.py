@@ -1,7 +1,5 @@
 """The anatomy of every notebook: what a reader may rely on in each of them."""
 
-from __future__ import annotations
-
 import re
 
 import nbformat

@@ -3,8 +3,6 @@
 Hub and corpora cannot be reached here; what stands in for them has their files and their rows' names.
 """
 
-from __future__ import annotations
-
 import json
 import random
 import sys
@@ -48,7 +46,7 @@ class Stream:
     def __iter__(self) -> Iterator[dict]:
         return iter(self._rows)
 
-    def shuffle(self, seed: int | None = None, buffer_size: int = 1000) -> Stream:
+    def shuffle(self, seed: int | None = None, buffer_size: int = 1000) -> "Stream":
         buffer = self._rows[:buffer_size]
         random.Random(seed).shuffle(buffer)
         return Stream(buffer + self._rows[buffer_size:])

@@ -1,7 +1,5 @@
 """environment.yml, pyproject.toml, requirements.txt, the Makefile and the README tell one story."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys

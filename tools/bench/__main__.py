@@ -8,8 +8,6 @@ prompt's greedy continuation. Prints tables and writes build/bench.json; memory 
 A variant that fails is reported as failed; the exit code is 0 all the same.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

@@ -5,8 +5,6 @@ back: by default glibc's allocator keeps freed blocks up to some size, and holds
 `torch.cuda.max_memory_allocated`; that has not been tried.
 """
 
-from __future__ import annotations
-
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 

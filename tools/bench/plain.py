@@ -5,8 +5,6 @@ second is what a careful person writes with torch's own parts: fused attention, 
 shape is nanoGPT's (A. Karpathy, https://github.com/karpathy/nanoGPT), the code is the course's own.
 """
 
-from __future__ import annotations
-
 import math
 from collections import OrderedDict
 from dataclasses import replace

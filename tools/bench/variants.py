@@ -5,8 +5,6 @@ model); of generation (source, precision) -> a function (prompt, n_new) -> (ids,
 GPT whose random weights all variants share.
 """
 
-from __future__ import annotations
-
 import statistics
 import tempfile
 import time

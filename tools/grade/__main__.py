@@ -6,8 +6,6 @@ FOLDER holds notebooks, one a student or a folder a student. Written are grades.
 Graded are the cells of exercises, by the course's own checks; the README says what isolation that gives.
 """
 
-from __future__ import annotations
-
 import argparse
 import csv
 import json

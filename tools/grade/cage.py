@@ -5,8 +5,6 @@ folders, and one small folder of their own. `lock` is for the answer alone: proc
 memory, files, processes and time are limited; what it prints goes nowhere.
 """
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import errno

@@ -5,8 +5,6 @@ checks watch files and threads while the answer runs, and must run beside it: IN
 comes back how it was called: ON_TRUST. These an answer that sets out to do so can forge, which the CSV says.
 """
 
-from __future__ import annotations
-
 import ast
 import contextlib
 import json
@@ -79,7 +77,7 @@ def _judged(answer: Answer, own: Path, empty: list[Path], seconds: int, tell: Ca
     return kind, language.spoken(said).removeprefix(language.spoken(kind)).lstrip(". ")
 
 
-def _said(answer: Answer, asked: _Asked) -> str:
+def _said(answer: Answer, asked: "_Asked") -> str:
     kind, value = asked.receive()
     if kind == "raised":
         return f"{WRONG}. " + t("The cell itself fails: {error}", error=f"{value[0]}: {value[2]}")

@@ -1,7 +1,5 @@
 """Returned notebooks: whose they are, and which of their cells answer which exercise."""
 
-from __future__ import annotations
-
 import ast
 import json
 import re

@@ -4,8 +4,6 @@ Into the cage anything may go. What comes out was made by a stranger, so it is r
 list of harmless types, and tensors travel as bytes. Tensors that share memory still do at the other end.
 """
 
-from __future__ import annotations
-
 import builtins
 import ctypes
 import importlib

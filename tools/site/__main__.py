@@ -5,8 +5,6 @@
 With an address the lecture notes show QR codes of their cards' pages.
 """
 
-from __future__ import annotations
-
 import argparse
 import shutil
 import sys

@@ -3,8 +3,6 @@
 Each card that needs no kernel also gets a small page of its own, taken from a notebook's stored output.
 """
 
-from __future__ import annotations
-
 import html
 import os
 import re
@@ -45,7 +43,7 @@ def course_map(readme: Path) -> list[Notebook]:
     return rows
 
 
-def write_sources(folder: Path, edition: Path, readme: Path, address: str) -> list[Stored]:
+def write_sources(folder: Path, edition: Path, readme: Path, address: str) -> list["Stored"]:
     """Write what Sphinx makes one edition's pages of into `folder`; returns the edition's cards.
 
     edition  the folder that holds the edition's notebooks and lecture_notes
@@ -125,7 +123,7 @@ def _badge(source: str) -> str:
     return " · ".join(part for part in parts if NO_ADDRESS not in part)
 
 
-def _landing(notebooks: list[Notebook], shown: list[Stored], folder: Path) -> str:
+def _landing(notebooks: list[Notebook], shown: list["Stored"], folder: Path) -> str:
     first = next(card for card in shown if (card.notebook.stem, card.name) == FIRST_CARD)
     notes = sorted(path.stem for path in (folder / "lecture_notes").glob("*.md"))
     titles = {n.name: f"{n.number} {n.title}" for n in notebooks}

@@ -5,8 +5,6 @@
 NAME is the beginning of a notebook's name, such as 02; none means all.
 """
 
-from __future__ import annotations
-
 import html
 import shutil
 import sys

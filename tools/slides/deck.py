@@ -1,7 +1,5 @@
 """A notebook cut into slides: what a class sees goes across; longer texts and the programs stand one step down."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -47,7 +45,7 @@ class Slide:
     shown: list[NotebookNode] = field(default_factory=list)
     read: list[str] = field(default_factory=list)
     code: str = ""
-    below: list[Slide] = field(default_factory=list)
+    below: list["Slide"] = field(default_factory=list)
     cells: list[str] = field(default_factory=list)
     row: int | None = None
     deeper: bool = False

@@ -1,7 +1,5 @@
 """Two editions read side by side: English says what a line is, the other what is shown. They have the same lines."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """What a deck needs of the lecture notes: a class's plan, what to say, its questions with answers, the last lines."""
 
-from __future__ import annotations
-
 import re
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """The page of a deck: a class's slides in reveal.js's markup, the plan for its clock, and what there is to guess."""
 
-from __future__ import annotations
-
 import ast
 import html
 import json

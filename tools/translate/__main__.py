@@ -10,8 +10,6 @@
 NAME is the path of a notebook or page without its suffix, its beginning, README, or helpers.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Catalogues: what of each source is said, kept in step with it, filled and read. One `.po` a file of the course."""
 
-from __future__ import annotations
-
 import difflib
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """The other edition: English notebooks and pages with every text said by its catalogue, links within the edition."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

@@ -3,8 +3,6 @@
 Whatever is wrong is said so that a translator can mend it.
 """
 
-from __future__ import annotations
-
 import ast
 import csv
 import re

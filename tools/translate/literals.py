@@ -3,8 +3,6 @@
 `literals` finds them, `literal_source` writes one anew.
 """
 
-from __future__ import annotations
-
 import ast
 import io
 import re

@@ -1,7 +1,5 @@
 """What `helpers`, pages and grading say: what code, templates, decks mark with t("…"), checks' and cards' sentences."""
 
-from __future__ import annotations
-
 import ast
 import json
 import re

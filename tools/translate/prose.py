@@ -1,7 +1,5 @@
 """Markdown as entries: a line is one (a paragraph, an item, a table's row, a heading), a fenced program is one."""
 
-from __future__ import annotations
-
 import ast
 import re
 from collections import Counter

@@ -5,8 +5,6 @@
 What a catalogue keeps stays as it is; what stops or changes the program then should be kept too.
 """
 
-from __future__ import annotations
-
 import ast
 import html
 import json

@@ -1,7 +1,5 @@
 """What a GPT's forward pass keeps for the backward pass, tensor by tensor, from the config alone."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from helpers.gpt import GPTConfig

@@ -1,7 +1,5 @@
 """Parameters, FLOPs, time, money and energy of a training run, and what several ranks send: from plain numbers."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

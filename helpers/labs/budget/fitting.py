@@ -1,7 +1,5 @@
 """Before a machine is switched on: does it fit, what would make it fit, and what will it take?"""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 

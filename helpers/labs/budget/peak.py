@@ -1,7 +1,5 @@
 """The memory that training a GPT takes, predicted from its config: parts, phases, and the peak over the phases."""
 
-from __future__ import annotations
-
 from functools import cached_property
 
 from helpers.gpt import CHUNK_TOKENS, GPTConfig, require_kind, require_one_of, require_whole

@@ -4,8 +4,6 @@
 processor core.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Numbers beyond the loss: calibration and accuracy, an error bar, and what a generated text is like."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterable, Sequence, Sized
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """A perplexity with how it was measured: what a report must say before its number can stand beside another."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Sequence

@@ -3,8 +3,6 @@
 Also what a checkpoint says of its machine: whether the last bits will be the same on another one.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress

@@ -1,7 +1,5 @@
 """The command: its options, and what its exit status says."""
 
-from __future__ import annotations
-
 import argparse
 import signal
 from collections.abc import Callable

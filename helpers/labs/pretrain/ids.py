@@ -1,7 +1,5 @@
 """From text files to two files of ids beside the run: one to train on, one to judge by."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -1,7 +1,5 @@
 """What a run says on the terminal, and its log: one JSON object a line, kept in step with its checkpoints."""
 
-from __future__ import annotations
-
 import json
 import math
 import os

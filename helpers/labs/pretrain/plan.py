@@ -1,8 +1,6 @@
 """What a run consists of: a model, training settings and a few numbers, from a preset or a file, with changes; and what
 memory it will take."""
 
-from __future__ import annotations
-
 import json
 import math
 import re

@@ -1,7 +1,5 @@
 """One run from its first to its last update, however often it is interrupted."""
 
-from __future__ import annotations
-
 import argparse
 import math
 import os

@@ -3,8 +3,6 @@
 `python -m helpers.labs.quantise` makes the record of notebook 11, or goes on with one that was interrupted.
 """
 
-from __future__ import annotations
-
 import copy
 import itertools
 from collections.abc import Mapping

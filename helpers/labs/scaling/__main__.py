@@ -1,7 +1,5 @@
 """`python -m helpers.labs.scaling`: make the record of notebook 10, or what lacks of it; `--verify 10` checks it."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

@@ -3,8 +3,6 @@
 Our N, D, E, A, B are those of Hoffmann et al. 2022; the power c of the whole sum is Kaplan et al.'s alpha_D.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -70,7 +68,7 @@ class Runs(NamedTuple):
     n_tokens: np.ndarray
     loss: np.ndarray  # nats
 
-    def take(self, which: Any) -> Runs:
+    def take(self, which: Any) -> "Runs":
         """Some of the runs, by mask or by places."""
         return Runs(*(part[which] for part in self))
 

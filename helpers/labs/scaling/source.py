@@ -3,8 +3,6 @@
 Notebook 10 trains models on it. A small model learns what all authors share, a larger one what each of them prefers.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """The sweep: one training run and what is left above the source's entropy; which runs are made; their record."""
 
-from __future__ import annotations
-
 import math
 import random
 import time

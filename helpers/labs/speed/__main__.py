@@ -1,7 +1,5 @@
 """`python -m helpers.labs.speed`: run the ablation, print its table, write its record."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys

@@ -3,8 +3,6 @@
 A record has a row for each step, the machine, the settings; it is written as JSON and read again.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import statistics
@@ -129,7 +127,7 @@ class Record:
         return write_json(path, asdict(self))
 
     @classmethod
-    def read(cls, path: str | Path) -> Record:
+    def read(cls, path: str | Path) -> "Record":
         """What `write` stored. FileNotFoundError: nothing there. ValueError: a file of another kind, or damaged."""
         path = Path(path)
         try:

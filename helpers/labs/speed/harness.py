@@ -4,8 +4,6 @@ A job is a function, named "module:function", and its arguments. The function ru
 dict of numbers; it raises `Skip` where the machine lacks something.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import statistics

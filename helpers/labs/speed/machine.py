@@ -3,8 +3,6 @@
 That is published for GPUs, and measured on a CPU.
 """
 
-from __future__ import annotations
-
 import os
 import platform
 import re

@@ -1,7 +1,5 @@
 """A copy of a model whose weights lie so that one token at a time reads them fast: decoding is bound by memory."""
 
-from __future__ import annotations
-
 import copy
 
 import torch

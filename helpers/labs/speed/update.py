@@ -1,7 +1,5 @@
 """One step of the ablation in a process of its own: a GPT with the changes so far, its update, its time, its memory."""
 
-from __future__ import annotations
-
 import math
 import shutil
 import statistics

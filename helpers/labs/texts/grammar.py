@@ -6,8 +6,6 @@ its subject. A cell is one of the table of inflections: "s" or "p" in English, "
 Portuguese; its last letter is the number.
 """
 
-from __future__ import annotations
-
 import json
 from collections import deque
 from collections.abc import Iterable

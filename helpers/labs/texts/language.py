@@ -1,7 +1,5 @@
 """A language that is a table: in each state every possible next word, its exact probability, and the state after it."""
 
-from __future__ import annotations
-
 import random
 import re
 from bisect import bisect_right
@@ -40,7 +38,7 @@ class ToyLanguage:
     end_id = 0  # a constant of the class: without annotation it is no field
 
     @classmethod
-    def from_rules(cls, rules: Rules) -> ToyLanguage:
+    def from_rules(cls, rules: Rules) -> "ToyLanguage":
         """The language of some rules, which are taken as they are.
 
         rules   {state: [(word, weight, next state), ...]}; the first state opens a document, a word stands once in a

@@ -1,7 +1,5 @@
 """The course's own texts, written for it, which no published model has seen: a story in two languages, documents."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path

@@ -3,8 +3,6 @@
 `python -m helpers.labs.training_grid` makes the record, or goes on with one that was interrupted. A run takes seconds.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 from contextlib import suppress

@@ -5,8 +5,6 @@ files that do not fit it, is refused. Files are read, not mapped into memory: wh
 fails with an error, and a mapped page kills the process.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

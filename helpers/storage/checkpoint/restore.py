@@ -1,7 +1,5 @@
 """Putting a saved state into a model, an optimizer, the random number generators: all, or nothing and the reason."""
 
-from __future__ import annotations
-
 import copy
 import math
 import random

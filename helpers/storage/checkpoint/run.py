@@ -1,7 +1,5 @@
 """The checkpoints of a run: save, load, find the newest good one, verify. And weights alone, to be passed on."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Callable

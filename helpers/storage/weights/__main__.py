@@ -1,7 +1,5 @@
 """Fetch published models by name: python -m helpers.storage.weights smollm2-135m. One line each says how it ended."""
 
-from __future__ import annotations
-
 import sys
 
 from helpers.storage.weights.hub import fetch

@@ -6,8 +6,6 @@ four bits each, and become float32 when a tensor is read: exact, and a third of 
 Source: github.com/ggml-org/ggml, docs/gguf.md; ggml-common.h for the blocks.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import re

@@ -1,7 +1,5 @@
 """Published weights from the Hugging Face hub, one model from the package index: only when asked, resumed, verified."""
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import importlib.util

@@ -1,7 +1,5 @@
 """A published folder read into the course's model, one tensor at a time, every tensor accounted for."""
 
-from __future__ import annotations
-
 import json
 import pickletools
 import re
@@ -89,7 +87,7 @@ def _shapes(config: GPTConfig) -> Iterator[tuple[str, torch.Size]]:
             yield name.replace("blocks.0.", f"blocks.{i}."), parameter.shape
 
 
-def _fill(model: GPT, plan: dict, stored: dict[str, _Stored]) -> None:
+def _fill(model: GPT, plan: dict, stored: dict[str, "_Stored"]) -> None:
     for ours, parameter in model.named_parameters():
         names, transposed = plan[ours]
         sizes = _piece_sizes(model.config, names, len(parameter))

@@ -3,8 +3,6 @@
 Ours, GPT-2's, OPT's and Llama's names stand side by side here and nowhere else.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The course's model written as a published one, which the ecosystem's libraries open."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from pathlib import Path

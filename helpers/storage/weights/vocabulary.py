@@ -1,7 +1,5 @@
 """The tokens of a published model: its tokenizer as tiktoken runs it, and more or fewer tokens than it knows."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from pathlib import Path
