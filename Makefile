@@ -87,7 +87,7 @@ test-colab: $(STAMP) ## first cells and all notebooks with Colab's versions (3 G
 	$(BIN)/python -m tools.colab --out build/pretraining-a-gpt.zip
 	test -x $(COLAB_BIN)/python || $(PYTHON) -m venv .venv-colab
 	$(COLAB_BIN)/python -m pip install --quiet -r tests/colab/requirements.txt
-	COURSE_ZIP=$(CURDIR)/build/pretraining-a-gpt.zip $(COLAB_BIN)/python -m pytest -c tests/colab/pytest.ini tests/colab
+	COURSE_ZIP="$(CURDIR)/build/pretraining-a-gpt.zip" $(COLAB_BIN)/python -m pytest -c tests/colab/pytest.ini tests/colab
 
 test-live: $(STAMP) ## as in a class: run each notebook, then its predictions and its plan's cells again in the same kernel
 	$(NO_NETWORK) $(BIN)/python -m tools.again $(NOTEBOOKS)

@@ -14,12 +14,12 @@ GROUND = {"runtime", "lab", "language"}
 # lines of Python: what we aim at, and what is there at most until we get there
 AIMS = {
     "helpers/gpt": (1_700, 1_945),
-    "helpers/storage": (1_000, 2_065),
+    "helpers/storage": (1_000, 2_070),
     "helpers/labs": (3_600, 5_525),
     "helpers/classroom": (4_200, 4_805),
-    "helpers": (10_700, 14_635),
-    "tests": (11_500, 16_165),
-    "tools": (1_700, 5_565),
+    "helpers": (10_700, 14_645),
+    "tests": (11_500, 16_220),
+    "tools": (1_700, 5_580),
 }
 MAX_LINES = 300
 

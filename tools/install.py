@@ -20,6 +20,18 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 MARK = ".unfinished"
 RECORDS = "lib/python*/site-packages/*.dist-info"  # a folder for each package, in an environment
+PATH_FILE = "lib/python*/site-packages/course.pth"  # by which Python finds `helpers`
+SIGNS = (MARK, "pyvenv.cfg", "bin/python", ".installed")  # one of them stands in what was or is an environment
+OTHERS = (
+    "PYTHONPATH",
+    "PYTHONHOME",
+    "PYTHONPLATLIBDIR",
+    "PIP_TARGET",
+    "PIP_PREFIX",
+    "PIP_ROOT",
+    "PIP_USER",
+    "PIP_DRY_RUN",
+)
 NEEDED = [ROOT / name for name in ("requirements.txt", "pyproject.toml", "helpers/lab.py")]
 NO_NETWORK = ("NewConnectionError", "NameResolutionError", "ConnectTimeoutError", "ProxyError", "is unreachable")
 NO_NETWORK += ("connection broken", "Read timed out", "IncompleteRead", "not enough bytes")
@@ -33,7 +45,7 @@ NETWORK = {  # signs in what pip says -> what the person reads
 }
 ADVICE = {
     errno.ENOSPC: "there is no room left: the environment takes about 2 GB, with CUDA 7 GB",
-    errno.EACCES: "nothing can be written there: copy the course elsewhere, or say make lab VENV=/where/you/may/write",
+    errno.EACCES: "nothing can be written there: copy the course elsewhere, or say make lab VENV=/a/new/folder",
 }
 ADVICE[errno.EDQUOT] = ADVICE[errno.ENOSPC]
 ADVICE[errno.EROFS] = ADVICE[errno.EPERM] = ADVICE[errno.EACCES]
@@ -50,7 +62,7 @@ def main(arguments: list[str]) -> int:
         return not is_whole(Path(arguments[1]))
     venv, stamp, *pip_arguments = arguments
     try:
-        with one_at_a_time(Path(f"{venv}.lock")):
+        with one_at_a_time(Path(f"{Path(venv)}.lock")):
             if not is_current(Path(venv), Path(stamp)):
                 install(Path(os.path.realpath(venv)), Path(stamp), pip_arguments)  # `resolve` fails on a loop
     except Failed as failure:
@@ -88,7 +100,7 @@ def is_current(venv: Path, stamp: Path) -> bool:
 
 def runs(venv: Path) -> bool:
     """Whether its Python starts, is an environment of its own, new enough, and has pip."""
-    asks = "import sys, pip; sys.exit(sys.prefix == sys.base_prefix or sys.version_info < (3, 11))"
+    asks = "import sys, pip._internal.cli.main; sys.exit(sys.prefix == sys.base_prefix or sys.version_info < (3, 11))"
     try:
         return subprocess.run([venv / "bin/python", "-E", "-c", asks], capture_output=True).returncode == 0
     except OSError:
@@ -97,10 +109,10 @@ def runs(venv: Path) -> bool:
 
 def is_whole(venv: Path) -> bool:
     """Whether the environment runs, and every package that requirements.txt pins is there."""
-    if (venv / MARK).exists() or not runs(venv) or hollow(venv):
+    if (venv / MARK).exists() or not runs(venv) or hollow(venv) or not list(venv.glob(PATH_FILE)):
         return False
     there = (path.name.split("-")[0] for path in venv.glob(RECORDS))
-    pinned = re.findall(r"^([\w.-]+)==[^;]*$", NEEDED[0].read_text("utf-8", "replace"), re.MULTILINE)
+    pinned = re.findall(r"^([\w.-]+)==[^;\n]*$", NEEDED[0].read_text("utf-8", "replace"), re.MULTILINE)
     return set(map(_normal, pinned)) <= set(map(_normal, there))
 
 
@@ -129,6 +141,8 @@ def install(venv: Path, stamp: Path, pip_arguments: list[str]) -> None:
     if venv.exists() and not venv.is_dir():
         raise Failed(f"{venv} is a file where the environment belongs: move it away, then run this again")
     anew = (venv / MARK).exists() or not runs(venv)
+    if venv.exists() and any(venv.iterdir()) and not any(os.path.lexists(venv / sign) for sign in SIGNS):
+        raise Failed(f"{venv} holds other files, and no environment: name a new folder, as in make lab VENV={venv}/env")
     venv.mkdir(parents=True, exist_ok=True)
     (venv / MARK).touch()
     if anew:
@@ -162,7 +176,7 @@ def install(venv: Path, stamp: Path, pip_arguments: list[str]) -> None:
 
 def step(command: list[str], name: str) -> None:
     """Run one command; Failed with the reason and the way out where it does not end well."""
-    env = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}  # others'
+    env = {name: value for name, value in os.environ.items() if name not in OTHERS}
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, errors="replace", close_fds=False)
     if done.returncode == 0:
         return

@@ -11,6 +11,7 @@ The repository's address stands once, in pyproject.toml under [project.urls]; `s
 import argparse
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -246,11 +247,15 @@ def _rewritten(path: Path, after: str, only_check: bool) -> bool:
 def trust() -> int:
     """Let JupyterLab show the stored outputs with their scripts of the notebooks that are as git has them: those of any
     other may be anybody's. A card works after a run in any case."""
-    known, changed = (
-        subprocess.run(["git", "-C", ROOT, *asked, "--", "notebooks", "pt-BR"], capture_output=True, text=True).stdout
-        for asked in (["ls-files"], ["diff", "--name-only", "HEAD"])
-    )
-    paths = [ROOT / name for name in known.split() if name.endswith(".ipynb") and name not in changed.split()]
+    if not shutil.which("git"):
+        return 0
+    asked = ["ls-files"], ["diff", "--relative", "--name-only", "HEAD"]  # the course may lie inside a larger repository
+    here = {"cwd": ROOT, "capture_output": True, "text": True}
+    known, changed = (subprocess.run(["git", *what, "--", "notebooks", "pt-BR"], **here) for what in asked)
+    if known.returncode or changed.returncode:
+        return 0
+    names = [name for name in known.stdout.split() if name.endswith(".ipynb") and name not in changed.stdout.split()]
+    paths = [ROOT / name for name in names]
     command = [sys.executable, "-m", "jupyter", "trust", *paths]
     return subprocess.run(command, capture_output=True).returncode if paths else 0
 

@@ -1,6 +1,7 @@
 """Token ids in a `.npy` file: written document by document, opened at once whatever its size."""
 
 import os
+import stat
 import tokenize
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -52,6 +53,8 @@ def open_ids(path: str | Path) -> np.memmap:
     ValueError: the file is no such list, or not as long as its header says (a copy that was cut off).
     """
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would be waited for
+            raise ValueError("no plain file")
         ids = np.lib.format.open_memmap(path, mode="r")
         expected, got = ids.offset + ids.nbytes, os.path.getsize(path)
         if expected != got:

@@ -1,5 +1,6 @@
 """Files of token ids: read by numpy, whole or not there, refused where they are something else, opened at once."""
 
+import os
 import time
 
 import numpy as np
@@ -78,6 +79,9 @@ def test_every_flipped_bit_of_a_header_is_refused_or_harmless(tmp_path):
     assert opened < 9
     path.write_bytes(whole + b"\0\0")
     refused("its header speaks of 136 bytes, it has 138", open_ids, path)
+    path.unlink()
+    os.mkfifo(path)  # nobody waits for it
+    refused("no plain file", open_ids, path)
 
 
 @pytest.mark.parametrize("n_ids", [1_000, 4 * 10**9])

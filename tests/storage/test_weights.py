@@ -258,7 +258,15 @@ def test_damaged_files_say_so_and_run_nothing(tmp_path, monkeypatch):
     contents = [whole[: draw.randrange(len(whole))] for _ in range(20)]
     contents += [whole.replace(b"data.pkl", b"date.pkl"), whole.replace(b"FloatStorage", b"FloatStorags")]
     wide = torch.zeros(1).expand(V, 10**9)  # four bytes
-    contents += [Evil(), [1, 2], {"a": 1}, {"model": state, "step": 3}, bytearray(10), {"w": wide}]
+    contents += [
+        Evil(),
+        [1, 2],
+        {"a": 1},
+        {"model": state, "step": 3},
+        bytearray(10),
+        {"w": wide},
+        {**state, 5: torch.ones(1)},
+    ]
     for content in [*contents, {"w": torch.eye(2).to_sparse()}]:
         path.write_bytes(content) if isinstance(content, bytes) else torch.save(content, path)
         refused(r"pytorch_model\.bin", weights.load, tmp_path)

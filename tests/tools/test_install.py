@@ -106,6 +106,25 @@ def test_an_update_that_fails_leaves_what_works_and_a_lost_package_is_noticed(in
     assert run("--no-index").returncode == 1
 
 
+def test_what_is_not_ours_is_not_cleared_away(course):
+    (course / ".venv").mkdir()
+    (course / ".venv/thesis.tex").touch()
+    done = run()
+    assert done.returncode == 1 and "holds other files, and no environment: name a new folder" in done.stderr
+    assert os.listdir(course / ".venv") == ["thesis.tex"]
+
+
+def test_whatever_a_later_line_pins_and_the_course_itself_are_missed(installed):
+    venv, pins = installed / ".venv", installed / "requirements.txt"
+    assert subprocess.run([sys.executable, "tools/install.py", "--whole", venv]).returncode == 0
+    pins.write_text("pip==1\nno-such-package==1.0\n")
+    assert subprocess.run([sys.executable, "tools/install.py", "--whole", venv]).returncode == 1
+    pins.write_text("")
+    next(venv.glob(install.PATH_FILE)).unlink()
+    assert subprocess.run([sys.executable, "tools/install.py", "--whole", venv]).returncode == 1
+    assert run().returncode == 0 and is_whole(installed)
+
+
 def test_a_second_call_waits_and_says_so(course):
     first = subprocess.Popen(command())
     deadline = time.monotonic() + 60

@@ -1,5 +1,6 @@
 """The notebook tool: what it writes, what it drops, and what it refuses."""
 
+import subprocess
 from pathlib import Path
 
 import nbformat
@@ -77,3 +78,26 @@ def test_checking_writes_nothing_and_a_failing_notebook_keeps_its_outputs(tmp_pa
 @pytest.mark.parametrize("given", [["trust", "x.ipynb"], ["run", "--check"], ["stamps"]])
 def test_a_command_takes_only_what_is_its_own(given):
     refused("2", tool.main, given, error=SystemExit)
+
+
+def test_a_changed_notebook_is_not_trusted_inside_another_repository_either(tmp_path, monkeypatch):
+    course, trusted = tmp_path / "outer" / "course", []
+    (course / "notebooks").mkdir(parents=True)
+    for name in ("as_committed", "changed"):
+        (course / "notebooks" / f"{name}.ipynb").write_text("{}")
+    git = ["git", "-c", "user.name=x", "-c", "user.email=x@example.org", "-C", str(course.parent)]
+    monkeypatch.setattr(tool, "ROOT", course)
+    run = subprocess.run
+
+    def noting(command, **settings):
+        if "trust" in command:
+            return trusted.extend(path.stem for path in command[4:]) or subprocess.CompletedProcess(command, 0)
+        return run(command, **settings)
+
+    monkeypatch.setattr(subprocess, "run", noting)
+    for what in (["init", "-q"], ["add", "-A"]):
+        run([*git, *what], check=True)
+    assert tool.trust() == 0 and trusted == [], "nothing is committed yet"
+    run([*git, "commit", "-qm", "x"], check=True)
+    (course / "notebooks" / "changed.ipynb").write_text("{} ")
+    assert tool.trust() == 0 and trusted == ["as_committed"]

@@ -29,6 +29,7 @@ from helpers.storage.files import folder_aside, require_short_header, save_tenso
 COURSE, SUMS, VERSION = "pretraining-a-gpt", "SHA256SUMS", 2
 MODEL_FILE = "model.safetensors"
 MAX_SUMS_BYTES, MAX_JSON_BYTES = 1 << 16, 1 << 22
+MAX_DIMENSIONS = 64  # of a tensor that torch computes with
 LITTER = re.compile(r"\.DS_Store|\._.*|Thumbs\.db|desktop\.ini|\.directory|\.ipynb_checkpoints")  # of file managers
 PICKLES = (b"\x80", b"PK\x03\x04")  # how a pickle begins, and a zip archive of pickles as `torch.save` writes it
 _LINE = re.compile(r"([0-9a-f]{64})  ([^\n]+)\n")
@@ -137,6 +138,8 @@ def stored_once(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str
 def require_finite(file: str, tensors: dict[str, Tensor]) -> None:
     """ValueError: NaN or infinity: no run can go on from there, and no model says anything."""
     for name, tensor in tensors.items():
+        if tensor.ndim > MAX_DIMENSIONS:
+            raise ValueError(f"{file}: {name} has {tensor.ndim} dimensions, torch computes with {MAX_DIMENSIONS}")
         wide = tensor.float() if tensor.element_size() == 1 else tensor  # torch asks no float8
         if tensor.is_floating_point() and not wide.isfinite().all():
             raise ValueError(f"{file}: NaN or infinity in {name} ({tensor.dtype}): nothing can be computed from it")

@@ -221,7 +221,7 @@ def _bin(path: Path) -> dict[str, _Stored]:
     except Exception as error:  # whatever torch and zipfile raise for a file that was cut or altered
         raise ValueError(f"{path.name} is damaged, or holds more than tensors: {error!r:.300}") from error
     tensors = state if isinstance(state, dict) else {}
-    if not tensors or not all(isinstance(value, Tensor) for value in tensors.values()):
+    if not tensors or not all(isinstance(name, str) and isinstance(t, Tensor) for name, t in tensors.items()):
         got = ", ".join(map(str, tensors)) or type(state).__name__
         raise ValueError(f"{path.name} holds no table of tensors, got {got:.200}: of a training run take the model's")
     if sum(t.numel() * t.element_size() for t in tensors.values()) > 2 * path.stat().st_size:
