@@ -144,19 +144,22 @@ def install(venv: Path, stamp: Path, pip_arguments: list[str]) -> None:
     if venv.exists() and any(venv.iterdir()) and not any(os.path.lexists(venv / sign) for sign in SIGNS):
         raise Failed(f"{venv} holds other files, and no environment: name a new folder, as in make lab VENV={venv}/env")
     venv.mkdir(parents=True, exist_ok=True)
+    python = str(venv / "bin/python")
+    pip = [python, "-E", "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--retries", "1"]
+    wanted = [*pip_arguments, "-r", str(ROOT / "requirements.txt")]
+    if not anew:  # what is interrupted while pip only looks goes on working
+        step([*pip, "--dry-run", *wanted], "pip")
     (venv / MARK).touch()
     if anew:
         for path in venv.iterdir():  # the mark stays: a removal that is cut short must not look whole
             if path.name != MARK:
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         step([sys._base_executable, "-m", "venv", "--without-pip", str(venv)], "venv")
-        step([str(venv / "bin/python"), "-E", "-m", "ensurepip", "--upgrade", "--default-pip"], "ensurepip")
+        step([python, "-E", "-m", "ensurepip", "--upgrade", "--default-pip"], "ensurepip")
     for info in hollow(venv):
         shutil.rmtree(info)
-    python = str(venv / "bin/python")
-    pip = [python, "-E", "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--retries", "1"]
     try:
-        step([*pip, *pip_arguments, "-r", str(ROOT / "requirements.txt")], "pip")
+        step([*pip, *wanted], "pip")
     except Failed as failure:
         if "Installing collected packages" not in failure.output:
             (venv / MARK).unlink()  # pip changed nothing: what worked goes on working

@@ -5,6 +5,8 @@ import http.server
 import io
 import os
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -104,6 +106,17 @@ def test_an_update_that_fails_leaves_what_works_and_a_lost_package_is_noticed(in
     assert is_whole(installed) and (installed / ".venv/kept").exists()
     os.utime(installed / ".venv/.installed")  # a stamp alone is no proof
     assert run("--no-index").returncode == 1
+
+
+def test_an_update_that_is_interrupted_while_pip_only_looks_leaves_what_works(installed):
+    (installed / "requirements.txt").write_text("no-such-package==1.0\n")
+    with socket.create_server(("127.0.0.1", 0)) as nobody_answers:
+        index = f"http://127.0.0.1:{nobody_answers.getsockname()[1]}/simple"
+        looking = subprocess.Popen(command("--index-url", index), start_new_session=True, stderr=subprocess.PIPE)
+        with nobody_answers.accept()[0]:  # pip has asked
+            os.killpg(looking.pid, signal.SIGINT)
+            looking.communicate(timeout=60)
+    assert looking.returncode and is_whole(installed)
 
 
 def test_what_is_not_ours_is_not_cleared_away(course):
