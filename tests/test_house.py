@@ -19,7 +19,7 @@ AIMS = {
     "helpers/classroom": (4_200, 4_805),
     "helpers": (10_700, 14_645),
     "tests": (11_500, 16_235),
-    "tools": (1_700, 5_585),
+    "tools": (1_700, 5_575),
 }
 MAX_LINES = 300
 

@@ -21,17 +21,9 @@ ROOT = Path(__file__).resolve().parents[1]
 MARK = ".unfinished"
 RECORDS = "lib/python*/site-packages/*.dist-info"  # a folder for each package, in an environment
 PATH_FILE = "lib/python*/site-packages/course.pth"  # by which Python finds `helpers`
-SIGNS = (MARK, "pyvenv.cfg", "bin/python", ".installed")  # one of them stands in what was or is an environment
-OTHERS = (
-    "PYTHONPATH",
-    "PYTHONHOME",
-    "PYTHONPLATLIBDIR",
-    "PIP_TARGET",
-    "PIP_PREFIX",
-    "PIP_ROOT",
-    "PIP_USER",
-    "PIP_DRY_RUN",
-)
+SIGNS = (MARK, "pyvenv.cfg", ".installed")  # one of them stands in what was or is an environment of ours
+NOT_HANDED_ON = ("PYTHONPATH", "PYTHONHOME", "PYTHONPLATLIBDIR")  # what a shell sets for another Python or pip
+NOT_HANDED_ON += ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_USER", "PIP_DRY_RUN")
 NEEDED = [ROOT / name for name in ("requirements.txt", "pyproject.toml", "helpers/lab.py")]
 NO_NETWORK = ("NewConnectionError", "NameResolutionError", "ConnectTimeoutError", "ProxyError", "is unreachable")
 NO_NETWORK += ("connection broken", "Read timed out", "IncompleteRead", "not enough bytes")
@@ -179,7 +171,7 @@ def install(venv: Path, stamp: Path, pip_arguments: list[str]) -> None:
 
 def step(command: list[str], name: str) -> None:
     """Run one command; Failed with the reason and the way out where it does not end well."""
-    env = {name: value for name, value in os.environ.items() if name not in OTHERS}
+    env = {name: value for name, value in os.environ.items() if name not in NOT_HANDED_ON}
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, errors="replace", close_fds=False)
     if done.returncode == 0:
         return

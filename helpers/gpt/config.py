@@ -162,7 +162,7 @@ PRESETS: dict[str, GPTConfig] = {
 def preset(name: str, **changes: object) -> GPTConfig:
     """The named preset, with `changes` applied to its fields. ValueError: an unknown name or field, or a value
     that GPTConfig refuses."""
-    if name not in tuple(PRESETS):
+    if name not in tuple(PRESETS):  # a dict would ask for a hash, which a list has not
         raise ValueError(f"no preset named {name!r}; there are {', '.join(PRESETS)}")
     require_known("field of GPTConfig", changes, GPTConfig.__dataclass_fields__)
     return replace(PRESETS[name], **changes)

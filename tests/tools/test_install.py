@@ -120,11 +120,13 @@ def test_an_update_that_is_interrupted_while_pip_only_looks_leaves_what_works(in
 
 
 def test_what_is_not_ours_is_not_cleared_away(course):
-    (course / ".venv").mkdir()
+    (course / ".venv/bin").mkdir(parents=True)
     (course / ".venv/thesis.tex").touch()
+    for name in ("python", "activate"):  # as in a folder of one's own, or in Anaconda's
+        (course / ".venv/bin" / name).touch()
     done = run()
     assert done.returncode == 1 and "holds other files, and no environment: name a new folder" in done.stderr
-    assert os.listdir(course / ".venv") == ["thesis.tex"]
+    assert sorted(os.listdir(course / ".venv")) == ["bin", "thesis.tex"]
 
 
 def test_whatever_a_later_line_pins_and_the_course_itself_are_missed(installed):
