@@ -56,7 +56,6 @@ CASES: list[tuple[Callable, dict[str, Any]]] = [  # what is called, and its argu
     (GPTConfig, asdict(CONFIG)),
     (gpt.preset, {"name": "course-small", "n_layers": 1}),
     (gpt.check_ids, {"ids": IDS, "vocab_size": V}),
-    (gpt.is_number, {"value": 1}),
     (gpt.token_labels, {"token_ids": [1, 2]}),
     (GPT, {"config": CONFIG}),
     (MODEL.forward, {"token_ids": IDS[None, :T]}),

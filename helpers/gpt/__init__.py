@@ -4,10 +4,10 @@ config        sizes and switches of a model, the presets
 tokenizer     a text as ids
 model         attention, block, GPT                                with cache: keys and values of what it has read,
                                                                    and rotary: positions as angles (notebook 11)
-loss          from scores to one number                            with chunked_loss: the same in little memory (fast)
+loss          from scores to one number                            with chunked_loss: the same in little memory
 data          split, windows, batches
 schedule      the learning rate of every step
-train         the loop                                             with records: its settings, what it reports
+train         the loop                                             after records: its settings, what it reports
 decode        one token after the other                            with sampling: how each one is chosen
 """
 
@@ -15,7 +15,7 @@ decode        one token after the other                            with sampling
 from helpers.gpt import data, decode, loss, tokenizer, train
 from helpers.gpt.cache import KeyValueCache
 from helpers.gpt.chunked_loss import CHUNK_TOKENS, loss_from_hidden
-from helpers.gpt.config import IGNORED_TARGET, PRESETS, GPTConfig, check_ids, is_number, preset
+from helpers.gpt.config import IGNORED_TARGET, PRESETS, GPTConfig, check_ids, preset
 from helpers.gpt.config import require_kind, require_known, require_number, require_one_of, require_whole
 from helpers.gpt.data import Batch, Batches, Windows, cut, join, scoring_batches, split_by_text
 from helpers.gpt.decode import generate, stream, stream_text
@@ -31,7 +31,7 @@ from helpers.gpt.train import NonFiniteError, Trainer, evaluate, make_optimizer,
 
 # fmt: off
 __all__ = [  # noqa: RUF022  by module, in the order of reading
-    "IGNORED_TARGET", "PRESETS", "GPTConfig", "check_ids", "is_number", "preset", "require_kind",
+    "IGNORED_TARGET", "PRESETS", "GPTConfig", "check_ids", "preset", "require_kind",
     "require_known", "require_number", "require_one_of", "require_whole",
     "tokenizer", "END_OF_TEXT", "gpt2", "token_labels",
     "GPT", "INIT_STD", "CausalSelfAttention", "TransformerBlock", "evaluating", "halves_to_adjacent",

@@ -32,24 +32,20 @@ class KeyValueCache:
         self.lengths = [0] * batch_size
 
     @property
-    def capacity(self) -> int:
-        return self.keys.shape[3]
-
-    @property
     def memory_bytes(self) -> int:
         return 2 * self.keys.numel() * self.keys.element_size()
 
     def positions(self, n_new: int) -> tuple[Tensor, Tensor | None]:
-        """Where the next `n_new` tokens stand, (1 or B, T), and which cached tokens each may look at.
+        """Where the next `n_new` tokens stand, (B, T), and which cached tokens each may look at, (B, 1, T, keys) bool.
 
-        The second is (1 or B, 1, T, keys) bool, or None where causality alone says it; 1 where all are equally long.
+        None in place of the second: all up to itself. B is 1 where all texts are equally long.
         ValueError: they do not fit, or gradients are recorded, which would end at the cache.
         """
         if torch.is_grad_enabled():
             raise ValueError("a cache is for reading without gradients, which would end at it: use torch.no_grad()")
-        longest = max(self.lengths)
-        if longest + n_new > self.capacity:
-            raise ValueError(f"{longest} tokens are cached and {n_new} more do not fit its capacity of {self.capacity}")
+        longest, capacity = max(self.lengths), self.keys.shape[3]
+        if longest + n_new > capacity:
+            raise ValueError(f"{longest} tokens are cached and {n_new} more do not fit its capacity of {capacity}")
         alike = len(set(self.lengths)) == 1
         starts = torch.tensor(self.lengths[:1] if alike else self.lengths, device=self.keys.device)
         positions = starts[:, None] + torch.arange(n_new, device=starts.device)

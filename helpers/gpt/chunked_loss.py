@@ -117,9 +117,8 @@ def _rows_to_gradient(rows: Tensor, targets: Tensor) -> Tensor:
     at_target, highest = scores.gather(-1, index), scores.amax(-1, keepdim=True)
     normaliser = scores.sub_(highest).exp_().sum(-1, keepdim=True)
     loss = (normaliser.log() + highest - at_target).where(scored, 0).sum()
-    normaliser = normaliser.where(
-        scored, math.inf
-    )  # a row that is not scored has no gradient, if its scores are finite
+    # a row that is not scored has no gradient, if its scores are finite
+    normaliser = normaliser.where(scored, math.inf)
     rows.copy_(scores.div_(normaliser).scatter_add_(-1, index, -scored.float()))
     return loss
 

@@ -1,6 +1,6 @@
 """Sizes and switches of a GPT, validated once, and the presets of the course. Notebook 01 counts from them.
 
-Also what all later files share: the target that is not scored, and the checks of numbers and of a list of ids.
+Also what later files share: a target that is not scored; `require_...` and `check_ids` refuse input: pass over them.
 """
 
 import math
@@ -14,16 +14,6 @@ import torch
 from torch import Tensor
 
 IGNORED_TARGET = -100  # a target that is not scored, as F.cross_entropy has it
-CHOICES = {  # settings that are one of a few
-    "activation": ("gelu", "gelu_tanh", "relu"),
-    "norm": ("layernorm", "rmsnorm"),
-    "positions": ("learned", "rotary"),
-    "rotary_pairs": ("adjacent", "halves"),
-    "feed_forward": ("mlp", "swiglu"),
-    "qkv_bias": (True, False),
-    "linear_bias": (True, False),
-    "tied_head": (True, False),
-}
 
 
 @dataclass(frozen=True)
@@ -39,11 +29,11 @@ class GPTConfig:
 
     vocab_size: int = 50257  # V, rows of the token embedding
     context_length: int = 1024  # the longest sequence, in tokens; the position embedding has a row for each
-    emb_dim: int = 768  # C, width of the residual stream; a multiple of n_heads
+    emb_dim: int = 768  # C, numbers per token inside the model; a multiple of n_heads
     n_heads: int = 12  # H, attention heads; each is emb_dim / n_heads = D wide
     n_layers: int = 12  # transformer blocks
     ff_dim: int | None = None  # width inside the feed-forward layer; None means 4 * emb_dim
-    drop_rate: float = 0.1  # dropout, in [0, 1): after the embeddings, on attention weights, on both branches
+    drop_rate: float = 0.1  # dropout, in [0, 1): of the embeddings, attention weights, and what the blocks add
     qkv_bias: bool = True  # a bias on the query, key and value projections
     linear_bias: bool = True  # a bias on every other linear layer inside a block
     tied_head: bool = True  # logits = hidden @ token_embedding.T instead of a matrix of their own
@@ -97,6 +87,18 @@ class GPTConfig:
     def qkv_dim(self) -> int:
         """Width of the queries, keys and values of all heads, side by side."""
         return (self.n_heads + 2 * self.kv_heads) * self.head_dim
+
+
+CHOICES = {  # settings that are one of a few
+    "activation": ("gelu", "gelu_tanh", "relu"),
+    "norm": ("layernorm", "rmsnorm"),
+    "positions": ("learned", "rotary"),
+    "rotary_pairs": ("adjacent", "halves"),
+    "feed_forward": ("mlp", "swiglu"),
+    "qkv_bias": (True, False),
+    "linear_bias": (True, False),
+    "tied_head": (True, False),
+}
 
 
 def require_whole(*, at_least: int = 1, **numbers: object) -> None:

@@ -209,7 +209,7 @@ class Batches:
         generator = torch.Generator().manual_seed(int(mixed) >> 1)  # which takes 63 bits
         offset = int(torch.randint(self._stride, (), generator=generator)) if self.shift else 0
         windows = Windows(self.token_ids, self.context_length, self.stride, offset)
-        n = self.n_windows  # the windows of a small offset may be one more
+        n = self.n_windows  # a small offset may leave room for one more
         return windows, torch.randperm(n, generator=generator) if self.shuffle else torch.arange(n)
 
 
@@ -244,7 +244,7 @@ def scoring_batches(
         inputs = torch.zeros(len(some), T, dtype=torch.int64)
         targets = torch.full((len(some), T), IGNORED_TARGET)
         for row, (before, end) in enumerate(some):
-            start = before if stride == T else max(end - T, 0)  # neighbours share nothing: the tail is a short row
+            start = before if stride == T else max(end - T, 0)  # at stride T none reads back: the last is short
             ids = _as_int64(token_ids[start : end + 1])
             inputs[row, : end - start] = ids[:-1]
             targets[row, before - start : end - start] = ids[1 + before - start :]

@@ -44,7 +44,7 @@ def stream(
     require_kind(torch.Generator, generator=generator)
     lengths = torch.tensor([len(row) for row in rows])  # (B,), on the CPU
     B, n_columns = len(rows), int(lengths.max()) + n_new
-    # (B, n_columns): rows are filled up where causal attention does not look, with an id that they have seen already
+    # (B, n_columns), filled up with a row's first id: attention does not look there, and `seen` below has it anyway
     token_ids = torch.stack([torch.cat([row, row[:1].expand(n_columns - len(row))]).long() for row in rows])
     ended = torch.zeros(B, dtype=torch.bool, device=device)
     cache = model.new_cache(B, min(context_length, n_columns)) if use_cache else None
@@ -66,12 +66,12 @@ def stream(
 
 
 def _next_logits(model: GPT, token_ids: Tensor, lengths: Tensor, cache: KeyValueCache | None) -> Tensor:
-    """(B, V) scores, in float32, of what follows the first `lengths[b]` ids of each row b: at first all ids are read,
-    shorter rows' filling too, which the cache forgets again; then, with a cache, only the newest."""
+    """(B, V) scores, in float32, of what follows the first `lengths[b]` ids of each row b."""
     rows = torch.arange(len(lengths))
     if cache is not None and max(cache.lengths):  # all but the newest token of each row is cached
         newest = token_ids[rows, lengths - 1]  # (B,)
         return model.head(model.hidden(newest[:, None], cache)[:, 0]).float()
+    # without a cache, or at first: all is read, also what fills shorter rows, which the cache then forgets
     n_read = lengths.clamp(max=model.config.context_length)  # of each row, up to its last token
     columns = (lengths - n_read)[:, None] + torch.arange(int(n_read.max()))  # (B, T)
     hidden = model.hidden(token_ids[rows[:, None], columns], cache)  # (B, T, C)

@@ -61,8 +61,8 @@ def token_losses(logits: Tensor, targets: Tensor) -> Tensor:
 def next_token_loss(logits: Tensor, targets: Tensor) -> Tensor:
     """Mean surprisal of the scored targets, in nats per token: a tensor () that gradients flow through.
 
-    Arguments as for `token_losses`. ValueError: also where no target is scored (on a GPU, which looking would stop at
-    every step, the result is NaN instead).
+    Arguments as for `token_losses`. ValueError: also where no target is scored; on a GPU the result is NaN
+    instead, since looking would make it wait.
     """
     _check_shapes(logits, targets)
     check_targets(targets, logits.shape[-1])

@@ -1,7 +1,7 @@
 """The GPT: embeddings, pre-norm blocks with causal attention, and the head that scores every token.
 
-Notebook 01 goes through it block by block, 05 reads through its cache, 08 keeps documents apart in it; 11 exchanges its
-parts for those of a Llama, by the config.
+Notebook 01 calls its parts one by one, 04 gives attention a mask, 05 does attention by hand and with a cache, 08 keeps
+documents apart, 11 makes it a Llama.
 Axes: B batch, T tokens, C embedding width, H heads, D head size (C = H * D), V vocabulary.
 """
 
@@ -53,12 +53,12 @@ class CausalSelfAttention(nn.Module):
         if extend is not None:
             keys, values = extend(keys, values)  # (B, kv_heads, all tokens so far, D)
         drop_rate = self.drop_rate if self.training else 0.0
-        causal = visible is None and T > 1  # counted from the first key: a single new token sees all that are cached
+        causal = visible is None and T > 1  # torch lines up first query and first key; one new token sees all keys
         # softmax(queries @ keys.mT / sqrt(D), what may not be seen at -inf) @ values: (B, H, T, D)
-        how = {"attn_mask": visible, "dropout_p": drop_rate, "is_causal": causal}
-        if self.kv_heads != self.n_heads:
-            how["enable_gqa"] = True  # query heads 0, 1, ... read key-value head 0, the next as many head 1
-        mixed = F.scaled_dot_product_attention(queries, keys, values, **how)
+        grouped = self.kv_heads != self.n_heads  # query heads 0, 1, ... read key-value head 0, the next as many head 1
+        mixed = F.scaled_dot_product_attention(
+            queries, keys, values, attn_mask=visible, dropout_p=drop_rate, is_causal=causal, enable_gqa=grouped
+        )
         return self.out_proj(mixed.transpose(1, 2).reshape(B, T, C))  # (B, H, T, D) -> (B, T, C)
 
 
@@ -70,9 +70,9 @@ class FeedForward(nn.Module):
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
-        wide = config.emb_dim, config.hidden_ff_dim
-        self.expand = nn.Linear(*wide, bias=config.linear_bias)
-        self.gate = nn.Linear(*wide, bias=config.linear_bias) if config.feed_forward == "swiglu" else None
+        sizes = config.emb_dim, config.hidden_ff_dim
+        self.expand = nn.Linear(*sizes, bias=config.linear_bias)
+        self.gate = nn.Linear(*sizes, bias=config.linear_bias) if config.feed_forward == "swiglu" else None
         self.activation = _ACTIVATIONS[config.activation]() if self.gate is None else nn.SiLU()
         self.out_proj = nn.Linear(config.hidden_ff_dim, config.emb_dim, bias=config.linear_bias)
 
@@ -153,7 +153,7 @@ class GPT(nn.Module):
     ) -> Tensor:
         """The last hidden states, normalised: token_ids (B, T) -> (B, T, C); `head` of them are the logits.
 
-        cache     keys and values of the tokens before these, which are added to it; without gradients
+        cache     keys and values of the tokens before, to which those of these are added; without gradients
         segments  (B, T) int64, which document a token belongs to, as `labs.rows_of` has it: a token then attends only
                   to tokens of its own number, while positions go on counting along the row
 
@@ -164,10 +164,8 @@ class GPT(nn.Module):
         x, rotation = self._embed(token_ids, positions)
         recompute = self.gradient_checkpointing and self.training and torch.is_grad_enabled()
         for i, block in enumerate(self.blocks):
-            if recompute:
-                x = checkpoint(block, x, visible, None, rotation, use_reentrant=False)
-            else:
-                x = block(x, visible, partial(cache.extend, i) if cache is not None else None, rotation)
+            inputs = x, visible, partial(cache.extend, i) if cache is not None else None, rotation
+            x = checkpoint(block, *inputs, use_reentrant=False) if recompute else block(*inputs)
         if cache is not None:
             cache.advance(token_ids.shape[1])
         return self.final_norm(x)

@@ -37,7 +37,7 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
 
 
 def summed_loss(model: GPT, token_ids: Tensor, targets: Tensor, segments: Tensor | None = None) -> Tensor:
-    """NLL of all scored targets together in nats, a tensor () that gradients flow through; memory stays small.
+    """The losses of all scored targets summed, in nats, a tensor () that gradients flow through; memory stays small.
 
     See `loss_from_hidden` for what float16 rounds to 0, and `GPT.hidden` for `segments`.
     """
@@ -60,7 +60,8 @@ def evaluate(model: GPT, batches: Iterable[tuple[Tensor, ...]], precision: str =
 
     ValueError: no token to score, ids out of range, or an unknown precision.
     """
-    with evaluating(model), autocast(device := next(model.parameters()).device, precision):
+    device = next(model.parameters()).device
+    with evaluating(model), autocast(device, precision):
         return LossReport.of(lambda batch: summed_loss(model, *(x.to(device) for x in batch)).item(), batches)
 
 
@@ -146,7 +147,7 @@ class Trainer:
                 summed = self._summed_loss(*micro_batch)  # 2 forward: scores, then one number
             self.scaler.scale(summed / n_scored).backward()  # 4 backward: every weight's gradient
             total += summed.detach()
-        loss_nats = self._mean_over_ranks(total) / n_scored
+        loss_nats = self._mean_over_ranks(total) / n_scored  # of one process: total.item()
         self._require_finite("a loss", loss_nats)
         self.scaler.unscale_(self.optimizer)  # the scaler acts only in float16
         norm = clip_grad_norm_(self.model.parameters(), self.config.clip_norm or math.inf)  # 5 scale down a large one
@@ -196,7 +197,7 @@ class Trainer:
         if math.isfinite(value):
             return
         if self.scaler.is_enabled():
-            self.scaler.update(self.scaler.get_scale())  # stays as it is, and may unscale again
+            self.scaler.update(self.scaler.get_scale())  # the same factor; the run may be iterated again
         position, epoch = self.step % len(self.batches), self.step // len(self.batches)
         raise NonFiniteError(
             f"{what} of {value} at step {self.step} (batch {position} of epoch {epoch}, learning rate "
@@ -205,7 +206,7 @@ class Trainer:
         )
 
     def state(self) -> dict[str, Any]:
-        """Where the run stands, beside the weights: step, n_tokens, optimizer, scaler (None where there is none).
+        """The run without its weights (notebook 06): step, n_tokens, optimizer, scaler (None where there is none).
 
         The optimizer's tensors are those in use: save or copy them before the next update. The random state, which
         dropout draws from, is `storage.checkpoint.capture_rng`'s.

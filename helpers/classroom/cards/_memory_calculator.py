@@ -1,7 +1,7 @@
 """Will it fit? The memory of an update, phase by phase, beside a GPU's memory, and what to change, in the page."""
 
 from helpers.classroom.cards._card import Card
-from helpers.gpt import GPTConfig, preset, require_one_of
+from helpers.gpt import PRECISIONS, GPTConfig, preset, require_one_of
 from helpers.labs import budget
 
 MODELS = ("course-small", "gpt2-124m", "opt-125m", "gpt2-355m", "gpt2-774m", "gpt2-1558m")
@@ -13,7 +13,7 @@ ROOMS = {
     "A100 40 GB": int(39.56 * GIB),
     "H100 80 GB": int(79.1 * GIB),
 }
-PRECISIONS, OPTIMIZERS = ("float32", "bfloat16", "float16"), ("adamw", "sgd")
+OPTIMIZERS = ("adamw", "sgd")
 LARGEST_BATCH = 4096
 
 
