@@ -60,8 +60,7 @@ def evaluate(model: GPT, batches: Iterable[tuple[Tensor, ...]], precision: str =
 
     ValueError: no token to score, ids out of range, or an unknown precision.
     """
-    device = next(model.parameters()).device
-    with evaluating(model), autocast(device, precision):
+    with evaluating(model), autocast(device := next(model.parameters()).device, precision):
         return LossReport.of(lambda batch: summed_loss(model, *(x.to(device) for x in batch)).item(), batches)
 
 
