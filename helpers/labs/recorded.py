@@ -37,7 +37,7 @@ class Recorded:
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             json.dumps(content, allow_nan=False)  # no number that is none
-            whole = "protocol" in content and all(isinstance(content[name], list) for name in self.lists)
+            whole = "protocol" in content and all(isinstance(run, dict) for name in self.lists for run in content[name])
             if content["kind"] != self.kind or not whole or len(self.done(content)) != len(content["runs"]):
                 raise ValueError(f"kind {content['kind']!r}, expected {self.kind!r} with runs that are whole")
         except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
@@ -103,5 +103,5 @@ def command(maker: str, path: Path, record: Callable[[Path], None], n_threads: i
         torch.set_num_threads(n_threads)
     try:
         record(options.output)
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         parser.error(str(error))

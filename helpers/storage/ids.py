@@ -12,6 +12,8 @@ import numpy as np
 from helpers.gpt import require_kind, require_whole
 from helpers.storage.files import write_aside
 
+TOO_MUCH = MemoryError, RecursionError  # what numpy's reading of a hostile header ends in
+
 
 def write_ids(path: str | Path, documents: Iterable[Sequence[int]], *, vocab_size: int, end_of_text: int) -> int:
     """Write the ids of all documents, each followed by `end_of_text`, and return how many ids that made.
@@ -59,7 +61,7 @@ def open_ids(path: str | Path) -> np.memmap:
         expected, got = ids.offset + ids.nbytes, os.path.getsize(path)
         if expected != got:
             raise ValueError(f"its header speaks of {expected} bytes, it has {got}")
-    except (ValueError, EOFError, SyntaxError, tokenize.TokenError, ArithmeticError, TypeError, MemoryError) as error:
+    except (ValueError, EOFError, SyntaxError, tokenize.TokenError, ArithmeticError, TypeError, *TOO_MUCH) as error:
         raise ValueError(f"{path} is not a whole file of ids ({error}): write it again with `write_ids`") from error
     if ids.ndim != 1 or ids.dtype.kind != "u" or ids.dtype.str.startswith(">"):
         raise ValueError(f"{path}: expected one list of unsigned integers, got {ids.shape} of {ids.dtype}")

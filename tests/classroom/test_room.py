@@ -48,6 +48,12 @@ def test_numbers_as_people_type_them(room, guesses):
     assert sorted(found.guesses) == guesses and not found.unread and not found.n_empty
 
 
+def test_a_hostile_line_is_read_at_once():
+    large = "9" * 400 + "/3"
+    found = reading.read_room("4" + " " * 20_000 + "5;" + " " * 20_000 + f"6; {large}", NATS)
+    assert found.guesses == [4, 5, 6] and found.unread == [large]
+
+
 def test_what_the_question_decides():
     as_count, as_share = exercises.answers.number_reader(50_257, ""), exercises.answers.number_reader(31.0, "per cent")
     assert [as_count(text) for text in ("50.257", "50,257", "1.5")] == [50_257, 50_257, 1.5]
@@ -147,6 +153,8 @@ FORM = 'Carimbo de data/hora,"Quantos nats, você acha?",Nome\n2026/03/02 9:00,"
         (b"4,5\n6,5\n", [4.5, 6.5]),
         (b"guess\n4,5\n6\n", [4.5, 6]),
         (b"Timestamp\tHow many of 400?\n9:00\t12\n9:01\t400\n", [12, 400]),
+        (b"guess;\r4,5;\r6;\r", [4.5, 6]),  # of an old Mac
+        (b'guess;x\n4,5;"' + b"a" * 200_000, []),  # a quote that is never closed
     ],
 )
 def test_the_file_of_a_form(tmp_path, content, guesses):
@@ -163,6 +171,8 @@ def test_two_questions_in_one_form(tmp_path):
         (file, r"which column has the answers, 'nats', 'bytes'\? Name a part"),
         (f"{file}#tokens", r"'Timestamp'|'nats', 'bytes'"),
         ("nowhere.csv", r"'nowhere\.csv', which is not here"),
+        ("x" * 5000 + ".csv", "which is not here"),
+        ("1;" * 5001, "the answers of a room, at most 5,000, got 5,001"),
         ("http://example.org/answers", "begins with https://, got 'http://example"),
     ):
         with pytest.raises(ValueError, match=says):

@@ -30,8 +30,16 @@ def test_a_damaged_record_is_refused(lab, tmp_path: Path):
     maker, runs = lab.__name__, content["runs"]
     another, twice = content | {"kind": "another"}, content | {"runs": [*runs, runs[0]]}
     damaged = content | {"runs": [runs[0] | {"excess": float("nan")}]}
+    strange = content | {"search": [3], "runs": [3]}
     parts = ({name: content[name] for name in content if name != part} for part in ("protocol", "runs"))
-    for text in ("[]", "{}", '{"kind": 3}', "{", "[" * 10**5, *map(json.dumps, (another, twice, damaged, *parts))):
+    for text in (
+        "[]",
+        "{}",
+        '{"kind": 3}',
+        "{",
+        "[" * 10**5,
+        *map(json.dumps, (another, twice, damaged, strange, *parts)),
+    ):
         path.write_text(text, encoding="utf-8")
         refused(rf"record\.json is no record that {maker} made", lab.read, path)
     with pytest.raises(FileNotFoundError):

@@ -50,7 +50,7 @@ def test_open_ids_refuses_what_is_not_a_whole_list_of_ids(tmp_path):
     whole = path.read_bytes()
     contents = [whole[:-1], whole[:128], whole[:60], b"", b"some text, no numbers", b"PK\x03\x04" + whole]
     shape = whole.index(b"(51,), ")
-    for forged in (b"(-51,)", b"(2**9,)", b"(%d,)" % 10**30, b"(True,)", b"-" * 2000 + b"1"):
+    for forged in (b"(-51,)", b"(2**9,)", b"(%d,)" % 10**30, b"(True,)", b"-" * 2000 + b"1", b"1" + b"+1" * 4000):
         header = whole[10:shape] + forged + b"}\n"
         contents.append(whole[:8] + len(header).to_bytes(2, "little") + header + bytes(102))
     np.save(path, np.array([{}]), allow_pickle=True)

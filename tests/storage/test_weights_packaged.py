@@ -203,11 +203,13 @@ def test_other_files_are_refused(index, tmp_path, monkeypatch, changes, says):
     [
         ("tensors.json", lambda rows, row: row.update(begin=row["begin"] + 32), "begins at .*, expected"),
         ("tensors.json", lambda rows, row: row.update(begin="0"), "TypeError"),
+        ("tensors.json", lambda rows, row: row.update(shape=[3, 8]), "expected blocks of 32"),
         ("tensors.json", lambda rows, row: row.update(kind="Q2_K"), "KeyError"),
         ("tensors.json", b"[" * 10**5, "RecursionError"),
         ("tensors.json", b"", "is not as it was written"),
         ("model.gguf", bytes(10**5), "begins as no GGUF"),
         ("config.json", lambda fields, _: fields.update(rope_parameters="x"), "the rotation is 'x'"),
+        ("config.json", lambda fields, _: fields.update(rope_parameters={"type": "linear"}), "the rotation is {"),
         ("config.json", lambda fields, _: fields.update(num_attention_heads=0), r"num_attention_heads in \[1"),
         ("config.json", lambda fields, _: fields.update(rope_scaling={"rope_type": "linear", "factor": 2.0}), "rope_"),
         ("config.json", lambda fields, _: fields.update(attention_bias=True), "attention_bias=True"),
@@ -218,6 +220,16 @@ def test_other_files_are_refused(index, tmp_path, monkeypatch, changes, says):
         ("tokenizer.json", lambda table, _: table["model"]["vocab"].update(zz=0), "each id from 0 on once"),
         ("tokenizer.json", lambda table, _: table.update(pre_tokenizer=[1]), "AttributeError"),
         ("tokenizer.json", lambda table, _: table["pre_tokenizer"]["pretokenizers"].pop(0), "digits one by one"),
+        ("tokenizer.json", lambda table, _: table.update(normalizer={"type": "NFC"}), "changes texts first"),
+        ("tokenizer.json", lambda table, _: table["pre_tokenizer"]["pretokenizers"][1].clear(), "digits one by one"),
+        (
+            "tokenizer.json",
+            lambda table, _: table["pre_tokenizer"]["pretokenizers"][1].update(add_prefix_space=True),
+            "prefix space",
+        ),
+        ("tokenizer.json", lambda table, _: table["model"]["merges"].pop(), "a merge for each token"),
+        ("tokenizer.json", lambda table, _: table["model"]["merges"].reverse(), "in the order of their ids"),
+        ("tokenizer.json", lambda table, _: table["model"]["vocab"].update(zz=1.0), "is not as it was written"),
         ("tokenizer.json", b"{", "is not as it was written"),
     ],
 )
@@ -229,6 +241,13 @@ def test_what_was_noted_beside_the_model_is_not_believed(index, tmp_path, name, 
         change = json.dumps(table).encode()
     (folder / name).write_bytes(change)
     refused(says, weights.read_tokenizer if name == "tokenizer.json" else weights.load, folder)
+
+
+def test_the_rotary_base_may_stand_beside_the_other_parameters(index, tmp_path):
+    folder = fetch(tmp_path)
+    fields = json.loads((folder / "config.json").read_bytes())
+    (folder / "config.json").write_text(json.dumps(fields | {"rope_parameters": {"rope_type": "default"}}))
+    assert weights.load(folder).config.rotary_base == 1234.0
 
 
 def test_a_bit_that_has_flipped_in_a_known_file_is_noticed(index, tmp_path, model_file):

@@ -16,7 +16,7 @@ AFTER = r"(?:\s*[^\W\d%][^\d%<>]{0,30})?"  # the unit
 ONE = re.compile(rf"{BEFORE}({NUMBER})\s*(?:({'|'.join(FACTORS.values())})\b)?\s*(%)?{AFTER}[.!]?", re.IGNORECASE)
 LINK = r"(?:\s*[-–]\s*|\s+(?:a|e|to|and|até|ou|or)\s+)"
 RANGE = re.compile(rf"(?:(?:entre|between|de|from)\s+)?({NUMBER}\s*%?){LINK}({NUMBER}.*)", re.IGNORECASE)
-FRACTION = re.compile(r"(\d+)\s*/\s*([1-9]\d*)")
+FRACTION = re.compile(r"(\d{1,9})\s*/\s*([1-9]\d{0,8})")
 GROUPS = re.compile(r"(?<=\d) (?=\d{3}\b)")  # 50 257
 THREE_AFTER = re.compile(r"[-+−]?[1-9]\d{0,2}[.,]\d{3}")  # thousands or decimals: only the question can say
 LETTER = re.compile(r"\(?([a-h])(?:\s*[).:].*|\s*)", re.IGNORECASE | re.DOTALL)

@@ -12,6 +12,7 @@ from helpers.classroom.exercises.answers import NUMBER, RANGE, THREE_AFTER, Gues
 
 SCHEMES = ("https",)  # of the addresses that are asked
 PATIENCE_S, MAX_BYTES = 15, 2_000_000  # for an address
+MAX_ANSWERS = 5_000  # more are no room's, and take long to draw
 HEADING = 40  # characters; an answer has fewer
 NO_ANSWER = re.compile(r"carimbo|timestamp|data/hora|e-?mail|^nome\b|^name\b|^score$|pontuação", re.IGNORECASE)
 FILE = re.compile(r"[^\n;]+\.(csv|tsv|txt)", re.IGNORECASE)
@@ -47,6 +48,8 @@ def read_room(room: Any, read: Reader) -> Room:
         answers = _column(_content(Path(place)), heading, read)
     else:
         answers = pieces(room)
+    if len(answers) > MAX_ANSWERS:
+        raise ValueError(f"expected the answers of a room, at most {MAX_ANSWERS:,}, got {len(answers):,}")
     found = [(answer, read(answer) if answer else None) for answer in answers]
     unsure = [(answer, guess) for answer, guess in found if THREE_AFTER.fullmatch(answer) and guess is not None]
     return Room(
@@ -59,8 +62,8 @@ def read_room(room: Any, read: Reader) -> Room:
 
 def pieces(text: str) -> list[str]:
     """The answers of a text: one a line, or between semicolons; in a single line also after a comma or a space."""
-    parts = re.split(r"[ \t]*;[ \t]*\r?\n|\r?\n|[;\t|]", text.strip("; \t\r\n|"))
-    return [piece.strip() for part in parts for piece in _side_by_side(part.strip(), alone=len(parts) == 1)]
+    parts = re.split(r";[ \t]*\r?\n|\r?\n|[;\t|]", text.strip("; \t\r\n|"))
+    return [piece.strip() for part in parts for piece in _side_by_side(" ".join(part.split()), alone=len(parts) == 1)]
 
 
 def _side_by_side(part: str, alone: bool) -> list[str]:
@@ -78,11 +81,12 @@ def _side_by_side(part: str, alone: bool) -> list[str]:
 
 
 def _content(path: Path) -> bytes:
-    if not path.is_file():
+    try:
+        return path.read_bytes()
+    except OSError:
         raise ValueError(
             f"expected the name of a CSV file, got {str(path)!r}, which is not here. Answers may be pasted"
-        )
-    return path.read_bytes()
+        ) from None
 
 
 def _fetched(address: str) -> bytes:
@@ -124,10 +128,14 @@ def _rows(content: bytes) -> list[list[str]]:
         text = content.decode("utf-8-sig").strip()
     except UnicodeDecodeError:
         text = content.decode("cp1252", errors="replace").strip()  # of an older spreadsheet
+    text = "\n".join(text.splitlines())  # also those of an old Mac
     first = text.partition("\n")[0]
     mark = next((mark for mark in ";\t," if mark in first), None)
-    rows = list(csv.reader(io.StringIO(text), delimiter=mark)) if mark else []
+    try:
+        rows = list(csv.reader(io.StringIO(text), delimiter=mark)) if mark else []
+    except csv.Error:  # a quote that is never closed
+        rows = []
     decimals = mark == "," and re.fullmatch(r"\d+,\d+\s*", first)
-    if not mark or decimals or len({len(row) for row in rows}) > 1:
-        return [[line.strip('" ')] for line in text.splitlines() or [""]]
+    if not rows or decimals or len({len(row) for row in rows}) > 1:
+        return [[line.strip('" ')] for line in text.split("\n")]
     return rows

@@ -25,7 +25,8 @@ def say(text: str, stream: IO[str] | None = None) -> None:
     """Progress, on standard output, from rank 0 alone."""
     if rank() == 0:
         stream = stream or sys.stdout
-        with tqdm.external_write_mode(file=stream):  # a progress bar steps aside
+        # a progress bar steps aside; where the disk behind it is full, or nobody reads any more, the run goes on
+        with suppress(OSError), tqdm.external_write_mode(file=stream):
             print(text, file=stream, flush=True)
 
 

@@ -20,5 +20,5 @@ if __name__ == "__main__":
         if options.verify:
             raise SystemExit(0 if verify(options.verify, options.output) else 1)
         record(options.output, options.sizes)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         parser.error(str(error))

@@ -122,6 +122,8 @@ def tensors_of(folder: Path) -> dict[str, tuple[tuple[int, ...], partial]]:
     content = np.memmap(folder / GGUF, np.uint8, mode="c")  # "c": torch wants memory that it may write; the file is not
     found, place = {}, None
     for name, row in sorted(json.loads((folder / TENSORS).read_bytes()).items(), key=lambda item: item[1]["begin"]):
+        if math.prod(row["shape"]) % PER_BLOCK:
+            raise ValueError(f"{name} is {row['shape']} in {TENSORS}, expected blocks of {PER_BLOCK}: fetch it again")
         end = row["begin"] + math.prod(row["shape"]) // PER_BLOCK * BLOCK_BYTES[row["kind"]]
         if place not in (None, row["begin"]):  # one lies behind the other
             raise ValueError(f"{name} begins at {row['begin']}, expected {place}: remove {TENSORS}, and fetch it again")

@@ -138,13 +138,14 @@ def _to_llama(theirs: dict, sizes: dict) -> GPTConfig:
             f"head_dim is {theirs['head_dim']}, the course's model only knows {head_dim}, its width by heads"
         )
     rope = theirs.get("rope_parameters") or theirs  # where newer editions of transformers write the base
-    if not isinstance(rope, dict) or rope.get("rope_type", "default") != "default":
+    if not isinstance(rope, dict) or rope.get("rope_type", rope.get("type", "default")) != "default":
         raise ValueError(f"the rotation is {rope!r:.100}, the course's model only knows the plain rotation")
+    base = rope.get("rope_theta", theirs.get("rope_theta", 10_000.0))
     if theirs.get("num_key_value_heads") is not None:
         sizes["n_kv_heads"] = _whole(theirs, "num_key_value_heads")
     return GPTConfig(
         **sizes, norm="rmsnorm", positions="rotary", feed_forward="swiglu", qkv_bias=False, linear_bias=False,
-        drop_rate=0.0, norm_eps=theirs.get("rms_norm_eps", 1e-6), rotary_base=rope.get("rope_theta", 10_000.0),
+        drop_rate=0.0, norm_eps=theirs.get("rms_norm_eps", 1e-6), rotary_base=base,
         rotary_pairs=theirs.get("rotary_pairs", "halves"),  # the hub's files; a field of ours where it is GGUF's order
         tied_head=_flag(theirs, "tie_word_embeddings", False),
     )  # fmt: skip

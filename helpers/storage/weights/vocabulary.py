@@ -33,15 +33,25 @@ def read_tokenizer(folder: str | Path) -> tiktoken.Encoding:
         ways = (table.get("pre_tokenizer") or {}).get("pretokenizers", [])
         if [way.get("type") for way in ways] != ["Digits", "ByteLevel"] or not ways[0].get("individual_digits"):
             raise ValueError(f"it cuts texts by {ways}, expected digits one by one, then GPT-2's pieces")
+        changed = table.get("normalizer"), ways[1].get("add_prefix_space", True), not ways[1].get("use_regex", True)
+        if any(changed):
+            raise ValueError(
+                f"it changes texts first: normalizer, prefix space, no pieces are {changed}, expected none"
+            )
         vocabulary = table["model"]["vocab"]
         special = {token["content"]: token["id"] for token in table["added_tokens"]}
         byte_of = tokenizer.byte_of_character()
         ranks = {bytes(map(byte_of.get, token)): i for token, i in vocabulary.items() if token not in special}
-        if sorted((vocabulary | special).values()) != list(range(len(vocabulary | special))):
+        n_tokens = len(vocabulary | special)
+        if sorted((vocabulary | special).values()) != list(range(n_tokens)):
             raise ValueError("expected each id from 0 on once")
-    absent = sorted({bytes([b]) for b in range(256)} - ranks.keys())
-    ranks |= {byte: len(vocabulary) + n for n, byte in enumerate(absent)}
-    return tiktoken.Encoding(path.parent.name, pat_str=PIECES, mergeable_ranks=ranks, special_tokens=special)
+        merges = [pair.split(" ") if isinstance(pair, str) else pair for pair in table["model"]["merges"]]
+        merged = [vocabulary["".join(pair)] for pair in merges]
+        if merged != sorted(i for token, i in ranks.items() if len(token) > 1):
+            raise ValueError("expected a merge for each token of several bytes, in the order of their ids")
+        absent = sorted({bytes([b]) for b in range(256)} - ranks.keys())
+        ranks |= {byte: n_tokens + n for n, byte in enumerate(absent)}
+        return tiktoken.Encoding(path.parent.name, pat_str=PIECES, mergeable_ranks=ranks, special_tokens=special)
 
 
 def check_vocabulary(model: GPT, n_tokens: int) -> None:
