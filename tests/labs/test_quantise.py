@@ -25,6 +25,8 @@ def test_by_hand():
     levels = torch.tensor([0, 0, 1, 1, 2, 3]) * 3.2 / 3
     torch.testing.assert_close(quantise.rounded(weights, 2)[:6], levels, atol=3e-3, rtol=0)
     assert quantise.bits_per_weight(2) == 3
+    tiny = torch.linspace(-1e-40, 1e-39, 32)  # 1 / scale would be infinite
+    assert all(not quantise.rounded(tiny, 8, minimum=minimum).any() for minimum in (True, False))
 
 
 @pytest.mark.parametrize(("name", "n_bits", "minimum"), [("Q4_1", 4, True), ("Q5_1", 5, True), ("Q8_0", 8, False)])

@@ -77,8 +77,8 @@ def bits_per_weight(n_bits: int) -> float:
 
 
 def _inverse(scales: Tensor) -> Tensor:
-    """1 / scale; 0 where all weights of a block are equal."""
-    return torch.where(scales == 0, 0, 1 / scales)
+    """1 / scale; 0 where all weights of a block are equal, or so close that 1 / scale is infinite."""
+    return torch.where((1 / scales).isfinite(), 1 / scales, 0)
 
 
 def kind_of(name: str) -> str | None:
