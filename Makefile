@@ -31,6 +31,13 @@ export OMP_WAIT_POLICY ?= PASSIVE
 # What a shell sets for other Pythons would put their packages before the course's, or keep its Python from starting
 unexport PYTHONPATH PYTHONHOME
 
+# Where HOME cannot be written: a folder beside the environment takes what Jupyter, Matplotlib and downloads keep there
+ifneq ($(shell test -d "$$HOME" && test -w "$$HOME" && echo 1),1)
+export HOME := $(shell { mkdir -p "$(VENV).home" 2>/dev/null && cd "$(VENV).home" || cd "$$(mktemp -d)"; } && pwd)
+export PIP_NO_CACHE_DIR := 1
+$(info HOME cannot be written: settings and downloads go to $(HOME))
+endif
+
 # The first Python of at least 3.11 that can make an environment; `make lab PYTHON=/path/to/python` chooses another.
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	command -v $$p >/dev/null 2>&1 && $$p -E -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 \
@@ -47,7 +54,6 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
 lab: $(STAMP) $(ASKED) ## install what is missing and open the notebooks in JupyterLab; in Portuguese: make lab LANGUAGE=pt_BR
-	@test -w "$$HOME" || { echo "HOME=$$HOME, where Jupyter keeps its settings, cannot be written: HOME=/some/folder make lab"; exit 1; }
 	-@$(BIN)/python tools/notebooks.py trust
 	$(BIN)/python -m jupyterlab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/$(EDITION)notebooks $(AS_ROOT) $(LAB_ARGS)
 
@@ -157,7 +163,7 @@ hooks: $(STAMP) ## check style at every commit (pre-commit)
 	$(BIN)/pre-commit install
 
 clean: ## remove the environment and everything that was built
-	rm -rf $(VENV)/pyvenv.cfg $(VENV) notebooks/.ipynb_checkpoints build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV)/pyvenv.cfg $(VENV) $(VENV).home notebooks/.ipynb_checkpoints build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): requirements.txt pyproject.toml helpers/lab.py

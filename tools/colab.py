@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import zipfile
 from pathlib import Path
 
 from tools.notebooks import ROOT
@@ -18,6 +19,7 @@ from tools.notebooks import ROOT
 NAME = "pretraining-a-gpt"
 EXTRAS = ("sacrebleu", "rouge-score", "portalocker", "colorama")  # pure Python; pinned in requirements.txt
 FOLDERS = ("notebooks", "lecture_notes", "pt-BR")
+LAST = "helpers/runtime.py"  # in the zip: first cells take a folder for the course only where this file is
 LEFT_OUT = shutil.ignore_patterns(".ipynb_checkpoints", "images")
 
 
@@ -33,7 +35,10 @@ def pack(out: Path) -> Path:
         subprocess.run([*pip, "--target", course, "-c", ROOT / "requirements.txt", *EXTRAS], check=True, cwd=aside)
         for folder in FOLDERS:
             shutil.copytree(ROOT / folder, course / folder, ignore=LEFT_OUT)
-        packed = shutil.make_archive(str(Path(aside, NAME)), "zip", course.parent)
+        packed = Path(aside, "packed.zip")
+        with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+            for path in sorted(course.rglob("*"), key=lambda path: (path == course / LAST, path)):
+                archive.write(path, path.relative_to(course.parent))
         out.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(packed, out)
     return out

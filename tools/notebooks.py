@@ -64,7 +64,7 @@ ENGLISH = Edition(
     "em português",
     "seed=0",
     "The course's `helpers` is not here, or a helpers.py of your own hides it: rename that.\\nOn Colab upload \"\n"
-    '             "pretraining-a-gpt.zip (`make colab`)\\nor mount its Drive; else `make lab`.\\nThen again.',
+    '             "all of pretraining-a-gpt.zip (`make colab`)\\nor mount Drive; else `make lab`.\\nThen again.',
 )
 PORTUGUESE = Edition(
     "pt_BR",
@@ -77,30 +77,26 @@ PORTUGUESE = Edition(
     "in English",
     'seed=0, language="pt_BR"',
     'O pacote `helpers` do curso não está aqui, ou um helpers.py seu o esconde: renomeie-o.\\nNo Colab, envie "\n'
-    '             "pretraining-a-gpt.zip (`make colab`)\\nou monte o Drive; senão, `make lab`.\\nDepois, de novo.',
+    '             "todo o pretraining-a-gpt.zip (`make colab`)\\nou monte o Drive; senão, `make lab`.\\nDepois repita.',
 )
 EDITIONS = (ENGLISH, PORTUGUESE)
 LANGUAGE_LINK = re.compile(r"^\*\[(?:em português|in English)\]\([^)]*\)\*\n\n", re.MULTILINE)
 NO_ADDRESS = "-address-not-set-"  # no account can bear a name that begins with a hyphen
-# The course may lie here, above (a laptop), below (an unpacked zip), on a mounted Drive, or be installed
+# The course may lie here, above (a laptop), below (an unpacked zip), on a mounted Drive, or be installed. Else zips are
+# unpacked, "pretraining-a-gpt (1).zip" too, then the address is asked: the first that works is the last that is tried.
+# `tools.colab` packs runtime.py last, so that a folder without it is unpacked again.
 SETUP = """\
-import glob, importlib.util as find, os, shutil, sys
+import glob, importlib.util, os, sys
 
-near = ["", "../", "../../", "*/", "drive/MyDrive/", "drive/MyDrive/*/", "drive/MyDrive/*/*/"]
-if not os.path.isdir("pretraining-a-gpt"):
-    _ = [shutil.unpack_archive(p) for d in near for p in glob.glob(d + "pretraining-a-gpt.zip")]
-{download}found = [os.path.abspath(p) for d in near for p in glob.glob(d + "helpers/runtime.py")]
-sys.path[:0] = [os.path.dirname(os.path.dirname(p)) for p in found[:1]]
-if not found and getattr(find.find_spec("helpers"), "submodule_search_locations", None) is None:
+near = ["./", "../", "../../", "*/", "drive/MyDrive/", "drive/MyDrive/*/", "drive/MyDrive/*/*/"]
+here = [d for g in near for d in glob.glob(g) if os.path.exists(d + "helpers/runtime.py")]
+ways = [f"python3 -m zipfile -e {{p!r}} . 2>&-" for d in near for p in glob.glob(d + "pretraining-a-gpt[ .(]*zip")]
+{download}if not here and "__init__" not in str(importlib.util.find_spec("helpers")) and all(map(os.system, ways)):
     sys.exit("{nothing_found}")  # fmt: skip
-
-from helpers import runtime
-
+sys.path.insert(0, os.path.abspath([*here, "pretraining-a-gpt"][0]))
+runtime = importlib.import_module("helpers.runtime")
 print(lab := runtime.start({start}))"""
-DOWNLOAD = """\
-if not find.find_spec("helpers") and not any(glob.glob(d + "helpers/runtime.py") for d in near):
-    os.system("git clone -q --depth 1 {address} pretraining-a-gpt")
-"""
+DOWNLOAD = 'ways.append("git clone -q --depth 1 {address} pretraining-a-gpt")\n'
 
 
 def main(arguments: list[str] | None = None) -> int:

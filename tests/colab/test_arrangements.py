@@ -7,6 +7,7 @@ google.colab; COURSE_ZIP names the zip that `python -m tools.colab` made. Colab 
 import os
 import shutil
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,13 +35,13 @@ def course(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def content(tmp_path, monkeypatch) -> Path:
-    """An empty /content, a kernel in which google.colab is loaded, and a git that only notes what it is asked."""
+    """An empty /content, a kernel that has loaded google.colab, and a git that notes its task and clones `online`."""
     stub = tmp_path / "stub"
     (stub / "google" / "colab").mkdir(parents=True)
     (stub / "google" / "colab" / "__init__.py").touch()
     (stub / "sitecustomize.py").write_text("import google.colab\n")
     git = stub / "git"
-    git.write_text(f'#!/bin/sh\necho "$*" >> {tmp_path}/asked\n')
+    git.write_text(f'#!/bin/sh\necho "$*" >> {tmp_path}/asked\nexec cp -r {tmp_path}/online pretraining-a-gpt 2>&-\n')
     git.chmod(0o755)
     monkeypatch.setenv("PYTHONPATH", str(stub))
     monkeypatch.setenv("PATH", f"{stub}:{os.environ['PATH']}")
@@ -56,6 +57,14 @@ def first_cell(content: Path, change: Callable[[str], str] = str) -> str:
     notebook = nbformat.v4.new_notebook(cells=cells)
     NotebookClient(notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": content}}).execute()
     return "".join(output.text for cell in cells for output in cell.outputs if output.output_type == "stream")
+
+
+def assert_said_in_four_lines(content: Path, change: Callable[[str], str] = str) -> None:
+    with pytest.raises(CellExecutionError) as caught:
+        first_cell(content, change)
+    assert caught.value.ename == "SystemExit"
+    said = caught.value.evalue.splitlines()
+    assert len(said) == 4 and "rename that" in said[0] and "make colab" in caught.value.evalue
 
 
 def test_the_zip_holds_these_modules_and_no_older_ones(course):
@@ -74,15 +83,50 @@ def test_a_folder_is_found(course, content, place):
     assert not (content.parent / "asked").exists()
 
 
-@pytest.mark.parametrize("place", [".", "drive/MyDrive", "drive/MyDrive/classes"])
-def test_a_zip_is_unpacked_once_and_what_was_changed_in_it_stays(content, place):
+@pytest.mark.parametrize("place", [".", "drive/MyDrive", "drive/MyDrive/the class's"])
+@pytest.mark.parametrize("name", ["pretraining-a-gpt.zip", "pretraining-a-gpt (1).zip"])
+def test_a_zip_is_unpacked_once_and_what_was_changed_in_it_stays(content, place, name):
     (content / place).mkdir(parents=True, exist_ok=True)
-    shutil.copy(ZIP, content / place / "pretraining-a-gpt.zip")
+    shutil.copy(ZIP, content / place / name)
     assert str(content / "pretraining-a-gpt" / "helpers") in first_cell(content)
     mine = content / "pretraining-a-gpt" / "notebooks" / NOTEBOOKS[0].name
     mine.write_text("mine")
     first_cell(content)
     assert mine.read_text() == "mine"
+
+
+def damaged(to: Path, how: str) -> None:
+    """A zip whose upload is still running, or one with a hole in it."""
+    whole = ZIP.read_bytes()
+    half = len(whole) // 2
+    to.write_bytes(whole[:half] if how == "cut short" else whole[:half] + bytes(10_000) + whole[half + 10_000 :])
+
+
+@pytest.mark.parametrize("how", ["cut short", "a hole"])
+def test_a_broken_zip_is_none_and_a_whole_one_beside_it_is_taken(content, how):
+    damaged(content / "pretraining-a-gpt.zip", how)
+    for _ in range(2):
+        assert_said_in_four_lines(content)
+    shutil.copy(ZIP, content / "pretraining-a-gpt (1).zip")
+    assert str(content / "pretraining-a-gpt" / "helpers") in first_cell(content)
+
+
+@pytest.mark.parametrize("part", [0, 0.1, 0.5, 1], ids=lambda part: f"{part} of it")
+def test_a_half_unpacked_folder_is_mended_and_without_a_zip_is_none(content, part):
+    """As a stopped unpacking leaves it: files in the order of the zip, the last one cut short."""
+    with zipfile.ZipFile(ZIP) as archive:
+        names = archive.namelist()
+        archive.extractall(content, names[: int(part * (len(names) - 2))])
+    (content / "pretraining-a-gpt").mkdir(exist_ok=True)
+    written = [path for path in content.rglob("*.py") if path.stat().st_size]
+    for path in written[-1:]:
+        path.write_bytes(path.read_bytes()[:10])
+    assert_said_in_four_lines(content)
+    shutil.copy(ZIP, content / "pretraining-a-gpt.zip")
+    assert str(content / "pretraining-a-gpt" / "helpers") in first_cell(content)
+    for name in names:
+        path = content / name
+        assert path.is_dir() or path.stat().st_size == zipfile.ZipFile(ZIP).getinfo(name).file_size
 
 
 def test_an_installed_course_is_taken(course, content, monkeypatch):
@@ -94,11 +138,7 @@ def test_an_installed_course_is_taken(course, content, monkeypatch):
 def test_nothing_found_is_said_in_four_lines(content, own):
     if own:
         (content / "helpers.py").write_text("x = 1\n")
-    with pytest.raises(CellExecutionError) as caught:
-        first_cell(content)
-    assert caught.value.ename == "SystemExit"
-    said = caught.value.evalue.splitlines()
-    assert len(said) == 4 and "rename that" in said[0] and "make colab" in caught.value.evalue
+    assert_said_in_four_lines(content)
     assert not (content.parent / "asked").exists(), "an address that is not set was asked"
 
 
@@ -110,14 +150,14 @@ def test_a_helpers_py_of_ones_own_does_not_hide_a_course_that_is_there(content):
 
 def test_with_an_address_git_is_asked_only_where_nothing_is_there(content, course):
     def with_address(setup: str) -> str:
-        return setup.replace("found = [", notebooks.DOWNLOAD.format(address="https://address") + "found = [", 1)
+        return setup.replace("if not here", notebooks.DOWNLOAD.format(address="https://address") + "if not here", 1)
 
-    with pytest.raises(CellExecutionError):
-        first_cell(content, with_address)
+    assert_said_in_four_lines(content, with_address)
     assert (content.parent / "asked").read_text() == "clone -q --depth 1 https://address pretraining-a-gpt\n"
-    shutil.copytree(course, content / "course")
-    first_cell(content, with_address)
-    assert (content.parent / "asked").read_text().count("\n") == 1
+    shutil.copytree(course, content.parent / "online")
+    for _ in range(2):
+        assert str(content / "pretraining-a-gpt" / "helpers") in first_cell(content, with_address)
+    assert (content.parent / "asked").read_text().count("\n") == 2
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -1,5 +1,6 @@
 """environment.yml, pyproject.toml, requirements.txt, the Makefile and the README tell one story."""
 
+import os
 import re
 import subprocess
 import sys
@@ -87,8 +88,9 @@ def test_every_make_command_named_anywhere_exists():
     assert all(f"make {target} " in listed for target in ("lab", "test", "lint", "notebooks", "clean"))
 
 
-def make(*arguments: object) -> subprocess.CompletedProcess:
-    return subprocess.run(["make", *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, timeout=60)
+def make(*arguments: object, **variables: str) -> subprocess.CompletedProcess:
+    called = ["make", *map(str, arguments)]
+    return subprocess.run(called, cwd=ROOT, env=os.environ | variables, capture_output=True, text=True, timeout=60)
 
 
 @pytest.mark.parametrize("version", [(3, 10, 14), (2, 7, 18), None])
@@ -119,3 +121,18 @@ def test_notebooks_are_run_where_a_unit_test_failed_too(tmp_path, fails, status)
     unit, notebooks = (line for line in asked.splitlines() if line.startswith("-m pytest "))
     assert unit == "-m pytest -n 2 --dist loadfile tests" and "--nbval " in notebooks and " -n 2 " in notebooks
     assert done.returncode == status, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("target", ["test-notebooks", "lab", "smollm2"])
+def test_a_home_that_cannot_be_written_is_said_in_one_line_and_left_alone(tmp_path, target):
+    """With a python that does nothing but load Matplotlib, which complains of such a home."""
+    stamp, pretend = tmp_path / "venv" / "stamp", tmp_path / "venv" / "bin" / "python"
+    pretend.parent.mkdir(parents=True)
+    stamp.touch()
+    pretend.write_text(f'#!/bin/sh\ntest -w "$HOME" && exec "{sys.executable}" -c "import matplotlib.pyplot"\n')
+    pretend.chmod(0o755)
+    given = "-o", stamp, f"VENV={stamp.parent}", f"STAMP={stamp}"
+    done = make(*given, target, HOME="/proc/nowhere")
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    assert done.stdout.splitlines()[0].endswith(f"cannot be written: settings and downloads go to {stamp.parent}.home")
+    assert "cannot be written" not in make(*given, target, HOME=str(tmp_path)).stdout

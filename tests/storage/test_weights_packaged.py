@@ -160,6 +160,11 @@ def test_what_is_not_as_published_is_refused_and_removed(index, tmp_path, monkey
     assert not (tmp_path / "cache" / NAME / "model.gguf").exists()
 
 
+def test_a_cache_that_cannot_be_written_is_said_with_the_way_out(index, tmp_path):
+    (tmp_path / "cache").touch()
+    refused(r"small.* could not be written \(.*\): .*COURSE_CACHE=/some/folder", fetch, tmp_path, error=OSError)
+
+
 def test_two_at_once_and_the_command(index, tmp_path):
     """The second waits for the first, and finds the model there."""
     program = (

@@ -4,6 +4,7 @@ import errno
 import http.server
 import io
 import os
+import random
 import shutil
 import signal
 import socket
@@ -55,6 +56,12 @@ def made(tmp_path_factory) -> Path:
     folder = begin(tmp_path_factory.mktemp("made"))
     assert subprocess.run(command(), cwd=folder, capture_output=True, timeout=300).returncode == 0
     return folder
+
+
+@pytest.fixture(scope="module")
+def seconds(made) -> float:
+    """What an installation takes, from its lock to its last step."""
+    return (made / "settings").stat().st_mtime - (made / ".venv.lock").stat().st_mtime
 
 
 @pytest.fixture
@@ -117,6 +124,76 @@ def test_an_update_that_is_interrupted_while_pip_only_looks_leaves_what_works(in
             os.killpg(looking.pid, signal.SIGINT)
             looking.communicate(timeout=60)
     assert looking.returncode and is_whole(installed)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_killed_at_any_moment_it_is_mended_by_the_same_command(course, seconds, seed):
+    """By Ctrl-C, which reaches all of them, or by a kill that pip outlives."""
+    moment = random.Random(seed).uniform(0, seconds)
+    first = subprocess.Popen(command(), start_new_session=True, stderr=subprocess.DEVNULL)
+    time.sleep(moment)
+    if seed % 2:
+        os.killpg(first.pid, signal.SIGINT)
+    else:
+        first.kill()
+    first.wait(timeout=60)
+    done = run()
+    assert done.returncode == 0 and is_whole(course), (moment, done.stderr)
+    assert (course / ".venv/.installed").exists()
+    assert subprocess.run([sys.executable, "tools/install.py", "--whole", ".venv"]).returncode == 0
+
+
+@pytest.mark.parametrize("step", ["--dry-run", "-m pip install"], ids=["looking", "installing"])
+def test_a_disk_that_fills_up_under_pip_is_said_and_then_mended(installed, step):
+    python = installed / ".venv/bin/python"
+    python.rename(real := python.with_name("python-real"))
+    full = "echo 'Installing collected packages: toy'; echo 'ERROR: [Errno 28] No space left on device' >&2; exit 1"
+    looks = "" if step == "--dry-run" else '*--dry-run*) exec "$0-real" "$@";; '
+    python.write_text(f'#!/bin/sh\ncase "$*" in {looks}*"{step}"*) {full};; esac\nexec "$0-real" "$@"\n')
+    python.chmod(0o755)
+    (installed / "requirements.txt").touch()
+    done = run()
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("pip: there is no room left: the environment takes about 2 GB")
+    assert (installed / ".venv" / install.MARK).exists() == (step != "--dry-run")
+    real.replace(python)
+    assert run().returncode == 0 and is_whole(installed)
+
+
+BARE = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]  # root who may do what modes allow
+
+
+def may_not_write() -> list[str]:
+    """What a command begins with that is to obey the modes of folders."""
+    if os.geteuid():
+        return []
+    if not shutil.which("setpriv") or subprocess.run([*BARE, "true"], capture_output=True).returncode:
+        pytest.skip("this root writes everywhere")
+    return BARE
+
+
+@pytest.mark.parametrize("folder", [".", ".venv"])
+def test_a_folder_that_can_only_be_read_is_said_and_stays_as_it_was(installed, folder):
+    if folder == ".":
+        shutil.rmtree(".venv")
+        Path(".venv.lock").unlink(missing_ok=True)
+    (installed / "requirements.txt").touch()
+    before = sorted(os.listdir(folder))
+    os.chmod(folder, 0o555)
+    done = subprocess.run([*may_not_write(), *command()], capture_output=True, text=True, timeout=300)
+    os.chmod(folder, 0o755)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1, done.stderr
+    assert "Permission denied" in done.stderr and "make lab VENV=/a/new/folder" in done.stderr
+    assert sorted(os.listdir(folder)) == before
+
+
+@pytest.mark.parametrize("index", ["http://127.0.0.1:9/simple", "https://no-such-index.invalid/simple"])
+def test_without_a_network_the_answer_comes_within_15_seconds(installed, index):
+    (installed / "requirements.txt").write_text("no-such-package==1.0\n")
+    started = time.monotonic()
+    done = run("--index-url", index)
+    assert time.monotonic() - started < 15
+    assert done.returncode == 1 and "needs a network" in done.stderr and is_whole(installed)
 
 
 def test_what_is_not_ours_is_not_cleared_away(course):

@@ -25,7 +25,7 @@ def test_stamp_writes_the_address_of_pyproject(monkeypatch, owner):
     tool.stamp(notebook, tool.ROOT / "notebooks" / "07_x.ipynb")
     badge, setup = (c.source for c in notebook.cells)
     compile(setup, "setup", "exec")
-    assert len([line for line in setup.splitlines() if line]) <= 13
+    assert len(setup.splitlines()) <= 12
     assert notebook.cells[1].metadata["tags"] == ["nbval-ignore-output"]
     if owner == tool.NO_ADDRESS:
         assert "git" not in setup and tool.NO_ADDRESS not in setup, "an address that is not set is asked for nothing"

