@@ -111,7 +111,7 @@ MISTAKES = {
     "g4-keep-or-reject": {
         "missing to p": ("[m / total for m in missing] if total > 0 else list(p)", "p"),
         "in [0, 1], got 2.0": ("min(1.0, p[guess] / q[guess])", "p[guess] / q[guess]"),
-        "is possible": lambda _, p, q, guess: (0.0, p),
+        "probability 0.7500, got 0.0000": lambda _, p, q, guess: (0.0, p),
         "sum to 1": ("m / total for", "m for"),
     },
 }

@@ -91,6 +91,9 @@ MISTAKES = {
     },
     "w4-grow": {
         "the mean of the old rows": ("mean(0, keepdim=True).expand(n_new, -1)", "mean().expand(n_new, len(table[0]))"),
+        "got [0.0000, 0.0000, 0.0000]": lambda right, table, n_new: right(table, n_new).index_fill(
+            0, torch.tensor(len(table)), 0.0
+        ),
         "expected a tensor": lambda right, table, n_new: right(table, 1),
         "changed the caller's": lambda right, table, n_new: (right(table, n_new), table.add_(1))[0],
         "to the bit": lambda right, table, n_new: right(table, n_new).roll(n_new, 0),
