@@ -7,8 +7,8 @@ from safetensors.torch import load_file
 from tests import exercises
 
 
-def first_by_mask(right, suspect, tolerance):
-    wrong = torch.stack([~((a - b).abs() <= tolerance).all() for a, b in zip(right, suspect, strict=True)])
+def first_by_mask(right, studied, tolerance):
+    wrong = torch.stack([~((a - b).abs() <= tolerance).all() for a, b in zip(right, studied, strict=True)])
     return wrong.nonzero()[0, 0] if wrong.any() else None
 
 

@@ -93,7 +93,7 @@ def test_the_texts_of_the_memory_calculator() -> None:
     expected = budget.memory(preset("gpt2-124m", drop_rate=0.0), 16, 1024, **TIGHT, device="cuda")
     for i, (phase, held) in enumerate(expected.phases.items()):
         whole = sum(float(fits[f"s{i}{j}@style"][6:-1]) for j in range(PARTS + 1))
-        n_bytes = held + expected.slack_bytes
+        n_bytes = held + expected.overhead_bytes
         assert whole == pytest.approx(100 * n_bytes / card.config["rooms"]["A100 40 GB"], abs=0.05)
         assert fits[f"size{i}"] == budget.readable_bytes(n_bytes) and (phase, fits[f"size{i}"]) in card.table
     assert [too_much[key] for key in ("verdict", "sign", "frame@class")] == ["It does not fit", "✗", "mc-card mc-bad"]

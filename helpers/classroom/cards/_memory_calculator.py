@@ -46,7 +46,7 @@ def memory_calculator(
     start |= {"batch": batch_size, "tokens": context_length, "kept": 0}
     switches = {"fused_attention": fused_attention, "gradient_checkpointing": False, "chunked_loss": chunked_loss}
     predicted = budget.memory(configs[model], batch_size, context_length, **switches, device="cuda")
-    held_in = [(phase, budget.readable_bytes(n + predicted.slack_bytes)) for phase, n in predicted.phases.items()]
+    held_in = [(phase, budget.readable_bytes(n + predicted.overhead_bytes)) for phase, n in predicted.phases.items()]
     sizes = {name: _sizes(config) for name, config in configs.items()}
     return Card(
         kind="memory",

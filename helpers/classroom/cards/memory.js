@@ -59,7 +59,7 @@ const backward = (run) => { // the loss, each block from the last to the first, 
   }
   return [...moments, [BACKWARD, 2 * table + L * ofBlock, copies, kept - L * keptOfBlock, 0]];
 };
-// Of each phase its widest moment: parts (weights, optimizer's moments, then as above) and their sum; the slack of the
+// Of each phase its widest moment: parts (weights, optimizer's moments, then as above) and their sum; the overhead of the
 // libraries, which is the same throughout; the phase with the peak, and the peak.
 const memory = (run) => {
   const weights = FLOAT32 * run.parameters, always = [weights, OPTIMIZER_NUMBERS[run.optimizer] * weights], phases = [];
@@ -70,8 +70,8 @@ const memory = (run) => {
   }
   let peak = 0;
   phases.forEach(({ n }, i) => { if (n > phases[peak].n) peak = i; });
-  const slack = CUDA_CONTEXT + Math.trunc(CUDA_FRAGMENTS * phases[peak].n);
-  return { phases, slack, phase: peak, peak: phases[peak].n + slack };
+  const overhead = CUDA_CONTEXT + Math.trunc(CUDA_FRAGMENTS * phases[peak].n);
+  return { phases, overhead, phase: peak, peak: phases[peak].n + overhead };
 };
 
 // What can be changed, the cheapest first: [what, price, run -> run].
@@ -86,7 +86,7 @@ const CHANGES = [
   ["half precision", "rounds, faster on a GPU", (run) => isHalf(run) ? run : { ...run, precision: "bfloat16" }],
   ["gradient checkpointing", "a third more arithmetic", (run) => ({ ...run, gradient_checkpointing: 1 })],
 ];
-// The places in CHANGES of those that are enough, one after the other, each that then makes it smaller; [] if all are not.
+// The indices in CHANGES of those that are enough, one after the other, each that then makes it smaller; [] if all are not.
 const together = (run, room) => {
   const made = [];
   for (let before = -1; made.length > before;) { // again: one may help only once another phase is the widest
@@ -131,10 +131,10 @@ const runAt = (values, config) => {
 };
 const sequences = (n) => `${fixed(n, 0)} ${n > 1 ? "sequences" : "sequence"}`;
 const bars = (now, room) => {
-  const { phases, slack, phase, peak } = now, scale = Math.max(room, peak), state = {};
+  const { phases, overhead, phase, peak } = now, scale = Math.max(room, peak), state = {};
   PHASES.forEach((_, i) => {
-    const parts = phases[i] ? [...phases[i].parts, slack] : [0, 0, 0, 0, 0, 0, 0];
-    state[`size${i}`] = phases[i] ? readableBytes(phases[i].n + slack) : "–";
+    const parts = phases[i] ? [...phases[i].parts, overhead] : [0, 0, 0, 0, 0, 0, 0];
+    state[`size${i}`] = phases[i] ? readableBytes(phases[i].n + overhead) : "–";
     state[`phase${i}@class`] = i === phase ? "mc-phase mc-peak" : "mc-phase";
     parts.forEach((n, j) => {
       state[`s${i}${j}@style`] = `width:${fixed(100 * n / scale, 2)}%`;
@@ -174,8 +174,8 @@ const compute = (values, config) => {
   return state;
 };
 
-const SEGMENTS = ["weights", "optimizer’s moments", "gradients", "half-precision copies", "activations", "logits", "slack"];
-const FOOT = `Predicted from the config, at each phase’s widest moment. Slack is assumed, not measured on a GPU: `
+const SEGMENTS = ["weights", "optimizer’s moments", "gradients", "half-precision copies", "activations", "logits", "overhead"];
+const FOOT = `Predicted from the config, at each phase’s widest moment. Overhead is assumed, not measured on a GPU: `
   + `${readableBytes(CUDA_CONTEXT)} for the driver and ${100 * CUDA_FRAGMENTS} % of the tensors for the allocator.`;
 const menu = (id, name, label, names, chosen) => {
   const options = names.map((text, i) => `<option value="${i}"${text === chosen ? " selected" : ""}>${escaped(text)}</option>`);

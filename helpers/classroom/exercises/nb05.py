@@ -51,10 +51,10 @@ def exactly_k(answer: Callable[[list[float], int], list[bool]]) -> None:
 
 @register("g2-top-p")
 def fewest_that_reach(answer: Callable[[list[float], float], list[bool]]) -> None:
-    """Every group of tokens is tried: the smallest whose probabilities reach p, and of those the likeliest one."""
+    """Every group of tokens is tried: the smallest whose probabilities reach p, and of those the most probable one."""
     cases = [([0.5, 0.25, 0.125, 0.125], 0.7), ([0.125, 0.5, 0.125, 0.25], 0.8), ([0.125, 0.5, 0.125, 0.25], 0.75)]
     for probs, p in [*cases, ([0.0625, 0.875, 0.0625], 0.5), ([0.25] * 4, 0.5), ([0.25, 0.5, 0.25], 1.0)]:
-        thought = "From the likeliest down: does the one with which the sum reaches p still belong, and the next one?"
+        thought = "From the top-1 token down: does the one with which the sum reaches p still belong, and the next one?"
         _compare_kept(answer, f"probabilities {probs}, p = {p}", (probs, p), _smallest_group(probs, p), thought)
 
 
