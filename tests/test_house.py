@@ -55,6 +55,13 @@ def test_every_module_stands_in_a_room():
     assert {room_of(path) for path in MODULES} == {*ROOMS, *GROUND}
 
 
+def test_the_readme_s_tree_names_them_all():
+    tree = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = [path for path in HELPERS.glob("*/*") if path.suffix == ".py" or (path / "__init__.py").exists()]
+    names = {path.name if path.suffix else f"{path.name}/" for path in shown} - {"__init__.py"}
+    assert len(names) >= 40 and {name for name in names if name not in tree} == set()
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(HELPERS).as_posix())
 def test_a_room_uses_those_below_it_through_their_doors(path):
     own = room_of(path)

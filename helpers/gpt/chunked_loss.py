@@ -95,7 +95,7 @@ class _ChunkedLoss(torch.autograd.Function):
 def _scores_buffer(n_rows: int, matrix: Tensor) -> Tensor:
     """Memory for (n_rows, V) scores of hidden states by `matrix` (V, C), used by every chunk: a view of wider rows.
 
-    Products into rows that do not start at a multiple of a vector's length are a third slower on a CPU. The rest of
+    Matmuls into rows that do not start at a multiple of a vector's length are a third slower on a CPU. The rest of
     each row is zeros: with AMX, oneDNN reads those columns too, and 0 * NaN is NaN.
     """
     n_columns = math.ceil(len(matrix) / VECTOR) * VECTOR
@@ -124,7 +124,7 @@ def _rows_to_gradient(rows: Tensor, targets: Tensor) -> Tensor:
 
 
 def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
-    """total += left @ right, (V, n) by (n, C), without a second (V, C) tensor where the products have another dtype."""
+    """total += left @ right, (V, n) by (n, C), without a second (V, C) tensor where the matmul has another dtype."""
     if total.dtype == left.dtype:
         total.addmm_(left, right)
         return

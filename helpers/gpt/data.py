@@ -172,8 +172,8 @@ class Batches:
         require_whole(at_least=0, seed=self.seed)
         if len(self) < 1:
             raise ValueError(
-                f"{self.n_windows} windows of {self.context_length} ids do not fill a batch of {self.batch_size} rows: "
-                "take fewer rows, a shorter context, or drop_last=False"
+                f"{self.n_windows} windows of {self.context_length} ids do not fill a batch of {self.batch_size}: "
+                "take fewer sequences, a shorter context, or drop_last=False"
             )
 
     @cached_property

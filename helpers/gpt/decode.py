@@ -131,11 +131,11 @@ def stream_text(model: GPT, tokenizer: tiktoken.Encoding, prompt: str, n_new: in
 def _as_rows(model: GPT, prompts: Prompts) -> list[Tensor]:
     require_kind(GPT, model=model)
     if not hasattr(prompts, "__iter__") or getattr(prompts, "ndim", 1) == 0:
-        raise ValueError(f"expected prompts (B, T) or a list of rows of token ids, got {type(prompts).__name__}")
+        raise ValueError(f"expected prompts (B, T) or a list of sequences of token ids, got {type(prompts).__name__}")
     rows = [prompts] if isinstance(prompts, str) else list(prompts)
     if any(isinstance(row, str) for row in rows):
         raise ValueError(
-            f"expected prompts of token ids, (B, T) or a list of rows, got text: {prompts!r}. "
+            f"expected prompts of token ids, (B, T) or a list of sequences, got text: {prompts!r}. "
             "stream_text(model, tokenizer, prompt, n_new) takes one; [tokenizer.encode(prompt)] are its ids"
         )
     try:
@@ -147,10 +147,10 @@ def _as_rows(model: GPT, prompts: Prompts) -> list[Tensor]:
 def _check(rows: list[Tensor], n_new: int, end_id: int | None, vocab_size: int) -> None:
     require_whole(at_least=0, n_new=n_new)
     if rows and all(row.ndim == 0 for row in rows):
-        raise ValueError(f"expected (B, T) or a list of rows, got one row of {len(rows)} ids: [ids], or ids[None]")
+        raise ValueError(f"expected (B, T) or a list of sequences, got one of {len(rows)} ids: [ids], or ids[None]")
     if not rows or any(row.ndim != 1 or not len(row) or row.is_floating_point() for row in rows):
         raise ValueError(
-            "expected prompts (B, T) or a list of rows, each with at least one token, "
+            "expected prompts (B, T) or a list of sequences, each with at least one token, "
             f"got {[tuple(row.shape) for row in rows]}"
         )
     for row in rows:

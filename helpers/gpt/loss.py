@@ -162,5 +162,5 @@ def _check_shapes(logits: Tensor, targets: Tensor) -> None:
     if logits.ndim != 3 or targets.shape != logits.shape[:2] or targets.numel() == 0:
         raise ValueError(
             f"expected logits (B, T, V) and targets (B, T), got {tuple(logits.shape)} and {tuple(targets.shape)}; "
-            "a single row needs a batch axis: x[None]"
+            "a single sequence needs a batch axis: x[None]"
         )

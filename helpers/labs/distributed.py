@@ -1,6 +1,6 @@
 """Several processes that train one model: the loop of `gpt.train`, with the work shared among the ranks of a group.
 
-Whole copies (DDP): every rank has the model, and gradients are averaged. In shards (FSDP): every rank keeps a part of
+Whole copies (DDP): every rank has the model, and gradients are averaged. Sharded (FSDP): every rank keeps a part of
 each weight, gradient and moment, and has a block whole in its turn: 1 / world_size of the memory for half as much again
 to send. Matmuls run in autocast's dtype on float32 weights either way, so that the numbers are the same.
 

@@ -1,6 +1,6 @@
 """Twenty questions with four options each, written for the course in two languages; a model answers by likelihood.
 
-What is asked, a schoolchild knows. The right option stands at each place equally often, and is not often the longest.
+What is asked, a schoolchild knows. The right option stands at each position equally often, and is seldom the longest.
 """
 
 import json

@@ -36,7 +36,7 @@ class Recorded:
         path = as_path(path or self.path)
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            json.dumps(content, allow_nan=False)  # no number that is none
+            json.dumps(content, allow_nan=False)  # no NaN
             whole = "protocol" in content and all(isinstance(run, dict) for name in self.lists for run in content[name])
             if content["kind"] != self.kind or not whole or len(self.done(content)) != len(content["runs"]):
                 raise ValueError(f"kind {content['kind']!r}, expected {self.kind!r} with runs that are whole")

@@ -31,7 +31,7 @@ TRIAL = [
     "cards.loss_stepper(model)",
     "cards.cost()",
     "pages.text_heatmap(['The', ' cat', ' sat', '.', '\\n', 'It', ' <b>', ' slept'], "
-    "[None, 7.2, 2.1, 0.4, 1.0, 3.3, 10.8, 5.0], label='surprise', unit='nats')",
+    "[None, 7.2, 2.1, 0.4, 1.0, 3.3, 10.8, 5.0], label='surprisal', unit='nats')",
     "pages.table([('uniform', 10.825, 50257), ('trained', 4.0, 54.6)], "
     "['model', 'loss, nats', 'perplexity'], 'Lower is better')",
 ]
@@ -186,7 +186,7 @@ def test_an_untrusted_notebook_that_was_not_run(page, lab: Lab) -> None:
     """What a sanitiser leaves: title, sentence and a word on how to get the rest; no heap of loose labels."""
     path = lab.folder / "trial" / "untrusted.ipynb"
     made = [cards.cost(), cards.perplexity_die(), cards.unsure_or_wrong()]
-    made.append(page_helpers.text_heatmap(["The", " cat"], [1.0, 7.5], label="surprise", unit="nats"))
+    made.append(page_helpers.text_heatmap(["The", " cat"], [1.0, 7.5], label="surprisal", unit="nats"))
     made.append(page_helpers.table([("a", 1.5)], ["model", "loss"], "one claim"))
     write_notebook(path, [repr(thing) for thing in made])
     stored = json.loads(path.read_text(encoding="utf-8"))

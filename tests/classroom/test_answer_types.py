@@ -1,7 +1,9 @@
 """Of all exercises: many ways of solving them pass, many mistakes do not, and no right answer fails for its type."""
 
 import importlib
+import re
 from fractions import Fraction
+from itertools import count, product
 from pathlib import Path
 
 import numpy as np
@@ -92,3 +94,39 @@ def test_what_is_no_answer_is_told_by_its_type(name):
         says = verdict(name, lambda *_, odd=odd: odd)
         assert says.startswith(WRONG) and "The check cannot read" not in says, says
         assert type(odd).__name__ in says or " of them" in says or "(0,)" in says, says
+
+
+NUMBER = re.compile(r"(?<![\w.])-?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?")
+TOLD = re.compile(r"\b(?:expected|should)\b(.*?)\bgot (.*?)(?: \(|[.?] [A-Z]|$)")
+
+
+def nudged(name, by, which):
+    """The solution, each number of its answers a little off, or only the one at `which`."""
+    answer = solution(name)
+
+    def nudge(*given):
+        numbers, value = count(), answer(*given)
+        if name == "t2-accumulate":
+            given[0].table.grad *= 1 + by
+            return None
+        moved = each(lambda x: x if isinstance(x, bool) or which not in (None, next(numbers)) else x * (1 + by))
+        return moved(value)
+
+    return nudge
+
+
+def told_apart(says):
+    """Whether what was expected and what came differ as they are written."""
+    *_, told = TOLD.findall(says)
+    wanted, came = ([float(n.replace(",", "")) for n in NUMBER.findall(part)] for part in told)
+    return wanted != came and (len(wanted) == len(came) or not set(came) <= set(wanted))
+
+
+def test_a_number_that_is_a_little_off_is_written_with_digits_until_it_differs():
+    refused = {}
+    for name, size, sign, which in product(CHECKS, (3e-5, 1e-4, 3e-4, 1e-3), (1, -1), (None, 0, 1, 2, 21)):
+        says = verdict(name, nudged(name, sign * size, which))
+        if "expected" in says or TOLD.search(says):
+            refused.setdefault(name, []).append(says)
+    assert len(refused) > 40, refused.keys()
+    assert [says for name in refused for says in refused[name] if not TOLD.search(says) or not told_apart(says)] == []

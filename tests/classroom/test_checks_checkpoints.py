@@ -102,7 +102,7 @@ MISTAKES = {
         "same epoch": lambda _, n, B, T, per_epoch: (0, n // (B * T)),
         "64 tokens": ("(batch_size * context_length)", "batch_size"),
         "0 tokens": ("divmod(n_done,", "divmod(n_done + 1,"),
-        "(epoch, place)": ("divmod(n_done, n_batches)", "n_done"),
+        "(epoch, position)": ("divmod(n_done, n_batches)", "n_done"),
         "counted from 0": lambda right, *a: (1 + right(*a)[0], 0),
     },
     "c2-atomic-write": {

@@ -82,7 +82,7 @@ MISTAKES = {
     "g2-top-p": {
         "reaches p": (KEPT, "held += probs[i]\n        kept[i] = held <= p"),
         "the next one": ("held >= p", "held > p"),
-        "From the likeliest down": (RANKED, "range(len(probs))"),
+        "From the top-1 token down": (RANKED, "range(len(probs))"),
         "order of the ids": lambda right, *a: sorted(right(*a), reverse=True),
     },
     "g4-loop": {
@@ -111,7 +111,7 @@ MISTAKES = {
     "g4-keep-or-reject": {
         "missing to p": ("[m / total for m in missing] if total > 0 else list(p)", "p"),
         "in [0, 1], got 2.0": ("min(1.0, p[guess] / q[guess])", "p[guess] / q[guess]"),
-        "is possible": lambda _, p, q, guess: (0.0, p),
+        "probability 0.7500, got 0.0000": lambda _, p, q, guess: (0.0, p),
         "sum to 1": ("m / total for", "m for"),
     },
 }
@@ -119,7 +119,7 @@ MISTAKES = {
 test_checks = exercises.test_of(RIGHT_ANSWERS, MISTAKES)
 
 
-def test_the_suspect_of_exercise_5_is_right_where_its_hint_says_and_nowhere_else():
+def test_the_function_under_study_of_exercise_5_is_right_where_its_hint_says_and_nowhere_else():
     """As many tokens as the head has numbers: there, besides at the first token, both roots are the same."""
     right, by_count = (exercises.solution("g4-cached-step", *edit) for edit in ((), ("len(query)", "len(keys)")))
     for D in (2, 3, 4):

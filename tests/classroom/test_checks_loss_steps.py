@@ -35,6 +35,7 @@ RIGHT_ANSWERS = {
         ("(z - m).exp().sum(-1).log()", "torch.from_numpy(np.log(np.exp((z - m).numpy()).sum(-1)))"),
         ("logits[scored]", "logits[scored].double()"),
         ("(z - m).exp().sum(-1).log()", "torch.tensor([math.log(sum(map(math.exp, x))) for x in (z - m).tolist()])"),
+        ("(log_sum - z.gather(-1, y[:, None]).squeeze(-1))", "F.nll_loss(z - log_sum[:, None], y)"),
         ("z.gather(-1, y[:, None]).squeeze(-1)", "(z * F.one_hot(y, z.shape[1])).sum(1)"),
         ("m.squeeze(-1) + (z - m).exp().sum(-1).log()", "torch.tensor(np.logaddexp.reduce(z.numpy(), axis=-1))"),
     ],

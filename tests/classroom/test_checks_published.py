@@ -7,8 +7,8 @@ from safetensors.torch import load_file
 from tests import exercises
 
 
-def first_by_mask(right, suspect, tolerance):
-    wrong = torch.stack([~((a - b).abs() <= tolerance).all() for a, b in zip(right, suspect, strict=True)])
+def first_by_mask(right, studied, tolerance):
+    wrong = torch.stack([~((a - b).abs() <= tolerance).all() for a, b in zip(right, studied, strict=True)])
     return wrong.nonzero()[0, 0] if wrong.any() else None
 
 
@@ -91,6 +91,9 @@ MISTAKES = {
     },
     "w4-grow": {
         "the mean of the old rows": ("mean(0, keepdim=True).expand(n_new, -1)", "mean().expand(n_new, len(table[0]))"),
+        "got [0.0000, 0.0000, 0.0000]": lambda right, table, n_new: right(table, n_new).index_fill(
+            0, torch.tensor(len(table)), 0.0
+        ),
         "expected a tensor": lambda right, table, n_new: right(table, 1),
         "changed the caller's": lambda right, table, n_new: (right(table, n_new), table.add_(1))[0],
         "to the bit": lambda right, table, n_new: right(table, n_new).roll(n_new, 0),

@@ -91,10 +91,10 @@ MISTAKES = {
         "forward 2, backward 4": ("6 *", "2 *"),
         "hour has 3,600": ("3600", "60"),
         "The peak is per second": (" / 3600", ""),
-        "A smaller share makes it dearer": ("(share * peak_flops)", "(peak_flops / share)"),
+        "A smaller MFU makes it dearer": ("(share * peak_flops)", "(peak_flops / share)"),
         "How many FLOPs": (" * n_tokens", ""),
         "between 0 and 1": ("(share *", "(share / 100 *"),
-        "Only a share": ("(share *", "(1 *"),
+        "where is the MFU": ("(share *", "(1 *"),
         "Those are hours": (" * price_per_hour", ""),
     },
     "x4-ring": {

@@ -88,6 +88,7 @@ MISTAKES = {
         "was in .grad before": ("model.zero_grad()", "pass"),
         "masked targets": ("int((targets != -100).sum())", "targets.numel()"),
         "times as much": (" / n_scored", ""),
+        "the numbers are not": lambda right, m, b: (right(m, b), m.table.grad.copy_(m.table.grad.flip(1))),
         "weights have changed": lambda right, m, b: (right(m, b), torch.optim.SGD(m.parameters(), lr=0.1).step()),
         "equal size": lambda right, model, micro_batches: right(model, micro_batches[-1:]),
         "no gradient at all": lambda _, model, micro_batches: model.zero_grad(),

@@ -8,7 +8,7 @@ import pytest
 from helpers.classroom import cards
 from helpers.gpt import GPTConfig, preset
 from helpers.labs import budget
-from tests.cards import first_positions, script
+from tests.cards import FOLDER, first_positions, script
 
 GIB = 2**30
 TIGHT = {"fused_attention": False, "chunked_loss": False}
@@ -60,11 +60,11 @@ def test_the_advice_is_that_of_fits() -> None:
     """What each change alone comes to, and which of them together are enough."""
     js, card, verdicts = script("memory"), cards.memory_calculator(), set()
     models = {name: preset(name, drop_rate=0.0) for name in card.config["models"]}
-    ask = """(run, room) => [CHANGES.map((change) => memory(change[2](run, room)).peak), together(run, room)]"""
+    ask = """(run, room) => [CHANGES.map((change) => memory(change(run, room)).peak), together(run, room)]"""
     all_off = [_run(card, "gpt2-124m", 64, "float32", NONE_ON, kept) for kept in (10**8, 0)]
     fitted = [budget.fits(predicted(run, models, "gpt2-124m"), 2) for run in all_off]
     names = [change.what for fit in fitted for change in fit.changes]
-    assert len(names) == js.call("() => CHANGES.length") == 6
+    assert names == [what for what, _ in card.config["changes"]] and len(names) == js.call("() => CHANGES.length") == 6
     switchings = itertools.product((False, True), repeat=3)
     for (name, batch, room), on in itertools.product(
         (("gpt2-355m", 64, 14), ("gpt2-1558m", 16, 14), ("opt-125m", 12, 14), ("gpt2-774m", 512, 79)), switchings
@@ -80,8 +80,18 @@ def test_the_advice_is_that_of_fits() -> None:
 
 
 def _run(card: cards.Card, name: str, batch: int, precision: str, switches: dict, kept: int) -> dict:
-    model = card.config["models"][name]
+    model = card.config["assumed"] | card.config["models"][name]
     return model | {"B": batch, "T": 1024, "precision": precision, "optimizer": "adamw", "kept": kept} | switches
+
+
+def test_what_is_assumed_and_advised_stands_in_python_alone() -> None:
+    js, card = script("memory"), cards.memory_calculator()
+    run = _run(card, "gpt2-124m", 2, "float32", NONE_ON | {"chunked_loss": True}, 0)
+    nothing = {"chunk_tokens": 0, "moments": {"adamw": 0}, "cuda_context": 0, "cuda_fragments": 0}
+    found = js.call("memory", run | nothing)
+    assert found["overhead"] == found["phases"][0]["parts"][1] == found["phases"][0]["parts"][PARTS - 1] == 0
+    source = (FOLDER / "memory.js").read_text(encoding="utf-8")
+    assert [text for _, text in card.config["changes"] if text in source] == []
 
 
 def test_the_texts_of_the_memory_calculator() -> None:
@@ -93,7 +103,7 @@ def test_the_texts_of_the_memory_calculator() -> None:
     expected = budget.memory(preset("gpt2-124m", drop_rate=0.0), 16, 1024, **TIGHT, device="cuda")
     for i, (phase, held) in enumerate(expected.phases.items()):
         whole = sum(float(fits[f"s{i}{j}@style"][6:-1]) for j in range(PARTS + 1))
-        n_bytes = held + expected.slack_bytes
+        n_bytes = held + expected.overhead_bytes
         assert whole == pytest.approx(100 * n_bytes / card.config["rooms"]["A100 40 GB"], abs=0.05)
         assert fits[f"size{i}"] == budget.readable_bytes(n_bytes) and (phase, fits[f"size{i}"]) in card.table
     assert [too_much[key] for key in ("verdict", "sign", "frame@class")] == ["It does not fit", "✗", "mc-card mc-bad"]

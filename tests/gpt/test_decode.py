@@ -169,7 +169,7 @@ def test_a_character_in_two_tokens_comes_once_and_half_of_one_is_marked():
         ({"topk": 3}, "topk; there are temperature, top_k, top_p"),
         *(({"end_id": end}, r"end_id must be in \[0, 13\)") for end in (13, "\n")),
         *(({"prompts": none}, "at least one token") for none in (PROMPTS[:, :0], [])),
-        *(({"prompts": none}, "list of rows") for none in (PROMPTS[0], [1, 2], PROMPTS[0, 0], PROMPTS.float())),
+        *(({"prompts": none}, "list of sequences") for none in (PROMPTS[0], [1, 2], PROMPTS[0, 0], PROMPTS.float())),
         ({"prompts": "It was"}, r"got text: 'It was'\. stream_text\(model, tokenizer, prompt, n_new\)"),
         *(({"prompts": outside}, r"\[0, 13\)") for outside in (PROMPTS + 1, [[-1]])),
     ],

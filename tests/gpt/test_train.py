@@ -1,4 +1,4 @@
-"""The taste of training learns, repeats itself bit for bit, and leaves the global generators alone."""
+"""Training learns, repeats itself bit for bit, and leaves the global generators alone."""
 
 import pytest
 import torch

@@ -94,7 +94,7 @@ def test_the_peak_is_that_of_the_widest_phase():
     predicted = budget.memory(preset("gpt2-124m"), 4, chunked_loss=False, device="cuda")
     assert predicted.tensors_bytes == max(predicted.phases.values()) == predicted.phases[predicted.phase]
     parts = sum(size for name, size, _ in predicted.rows() if not name.startswith("peak"))
-    assert predicted.peak_bytes == predicted.tensors_bytes + predicted.slack_bytes < parts
+    assert predicted.peak_bytes == predicted.tensors_bytes + predicted.overhead_bytes < parts
     kept = replace(predicted, kept_tokens=10**6)
     assert (kept.phase, kept.kept_logits_bytes) == ("evaluation", 4 * 10**6 * 50257)
 

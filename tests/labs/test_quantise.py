@@ -47,9 +47,9 @@ def test_every_weight_goes_to_its_nearest_level(n_bits, minimum):
     begins, ends = (lowest, highest) if minimum else (-sizes, sizes)
     shares = torch.linspace(0, 1, 2**n_bits if minimum else 2**n_bits - 1)
     levels = begins + (ends - begins) * shares  # (n_blocks, levels)
-    slack = 2e-3 * sizes  # scale and minimum in float16
-    assert ((found[:, :, None] - levels[:, None]).abs().amin(-1) <= slack).all()
-    assert ((blocks - found).abs() <= (blocks[:, :, None] - levels[:, None]).abs().amin(-1) + slack).all()
+    rounding = 2e-3 * sizes  # scale and minimum in float16
+    assert ((found[:, :, None] - levels[:, None]).abs().amin(-1) <= rounding).all()
+    assert ((blocks - found).abs() <= (blocks[:, :, None] - levels[:, None]).abs().amin(-1) + rounding).all()
 
 
 def test_rounding_again_changes_nothing():

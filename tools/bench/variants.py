@@ -83,7 +83,7 @@ def _untied(source: GPT, batches: list[Batch], precision: str):
     return _helpers(model, batches, precision)
 
 
-TRAINING = {  # name -> (variant, precision of the products)
+TRAINING = {  # name -> (variant, precision of the matmuls)
     "plain": (_plain, "float32"),
     "nanogpt": (_nanogpt, "float32"),
     "nanogpt-fused": (partial(_nanogpt, fused=True), "float32"),

@@ -16,7 +16,7 @@ FILE = LOCALE / "pt_BR.json"
 # what these show goes through `spoken`: nothing is marked there
 SPOKEN = ("helpers/classroom/exercises", "helpers/classroom/cards")
 # constants that are said by t(variable)
-NAMES = {"COLUMNS", "DIFFERS", "FIRST", "MEANS", "NAMED", "NOT_STATED", "PADDINGS", "SAME", "THEME_SAYS", "_NAMES"}
+NAMES = re.compile("COLUMNS|DIFFERS|FIRST|MEANS|NAMED|NOT_STATED|PADDINGS|SAME|SAVINGS|THEME_SAYS|_NAMES")
 SILENT = re.compile(r"\w*Error:|register:|getattr:|hasattr:|Subscript.slice|Card:kind|Card:attributes|arguments|encod")
 CODE = re.compile(r"<|^\S*[_=/.]\w\S*$|^\w+-\w+$|^[\w-]+:\S|^\w+\(\S*$|SAID|data-feed")  # markup, names, files
 # of scripts: what names an expression, texts that are no words of a reader's, and where a text begins and ends
@@ -72,7 +72,7 @@ def _marked(tree: ast.Module) -> Iterator[str]:
 
 def _named(tree: ast.Module) -> Iterator[str]:
     for node in tree.body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in NAMES:
+        if isinstance(node, ast.Assign) and NAMES.fullmatch(ast.unparse(node.targets[0])):
             values = node.value.values if isinstance(node.value, ast.Dict) else [node.value]
             for inner in (inner for value in values for inner in ast.walk(value)):
                 if isinstance(inner, ast.Constant) and isinstance(inner.value, str):

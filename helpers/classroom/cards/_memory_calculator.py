@@ -1,8 +1,9 @@
 """Will it fit? The memory of an update, phase by phase, beside a GPU's memory, and what to change, in the page."""
 
 from helpers.classroom.cards._card import Card
-from helpers.gpt import PRECISIONS, GPTConfig, preset, require_one_of
+from helpers.gpt import CHUNK_TOKENS, PRECISIONS, GPTConfig, preset, require_one_of
 from helpers.labs import budget
+from helpers.language import t
 
 MODELS = ("course-small", "gpt2-124m", "opt-125m", "gpt2-355m", "gpt2-774m", "gpt2-1558m")
 GIB = 2**30
@@ -13,7 +14,12 @@ ROOMS = {
     "A100 40 GB": int(39.56 * GIB),
     "H100 80 GB": int(79.1 * GIB),
 }
-OPTIMIZERS = ("adamw", "sgd")
+ASSUMED = {
+    "chunk_tokens": CHUNK_TOKENS,
+    "moments": budget.MOMENTS,
+    "cuda_context": budget.CUDA_CONTEXT,
+    "cuda_fragments": budget.CUDA_FRAGMENTS,
+}
 LARGEST_BATCH = 4096
 
 
@@ -46,14 +52,22 @@ def memory_calculator(
     start |= {"batch": batch_size, "tokens": context_length, "kept": 0}
     switches = {"fused_attention": fused_attention, "gradient_checkpointing": False, "chunked_loss": chunked_loss}
     predicted = budget.memory(configs[model], batch_size, context_length, **switches, device="cuda")
-    held_in = [(phase, budget.readable_bytes(n + predicted.slack_bytes)) for phase, n in predicted.phases.items()]
+    held_in = [(phase, budget.readable_bytes(n + predicted.overhead_bytes)) for phase, n in predicted.phases.items()]
     sizes = {name: _sizes(config) for name, config in configs.items()}
     return Card(
         kind="memory",
         title="Will it fit? Memory of an update on a GPU",
         sentence=_sentence(predicted, start, ROOMS[start["room"]]),
         values=start | switches,
-        config={"start": start, "models": sizes, "rooms": ROOMS, "precisions": PRECISIONS, "optimizers": OPTIMIZERS},
+        config={
+            "start": start,
+            "models": sizes,
+            "rooms": ROOMS,
+            "precisions": PRECISIONS,
+            "optimizers": tuple(budget.MOMENTS),
+            "assumed": ASSUMED,
+            "changes": [(t(what), t(price)) for what, price, _ in budget.SAVINGS],
+        },
         table=[("phase", "memory"), *held_in],
     )
 

@@ -1,8 +1,7 @@
 // The memory that an update of a GPT takes on a GPU, from the model's sizes: V vocabulary, C embedding width, F width of
 // the feed-forward layer, H heads, L layers. A run has besides B sequences of T tokens, precision, optimizer, switches
-// (0 or 1) and the tokens whose logits an evaluation keeps. All in bytes.
-const FLOAT32 = 4, ID = 8, CHUNK_TOKENS = 256, OPTIMIZER_NUMBERS = { adamw: 2, sgd: 0 };
-const CUDA_CONTEXT = 512 * 2 ** 20, CUDA_FRAGMENTS = 0.05; // assumed, not measured: the driver's, and the allocator's share
+// (0 or 1), the tokens whose logits an evaluation keeps, and what budget.memory assumes. All in bytes.
+const FLOAT32 = 4, ID = 8;
 const isHalf = (run) => run.precision !== "float32", elementOf = (run) => isHalf(run) ? 2 : FLOAT32;
 const streamOf = ({ B, T, C }) => FLOAT32 * B * T * C; // (B, T, C) of the residual stream, float32 in every precision
 const tableOf = ({ V, C }) => FLOAT32 * V * C;
@@ -37,7 +36,7 @@ const forward = (run) => {
   const kept = activationsOf(run), copies = copiesOf(run, run.L), stream = streamOf(run), table = tableOf(run), half = isHalf(run);
   if (!run.chunked_loss) return [FORWARD, 0, copies, kept, 2 * logitsOf(run) + (half ? logitsOf(run) / 2 : 0)];
   // Hidden states and their gradient, the head's gradient, a chunk; in half precision copies of them.
-  const chunk = Math.min(CHUNK_TOKENS, run.B * run.T) * run.V * (half ? 2 + FLOAT32 : FLOAT32);
+  const chunk = Math.min(run.chunk_tokens, run.B * run.T) * run.V * (half ? 2 + FLOAT32 : FLOAT32);
   return [FORWARD, table, copies + (half ? table / 2 : 0), kept + 2 * stream + (half ? stream / 2 : 0), chunk];
 };
 const backward = (run) => { // the loss, each block from the last to the first, the embedding
@@ -59,10 +58,10 @@ const backward = (run) => { // the loss, each block from the last to the first, 
   }
   return [...moments, [BACKWARD, 2 * table + L * ofBlock, copies, kept - L * keptOfBlock, 0]];
 };
-// Of each phase its widest moment: parts (weights, optimizer's moments, then as above) and their sum; the slack of the
+// Of each phase its widest moment: parts (weights, optimizer's moments, then as above) and their sum; the overhead of the
 // libraries, which is the same throughout; the phase with the peak, and the peak.
 const memory = (run) => {
-  const weights = FLOAT32 * run.parameters, always = [weights, OPTIMIZER_NUMBERS[run.optimizer] * weights], phases = [];
+  const weights = FLOAT32 * run.parameters, always = [weights, run.moments[run.optimizer] * weights], phases = [];
   const evaluation = run.kept ? [[EVALUATION, 0, 0, 0, FLOAT32 * run.kept * run.V]] : [];
   for (const [phase, ...held] of [forward(run), ...backward(run), [STEP, weights, 0, 0, 0], ...evaluation]) {
     const parts = [...always, ...held], n = parts.reduce((a, b) => a + b);
@@ -70,29 +69,29 @@ const memory = (run) => {
   }
   let peak = 0;
   phases.forEach(({ n }, i) => { if (n > phases[peak].n) peak = i; });
-  const slack = CUDA_CONTEXT + Math.trunc(CUDA_FRAGMENTS * phases[peak].n);
-  return { phases, slack, phase: peak, peak: phases[peak].n + slack };
+  const overhead = run.cuda_context + Math.trunc(run.cuda_fragments * phases[peak].n);
+  return { phases, overhead, phase: peak, peak: phases[peak].n + overhead };
 };
 
-// What can be changed, the cheapest first: [what, price, run -> run].
+// What can be changed, in the order of config.changes, which says what and at what price: run -> run.
 const CHANGES = [
-  ["keep no logits in evaluation", "costs nothing", (run) => ({ ...run, kept: 0 })],
-  ["chunked loss", "costs nothing", (run) => ({ ...run, chunked_loss: 1 })],
-  ["fused attention", "faster", (run) => ({ ...run, fused_attention: 1 })],
-  ["accumulation over micro-batches", "same update, a little slower", (run, room) => {
+  (run) => ({ ...run, kept: 0 }),
+  (run) => ({ ...run, chunked_loss: 1 }),
+  (run) => ({ ...run, fused_attention: 1 }),
+  (run, room) => { // accumulation
     while (memory(run).peak > room && run.B > 1) run = { ...run, B: Math.floor(run.B / 2) };
     return run;
-  }],
-  ["half precision", "rounds, faster on a GPU", (run) => isHalf(run) ? run : { ...run, precision: "bfloat16" }],
-  ["gradient checkpointing", "a third more arithmetic", (run) => ({ ...run, gradient_checkpointing: 1 })],
+  },
+  (run) => isHalf(run) ? run : { ...run, precision: "bfloat16" },
+  (run) => ({ ...run, gradient_checkpointing: 1 }),
 ];
-// The places in CHANGES of those that are enough, one after the other, each that then makes it smaller; [] if all are not.
+// The indices in CHANGES of those that are enough, one after the other, each that then makes it smaller; [] if all are not.
 const together = (run, room) => {
   const made = [];
   for (let before = -1; made.length > before;) { // again: one may help only once another phase is the widest
     before = made.length;
     for (let k = 0; k < CHANGES.length; k++) {
-      const changed = CHANGES[k][2](run, room);
+      const changed = CHANGES[k](run, room);
       if (memory(changed).peak < memory(run).peak) {
         run = changed;
         made.push(k);
@@ -102,9 +101,9 @@ const together = (run, room) => {
   }
   return [];
 };
-const advice = (run, room, peak) => {
+const advice = (run, room, peak, config) => {
   if (peak <= room) return `✓ Nothing has to change: ${readableBytes(room - peak)} stay free.`;
-  const made = together(run, room).map((k) => CHANGES[k][0]);
+  const made = together(run, room).map((k) => config.changes[k][0]);
   return made.length ? `✗ Change, the cheapest first: ${made.join(", then ")}. That is enough.`
     : "✗ Not even all of them together are enough: shorter sequences, a smaller model, or a larger GPU.";
 };
@@ -124,17 +123,17 @@ const stopsOf = ({ start, models }) => {
 // The run at the positions of the controls; a switch is on at an odd number.
 const runAt = (values, config) => {
   const stops = stopsOf(config), model = config.models[stops.model[values.model]];
-  const run = { ...model, B: stops.batch[values.batch], T: Math.min(stops.tokens[values.tokens], model.longest),
+  const run = { ...config.assumed, ...model, B: stops.batch[values.batch], T: Math.min(stops.tokens[values.tokens], model.longest),
     precision: config.precisions[values.precision], optimizer: config.optimizers[values.optimizer], kept: stops.kept[values.kept] };
   for (const name in SWITCHES) run[name] = values[name] % 2;
   return run;
 };
 const sequences = (n) => `${fixed(n, 0)} ${n > 1 ? "sequences" : "sequence"}`;
 const bars = (now, room) => {
-  const { phases, slack, phase, peak } = now, scale = Math.max(room, peak), state = {};
+  const { phases, overhead, phase, peak } = now, scale = Math.max(room, peak), state = {};
   PHASES.forEach((_, i) => {
-    const parts = phases[i] ? [...phases[i].parts, slack] : [0, 0, 0, 0, 0, 0, 0];
-    state[`size${i}`] = phases[i] ? readableBytes(phases[i].n + slack) : "–";
+    const parts = phases[i] ? [...phases[i].parts, overhead] : [0, 0, 0, 0, 0, 0, 0];
+    state[`size${i}`] = phases[i] ? readableBytes(phases[i].n + overhead) : "–";
     state[`phase${i}@class`] = i === phase ? "mc-phase mc-peak" : "mc-phase";
     parts.forEach((n, j) => {
       state[`s${i}${j}@style`] = `width:${fixed(100 * n / scale, 2)}%`;
@@ -145,7 +144,7 @@ const bars = (now, room) => {
 };
 const changes = (run, room, peak) => {
   const state = {};
-  CHANGES.forEach(([, , change], k) => {
+  CHANGES.forEach((change, k) => {
     const changed = change(run, room), after = memory(changed).peak, helps = after < peak;
     const fewer = changed.B < run.B ? `, ${sequences(changed.B)}` : "";
     state[`change${k}@class`] = helps ? null : "mc-none";
@@ -167,16 +166,16 @@ const compute = (values, config) => {
     "verdict": ok ? "It fits" : "It does not fit", "peak": readableBytes(peak), "of": `of ${there} on ${gpu}`,
     "limit@style": left, "beyond@style": left, "limit_text": `${gpu}: ${there}`,
     "limit_text@style": at > 50 ? `right:${fixed(100 - at, 2)}%` : left, "at_peak": `at the peak: ${PHASES[phase]}`,
-    "enough": advice(run, room, peak), ...bars(now, room), ...changes(run, room, peak),
+    "enough": advice(run, room, peak, config), ...bars(now, room), ...changes(run, room, peak),
   };
   for (const key in texts) state[`${key}_text`] = state[`${key}_in@aria-valuetext`] = texts[key];
   for (const key in SWITCHES) state[`${key}@aria-pressed`] = run[key] ? "true" : "false";
   return state;
 };
 
-const SEGMENTS = ["weights", "optimizer’s moments", "gradients", "half-precision copies", "activations", "logits", "slack"];
-const FOOT = `Predicted from the config, at each phase’s widest moment. Slack is assumed, not measured on a GPU: `
-  + `${readableBytes(CUDA_CONTEXT)} for the driver and ${100 * CUDA_FRAGMENTS} % of the tensors for the allocator.`;
+const SEGMENTS = ["weights", "optimizer’s moments", "gradients", "half-precision copies", "activations", "logits", "overhead"];
+const foot = ({ cuda_context, cuda_fragments }) => `Predicted from the config, at each phase’s widest moment. Overhead is assumed, not measured on a GPU: `
+  + `${readableBytes(cuda_context)} for the driver and ${100 * cuda_fragments} % of the tensors for the allocator.`;
 const menu = (id, name, label, names, chosen) => {
   const options = names.map((text, i) => `<option value="${i}"${text === chosen ? " selected" : ""}>${escaped(text)}</option>`);
   return `<div><label for="${id}-${name}">${label}</label><select id="${id}-${name}" data-in="${name}" `
@@ -198,7 +197,7 @@ const view = (id, values, config) => {
   const rows = PHASES.map((phase, i) => `<div data-key="phase${i}"><span>${phase}</span><span class="mc-track" aria-hidden="true">`
     + SEGMENTS.map((_, j) => `<i class="mc-s${j}" data-key="s${i}${j}"></i>`).join("") + `</span><b data-key="size${i}"></b></div>`);
   const legend = SEGMENTS.map((name, j) => `<div><i class="mc-s${j}" aria-hidden="true"></i><span>${name}</span><b data-key="part${j}"></b></div>`);
-  const table = CHANGES.map(([what, price], k) => `<tr data-key="change${k}"><td>${what}</td><td>${price}</td>`
+  const table = config.changes.map(([what, price], k) => `<tr data-key="change${k}"><td>${what}</td><td>${price}</td>`
     + `<td data-key="alone${k}"></td><td data-key="then${k}"></td></tr>`);
   return `<div data-key="frame">${menus(id, values, config)}<div class="cw-cols"><div class="cw-left mc-knobs">${controls(id, values, config)}</div>
 <div class="cw-right mc-right"><div class="mc-verdict"><span class="mc-sign" data-key="sign" aria-hidden="true"></span><div>
@@ -208,5 +207,5 @@ const view = (id, values, config) => {
 <p class="mc-at" data-key="at_peak"></p><div class="mc-legend">${legend.join("")}</div></div></div>
 <p class="mc-enough" data-key="enough"></p>
 <details class="cw-more"><summary>What each change alone would do, and what is assumed</summary><table class="mc-changes"><thead><tr><th>each alone makes it smaller</th><th>price</th><th>peak</th><th>then</th></tr></thead>
-<tbody>${table.join("")}</tbody></table><p class="cw-note">${FOOT}</p></details></div>`;
+<tbody>${table.join("")}</tbody></table><p class="cw-note">${foot(config.assumed)}</p></details></div>`;
 };

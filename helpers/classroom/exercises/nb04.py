@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from helpers.classroom.exercises.grader import Mistake, Returned, ask, expect, plain, register, typed
+from helpers.classroom.exercises.grader import Mistake, Returned, apart, ask, expect, plain, register, typed
 
 MASKED = -100
+SAME_NORM = 5e-3  # relative difference that a factor of three digits does not show
 Pair = tuple[Tensor, Tensor]
 
 
@@ -47,6 +48,13 @@ def accumulate(answer: Callable[[nn.Module, list[Pair]], None]) -> None:
         expect(not left_over, f"{name}: what was in .grad before is still in it. When do you clear it?")
         if not torch.allclose(got, wanted, atol=1e-5):
             ratio = float(got.norm() / wanted.norm())
+            if abs(ratio - 1) < SAME_NORM:
+                token = int((got - wanted).abs().amax(1).argmax())
+                row, came = apart(wanted[token].tolist(), got[token].tolist(), ".4f")
+                raise Mistake(
+                    f"{name}: the gradient norm is right, the numbers are not: after token {token} expected {row}, got "
+                    f"{came}. Does each input have its own target?"
+                )
             raise Mistake(
                 f"{name}: expected a gradient norm of {float(wanted.norm()):.4f}, got {float(got.norm()):.4f} "
                 f"({ratio:.3g} times as much). Does each scored token count the same, in whichever micro-batch it is?"

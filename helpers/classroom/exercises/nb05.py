@@ -51,10 +51,10 @@ def exactly_k(answer: Callable[[list[float], int], list[bool]]) -> None:
 
 @register("g2-top-p")
 def fewest_that_reach(answer: Callable[[list[float], float], list[bool]]) -> None:
-    """Every group of tokens is tried: the smallest whose probabilities reach p, and of those the likeliest one."""
+    """Every group of tokens is tried: the smallest whose probabilities reach p, and of those the most probable one."""
     cases = [([0.5, 0.25, 0.125, 0.125], 0.7), ([0.125, 0.5, 0.125, 0.25], 0.8), ([0.125, 0.5, 0.125, 0.25], 0.75)]
     for probs, p in [*cases, ([0.0625, 0.875, 0.0625], 0.5), ([0.25] * 4, 0.5), ([0.25, 0.5, 0.25], 1.0)]:
-        thought = "From the likeliest down: does the one with which the sum reaches p still belong, and the next one?"
+        thought = "From the top-1 token down: does the one with which the sum reaches p still belong, and the next one?"
         _compare_kept(answer, f"probabilities {probs}, p = {p}", (probs, p), _smallest_group(probs, p), thought)
 
 
@@ -170,14 +170,15 @@ def keep_or_reject(answer: Callable[[list[float], list[float], int], tuple[float
                 comes_out[token] += drawn * (1 - keep) * share
         case = f"p = {p}, q = {q}"
         if not all(abs(a - b) < CLOSE for a, b in zip(comes_out, p, strict=True)):
-            came = [round(share, 4) for share in comes_out]
+            wanted, came = apart(p, comes_out, ".4f")
             thought = "What is missing to p after the kept guesses, and who gets it?"
-            raise Mistake(f"{case}: the token that comes out has {came}, expected p. {thought}")
+            raise Mistake(f"{case}: the token that comes out should have p, {wanted}, got {came}. {thought}")
         possible = sum(map(min, p, q))
         if not abs(kept - possible) < CLOSE:
+            wanted, came = apart(possible, kept, ".4f")
             raise Mistake(
-                f"{case}: p comes out, but a guess is kept with probability {kept:.4f}, and {possible:.4f} is "
-                "possible. A guess with q below p need never be rejected"
+                f"{case}: p comes out, but a guess should be kept with probability {wanted}, got {came}. A guess with "
+                "q below p need never be rejected"
             )
 
 
@@ -189,7 +190,8 @@ def _kept_and_instead(answer: Callable, p: list[float], q: list[float], guess: i
     keep = Returned(got.value[0], f"{case}, keep").one_number()
     instead = Returned(got.value[1], f"{case}, instead").tensor((len(p),), "Each token needs its probability").tolist()
     if not -CLOSE <= keep <= 1 + CLOSE:
-        raise Mistake(f"{case}: expected a probability of keeping in [0, 1], got {keep:.4f}. Where q is below p?")
+        _, came = apart(min(max(keep, 0), 1), keep, ".4f")
+        raise Mistake(f"{case}: expected a probability of keeping in [0, 1], got {came}. Where q is below p?")
     shares = min(instead) >= -CLOSE and abs(sum(instead) - 1) < CLOSE
     expect(shares, f"{case}: expected {len(p)} probabilities that sum to 1 as replacement, got {instead}")
     return keep, instead

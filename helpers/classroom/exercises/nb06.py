@@ -44,17 +44,17 @@ def checkpoint_bytes(answer: Callable[[int, str], float]) -> None:
 
 @register("c1-next-batch")
 def next_batch(answer: Callable[[int, int, int, int], tuple[int, int]]) -> None:
-    """All places of the run in their order: the batches done are counted off."""
+    """All batches of the run in their order: the batches done are counted off."""
     cases = [(0, 4, 8, 5), (64, 4, 8, 5), (160, 4, 8, 5), (7 * 96, 8, 12, 3), (11 * 30, 3, 10, 11), (13 * 14, 2, 7, 1)]
     for n_tokens, batch_size, context_length, n_batches in cases:
-        places = list(product(range(20), range(n_batches)))
-        epoch, index = places[n_tokens // (batch_size * context_length)]
+        batches = list(product(range(20), range(n_batches)))
+        epoch, index = batches[n_tokens // (batch_size * context_length)]
         case = f"{n_tokens} tokens seen in batches of {batch_size} sequences of {context_length}, {n_batches} batches "
         case += "an epoch"
         got = ask(answer, case, n_tokens, batch_size, context_length, n_batches).value
         if plain(got) != [epoch, index]:
             raise Mistake(
-                f"{case}: expected {(epoch, index)} as (epoch, place), both counted from 0, got {typed(got)}. "
+                f"{case}: expected {(epoch, index)} as (epoch, position), both counted from 0, got {typed(got)}. "
                 "How many batches are done, and is the next one still in the same epoch?"
             )
 
@@ -150,7 +150,7 @@ def _require_alone(path: Path, when: str) -> None:
 
 @register("c2-check-sums")
 def wrong_files(answer: Callable[[Path], list[str]]) -> None:
-    """Folders of which it is known beforehand which files hold something else than when the sums were made."""
+    """Folders of which it is known beforehand which files hold something else than when the checksums were made."""
     # as many bytes in both files, and larger than a block of any size that one is tempted to read
     model, moments = b"w" * 200_000, b"m" * 200_000
     whole = {"model.bin": model, "optimizer.bin": moments, "rest.json": b'{"step": 30}\n'}

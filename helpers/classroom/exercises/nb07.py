@@ -74,10 +74,10 @@ def first_wrong(answer: Callable[[Sequence[Tensor], Sequence[Tensor], float], in
         ("a difference of exactly the tolerance, which is not more", 2**-8, 1.0, {1: 2**-8, 3: 1.0}, 3),
     ):
         right = [torch.full((2, 3), size * i) for i in range(5)]
-        suspect = [x.clone() for x in right]
+        studied = [x.clone() for x in right]
         for i, by in differences.items():
-            suspect[i][1, 2] += by
-        got = answer([x.clone() for x in right], suspect, tolerance)
+            studied[i][1, 2] += by
+        got = answer([x.clone() for x in right], studied, tolerance)
         if plain(got) != expected or isinstance(plain(got), bool):
             raise Mistake(
                 f"{what}: expected {expected}, got {typed(got)}. The largest absolute difference of a layer's output "
@@ -104,8 +104,8 @@ def diagnose(answer: Callable[[Weights, Weights, int], str]) -> None:
         ("two bugs at once", swapped, out_proj.T, "unknown"),
         ("out_proj was negated", qkv, -out_proj, "unknown"),
     ):
-        suspect = {"qkv": wrong_qkv.clone(), "out_proj": wrong_out.clone()}
-        got = ask(answer, what, {"qkv": qkv.clone(), "out_proj": out_proj.clone()}, suspect, H).value
+        studied = {"qkv": wrong_qkv.clone(), "out_proj": wrong_out.clone()}
+        got = ask(answer, what, {"qkv": qkv.clone(), "out_proj": out_proj.clone()}, studied, H).value
         if plain(got) != expected:
             raise Mistake(
                 f"{what}: expected {expected!r}, got {typed(got)}. Inject each bug into the right weights and compare; "
@@ -125,9 +125,10 @@ def grow(answer: Callable[[Tensor, int], Tensor]) -> None:
         old = torch.equal(got[:V], table.double())
         expect(old, f"{case}: the first {V} rows should be the old ones, to the bit: their ids are in use")
         mean = [sum(float(table[i, j]) for i in range(V)) / V for j in range(C)]
-        if not torch.allclose(got[V:], torch.tensor(mean, dtype=torch.float64).expand(n_new, C), atol=CLOSE):
-            wanted, came = apart(mean, got[-1].tolist(), ".4f")
-            raise Mistake(f"{case}: each new row should be {wanted}, the mean of the old rows, and the last is {came}")
+        for row in got[V:]:
+            if not torch.allclose(row, torch.tensor(mean, dtype=torch.float64), atol=CLOSE):
+                wanted, came = apart(mean, row.tolist(), ".4f")
+                raise Mistake(f"{case}: each new row should be {wanted}, the mean of the old rows, got {came}")
 
 
 @register("w1-pieces")

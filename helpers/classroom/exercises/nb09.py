@@ -108,9 +108,9 @@ def bill(answer: Callable[[float, float, float, float, float], float]) -> None:
             "6 FLOPs per parameter and token: forward 2, backward 4": expected / 3,
             "The peak is per second and the price per hour: 3,600 seconds": expected * 3600,
             "An hour has 3,600 seconds": expected * 60,
-            "Only a share of the peak is used": expected * mfu,
-            "A smaller share makes it dearer: the speed is the share *times* the peak": expected * mfu**2,
-            "The share is a number between 0 and 1 already": expected * 100,
+            "The peak is never reached: where is the MFU?": expected * mfu,
+            "A smaller MFU makes it dearer: the speed is the MFU *times* the peak": expected * mfu**2,
+            "The MFU is a number between 0 and 1 already": expected * 100,
             "Those are hours: what do they cost?": expected / price if price else math.nan,
         }
         says = "How many FLOPs is a token in training, how many of the peak's are used, how many seconds has an hour?"

@@ -7,7 +7,7 @@ from math import comb
 import torch
 from torch import Tensor
 
-from helpers.classroom.exercises.grader import Mistake, Returned, ask, register, typed, utf8_length
+from helpers.classroom.exercises.grader import Mistake, Returned, apart, ask, register, utf8_length
 
 
 @register("r4-block")
@@ -113,8 +113,9 @@ def pairs(answer: Callable[[Tensor, int], Tensor]) -> None:
         came = ask(answer, case, rows.clone(), n_heads)
         got = came.tensor(tuple(rows.shape), "The shape stays, the rows change places")
         if not torch.allclose(got, wanted.double()):
-            order = [round(float(row[0])) for row in got]
+            column = int((got - wanted).abs().amax(0).argmax())
+            right, came = apart(wanted[:, column].tolist(), got[:, column].tolist(), "g")
             raise Mistake(
-                f"{case}: expected the rows {[int(row[0]) for row in wanted]}, got {typed(order)}. In each head the "
-                "first half takes its even rows, the second half its odd ones"
+                f"{case}: expected {right} in column {column}, got {came}. In each head the first half takes its even "
+                "rows, the second half its odd ones"
             )

@@ -32,7 +32,7 @@ def training_seconds(n_tokens: float, tokens_per_s: float) -> float:
 
 
 def updates_within(hours: float, tokens_per_s: float, tokens_per_update: float) -> int:
-    """Updates that end within `hours` at a steady speed, at least one: the length of a run from its budget.
+    """Updates that end within `hours` at a constant speed, at least one: the length of a run from its budget.
 
     ValueError: an argument that is not a finite number above 0.
     """

@@ -52,7 +52,7 @@ def fits(memory: Memory, available_bytes: int) -> Fit:
     require_number(available_bytes=available_bytes)
     if memory.peak_bytes <= available_bytes:
         return Fit(memory.peak_bytes, available_bytes)
-    alone = (Change(t(what), t(price), change(memory, available_bytes).peak_bytes) for what, price, change in CHANGES)
+    alone = (Change(t(what), t(price), change(memory, available_bytes).peak_bytes) for what, price, change in SAVINGS)
     smaller = tuple(change for change in alone if change.peak_bytes < memory.peak_bytes)
     return Fit(memory.peak_bytes, available_bytes, smaller, _enough(memory, available_bytes))
 
@@ -71,7 +71,7 @@ def _enough(memory: Memory, available_bytes: int) -> tuple[str, ...]:
     made, n_before = [], -1
     while len(made) > n_before:  # again: what makes one phase smaller may show once another is no longer the widest
         n_before = len(made)
-        for what, _, change in CHANGES:
+        for what, _, change in SAVINGS:
             changed = change(memory, available_bytes)
             if changed.peak_bytes < memory.peak_bytes:
                 memory = changed
@@ -96,7 +96,7 @@ def _accumulate(memory: Memory, available_bytes: int) -> Memory:
     return memory
 
 
-CHANGES = (  # what, price, (memory, available_bytes) -> memory; the cheapest first
+SAVINGS = (  # what, price, (memory, available_bytes) -> memory; the cheapest first
     ("keep no logits in evaluation", "costs nothing", _with(kept_tokens=0)),
     ("chunked loss", "costs nothing", _with(chunked_loss=True)),
     ("fused attention", "faster", _with(fused_attention=True)),

@@ -57,7 +57,7 @@ class Memory(Run):
 
     def parts_by_phase(self) -> dict[str, dict[str, int]]:
         """Phase -> part -> bytes at the phase's widest moment. Gradients are those that are there by then, activations
-        hold what passes through beside what is kept; the slack is the same throughout."""
+        hold what passes through beside what is kept; the overhead is the same throughout."""
         step = (FLOAT32 * parameter_count(self.config)["total"], 0, 0, 0)
         widest = {FORWARD: _forward(self), BACKWARD: max(_backward(self), key=sum), STEP: step}
         if self.kept_tokens:
@@ -68,7 +68,7 @@ class Memory(Run):
 
     @cached_property
     def phases(self) -> dict[str, int]:
-        """Phase -> bytes of tensors at its widest moment, the slack apart."""
+        """Phase -> bytes of tensors at its widest moment, the overhead apart."""
         return {phase: sum(parts.values()) for phase, parts in self.parts_by_phase().items()}
 
     @property
@@ -78,18 +78,18 @@ class Memory(Run):
 
     @property
     def tensors_bytes(self) -> int:
-        """The peak without slack: what `torch.cuda.max_memory_allocated` counts."""
+        """The peak without overhead: what `torch.cuda.max_memory_allocated` counts."""
         return max(self.phases.values())
 
     @property
-    def slack_bytes(self) -> int:
+    def overhead_bytes(self) -> int:
         """What the libraries, the driver and the allocator take beside the tensors; on a CPU in torch's CPU build."""
         return CPU_LIBRARIES if self.device == "cpu" else CUDA_CONTEXT + int(CUDA_FRAGMENTS * self.tensors_bytes)
 
     @property
     def peak_bytes(self) -> int:
         """The most that is held at once."""
-        return self.tensors_bytes + self.slack_bytes
+        return self.tensors_bytes + self.overhead_bytes
 
     def rows(self) -> list[tuple[str, int, float]]:
         """(part, bytes, share of the peak). Shares may add up to more than 1: not all parts are there at once."""
@@ -101,7 +101,7 @@ class Memory(Run):
             t("activations"): activations_bytes(self),
             t("logits and their gradient"): self.logits_bytes,
             t("logits kept by evaluation"): self.kept_logits_bytes,
-            t("slack"): self.slack_bytes,
+            t("overhead"): self.overhead_bytes,
             t("peak ({phase})", phase=t(self.phase)): self.peak_bytes,
         }
         return [(name, size, size / self.peak_bytes) for name, size in parts.items() if size]

@@ -19,7 +19,7 @@ DOCUMENT_BREAK = re.compile(rf"\f|{re.escape(tokenizer.END_OF_TEXT)}")
 SPACES = re.compile(r"(\s{10000})")  # of a longer run tiktoken makes an error that no `except Exception` catches
 VALIDATION_SHARE = 0.1
 FILES = ("train.npy", "validation.npy")
-MADE_FROM = "made_from.json"  # beside the ids, written last: what they were made from, and their sums
+MADE_FROM = "made_from.json"  # beside the ids, written last: what they were made from, and their checksums
 IN_MEMORY_BYTES = 1 << 28
 
 

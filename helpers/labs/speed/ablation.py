@@ -22,7 +22,7 @@ from helpers.language import spoken, t
 
 UPDATE, PEAK = "helpers.labs.speed.update:measure_update", "helpers.labs.speed.machine:cpu_peak"
 BACKWARD_TOO = 3  # FLOPs of an update over those of its forward pass
-# By precision of the products: how far a loss, and a gradient norm, may be from the first step's, as a share. A loss is
+# By precision of the matmuls: how far a loss, and a gradient norm, may be from the first step's, as a share. A loss is
 # a mean over many tokens, whose roundings cancel; a missing mask moves the norms by a fifth and more, a missing scale
 # doubles one.
 TOLERANCES = {"float32": (1e-5, 1e-3), "tf32": (5e-4, 1e-2), "float16": (5e-4, 1e-2), "bfloat16": (1e-3, 3e-2)}
@@ -44,7 +44,7 @@ class Row:
     status: str  # "ok", "skipped" (the machine lacks something) or "failed" (it broke, or memory ran out)
     reason: str  # why it is not "ok"; otherwise empty
     says: str  # what the step changes
-    precision: str | None = None  # of the matrix products: float32, tf32, bfloat16 or float16
+    precision: str | None = None  # of the matmuls: float32, tf32, bfloat16 or float16
     batch_size: int | None = None  # sequences while the clock ran
     tokens_per_s: float | None = None
     slowest: float | None = None

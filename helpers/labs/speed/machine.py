@@ -49,7 +49,7 @@ def check_device(device: str) -> None:
 
 
 def multiplies_bfloat16(device: str) -> bool:
-    """Whether the chip has instructions for it: without them products in bfloat16 are emulated, and slow."""
+    """Whether the chip has instructions for it: without them matmuls in bfloat16 are emulated, and slow."""
     if device == "cuda":
         return torch.cuda.get_device_capability() >= runtime.MIN_BF16_CAPABILITY
     return has_bfloat16(read_cpuinfo())
@@ -62,7 +62,7 @@ def cpu_model(cpuinfo: str) -> str:
 
 
 def has_bfloat16(cpuinfo: str) -> bool:
-    """Whether the text of /proc/cpuinfo names an instruction for products of bfloat16."""
+    """Whether the text of /proc/cpuinfo names an instruction for matmuls in bfloat16."""
     found = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
     return found is not None and not BF16_FLAGS.isdisjoint(found[1].split())
 

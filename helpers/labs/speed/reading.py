@@ -14,7 +14,7 @@ FIRST_FAST_ROWS = (2, 13)  # the torch that this was measured with; before it no
 
 
 def for_reading(model: GPT, dtype: torch.dtype = torch.float32) -> GPT:
-    """A copy in evaluation mode, for `generate` and its like only: its weights are laid out for products of few rows.
+    """A copy in evaluation mode, for `generate` and its like only: its weights are laid out for matmuls of few rows.
 
     dtype   of weights and activations; bfloat16 halves what a token has to read, and rounds to 8 bits
     return  a model with the same calls, whose head is a copy of its own; it can neither be trained nor saved

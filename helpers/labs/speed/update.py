@@ -108,7 +108,7 @@ def require(changes: Collection[str], device: str) -> None:
 
 
 def precision_of(changes: Collection[str], device: str) -> str:
-    """Of the matrix products: "float32", "tf32", "bfloat16" or "float16"."""
+    """Of the matmuls: "float32", "tf32", "bfloat16" or "float16"."""
     if "half" in changes:
         return "bfloat16" if multiplies_bfloat16(device) else "float16"
     return "tf32" if "tf32" in changes else "float32"

@@ -86,7 +86,7 @@ def as_written(path: Path) -> Iterator[None]:
 
 
 def read_document(path: Path, kind: Kind) -> tuple[dict, dict[str, str]]:
-    """The JSON document and the sums of a folder, which fit each other; tensors are not looked at."""
+    """The JSON document and the checksums of a folder, which fit each other; tensors are not looked at."""
     with storage(f"reading {path.name}", path.parent):
         _require_folder(path, kind)
         raw = _read(path / SUMS, at_most=MAX_SUMS_BYTES)

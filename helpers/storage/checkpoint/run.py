@@ -243,7 +243,7 @@ def save_model(
     extra: dict | None = None,
     dtype: torch.dtype | None = None,
 ) -> Path:
-    """Write weights with the care of a checkpoint: whole or not at all, with sums; returns the folder.
+    """Write weights with the care of a checkpoint: whole or not at all, with checksums; returns the folder.
 
     folder       of the model, replaced if it is one. The parent must exist
     model_state  `model.state_dict()`
