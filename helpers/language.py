@@ -53,7 +53,7 @@ def chosen() -> str:
 def t(message: str, **values: object) -> str:
     """`message` in the chosen language, its placeholders filled: t("{n:,} tokens", n=1000)."""
     said = _messages.get(message, message)
-    return agreeing(said.format(**values)) if values else said
+    return _agreeing(said.format(**values)) if values else said
 
 
 def spoken(sentence: str) -> str:
@@ -68,18 +68,18 @@ def spoken(sentence: str) -> str:
     for pattern, message in _templates if rest else ():
         for before, text in ("", sentence), (begin, rest):
             if found := pattern.fullmatch(text):
-                return agreeing(before + _filled(message, found.groups()))
+                return _agreeing(before + _filled(message, found.groups()))
         if "{" not in message and rest[:1].isalpha() and (found := pattern.match(rest)):
-            return agreeing(begin + _messages[message] + spoken(rest[found.end() :]))
+            return _agreeing(begin + _messages[message] + spoken(rest[found.end() :]))
     return sentence
 
 
 def agreement() -> list[tuple[str, str]]:
-    """What `agreeing` does, as a page's script understands it; nothing in English."""
+    """What `_agreeing` does, as a page's script understands it; nothing in English."""
     return [(pattern.pattern, right.replace("\\", "$")) for pattern, right in AGREEMENT if chosen() != ENGLISH]
 
 
-def agreeing(text: str) -> str:
+def _agreeing(text: str) -> str:
     """A text whose large numbers agree with their words: "2 milhão tokens" becomes "2 milhões de tokens"."""
     for pattern, right in AGREEMENT:
         text = pattern.sub(right, text)

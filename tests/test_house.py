@@ -1,8 +1,13 @@
-"""The house: four rooms, each using only those below it and entered by its door, and how large each is."""
+"""The house: four rooms, each using only those below it and entered by its door, and how large each is.
+
+A door lists names, and a sub-package's door may offer modules as well: `pretrain.ids.prepare` goes through both doors.
+"""
 
 import ast
 import importlib
 import json
+from functools import cache
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
@@ -44,6 +49,16 @@ def imports(source: str) -> list[tuple[str, list[str]]]:
     return found
 
 
+def imported(tree: ast.Module) -> dict[str, str]:
+    """Name in a source -> what it stands for, of all that is imported from helpers."""
+    froms = [n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module.split(".")[0] == "helpers"]
+    return {alias.asname or alias.name: f"{node.module}.{alias.name}" for node in froms for alias in node.names}
+
+
+def dotted(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
 def room_of(path: Path) -> str:
     return path.relative_to(HELPERS).parts[0].removesuffix(".py")
 
@@ -77,14 +92,13 @@ def test_a_room_uses_those_below_it_through_their_doors(path):
 
 
 def outside() -> list[tuple[str, str]]:
-    """(name, source) of all that uses helpers and is no part of it: tests, tools, the notebooks' code cells."""
+    """(name, source) of all that uses helpers and is no part of it: tests, tools, each notebook's code cells."""
     found = [(path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")) for path in python_files("tests")]
     found += [(path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")) for path in python_files("tools")]
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
-        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
-            source = "".join(cell["source"])
-            if cell["cell_type"] == "code" and "helpers" in source:
-                found.append((f"{path.name}, cell {cell['id']}", source))
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+        found.append((path.name, "\n".join(line for line in code.splitlines() if not line.startswith("%"))))
     return found
 
 
@@ -104,15 +118,87 @@ def test_a_door_lists_what_the_room_offers(room):
     assert all(hasattr(door, name) for name in door.__all__)
 
 
+TREES = {dotted(path): ast.parse(path.read_text(encoding="utf-8")) for path in MODULES}
+DOORS = [dotted(path) for path in MODULES if path.name == "__init__.py"]
+THROUGH = {f"{door}.{name}": source for door in DOORS for name, source in imported(TREES[door]).items()}
+# used by no notebook, tool, command or other module, and offered all the same
+UNUSED = {
+    "helpers.gpt.sampling": "the steps of next_probs, each a function of the scores",
+    "helpers.lab": "a command, run by `make lab` and by hand",
+    "helpers.storage.weights.gguf_file.PACKAGED": "the table that tests put a small package into",
+    "helpers.labs.speed": "tests measure with each part alone",
+    "helpers.labs.pretrain": "tests take a step of the command alone",
+    "helpers.labs.changes.best_rate": "making the record takes minutes: tests take its parts",
+    "helpers.labs.changes.excess_by_position": "the same",
+    "helpers.labs.quantise.size_bytes": "the same",
+    "helpers.labs.training_grid.train_once": "the same",
+    "helpers.labs.distributed.unscored": "the same of a run on several ranks",
+    "helpers.classroom.reports.headings": "what a test reads a report by",
+}
+
+
+def defined(name: str) -> str:
+    return defined(THROUGH[name]) if THROUGH.get(name, name) != name else name
+
+
+def used(tree: ast.Module) -> set[str]:
+    """What a source uses of helpers, named by where it is defined: what it imports, and the attributes of that."""
+    known, found = imported(tree), set()
+    for node in ast.walk(tree):
+        first, *rest = ast.unparse(node).split(".") if isinstance(node, ast.Name | ast.Attribute) else [""]
+        if first in known:
+            found |= {*accumulate([defined(known[first]), *rest], lambda module, name: defined(f"{module}.{name}"))}
+    return found
+
+
+def offered() -> set[tuple[str, str]]:
+    """(folder or module, where a name of its is defined): what doors list, and each module's public functions.
+
+    Left out: modules, which are judged by their functions; classes, which callers meet as values and as errors; an
+    exercise's check, which goes by its registered name; a command's own functions.
+    """
+    lists = {door: getattr(importlib.import_module(door), "__all__", ()) for door in DOORS}
+    found = {(door, defined(f"{door}.{name}")) for door in lists for name in lists[door]}
+    left_out = set(TREES)
+    for module, tree in TREES.items():
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef):
+                left_out.add(f"{module}.{node.name}")
+            elif isinstance(node, ast.FunctionDef) and "register(" not in "".join(
+                map(ast.unparse, node.decorator_list)
+            ):
+                found.add((module, f"{module}.{node.name}"))
+    return {(owner, name) for owner, name in found if name not in left_out and "._" not in name}
+
+
+def test_what_is_offered_is_used():
+    users = {where: used(ast.parse(source)) for where, source in outside() if not where.startswith("tests/")}
+    users |= {module.replace(".__main__", " as a command"): used(tree) for module, tree in TREES.items()}
+    unused = {
+        name
+        for owner, name in offered()
+        if not any(name in uses for user, uses in users.items() if not f"{user}.".startswith(f"{owner}."))
+    }
+    excuses = {name: {begin for begin in UNUSED if f"{name}.".startswith(f"{begin}.")} for name in unused}
+    assert {name for name, found in excuses.items() if not found} == set()
+    assert UNUSED.keys() - set().union(*excuses.values()) == set(), "an excuse for nothing"
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(HELPERS).as_posix())
 def test_a_module_is_read_in_one_sitting(path):
     assert lines(path) <= MAX_LINES
     assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), "it has no first sentence"
 
 
-def test_the_house_grows_no_larger(capsys):
-    sizes = {folder: sum(map(lines, python_files(folder))) for folder in AIMS}
-    with capsys.disabled():
-        told = " · ".join(f"{folder} {sizes[folder]:,} (aim {aim:,})" for folder, (aim, _) in AIMS.items())
-        print(f"\nlines of Python: {told}")
-    assert {folder for folder, (_, most) in AIMS.items() if sizes[folder] > most} == set()
+@cache
+def sizes() -> dict[str, int]:
+    return {folder: sum(map(lines, python_files(folder))) for folder in AIMS}
+
+
+def sizes_told() -> str:
+    """For the last lines of a run: conftest.py."""
+    return " · ".join(f"{folder} {sizes()[folder]:,} (aim {aim:,})" for folder, (aim, _) in AIMS.items())
+
+
+def test_the_house_grows_no_larger():
+    assert {folder for folder, (_, most) in AIMS.items() if sizes()[folder] > most} == set()

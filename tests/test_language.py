@@ -6,7 +6,7 @@ import pytest
 from py_mini_racer import MiniRacer
 
 from helpers import language, runtime
-from helpers.classroom import CHECKS, Mistake, check, exercises, register, reveal
+from helpers.classroom import Mistake, check, exercises, reveal
 from helpers.labs import budget
 from tests.cards import FOLDER
 from tests.support import refused
@@ -96,9 +96,11 @@ def test_english_is_left_as_it_is():
 
 
 def test_check_and_reveal_speak_it(capsys, monkeypatch, portuguese):
-    monkeypatch.setattr(exercises.grader, "CHECKS", dict(CHECKS))  # what is registered here is gone afterwards
+    monkeypatch.setattr(
+        exercises.grader, "CHECKS", dict(exercises.grader.CHECKS)
+    )  # what is registered here is gone afterwards
 
-    @register("language-example")
+    @exercises.grader.register("language-example")
     def wrong(answer):
         raise Mistake("case 1: expected 2, got 3. Which step comes first?")
 

@@ -1,12 +1,11 @@
 """What people look at and touch: pages, figures, progress, predictions and exercises, cards, reports."""
 
 from helpers.classroom import cards, exercises, pages, plots, progress, reports
-from helpers.classroom.exercises.grader import CHECKS, NOT_ATTEMPTED, RIGHT, WRONG, Mistake, check, register, verdict
+from helpers.classroom.exercises.grader import NOT_ATTEMPTED, RIGHT, WRONG, Mistake, check, verdict
 from helpers.classroom.exercises.predictions import reveal
 from helpers.classroom.exercises.record import predictions
 
 __all__ = [
-    "CHECKS",
     "NOT_ATTEMPTED",
     "RIGHT",
     "WRONG",
@@ -18,7 +17,6 @@ __all__ = [
     "plots",
     "predictions",
     "progress",
-    "register",
     "reports",
     "reveal",
     "verdict",

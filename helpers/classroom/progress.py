@@ -16,7 +16,7 @@ QUIET_VARIABLE = "COURSE_QUIET"
 REDRAW_SECONDS = 1.0  # a figure takes about a tenth of that to draw
 
 
-def watched() -> bool:
+def _watched() -> bool:
     """Whether a person is likely to look: in a notebook or a terminal, and not under pytest, nbval or `make notebooks`.
 
     COURSE_QUIET=1 says no, COURSE_QUIET=0 says yes, whatever else holds.
@@ -34,7 +34,7 @@ def bar(records: Iterable[Record], n_steps: int, done: int = 0) -> Iterator[Reco
 
     n_steps  updates in the whole run; done  how many of them were made before
     """
-    with tqdm(total=n_steps, initial=done, unit=t("step"), disable=not watched(), dynamic_ncols=True) as progress:
+    with tqdm(total=n_steps, initial=done, unit=t("step"), disable=not _watched(), dynamic_ncols=True) as progress:
         losses: dict[str, str] = {}
         for record in records:
             losses[t("loss") if isinstance(record, Update) else t("validation")] = f"{record.loss_nats:.3f}"
@@ -56,7 +56,7 @@ def live(
     try:
         for record in bar(records, n_steps, done):
             seen.append(record)
-            if watched() and _in_notebook() and time.monotonic() - drawn > REDRAW_SECONDS:
+            if _watched() and _in_notebook() and time.monotonic() - drawn > REDRAW_SECONDS:
                 canvas, drawn = _redraw(canvas, seen, references or {}), time.monotonic()
             yield record
     finally:

@@ -120,7 +120,7 @@ class DistributedTrainer(Trainer):
             raise ValueError("expected several processes to share the work, got one: start them by torchrun")
         self.sharded, loss = sharded, _SummedLoss(model)
         if sharded:
-            shard(loss, model.blocks, device)
+            _shard(loss, model.blocks, device)
         self._loss = loss if sharded else DistributedDataParallel(loss.to(device))
         super().__init__(model, batches, config, validation)  # its optimizer is made of the parts
 
@@ -151,7 +151,7 @@ class DistributedTrainer(Trainer):
     def _evaluate(self, batches: Iterable[tuple[Tensor, ...]]) -> LossReport:
         nats, n_tokens = 0.0, 0
         with evaluating(self.model), train.autocast(self.device, self.config.precision):
-            for batch in equally_many(batches):
+            for batch in _equally_many(batches):
                 loss = self._loss if self.sharded else self._loss.module  # no average of gradients is prepared
                 nats += loss(*(part.to(self.device) for part in batch)).item()
                 n_tokens += int((batch[1] != IGNORED_TARGET).sum())
@@ -172,13 +172,13 @@ class DistributedTrainer(Trainer):
 
     def state(self) -> dict[str, Any]:
         """As `Trainer.state`, whole."""
-        return whole(super().state()) if self.sharded else super().state()
+        return _whole(super().state()) if self.sharded else super().state()
 
 
 def weights(trainer: Trainer) -> dict[str, Tensor | None]:
     """The model's state_dict, whole."""
     if isinstance(trainer, DistributedTrainer) and trainer.sharded:
-        return whole(trainer.model.state_dict(keep_vars=True))
+        return _whole(trainer.model.state_dict(keep_vars=True))
     return trainer.model.state_dict()
 
 
@@ -193,7 +193,7 @@ class _SummedLoss(nn.Module):
         return summed_loss(self.model, token_ids, targets, segments)
 
 
-def shard(root: nn.Module, blocks: Iterable[nn.Module], device: torch.device) -> None:
+def _shard(root: nn.Module, blocks: Iterable[nn.Module], device: torch.device) -> None:
     """Divide the weights among the ranks, in place: each of `blocks`, modules inside `root`, a unit, all else another.
 
     ValueError: the group lacks what it takes.
@@ -216,7 +216,7 @@ def shard(root: nn.Module, blocks: Iterable[nn.Module], device: torch.device) ->
     fully_shard(root, mesh=mesh)
 
 
-def whole(values: Any, _seen: dict[int, Tensor | None] | None = None) -> Any:
+def _whole(values: Any, _seen: dict[int, Tensor | None] | None = None) -> Any:
     """`values`, such as a state_dict, with each sharded tensor whole on rank 0's CPU and None on the others.
 
     All ranks have to ask. A matrix that stands under two names is one tensor afterwards too, given keep_vars=True.
@@ -225,9 +225,9 @@ def whole(values: Any, _seen: dict[int, Tensor | None] | None = None) -> Any:
 
     seen = {} if _seen is None else _seen
     if isinstance(values, dict):
-        return {key: whole(value, seen) for key, value in values.items()}
+        return {key: _whole(value, seen) for key, value in values.items()}
     if isinstance(values, list | tuple):
-        return type(values)(whole(value, seen) for value in values)
+        return type(values)(_whole(value, seen) for value in values)
     if not isinstance(values, DTensor):
         return values
     if id(values) not in seen:
@@ -236,7 +236,7 @@ def whole(values: Any, _seen: dict[int, Tensor | None] | None = None) -> Any:
     return seen[id(values)]
 
 
-def equally_many(batches: Iterable[tuple[Tensor, ...]]) -> Iterator[tuple[Tensor, ...]]:
+def _equally_many(batches: Iterable[tuple[Tensor, ...]]) -> Iterator[tuple[Tensor, ...]]:
     """This rank's batches, every world_size-th; the last one scores nothing where other ranks have one more."""
     n = 0
     for batch in batches:

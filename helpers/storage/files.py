@@ -74,7 +74,7 @@ def folder_aside(path: str | Path) -> Iterator[Path]:
                 os.rename(replaced, path)
             raise
     with storage(f"{path.name} is safe, but removing the former one", path.parent):
-        retire(replaced, path)
+        _retire(replaced, path)
 
 
 @contextmanager
@@ -103,7 +103,7 @@ def settle(final: Path, check: Callable[[Path], object]) -> None:
     try:
         if os.path.lexists(final):
             check(final)
-            retire(replaced, final)
+            _retire(replaced, final)
             return
     except Damaged:
         _move_missing(final, replaced)
@@ -114,7 +114,7 @@ def settle(final: Path, check: Callable[[Path], object]) -> None:
     remove(unfinished(final))
 
 
-def retire(old: Path, new: Path) -> None:
+def _retire(old: Path, new: Path) -> None:
     """Remove a folder, if it is there, once what `new` lacks of its files has been moved there."""
     _move_missing(old, new)
     remove(old)

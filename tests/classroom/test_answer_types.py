@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.classroom import CHECKS, RIGHT, WRONG, verdict
+from helpers.classroom import RIGHT, WRONG, exercises, verdict
 from tests.exercises import solution
 
+CHECKS = exercises.grader.CHECKS
 MODULES = [
     importlib.import_module(f"{__package__}.{path.stem}") for path in Path(__file__).parent.glob("test_checks_*.py")
 ]

@@ -56,7 +56,11 @@ def test_who_watches(monkeypatch, capsys, quiet, under_pytest, terminal, in_note
             monkeypatch.delenv(name)
     monkeypatch.setattr(progress.sys, "stderr", SimpleNamespace(isatty=lambda: terminal))
     monkeypatch.setattr(IPython, "get_ipython", lambda: Shell() if in_notebook else None)
-    assert progress.watched() == expected
+    tqdm = MagicMock()
+    with monkeypatch.context() as patched:
+        patched.setattr(progress, "tqdm", tqdm)
+        assert list(progress.bar(RECORDS, 3)) == RECORDS
+    assert tqdm.call_args.kwargs["disable"] != expected
     if not expected:
         assert list(progress.bar(RECORDS, 3)) == list(progress.live(RECORDS, 3)) == RECORDS
         assert capsys.readouterr() == ("", "") and not plt.get_fignums()

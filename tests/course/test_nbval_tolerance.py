@@ -64,8 +64,11 @@ logits = torch.randn(2, 3, 5) / temperature
 print(f"loss {six_steps(logits, torch.tensor([[1, 2, 3], [4, 0, 1]])).loss_nats.item():.4f} nats")"""
 
 
-CARD = """print('<div>the same</div><script class="x">new\\nscript</script><style>new look</style>')"""
-CARD_SHOWN = '<div>the same</div><script class="x">new\nscript</script><style>new look</style>\n'
+CARD_SHOWN = (
+    '<div id="x-1" data-config="{&quot;p&quot;:0.1234567}">the same</div>'
+    '<script class="x">new\nscript</script><style>new look</style>\n'
+)
+CARD = f"print({CARD_SHOWN!r}, end='')"
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +84,8 @@ def verdicts(tmp_path_factory) -> dict[str, bool]:
         "stored_number": (SOURCE, f"loss {number + 2e-3:.4f} nats\n"),
         "temperature_sign": (SOURCE.replace("/ temperature", "/ -temperature"), printed),
         "script": (CARD, CARD_SHOWN.replace("new\nscript", "old script").replace("new look", "old")),
+        "last_digit_of_a_card": (CARD, CARD_SHOWN.replace("0.1234567", "0.1234568").replace("new look", "old")),
+        "number_of_a_card": (CARD, CARD_SHOWN.replace("0.1234567", "0.1244567")),
         "words_of_a_card": (CARD, CARD_SHOWN.replace("the same", "other words")),
         "loss_step": (SOURCE.replace(".loss_nats", ".mean_log_prob"), printed),
         "stand_in": ("print('of a stand-in')", "of the model\n", (NEEDS_MODEL,)),
@@ -108,7 +113,7 @@ def verdicts(tmp_path_factory) -> dict[str, bool]:
 
 def test_it_bites_and_forgives_the_last_digit_and_a_script_only(verdicts):
     passed = {name for name, passed in verdicts.items() if passed}
-    assert passed - {"stand_in"} == {"honest", "last_digit", "script"}
+    assert passed - {"stand_in"} == {"honest", "last_digit", "script", "last_digit_of_a_card"}
 
 
 def test_without_the_published_model_its_cells_must_run_and_are_not_compared(verdicts):

@@ -5,7 +5,7 @@ import re
 import nbformat
 import pytest
 
-from helpers.classroom import CHECKS, NOT_ATTEMPTED, RIGHT, verdict
+from helpers.classroom import NOT_ATTEMPTED, RIGHT, exercises, verdict
 from tests.course.reading import ENGLISH, PORTUGUESE, ROOT, cells, each, ids, notebook, notes, tags
 from tests.exercises import EXERCISES, SOLUTION, solution
 
@@ -124,4 +124,4 @@ def test_exercise_knows_its_stub_and_its_solution(name):
 
 
 def test_every_check_belongs_to_an_exercise():
-    assert set(CHECKS) == set(EXERCISES)
+    assert set(exercises.grader.CHECKS) == set(EXERCISES)

@@ -25,7 +25,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
         excess = 1 + abs(math.log(rate / BEST[setting.size]))
         return setting._asdict() | {"rate": rate, "excess": excess, "error": 0.01, "seconds": 1.0}
 
-    monkeypatch.setattr(f"{SWEEP}.make", make)
+    monkeypatch.setattr(f"{SWEEP}._make", make)
     monkeypatch.setattr(f"{SWEEP}._drawn_lines", lambda: (1.0, 2.0))
     monkeypatch.setattr(f"{SWEEP}.SIZES", {"8": (8, 2), "16": (16, 2)})
     monkeypatch.setattr(f"{SWEEP}.TOKENS", (100, 300))
@@ -37,13 +37,14 @@ def small(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
 
 
 SOURCE = scaling.authors(16, 8, 12)
+OTHERS = {("authors", "8", 300, 0, 2), ("toy", "8", 100, 0, 1)}  # repeated text, and the toy language
 
 
 def test_a_run_depends_on_its_setting_alone():
     torch.manual_seed(5)
     first, again, other = (scaling.train_once(SOURCE, 8, 1, 6_000, 1e-2, seed=seed) for seed in (1, 1, 2))
-    assert first.excess == again.excess != other.excess
-    untrained, _ = scaling.excess(scaling.model(SOURCE, 8, 1, seed=1), SOURCE)
+    assert first.excess == again.excess != other.excess and 0 < first.error < 0.1
+    untrained = scaling.word_excess(scaling.model(SOURCE, 8, 1, seed=1), SOURCE, scaling.validation(SOURCE)).mean()
     assert 0 < first.excess < untrained - 0.1
     runs = [scaling.train_once(SOURCE, 8, 1, 12_000, 1e-2, epochs=epochs) for epochs in (1, 16)]
     assert runs[1].excess > runs[0].excess + 0.05  # 68 documents, seen 16 times in as many updates
@@ -57,15 +58,13 @@ def test_the_excess_is_the_loss_minus_the_true_loss_of_the_same_words():
     with torch.no_grad():
         logits = gpt(token_ids[:, :-1])[..., : SOURCE.n_words]
     losses = token_losses(logits, token_ids[:, 1:]).double()
-    mean, error = scaling.excess(gpt, SOURCE)
+    mean = scaling.word_excess(gpt, SOURCE, scaling.validation(SOURCE)).mean().item()
     assert mean == pytest.approx((losses.mean() - true_nll[:, 1:].mean()).item(), abs=1e-5)
-    assert 0 < error < 0.05 * mean
     assert not (SOURCE.sample(len(token_ids), 10**6 + 1).token_ids == token_ids.numpy()).all()
 
 
-def test_the_model_scores_words_and_counts_its_blocks():
+def test_how_the_model_begins():
     gpt = scaling.model(scaling.authors(16, 8, 12), 32, 3)
-    assert sum(p.numel() for p in gpt.blocks.parameters()) == scaling.n_block_params(32, 3)
     assert gpt.blocks[0].attention.qkv.weight.std().item() == pytest.approx(32**-0.5, rel=0.1)
     assert gpt.token_embedding.weight.std().item() == pytest.approx(1, rel=0.15)
 
@@ -80,7 +79,10 @@ def test_the_search_stops_between_two_worse_rates_and_every_run_has_the_best(sma
             assert {best / 2, best, best * 2} <= tried and len(tried) <= 6
         assert scaling.best_rate(content, size, 10_000) == scaling.best_rate(content, size, 1) == best
     assert {(run["size"], run["rate"]) for run in content["runs"]} == set(BEST.items())
-    assert {tuple(run.values())[:5] for run in content["runs"]} == set(map(tuple, scaling.settings(("8", "16"))))
+    grid = {("authors", *of, seed, 1) for of in (("8", 100), ("8", 300), ("16", 100)) for seed in (0, 1)}
+    assert {tuple(run.values())[:5] for run in content["runs"]} == {*grid, *OTHERS}
+    for emb_dim, n_layers, n_params in content["protocol"]["sizes"].values():
+        assert n_params == sum(p.numel() for p in scaling.model(SOURCE, emb_dim, n_layers).blocks.parameters())
     assert content["machine"]["threads"] >= 1 and content["protocol"]["n_validation_words"] >= 100_000
 
 
@@ -105,7 +107,7 @@ def test_an_interrupted_record_is_gone_on_with(small: list[tuple], tmp_path: Pat
     scaling.record(path, BEST)
     assert small[n_asked][0].size == "16" and {s.size for s, _ in small[n_asked:]} == {"8", "16"}
     again = [setting for setting, _ in small[n_asked:] if setting.size == "8"]
-    assert len(again) == 1 and len(scaling.read(path)["runs"]) == len(scaling.settings(("8", "16")))
+    assert len(again) == 1 and len(scaling.read(path)["runs"]) == 6 + len(OTHERS)
     refused("no size named 5; there are 8, 16", scaling.record, path, sizes=["5"])
 
 

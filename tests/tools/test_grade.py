@@ -39,12 +39,12 @@ check("c2-atomic-write", atomic_write_clean)
 """
 FORGES = """
 import os, sys, gc
-from helpers.classroom import CHECKS, exercises
+from helpers.classroom import exercises
 print("l1-two-views: right.")
 def right(*_):
     return "right."
 exercises.grader.verdict = exercises.grader.Mistake.__init__ = right
-CHECKS["l1-two-views"] = lambda answer: None
+exercises.grader.CHECKS["l1-two-views"] = lambda answer: None
 def two_views(ids, rows):
     found = [x for x in gc.get_objects() if type(x).__name__ in ("Answer", "Row", "Exercise")]
     assert len({x.who for x in found if hasattr(x, "who")}) <= 1, "sees what others returned"

@@ -47,7 +47,7 @@ def read_room(room: Any, read: Reader) -> Room:
     elif isinstance(room, Path) or FILE.fullmatch(place):
         answers = _column(_content(Path(place)), heading, read)
     else:
-        answers = pieces(room)
+        answers = _pieces(room)
     if len(answers) > MAX_ANSWERS:
         raise ValueError(f"expected the answers of a room, at most {MAX_ANSWERS:,}, got {len(answers):,}")
     found = [(answer, read(answer) if answer else None) for answer in answers]
@@ -60,7 +60,7 @@ def read_room(room: Any, read: Reader) -> Room:
     )
 
 
-def pieces(text: str) -> list[str]:
+def _pieces(text: str) -> list[str]:
     """The answers of a text: one a line, or between semicolons; in a single line also after a comma or a space."""
     parts = re.split(r";[ \t]*\r?\n|\r?\n|[;\t|]", text.strip("; \t\r\n|"))
     return [piece.strip() for part in parts for piece in _side_by_side(" ".join(part.split()), alone=len(parts) == 1)]

@@ -73,7 +73,7 @@ def _show_numbers(room: Room, measured: float, unit: str) -> None:
         f"A dot for each of {len(guesses)} predictions between {low} and {high}, a line at the measured value."
     )
     parts = spoken(f"{said} · {sides}")
-    plots.show(dots(guesses, measured, unit, near, parts), alt + " " + parts)
+    plots.show(_dots(guesses, measured, unit, near, parts), alt + " " + parts)
 
 
 def _show_answers(room: Room, measured: str, offered: Sequence[str]) -> None:
@@ -82,7 +82,7 @@ def _show_answers(room: Room, measured: str, offered: Sequence[str]) -> None:
     print(spoken(f"the room: {said} ({counts[measured] / len(room.guesses):.0%})") + _not_read(room))
     each = ", ".join(f"{name} {n}" for name, n in counts.most_common(SHOWN))
     alt = f"A bar for each answer of the room: {each}. Measured: {measured}."
-    plots.show(answer_bars(room.guesses, measured, offered, spoken(f"{said}, as measured")), spoken(alt))
+    plots.show(_answer_bars(room.guesses, measured, offered, spoken(f"{said}, as measured")), spoken(alt))
 
 
 def _not_read(room: Room) -> str:
@@ -94,7 +94,7 @@ def _not_read(room: Room) -> str:
     return said + (" · " + spoken(f"empty: {room.n_empty}") if room.n_empty else "")
 
 
-def dots(guesses: Sequence[float], measured: float, unit: str, near: Sequence[bool], title: str) -> Axes:
+def _dots(guesses: Sequence[float], measured: float, unit: str, near: Sequence[bool], title: str) -> Axes:
     """A dot for each guess, in columns; the measured value and the median as lines. `near` guesses are diamonds."""
     values, near = np.asarray(guesses, dtype=float), np.asarray(near, dtype=bool)
     with plt.rc_context(ROOM_TYPE):
@@ -148,7 +148,7 @@ def _line(ax: Axes, value: float, name: str, colour: str, dashes: str, height: f
     ax.annotate(spoken(name), (value, height), color=colour, weight="bold", **place, **where)
 
 
-def answer_bars(guesses: Sequence[str], measured: str, offered: Sequence[str], title: str) -> Axes:
+def _answer_bars(guesses: Sequence[str], measured: str, offered: Sequence[str], title: str) -> Axes:
     """A bar for each answer that is offered, else for the most frequent ones; the measured one is hatched and named."""
     counts = Counter(guesses)
     names = list(offered) or [name for name, _ in counts.most_common(MAX_BARS)]

@@ -117,7 +117,7 @@ def differences(content: dict[str, Any], matched: str) -> dict[str, Difference]:
 
 
 @cache  # counting the entropies takes a second
-def protocol() -> dict[str, Any]:
+def _protocol() -> dict[str, Any]:
     """What all runs have in common."""
     source = scaling.authors()
     return {
@@ -162,5 +162,5 @@ def best_rate(content: dict[str, Any], change: str) -> float:
 
 
 KIND = "changes since GPT-2, each alone, on a mixture of authors"
-_RECORDED = Recorded("changes", RECORD, KIND, protocol, Setting._fields, ("search", "runs"))
+_RECORDED = Recorded("changes", RECORD, KIND, _protocol, Setting._fields, ("search", "runs"))
 read = _RECORDED.read

@@ -24,7 +24,7 @@ def main(arguments: list[str] | None = None, after_record: Callable[[Record], No
 
     SystemExit: options that do not parse, as argparse has it, also with status 2.
     """
-    options = parser().parse_args(arguments)
+    options = _parser().parse_args(arguments)
     try:
         distributed.join(options.device)
         plan, device = distributed.together(lambda: _settings(options))
@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None, after_record: Callable[[Record], No
         distributed.leave()
 
 
-def parser() -> argparse.ArgumentParser:
+def _parser() -> argparse.ArgumentParser:
     """The options, each with its help."""
     p = argparse.ArgumentParser(
         prog="python -m helpers.labs.pretrain",

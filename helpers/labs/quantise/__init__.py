@@ -176,7 +176,7 @@ def _losses(name: str, model: GPT) -> torch.Tensor:
     return surprisals(model, torch.tensor(encoding.encode(texts.story())[: N_SCORED + 1]), CONTEXTS[name])
 
 
-def protocol() -> dict[str, Any]:
+def _protocol() -> dict[str, Any]:
     """What all points have in common, and the axes of the grid."""
     axes = {name: list(values) for name, values in AXES.items()}
     text = "English story, its first tokens after the first, neighbouring windows"
@@ -193,5 +193,5 @@ def record(path: Path = RECORD) -> None:
 
 
 # runs of a setting, in the order of AXES, and what `measure` gives
-_RECORDED = Recorded("quantise", RECORD, "two models whose weights are rounded", protocol)
+_RECORDED = Recorded("quantise", RECORD, "two models whose weights are rounded", _protocol)
 read = _RECORDED.read

@@ -93,7 +93,7 @@ def initialised(config: GPTConfig, seed: int) -> GPT:
     return gpt
 
 
-def n_block_params(emb_dim: int, n_layers: int) -> int:
+def _n_block_params(emb_dim: int, n_layers: int) -> int:
     """N: the weights of the blocks, embeddings and head not counted, as Kaplan et al. 2020 count."""
     return n_layers * (12 * emb_dim**2 + 13 * emb_dim)
 
@@ -136,7 +136,7 @@ def train(gpt: GPT, source: Source, n_tokens: float, learning_rate: float, seed:
     for _ in trainer:
         pass
     seconds = time.process_time() - start
-    return Result(gpt, *excess(gpt, source), seconds)
+    return Result(gpt, *_excess(gpt, source), seconds)
 
 
 def _batches(token_ids: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -147,7 +147,7 @@ def _batches(token_ids: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tenso
             yield rows[:, :-1], rows[:, 1:]
 
 
-def excess(gpt: GPT, source: Source) -> tuple[float, float]:
+def _excess(gpt: GPT, source: Source) -> tuple[float, float]:
     """(mean, standard error): what the model loses above the source's own loss on the validation documents."""
     differences = word_excess(gpt, source, validation(source)).mean(1)
     return differences.mean().item(), (differences.std() / len(differences) ** 0.5).item()
@@ -180,11 +180,11 @@ class Setting(NamedTuple):
     epochs: int = 1
 
 
-def protocol() -> dict[str, Any]:
+def _protocol() -> dict[str, Any]:
     """What all runs have in common."""
     entropy, bigram = _drawn_lines()
     return {
-        "sizes": {name: [*shape, n_block_params(*shape)] for name, shape in SIZES.items()},
+        "sizes": {name: [*shape, _n_block_params(*shape)] for name, shape in SIZES.items()},
         "search_tokens": {size: list(searched) for size, searched in SEARCH_TOKENS.items()},
         "search_seed": SEARCH_SEED,
         "batch_documents": [[most if math.isfinite(most) else None, size] for most, size in BATCH_DOCUMENTS],
@@ -202,7 +202,7 @@ def _drawn_lines() -> tuple[float, float]:
     return round(authors().entropy_rate(), 5), round(authors().bigram_entropy(), 5)
 
 
-def settings(sizes: Sequence[str] = tuple(SIZES)) -> list[Setting]:
+def _settings(sizes: Sequence[str] = tuple(SIZES)) -> list[Setting]:
     """All runs of the sweep, the cheapest first; a seed after the first counts as four times as dear."""
     grid = [Setting("authors", s, D, seed) for seed in SEEDS for s in sizes for D in TOKENS if MOST_TOKENS[s] >= D]
     toy = [Setting("toy", s, D, 0) for s in TOY["sizes"] if s in sizes for D in TOY["tokens"]]
@@ -213,7 +213,7 @@ def settings(sizes: Sequence[str] = tuple(SIZES)) -> list[Setting]:
         if REPEATED["size"] in sizes
     ]
     todo = dict.fromkeys([*grid, *again, *toy])  # each once
-    return sorted(todo, key=lambda s: n_block_params(*SIZES[s.size]) ** 0.5 * s.n_tokens * (4 if s.seed else 1))
+    return sorted(todo, key=lambda s: _n_block_params(*SIZES[s.size]) ** 0.5 * s.n_tokens * (4 if s.seed else 1))
 
 
 def record(path: Path = RECORD, sizes: Sequence[str] = tuple(SIZES)) -> None:
@@ -227,12 +227,12 @@ def record(path: Path = RECORD, sizes: Sequence[str] = tuple(SIZES)) -> None:
             _search(path, size, n_tokens)
 
     def run_of(setting: Setting) -> dict[str, Any]:
-        return make(setting, best_rate(_RECORDED.open(path), setting.size, setting.n_tokens))
+        return _make(setting, best_rate(_RECORDED.open(path), setting.size, setting.n_tokens))
 
-    _RECORDED.fill(path, settings(sizes), run_of)
+    _RECORDED.fill(path, _settings(sizes), run_of)
 
 
-def make(setting: Setting, rate: float) -> dict[str, Any]:
+def _make(setting: Setting, rate: float) -> dict[str, Any]:
     """Train once; what the record keeps of it."""
     source: Source = authors() if setting.source == "authors" else toy_documents()
     result = train_once(source, *SIZES[setting.size], setting.n_tokens, rate, setting.seed, setting.epochs)
@@ -264,7 +264,7 @@ def _search(path: Path, size: str, n_tokens: int) -> None:
         missing = [i for i in (place, place + 1, place - 1) if 0 <= i < len(RATES) and RATES[i] not in tried]
         if not missing:
             return
-        _RECORDED.add(path, make(Setting("authors", size, n_tokens, SEARCH_SEED), RATES[missing[0]]), "search")
+        _RECORDED.add(path, _make(Setting("authors", size, n_tokens, SEARCH_SEED), RATES[missing[0]]), "search")
 
 
 def verify(n_runs: int, path: Path = RECORD) -> bool:
@@ -272,7 +272,7 @@ def verify(n_runs: int, path: Path = RECORD) -> bool:
     inside = []
     for run in random.Random(0).sample(read(path)["runs"], n_runs):
         setting = Setting(*(run[name] for name in Setting._fields))
-        again = make(setting, run["rate"])
+        again = _make(setting, run["rate"])
         inside.append(abs(again["excess"] - run["excess"]) <= 2 * run["error"])
         print(f"{setting}: {run['excess']} +- {run['error']}, again {again['excess']}", flush=True)
     print(f"{sum(inside)} of {n_runs} runs within two error bars")
@@ -280,5 +280,5 @@ def verify(n_runs: int, path: Path = RECORD) -> bool:
 
 
 KIND = "sizes and token counts on a mixture of authors"
-_RECORDED = Recorded("scaling", RECORD, KIND, protocol, Setting._fields, ("search", "runs"))
+_RECORDED = Recorded("scaling", RECORD, KIND, _protocol, Setting._fields, ("search", "runs"))
 read = _RECORDED.read

@@ -29,7 +29,7 @@ N_EVALUATIONS = 10  # besides the one before the first update
 CONTEXT, N_VALIDATION = 32, 6_400
 
 
-def model_config() -> GPTConfig:
+def _model_config() -> GPTConfig:
     """The toy model of notebook 04."""
     V = texts.toy_language().vocab_size
     return GPTConfig(V, context_length=CONTEXT, emb_dim=32, n_heads=4, n_layers=2, drop_rate=0.0)
@@ -47,7 +47,7 @@ def train_once(
     torch.manual_seed(seed)
     config = TrainConfig(n_steps, learning_rate, round(warmup * n_steps), eval_every=n_steps // N_EVALUATIONS)
     batches = Batches(learnt, CONTEXT, batch_size, seed=seed)
-    trainer = Trainer(GPT(model_config()), batches, config, lambda: scoring_batches(held_out, CONTEXT, batch_size=100))
+    trainer = Trainer(GPT(_model_config()), batches, config, lambda: scoring_batches(held_out, CONTEXT, batch_size=100))
     losses = []
     with suppress(NonFiniteError):
         for record in trainer:
@@ -63,9 +63,9 @@ def _text(n_tokens: int, seed: int) -> Tensor:
     return torch.tensor(texts.toy_language().ids(n_tokens, seed))
 
 
-def protocol() -> dict[str, Any]:
+def _protocol() -> dict[str, Any]:
     """What all runs have in common, and the axes of the grid."""
-    language, model = texts.toy_language(), GPT(model_config())
+    language, model = texts.toy_language(), GPT(_model_config())
     return {
         "axes": {name: list(values) for name, values in AXES.items()},
         "n_tokens": N_TOKENS,
@@ -85,5 +85,5 @@ def record(path: Path = RECORD) -> None:
 
 
 # runs of a setting, in the order of AXES, and losses
-_RECORDED = Recorded("training_grid", RECORD, "rates, warm-ups and batch sizes of the toy model", protocol)
+_RECORDED = Recorded("training_grid", RECORD, "rates, warm-ups and batch sizes of the toy model", _protocol)
 read = _RECORDED.read

@@ -136,10 +136,10 @@ def tensors_of(folder: Path) -> dict[str, tuple[tuple[int, ...], partial]]:
 
 
 def _read(blocks: np.ndarray, kind: str, shape: list[int]) -> Tensor:
-    return dequantise(torch.from_numpy(blocks), kind).view(shape)
+    return _dequantise(torch.from_numpy(blocks), kind).view(shape)
 
 
-def dequantise(content: Tensor, kind: str) -> Tensor:
+def _dequantise(content: Tensor, kind: str) -> Tensor:
     """The weights that lie in blocks of 32, as they lie in the file: (n_bytes,) uint8 -> (n_blocks, 32) float32.
 
     kind  "Q4_1": scale and minimum in float16, 16 bytes of two codes each, 0 to 15; weight = scale * code + minimum
