@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from helpers.gpt import Evaluation
 from helpers.labs import pretrain
@@ -25,6 +26,11 @@ def forged(part: str, value: str):
     return each(lambda path: forge(path, part, value))
 
 
+def without_moments(path: Path) -> None:
+    save_file({}, path / "optimizer.safetensors")
+    forge(path, "optimizer", '{"param_groups": [], "state": {}}')
+
+
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
@@ -35,12 +41,14 @@ def forged(part: str, value: str):
         (forged("rng", '{"ranks": 5}'), "rng.ranks is 5"),
         (forged("data", "{}"), "data.n_tokens is missing"),
         (forged("data", '{"n_tokens": -1}'), "data.n_tokens is -1"),
+        (forged("data", '{"n_tokens": 7}'), "data.n_tokens is 7, expected 512 after 8 updates"),
         (forged("extra", "{}"), "extra.best_loss is missing"),
         (forged("extra", '{"best_loss": "low"}'), "extra.best_loss is 'low'"),
         (forged("extra", '{"best_loss": NaN}'), "state.json is not the JSON that was written"),
         (forged("extra", '{"best_loss": 1e999}'), "state.json is not the JSON that was written"),
         (forged("config", '{"train": 5}'), "config.train.precision is missing"),
         (forged("optimizer", "null"), "optimizer is None"),
+        (each(without_moments), "optimizer has no moments, expected some after 8 updates"),
     ],
 )
 def test_what_no_run_can_go_on_from_is_refused_and_left_as_it_is(train, out, spoil, says):

@@ -24,6 +24,7 @@ CHECKPOINTS, IDS, LOG, BEST, FINAL, LOCK = "checkpoints", "ids", "log.jsonl", "b
 NEEDED = {
     "config.train.precision": str, "config.train.n_steps": int, "data.n_tokens": int, "rng.ranks": list,
     "extra.best_loss": int | float | None, "optimizer": dict,
+    "config.batch_size": int, "config.model.context_length": int,
 }  # fmt: skip
 
 
@@ -35,6 +36,11 @@ def _require_usable(state: checkpoint.RunState) -> None:
             value = value.get(key, ...) if isinstance(value, dict) else ...
         if not isinstance(value, kind) or isinstance(value, bool) or (isinstance(value, int | float) and value < 0):
             raise ValueError(f"{name} is {'missing' if value is ... else repr(value):.50}")
+    expected = state.step * state.config["batch_size"] * state.config["model"]["context_length"]
+    if state.data["n_tokens"] != expected:
+        raise ValueError(f"data.n_tokens is {state.data['n_tokens']}, expected {expected} after {state.step} updates")
+    if state.step and not state.optimizer["state"]:
+        raise ValueError(f"optimizer has no moments, expected some after {state.step} updates")
 
 
 @contextmanager

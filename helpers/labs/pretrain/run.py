@@ -143,12 +143,9 @@ class Run:
                 warn(remark)
 
     def _load(self, trainer: Trainer, state: checkpoint.RunState) -> None:
-        """ValueError: the state is of another model."""
+        """ValueError: the state is of another model, or damaged."""
         at = {"step": state.step, "n_tokens": state.data["n_tokens"]}
-        try:
-            trainer.load_state({**at, "optimizer": state.optimizer, "scaler": state.scaler})
-        except (KeyError, TypeError, RuntimeError) as error:  # the scaler's
-            raise ValueError(f"the run cannot go on with its scaler's state: {error!r}") from error
+        trainer.load_state({**at, "optimizer": state.optimizer, "scaler": state.scaler})
         of_ranks = state.rng["ranks"]
         if len(of_ranks) == world_size():
             left_out = checkpoint.restore_rng(of_ranks[rank()], self.device)
