@@ -26,6 +26,15 @@ def forged(part: str, value: str):
     return each(lambda path: forge(path, part, value))
 
 
+def lost(*more: str):
+    """A run without its checkpoints and more."""
+    return lambda out: [remove(out / name) for name in ("checkpoints", *more)]
+
+
+def remove(path: Path) -> None:
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
 def without_moments(path: Path) -> None:
     save_file({}, path / "optimizer.safetensors")
     forge(path, "optimizer", '{"param_groups": [], "state": {}}')
@@ -35,6 +44,8 @@ def without_moments(path: Path) -> None:
     ("spoil", "says"),
     [
         (lambda out: shutil.rmtree(out / "checkpoints"), "log.jsonl knows 8 updates, and no checkpoint of them is"),
+        (lost("log.jsonl"), "best knows 8 updates, and no checkpoint of them is"),
+        (lost("log.jsonl", "best"), "model knows 8 updates, and no checkpoint of them is"),
         (each(lambda path: flip(path / "model.safetensors")), "no good checkpoint under"),
         (forged("rng", "{}"), "rng.ranks is missing"),
         (forged("rng", '{"ranks": [{}]}'), "capture_rng gives"),

@@ -11,7 +11,7 @@ from typing import IO, Any
 
 import torch
 
-from helpers.labs.pretrain.log import warn
+from helpers.labs.pretrain.log import read_lines, warn
 from helpers.labs.pretrain.plan import differences
 from helpers.storage import StorageError, checkpoint
 
@@ -41,6 +41,14 @@ def _require_usable(state: checkpoint.RunState) -> None:
         raise ValueError(f"data.n_tokens is {state.data['n_tokens']}, expected {expected} after {state.step} updates")
     if state.step and not state.optimizer["state"]:
         raise ValueError(f"optimizer has no moments, expected some after {state.step} updates")
+
+
+def traces(out: Path) -> Iterator[tuple[Path, int]]:
+    """What a run leaves beside its checkpoints, and how many updates each speaks of."""
+    yield out / LOG, sum(line["kind"] == "update" for line in read_lines(out / LOG))
+    for path in (out / BEST, out / FINAL):
+        with suppress(checkpoint.CheckpointError, LookupError):
+            yield path, checkpoint.load_model(path).extra["step"]
 
 
 @contextmanager
@@ -175,11 +183,13 @@ class Checkpoints:
 
 def machine(device: torch.device) -> dict[str, Any]:
     """What decides the last bits of a sum, beside torch's version; a checkpoint keeps it."""
-    return {"threads": torch.get_num_threads(), "device": device.type}
+    on_gpu = device.type == "cuda"
+    kind = torch.cuda.get_device_name(device) if on_gpu else torch.backends.cpu.get_cpu_capability()
+    return {"threads": torch.get_num_threads(), "device": device.type, "processor": kind}
 
 
 def differences_of_machines(state: checkpoint.RunState, device: torch.device) -> list[str]:
-    """Of the one that saved and this one: "threads 2, now 3"."""
+    """Of the one that saved and this one: "threads 2, now 3"; what an older checkpoint does not say is none."""
     before = state.versions | state.extra
     now = {"torch": checkpoint.current_versions()["torch"]} | machine(device)
     return [f"{name} {before[name]}, now {here}" for name, here in now.items() if before.get(name, here) != here]

@@ -186,7 +186,7 @@ def to_json(kind: Kind, document: dict) -> bytes:
 
 
 def current_versions() -> dict[str, str]:
-    """Versions of what decides whether a run repeats: Python, torch, numpy, safetensors."""
+    """Versions of what wrote a folder: of these torch alone decides whether a run repeats."""
     ours = {"torch": str(torch.__version__), "numpy": np.__version__, "safetensors": safetensors.__version__}
     return {"python": platform.python_version()} | ours
 
