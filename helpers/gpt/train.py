@@ -57,10 +57,10 @@ def evaluate(model: GPT, batches: Iterable[tuple[Tensor, ...]], precision: str =
 
     batches    of (token_ids (B, T), targets (B, T)), or of these and segments (B, T), on any device
     precision  of the matmuls: "float32", "bfloat16" or "float16"
-    return     NaN where the model's scores are NaN
 
-    ValueError: no token to score, ids out of range, or an unknown precision.
+    NaN stays NaN. ValueError: no token to score, ids out of range, or an unknown precision.
     """
+    require_kind(nn.Module, model=model)
     device = next(model.parameters()).device
     with evaluating(model), autocast(device, precision):
         return LossReport.of(lambda batch: summed_loss(model, *(x.to(device) for x in batch)).item(), batches)
