@@ -12,7 +12,7 @@ import torch
 
 from helpers import runtime
 from helpers.labs.speed import machine
-from helpers.storage import as_path, write_aside
+from helpers.storage import as_path, read_json, write_aside
 
 FOLDER = Path(__file__).parents[2] / "notebooks" / "data"
 
@@ -35,12 +35,11 @@ class Recorded:
         """
         path = as_path(path or self.path)
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            json.dumps(content, allow_nan=False)  # no number that is none
+            content = read_json(path)
             whole = "protocol" in content and all(isinstance(content[name], list) for name in self.lists)
             if content["kind"] != self.kind or not whole or len(self.done(content)) != len(content["runs"]):
                 raise ValueError(f"kind {content['kind']!r}, expected {self.kind!r} with runs that are whole")
-        except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(
                 f"{path.name} is no record that helpers.labs.{self.maker} made, or a damaged one ({error!r}): take "
                 "another copy, or make it again"

@@ -281,6 +281,7 @@ def test_the_log_keeps_what_was_before_the_checkpoint(tmp_path):
     lines = [line | {"step": i} for i in range(5)]
     no_records = ["5", "[]", "{}", '{"kind": []}', '{"kind": "update"}', json.dumps(lines[0]).replace("2", "NaN")]
     no_records += [json.dumps(lines[0] | wrong) for wrong in ({"step": "1"}, {"seconds": None}, {"step": 10**400})]
+    no_records += ["[" + "[]," * 10**5 + "[]]", "9" * 10**6]
     torn = "\n".join([*no_records, *map(json.dumps, lines)]) + '\n{"kind": "upd'
     for tail in (torn.encode(), torn.encode() + b"\x00\xff\x00"):
         path.write_bytes(tail)
