@@ -48,7 +48,9 @@ def write_settings(environment: Path) -> list[Path]:
     for path, content in merged.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name(f".{path.name}.unfinished")
-        unfinished.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        unfinished.unlink(missing_ok=True)  # a link that lies there leads elsewhere
+        with open(unfinished, "x", encoding="utf-8") as file:
+            file.write(json.dumps(content, indent=2) + "\n")
         unfinished.replace(path)
     return list(merged)
 

@@ -134,6 +134,8 @@ UNUSED = {
     "helpers.labs.training_grid.train_once": "the same",
     "helpers.labs.distributed.unscored": "the same of a run on several ranks",
     "helpers.classroom.reports.headings": "what a test reads a report by",
+    "helpers.labs.pretrained.card": "the text of notebook 05 names it",
+    "helpers.labs.scaling.sweep.excess": "that of notebook 10",
 }
 
 

@@ -56,6 +56,15 @@ def test_a_damaged_file_is_named_and_nothing_is_written(tmp_path: Path, damaged:
     assert server.read_text() == damaged and not (tmp_path / lab.LAB).exists()
 
 
+def test_a_link_where_a_file_is_written_first_is_not_followed(tmp_path: Path):
+    overrides, theirs = tmp_path / lab.LAB, tmp_path / "theirs"
+    overrides.parent.mkdir(parents=True)
+    theirs.write_text("mine")
+    overrides.with_name(f".{overrides.name}.unfinished").symlink_to(theirs)
+    lab.write_settings(tmp_path)
+    assert theirs.read_text() == "mine" and not overrides.is_symlink() and NEWS in json.loads(overrides.read_text())
+
+
 def test_the_machines_own_python_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
     monkeypatch.setattr(sys, "base_prefix", str(tmp_path))

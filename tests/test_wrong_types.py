@@ -97,6 +97,7 @@ CASES: list[tuple[Callable, dict[str, Any]]] = [  # what is called, and its argu
     (storage.as_path, {"path": "x"}),
     (enter, {"path": Path("x")}),
     (storage.open_ids, {"path": Path("ids.npy")}),
+    (storage.read_json, {"path": Path("model/config.json")}),
     (storage.sha256, {"path": Path("ids.npy")}),
     (storage.write_ids, {"path": Path("new"), "documents": [[1]], "vocab_size": V, "end_of_text": 0}),
     (checkpoint.RunState, vars(STATE)),
@@ -159,7 +160,7 @@ CASES: list[tuple[Callable, dict[str, Any]]] = [  # what is called, and its argu
     (partial(classroom.reveal, measured=4.5, unit="nats"), {"guess": 3.5}),
 ]
 LEFT_OUT = {
-    "the checks themselves": "require_kind require_known require_number require_one_of require_whole unique_keys",
+    "the checks themselves": "require_kind require_known require_number require_one_of require_whole",
     "no argument": "gpt2 current_versions documents authors",
     "what holds numbers, looks at none": "Batch Evaluation Update Found SavedModel Fit Memory Result Documents Runs "
     "Setting Authors Record ToyLanguage Difference",

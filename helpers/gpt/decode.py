@@ -14,6 +14,7 @@ from helpers.gpt.cache import KeyValueCache
 from helpers.gpt.config import check_ids, require_kind, require_whole
 from helpers.gpt.model import GPT, evaluating
 from helpers.gpt.sampling import SamplingParams, keep_min_p, keep_top_k, keep_top_p, next_probs, penalise_repetition  # noqa: F401
+from helpers.gpt.tokenizer import encode
 
 Prompts = Tensor | Sequence[Tensor | Sequence[int]]
 
@@ -120,7 +121,7 @@ def stream_text(model: GPT, tokenizer: tiktoken.Encoding, prompt: str, n_new: in
         )
     options = {"end_id": tokenizer.eot_token} | options
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-    for step in stream(model, [tokenizer.encode(prompt, allowed_special="all")], n_new, **options):
+    for step in stream(model, [encode(tokenizer, prompt, special=True)], n_new, **options):
         token_id = step.item()
         if token_id != options["end_id"] and (piece := decoder.decode(tokenizer.decode_single_token_bytes(token_id))):
             yield piece

@@ -141,7 +141,7 @@ def token_weighted_loss(model: Callable[[Tensor], Tensor], batches: Iterable[tup
 
     model    token_ids (B, T) -> logits (B, T, V); an nn.Module is put in evaluation mode and back
     batches  of (token_ids (B, T) int64, targets (B, T) int64) on the model's device; sizes may differ between batches
-    return   loss_nats: mean in nats per token; n_tokens: how many were scored
+    return   loss_nats: mean in nats per token, NaN where a score is; n_tokens: how many were scored
 
     ValueError: no token to score, or an id outside [0, V).
     Source: Jurafsky & Martin, Speech and Language Processing, ch. 3 (perplexity).

@@ -6,6 +6,7 @@ are merged.
 
 import hashlib
 import json
+import re
 from functools import cache
 from pathlib import Path
 
@@ -18,6 +19,9 @@ END_OF_TEXT = "<|endoftext|>"
 # A text is first cut into these pieces, and no token crosses a boundary: endings like 's, then letters, digits or
 # signs with the space before them, spaces.
 PIECES = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"""
+
+
+SPACES = re.compile(r"(\s{10000})")  # of a longer run tiktoken makes an error that no `except Exception` catches
 
 
 @cache
@@ -34,6 +38,13 @@ def gpt2() -> tiktoken.Encoding:
     ranks = {bytes(byte_of[character] for character in token): i for token, i in ids.items()}
     encoding = tiktoken.Encoding("gpt2", pat_str=PIECES, mergeable_ranks=ranks, special_tokens=special)
     return tiktoken.registry.ENCODINGS.setdefault("gpt2", encoding)  # what get_encoding looks into first
+
+
+def encode(encoding: tiktoken.Encoding, text: str, special: bool = False) -> list[int]:
+    """The ids of a text, however long its white space; special tokens in it are themselves if `special`, else text."""
+    allowed = "all" if special else set()
+    parts = SPACES.split(text)
+    return [i for part in parts for i in encoding.encode(part, allowed_special=allowed, disallowed_special=())]
 
 
 def token_labels(token_ids: list[int]) -> list[str]:

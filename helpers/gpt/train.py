@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
 from helpers.gpt.chunked_loss import loss_from_hidden
-from helpers.gpt.config import IGNORED_TARGET, check_ids, require_kind, require_one_of, require_whole
+from helpers.gpt.config import IGNORED_TARGET, check_ids, require_kind, require_number, require_one_of, require_whole
 from helpers.gpt.data import Windows
 from helpers.gpt.loss import LossReport
 from helpers.gpt.model import GPT, evaluating
@@ -58,9 +58,11 @@ def evaluate(model: GPT, batches: Iterable[tuple[Tensor, ...]], precision: str =
     batches    of (token_ids (B, T), targets (B, T)), or of these and segments (B, T), on any device
     precision  of the matmuls: "float32", "bfloat16" or "float16"
 
-    ValueError: no token to score, ids out of range, or an unknown precision.
+    NaN stays NaN. ValueError: no token to score, ids out of range, or an unknown precision.
     """
-    with evaluating(model), autocast(device := next(model.parameters()).device, precision):
+    require_kind(nn.Module, model=model)
+    device = next(model.parameters()).device
+    with evaluating(model), autocast(device, precision):
         return LossReport.of(lambda batch: summed_loss(model, *(x.to(device) for x in batch)).item(), batches)
 
 
@@ -217,36 +219,51 @@ class Trainer:
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from a copy of what `state()` gave, with this run's own settings; weights are loaded apart.
 
-        ValueError: moments of another model, or a scaler's state for a run without one, or the other way round.
+        ValueError: a step that the run does not have, or no whole number; moments that are missing, of another model
+        or no numbers; a scaler's state for a run without one, or the other way round.
         """
-        if (state["scaler"] is not None) != self.scaler.is_enabled():
-            other = "without a gradient scaler" if state["scaler"] is None else "in float16, with a gradient scaler"
+        require_kind(dict, state=state)
+        step, n_tokens, scaler = state.get("step"), state.get("n_tokens"), state.get("scaler")
+        require_whole(at_least=0, step=step)
+        require_whole(at_least=step, n_tokens=n_tokens)  # an update has one at least
+        if step > self.config.n_steps:
+            raise ValueError(f"the state is of step {step}, this run has n_steps = {self.config.n_steps}: take more")
+        if (scaler is not None) != self.scaler.is_enabled():
+            other = "without a gradient scaler" if scaler is None else "in float16, with a gradient scaler"
             raise ValueError(f"the state is of a run {other}, this one is in {self.config.precision}: go on as it was")
+        require_kind(dict | None, scaler=scaler, optimizer=state.get("optimizer"))
+        own = self.scaler.state_dict()  # empty where there is none
+        require_number(positive=False, **{f"the scaler's {name}": scaler.get(name) for name in own})
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        saved = (state["optimizer"] or {}).get("state")
-        if saved is None or (saved and saved.keys() != {*range(len(parameters))}):
+        saved = (state.get("optimizer") or {}).get("state") or {}
+        require_kind(dict, **{"the optimizer's state": saved})
+        # the fused AdamW has moments from the first update on, zeros where float16's scaler skipped it
+        if saved.keys() != {*range(len(parameters))} and (saved or step):
             raise ValueError(
-                f"expected moments of {len(parameters)} parameters, got {len(saved or ())}: of another model"
+                f"expected moments of {len(parameters)} parameters, got {len(saved)}: damaged, or of another model"
             )
         moments = {i: self._own_moments(saved[i], parameter) for i, parameter in enumerate(parameters) if saved}
         own = self.optimizer.state_dict()
         self.optimizer.load_state_dict({"state": moments, "param_groups": own["param_groups"]})
-        if state["scaler"] is not None:
-            self.scaler.load_state_dict(state["scaler"])
-        self.step, self.n_tokens = state["step"], state["n_tokens"]
+        if scaler is not None:
+            self.scaler.load_state_dict(scaler)
+        self.step, self.n_tokens = step, n_tokens
 
     def _own_part(self, moment: Tensor, parameter: Tensor) -> Tensor:
         """A copy of a moment, or of a single number."""
         return moment.clone()
 
     def _own_moments(self, moments: dict[str, Tensor], parameter: Tensor) -> dict[str, Tensor]:
-        """Copies of a parameter's moments. ValueError: not AdamW's, which reads beyond smaller ones."""
+        """Copies of a parameter's moments. ValueError: not AdamW's, which reads beyond smaller ones, or no numbers."""
         shapes = {"step": (), "exp_avg": parameter.shape, "exp_avg_sq": parameter.shape}
         for name, shape in shapes.items():
             held = moments.get(name)
             if getattr(held, "dtype", None) not in (torch.float32, parameter.dtype) or held.shape != shape:
                 got = f"{tuple(held.shape)} of {held.dtype}" if isinstance(held, Tensor) else f"{name} = {held}"
                 raise ValueError(f"expected moments of shape {tuple(shape)}, got {got}: of another model")
+            low, high = (extreme.item() for extreme in held.aminmax())  # NaN passes through both
+            if not math.isfinite(high - low) or (low < 0 and name != "exp_avg"):
+                raise ValueError(f"expected finite moments, none but exp_avg below 0, got {name} in [{low}, {high}]")
         return {name: self._own_part(moments[name], parameter) for name in shapes}
 
 

@@ -26,3 +26,8 @@ def load(device: str | torch.device = "cpu") -> GPT:
 def records() -> list[Record]:
     """The recorded run: every evaluation, and one update in ten."""
     return read_log(LOG)
+
+
+def card() -> str:
+    """The model card, Markdown: data, protocol, curve, limits."""
+    return CARD.read_text(encoding="utf-8")

@@ -4,6 +4,7 @@ What is asked, a schoolchild knows. The right option stands at each position equ
 """
 
 import json
+import math
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import tiktoken
 import torch
 
-from helpers.gpt import GPT, evaluating, require_one_of, token_losses
+from helpers.gpt import GPT, evaluating, require_one_of, token_losses, tokenizer
 
 QUESTIONS = Path(__file__).parents[1] / "assets" / "questions.json"
 FORMS = {"english": "Question: {}\nAnswer:", "portuguese": "Pergunta: {}\nResposta:"}
@@ -36,7 +37,9 @@ class Scores:
     n_bytes: tuple[int, ...]
 
     def choice(self, per: str) -> int:
-        """The option of the highest ln p: "option" as it is, per "token", or per "byte". ValueError: another."""
+        """The option of the highest ln p: "option" as it is, per "token", or per "byte". ValueError: another; NaN."""
+        if any(map(math.isnan, self.log_probs)):
+            raise ValueError(f"expected ln p of each option, got {self.log_probs}: the model's scores are no numbers")
         sizes = {"option": (1,) * len(self.log_probs), "token": self.n_tokens, "byte": self.n_bytes}
         require_one_of(sizes, per=per)
         means = [log_prob / size for log_prob, size in zip(self.log_probs, sizes[per], strict=True)]
@@ -62,8 +65,8 @@ def score(model: GPT, encoding: tiktoken.Encoding, question: Question) -> Scores
     Source: Brown et al. 2020 (GPT-3), section 2.4, for scoring options by likelihood; Gao 2021, "Multiple Choice
     Normalization in LM Evaluation", for the division by bytes.
     """
-    asked = encoding.encode_ordinary(question.prompt)
-    answers = [encoding.encode_ordinary(option) for option in question.options]
+    asked = tokenizer.encode(encoding, question.prompt)
+    answers = [tokenizer.encode(encoding, option) for option in question.options]
     n_columns = len(asked) + max(map(len, answers))
     rows = [asked + answer + [0] * (n_columns - len(asked) - len(answer)) for answer in answers]
     ids = torch.tensor(rows, device=model.token_embedding.weight.device)  # (4, T), filled up where nobody looks

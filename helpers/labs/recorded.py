@@ -1,7 +1,6 @@
 """Records of runs that take long: a command makes one, run by run, and goes on where it was; a notebook reads it."""
 
 import argparse
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,7 +11,7 @@ import torch
 
 from helpers import runtime
 from helpers.labs.speed import machine
-from helpers.storage import as_path, write_aside
+from helpers.storage import as_path, read_json, write_aside
 
 FOLDER = Path(__file__).parents[2] / "notebooks" / "data"
 
@@ -35,12 +34,11 @@ class Recorded:
         """
         path = as_path(path or self.path)
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            json.dumps(content, allow_nan=False)  # no NaN
+            content = read_json(path)
             whole = "protocol" in content and all(isinstance(run, dict) for name in self.lists for run in content[name])
             if content["kind"] != self.kind or not whole or len(self.done(content)) != len(content["runs"]):
                 raise ValueError(f"kind {content['kind']!r}, expected {self.kind!r} with runs that are whole")
-        except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(
                 f"{path.name} is no record that helpers.labs.{self.maker} made, or a damaged one ({error!r}): take "
                 "another copy, or make it again"

@@ -5,13 +5,15 @@ What is relied on: renaming within one drive is one step, as on every local disk
 
 import errno
 import hashlib
+import json
+import math
 import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import safetensors.torch
 from safetensors import SafetensorError
@@ -20,6 +22,7 @@ from torch import Tensor
 from helpers.storage.errors import CheckpointError, Damaged, storage
 
 UNFINISHED, REPLACED = ".unfinished", ".replaced"
+MAX_JSON_BYTES = 1 << 22  # what is read of it takes twenty times as much, if it is all brackets
 MAX_HEADER_BYTES = 1 << 21  # of safetensors: some ten thousand tensors
 
 
@@ -143,6 +146,44 @@ def sha256(path: str | Path) -> str:
     """The sum of a file, read piece by piece."""
     with open(as_path(path), "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_json(path: str | Path, at_most: int = MAX_JSON_BYTES) -> Any:
+    """What a JSON file says, read as `from_json` does. ValueError: also where it has more than `at_most` bytes."""
+    path = as_path(path)
+    with open(path, "rb") as file:
+        raw = file.read(at_most + 1)
+    if len(raw) > at_most:
+        raise ValueError(f"{path}: expected at most {at_most:,} bytes of JSON, got {path.stat().st_size:,}")
+    try:
+        return from_json(raw)
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON: {error}") from error
+
+
+def from_json(raw: bytes) -> Any:
+    """JSON read strictly, after the mark that Windows puts at a file's start, if it is there.
+
+    ValueError: no JSON or no UTF-8, nested too deep, a key twice, a number that is not finite.
+    """
+    try:
+        hooks = dict(parse_float=_finite, parse_constant=_finite, object_pairs_hook=_unique_keys)
+        return json.loads(raw.decode("utf-8-sig"), **hooks)
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(value := float(text)):
+        raise ValueError(f"{text} is not JSON compliant, or too large")
+    return value
+
+
+def _unique_keys(pairs: list[tuple[str, object]]) -> dict:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError("a key stands twice")
+    return result
 
 
 def require_short_header(path: Path) -> None:

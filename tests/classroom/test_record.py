@@ -3,6 +3,7 @@
 import pytest
 
 from helpers.classroom import exercises, predictions, reveal
+from tests.support import refused
 
 
 @pytest.fixture(autouse=True)
@@ -75,7 +76,13 @@ def test_a_file_only_if_asked(tmp_path, monkeypatch):
     reveal("b", "b", one_of="abc")
     predictions()
     assert not list(tmp_path.iterdir())
+    (tmp_path / "theirs").write_text("theirs")
+    (tmp_path / "mine.csv").symlink_to("theirs")
+    with monkeypatch.context() as patch:
+        patch.setattr("os.replace", lambda *_: 1 / 0)
+        refused("", predictions, "mine.csv", error=ZeroDivisionError)
     predictions("mine.csv")
+    assert (tmp_path / "theirs").read_text() == "theirs" and len(list(tmp_path.iterdir())) == 2
     assert (tmp_path / "mine.csv").read_text().splitlines() == [
         "prediction,you said,measured,unit,how far",
         "1,b,b,,right",

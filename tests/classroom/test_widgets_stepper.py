@@ -60,7 +60,13 @@ def test_sentences_of_different_length_count_every_target_once_and_a_long_sum_is
 
 @pytest.mark.parametrize(
     ("first", "message"),
-    [("", "got nothing"), ("   ", "got nothing"), ("you", "got 1 token in 'you'"), ("a " * 30, "2 to 16 tokens, got")],
+    [
+        ("", "got nothing"),
+        ("   ", "got nothing"),
+        ("you", "got 1 token in 'you'"),
+        ("a " * 30, "2 to 16 tokens, got"),
+        ("a" + " " * 10**6 + "b", "16 tokens"),
+    ],
 )
 def test_a_bad_sentence_is_refused_and_typed_it_becomes_a_message(first: str, message: str) -> None:
     with pytest.raises(ValueError, match=f"first sentence .*{message}"):

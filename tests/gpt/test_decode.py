@@ -132,6 +132,7 @@ def test_a_stream_gives_what_generate_gives_one_step_at_a_time(wider):
 
 def test_text_comes_in_pieces_that_make_the_whole():
     model, words = pretrained.load(), tokenizer.gpt2()
+    assert len(list(stream_text(model, words, "a" + " " * 10**6 + "b", 1, temperature=0))) == 1
     pieces = list(stream_text(model, words, "It was a", 12, temperature=0))
     ids = generate(model, [words.encode("It was a")], 12, temperature=0)[0]
     assert "It was a" + "".join(pieces) == words.decode(ids.tolist()) and len(pieces) == 12

@@ -51,3 +51,11 @@ def test_an_asset_that_is_not_the_published_one_is_refused(monkeypatch, tmp_path
     refused("no file", tokenizer.gpt2.__wrapped__)
     (tmp_path / "encoder.json").write_text("altered")
     refused("restore it", tokenizer.gpt2.__wrapped__)
+
+
+def test_a_million_spaces_are_encoded():
+    """Where tiktoken alone ends with an error that no `except Exception` catches."""
+    text = "a" + " " * 10**6 + "b" + tokenizer.END_OF_TEXT
+    plain, special = (tokenizer.encode(tokenizer.gpt2(), text, special) for special in (False, True))
+    assert tokenizer.gpt2().decode(plain) == tokenizer.gpt2().decode(special) == text
+    assert plain[-1] != 50256 == special[-1]

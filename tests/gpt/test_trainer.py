@@ -257,6 +257,46 @@ def test_the_scaler_is_saved_and_a_state_of_another_precision_refused():
     assert other.scaler.get_scale() == 8.0 and (other.step, other.n_tokens) == (1, 35)
     refused("of a run in float16, with a gradient scaler, this one is in float32", full.load_state, half.state())
     refused("of a run without a gradient scaler, this one is in float16", half.load_state, full.state())
+    refused("scaler's growth_factor must be .*None", half.load_state, half.state() | {"scaler": {"scale": 2.0}})
+
+
+def test_moments_may_lack_before_the_first_update_only():
+    half, full = trainer(TrainConfig(4, precision="float16")), trainer(TrainConfig(4))
+    full.load_state(full.state())
+    refused("of 16 parameters, got 0", full.load_state, full.state() | {"step": 3, "n_tokens": 99})
+    half.model.final_norm.bias.register_hook(lambda g: g * math.inf)
+    assert all(record.skipped for record in half.run(2))
+    half.load_state(half.state())  # of zeros
+    refused("of 16 parameters, got 0", half.load_state, half.state() | {"optimizer": {"state": {}}})
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"step": -1}, "step must be a whole number of at least 0, got -1"),
+        ({"step": "1"}, "step must be .* got '1'"),
+        ({"step": None}, "step must be .* got None"),
+        ({"step": 99, "n_tokens": 999}, "of step 99, this run has n_steps = 2"),
+        ({"n_tokens": math.nan}, "n_tokens must be a whole number of at least 1, got nan"),
+        ({"n_tokens": 0}, "n_tokens must be"),
+        ({"optimizer": [1]}, "expected dict.* for optimizer"),
+        ({"exp_avg_sq": math.inf}, r"finite moments, .*got exp_avg_sq in \[.*, inf\]"),
+        ({"exp_avg_sq": -1.0}, r"finite moments, .*got exp_avg_sq in \[-1.0"),
+        ({"exp_avg": math.nan}, "finite moments, .*got exp_avg in .nan"),
+        ({"step of": -2.0}, "finite moments, .*got step in"),
+    ],
+)
+def test_a_state_that_no_run_has_is_refused(change, says):
+    other, run = trainer(TrainConfig(2)), trainer(TrainConfig(2))
+    list(other.run(1))
+    state, (name, value) = other.state(), next(iter(change.items()))
+    if name in state:
+        state |= change
+    else:
+        state["optimizer"]["state"][3][name.split()[0]].view(-1)[0] = value
+    refused(says, run.load_state, state)
+    refused("step must be .* got None", run.load_state, {name: state[name] for name in state if name != "step"})
+    assert run.step == run.n_tokens == len(run.optimizer.state) == 0
 
 
 @pytest.mark.parametrize(

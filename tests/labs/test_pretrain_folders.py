@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from helpers.gpt import Evaluation
 from helpers.labs import pretrain
@@ -25,22 +26,40 @@ def forged(part: str, value: str):
     return each(lambda path: forge(path, part, value))
 
 
+def lost(*more: str):
+    """A run without its checkpoints and more."""
+    return lambda out: [remove(out / name) for name in ("checkpoints", *more)]
+
+
+def remove(path: Path) -> None:
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def without_moments(path: Path) -> None:
+    save_file({}, path / "optimizer.safetensors")
+    forge(path, "optimizer", '{"param_groups": [], "state": {}}')
+
+
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
         (lambda out: shutil.rmtree(out / "checkpoints"), "log.jsonl knows 8 updates, and no checkpoint of them is"),
+        (lost("log.jsonl"), "best knows 8 updates, and no checkpoint of them is"),
+        (lost("log.jsonl", "best"), "model knows 8 updates, and no checkpoint of them is"),
         (each(lambda path: flip(path / "model.safetensors")), "no good checkpoint under"),
         (forged("rng", "{}"), "rng.ranks is missing"),
         (forged("rng", '{"ranks": [{}]}'), "capture_rng gives"),
         (forged("rng", '{"ranks": 5}'), "rng.ranks is 5"),
         (forged("data", "{}"), "data.n_tokens is missing"),
         (forged("data", '{"n_tokens": -1}'), "data.n_tokens is -1"),
+        (forged("data", '{"n_tokens": 7}'), "data.n_tokens is 7, expected 512 after 8 updates"),
         (forged("extra", "{}"), "extra.best_loss is missing"),
         (forged("extra", '{"best_loss": "low"}'), "extra.best_loss is 'low'"),
         (forged("extra", '{"best_loss": NaN}'), "state.json is not the JSON that was written"),
         (forged("extra", '{"best_loss": 1e999}'), "state.json is not the JSON that was written"),
         (forged("config", '{"train": 5}'), "config.train.precision is missing"),
         (forged("optimizer", "null"), "optimizer is None"),
+        (each(without_moments), "optimizer has no moments, expected some after 8 updates"),
     ],
 )
 def test_what_no_run_can_go_on_from_is_refused_and_left_as_it_is(train, out, spoil, says):
@@ -262,6 +281,7 @@ def test_the_log_keeps_what_was_before_the_checkpoint(tmp_path):
     lines = [line | {"step": i} for i in range(5)]
     no_records = ["5", "[]", "{}", '{"kind": []}', '{"kind": "update"}', json.dumps(lines[0]).replace("2", "NaN")]
     no_records += [json.dumps(lines[0] | wrong) for wrong in ({"step": "1"}, {"seconds": None}, {"step": 10**400})]
+    no_records += ["[" + "[]," * 10**5 + "[]]", "9" * 10**6]
     torn = "\n".join([*no_records, *map(json.dumps, lines)]) + '\n{"kind": "upd'
     for tail in (torn.encode(), torn.encode() + b"\x00\xff\x00"):
         path.write_bytes(tail)

@@ -48,7 +48,7 @@ def test_it_prefers_english_in_its_order_and_writes_words(model):
 
 
 def test_card_agrees_with_weights_log_and_corpus(model):
-    card, records = pretrained.CARD.read_text(encoding="utf-8"), pretrained.records()
+    card, records = pretrained.card(), pretrained.records()
     assert f"{model.n_params:,} parameters" in card
     assert f"{(pretrained.WEIGHTS / 'model.safetensors').stat().st_size:,} bytes" in card
     _, validation = progress.curves(records)
@@ -66,7 +66,7 @@ def test_card_agrees_with_weights_log_and_corpus(model):
 
 def test_card_claims_no_more_than_was_measured():
     evaluations = [{"loss_nats": record.loss_nats} for record in pretrained.records() if isinstance(record, Evaluation)]
-    card = pretrained.CARD.read_text(encoding="utf-8")
+    card = pretrained.card()
     assert f"\n{tools.pretrained._ending(evaluations)} Evaluated" in card
     assert tools.pretrained._ending([{"loss_nats": loss} for loss in (3.0, 1.0, 2.0)]).startswith("The validation loss")
 

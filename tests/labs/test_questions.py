@@ -50,3 +50,5 @@ def test_the_way_to_score_decides():
     scores = questions.Scores((-4.0, -6.0, -5.0), (1, 3, 2), (2, 4, 10))
     assert [scores.choice(per) for per in ("option", "token", "byte")] == [0, 1, 2]
     refused("option, token, byte, got 'word'", scores.choice, "word")
+    broken = questions.Scores((-4.0, float("nan"), -5.0), (1, 3, 2), (2, 4, 10))
+    refused("expected ln p of each option, got .*nan", broken.choice, "token")

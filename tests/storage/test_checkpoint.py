@@ -511,6 +511,7 @@ test_refuses_wrong_arguments = refusals(
         (lambda s: s.model.update({"final_norm.bias": torch.ones(6).half()}), r"float32, got \(6,\) float16"),
         (lambda s: setattr(s, "optimizer", None), "has none; pass None"),
         (lambda s: s.optimizer["state"][3].pop("exp_avg_sq"), "parameter 3 lacks exp_avg_sq, which others have"),
+        (lambda s: s.optimizer["state"].clear(), "expected moments after 3 updates, got none"),
         (lambda s: s.optimizer["state"].pop(5), "parameter 5 lacks exp_avg, exp_avg_sq, step, which others have"),
         (lambda s: s.optimizer["param_groups"].append({"params": [5]}), r"expected groups of \[16\] .*got \[16, 1\]"),
         (lambda s: s.optimizer["state"].update({99: {}}), "parameter 99, which no group has"),

@@ -5,7 +5,8 @@ import os
 
 import pytest
 
-from helpers.storage import StorageError, write_aside
+from helpers.storage import StorageError, read_json, write_aside
+from tests.support import refused
 
 
 def test_a_file_appears_whole_and_flushed(tmp_path, monkeypatch):
@@ -48,3 +49,23 @@ def test_errors_of_the_block_and_a_parent_that_has_gone(tmp_path):
     with pytest.raises(OSError, match="mount the drive again"), write_aside(tmp_path / "gone" / "a"):
         pass
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"{", "plan.json is not JSON: Expecting"),
+        (b"\xff", "is not JSON: 'utf-8' codec"),
+        (b'{"a": 1, "a": 1}', "a key stands twice"),
+        (b"[1, NaN]", "NaN is not JSON compliant"),
+        (b"1e999", "too large"),
+        (b"[" * 10**5, "nested too deep"),
+        (b"[1]" + b" " * 100, "at most 100 bytes of JSON, got 103"),
+    ],
+)
+def test_json_is_read_strictly_and_not_without_end(tmp_path, content, says):
+    path = tmp_path / "plan.json"
+    path.write_bytes(b'\xef\xbb\xbf{"a": 0.5}')  # Windows' mark at its start
+    assert read_json(path) == {"a": 0.5}
+    path.write_bytes(content)
+    refused(says, read_json, path, *([100] if len(content) == 103 else []))

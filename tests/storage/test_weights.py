@@ -4,6 +4,7 @@ import json
 import math
 import os
 import random
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -244,6 +245,10 @@ class Evil:
 def test_damaged_files_say_so_and_run_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     refused(r"no config.json", weights.load, tmp_path, error=FileNotFoundError)
+    torch.save({"model": {}, "optimizer": {}}, theirs := tmp_path / "ckpt.pt")
+    for path in (theirs, tmp_path):
+        refused("ckpt.pt is a checkpoint of a training run, as nanoGPT writes it: take", weights.load, path)
+    theirs.unlink()
     gpt2().save_pretrained(tmp_path)
     path = tmp_path / "model.safetensors"
     whole, state = path.read_bytes(), load_file(path)
@@ -280,7 +285,9 @@ def test_damaged_files_say_so_and_run_nothing(tmp_path, monkeypatch):
     outside = tmp_path.parent / "x.safetensors"  # there, and sound, and yet none of this folder's
     outside.write_bytes(whole)
     (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": {"a": "../x.safetensors"}}')
-    refused(r"\.\./x", weights.load, tmp_path, error=FileNotFoundError)
+    refused(r"should name files beside it, got '\.\./x", weights.load, tmp_path)
+    (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": {"a": "x.safetensors"}}')
+    refused("names 'x.safetensors', which is not in", weights.load, tmp_path, error=FileNotFoundError)
     (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": {}}')
     os.mkfifo(tmp_path / "model.safetensors")  # nobody waits for it
     refused("the file has 0 tensors", weights.load, tmp_path)
@@ -335,6 +342,59 @@ def test_memory_holds_the_model_and_one_tensor(tmp_path, as_bin):
     # pages of the file that the system keeps mapped count as memory of the process, though it may drop them
     assert grown <= model_bytes + largest + 12e6 or as_bin, f"{grown / 1e6:.0f} MB for {model_bytes / 1e6:.0f} MB"
     assert grown <= 2.2 * model_bytes
+
+
+REFUSE = """
+import re, sys, time
+from helpers.storage import weights
+peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1e3
+weights.load(sys.argv[1])
+for folder in sys.argv[2:]:
+    before, began = peak(), time.process_time()
+    try:
+        weights.load(folder)
+        said = "loaded"
+    except ValueError as error:
+        said = str(error)
+    print(round(time.process_time() - began, 2), round(peak() - before), said[-150:].replace("\\n", " "), sep="\\t")
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads peak memory as Linux has it")
+def test_what_is_refused_takes_no_time_and_no_memory(tmp_path):
+    """90 MB of brackets where a table should be; a zip that names one entry 5,000 times, or 50,000."""
+    gpt2().save_pretrained(small := tmp_path / "small")
+    names = ("config.json", "model.safetensors.index.json", "tensors.json")
+    for name in (*names, "pytorch_model.bin"):
+        shutil.copytree(small, folder := tmp_path / name)
+        if name != "config.json":
+            (folder / "model.safetensors").unlink()
+        if name in names:
+            (folder / "model.gguf").write_bytes(b"GGUF")
+            (folder / name).write_bytes(b"[" + b"[]," * (30 << 20) + b"[]]")
+        else:
+            _zip_of_one_entry(folder / name, 5000, torch.zeros(1 << 18))
+    many = Path(shutil.copytree(folder, tmp_path / "many"))
+    _zip_of_one_entry(many / "pytorch_model.bin", 50_000, torch.zeros(1))
+    hostile = [tmp_path / name for name in (*names, "pytorch_model.bin", "many")]
+    command = [sys.executable, "-c", REFUSE, small, *hostile]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    told = [line.split("\t") for line in done.stdout.splitlines()]
+    assert all("bytes" in said for *_, said in told) and len(told) == 5, done.stdout
+    assert max(float(seconds) for seconds, *_ in told) < 2 and max(float(mb) for _, mb, _ in told) < 300, done.stdout
+
+
+def _zip_of_one_entry(path: Path, n_entries: int, tensor: torch.Tensor) -> None:
+    """What `torch.save` writes, its largest entry listed again and again."""
+    torch.save({"w": tensor}, whole := path.with_name("whole.zip"))
+    with zipfile.ZipFile(whole) as archive:
+        contents = {entry.filename: archive.read(entry) for entry in archive.infolist()}
+    whole.unlink()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in contents.items():
+            archive.writestr(name, content)
+        largest = max(archive.infolist(), key=lambda entry: entry.file_size)
+        archive.filelist += [largest] * n_entries
 
 
 @pytest.mark.parametrize("tied", [False, True])

@@ -11,7 +11,7 @@ from torch import Tensor
 from traitlets import Unicode
 
 from helpers.classroom.cards._card import Card, attribute, next_id
-from helpers.gpt import GPT, KeyValueCache, evaluating, gpt2
+from helpers.gpt import GPT, KeyValueCache, evaluating, gpt2, tokenizer
 from helpers.language import spoken
 
 Model = Callable[[Tensor], Tensor]
@@ -176,7 +176,7 @@ def encode_prompt(text: str) -> list[int]:
     """
     if not text:
         raise ValueError("The prompt is empty: type at least one character")
-    return gpt2().encode(text, disallowed_special=())
+    return tokenizer.encode(gpt2(), text)
 
 
 def failure(error: Exception) -> str:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from helpers.classroom.cards._card import Card
 from helpers.classroom.cards._kernel import KernelCard, Model, check_vocabulary, line, on_device
-from helpers.gpt import IGNORED_TARGET, evaluating, gpt2, next_token_loss, perplexity, token_labels
+from helpers.gpt import IGNORED_TARGET, evaluating, gpt2, next_token_loss, perplexity, token_labels, tokenizer
 
 MAX_TARGETS = 15  # rows per sentence on the card: 16 tokens
 N_TOP = 3
@@ -94,7 +94,7 @@ class LossStepper(KernelCard):
 
     def encode(self, text: str, name: str) -> list[int]:
         """The model's ids of a sentence. ValueError: too few tokens, too many, or unknown ones."""
-        ids = gpt2().encode(text, disallowed_special=()) if text.strip() else []
+        ids = tokenizer.encode(gpt2(), text) if text.strip() else []
         if not 2 <= len(ids) <= MAX_TARGETS + 1:
             got = "nothing" if not ids else f"{len(ids)} token{'s' * (len(ids) > 1)} in {text[:60]!r}"
             raise ValueError(f"The {name} sentence needs 2 to {MAX_TARGETS + 1} tokens, got {got}")

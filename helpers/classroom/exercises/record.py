@@ -3,11 +3,13 @@
 import csv
 import math
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from statistics import median
 
 from helpers.classroom.pages import Html, readable, table
 from helpers.language import spoken
+from helpers.storage import write_aside
 
 CLOSE = 0.05  # relative distance that counts as a hit
 FACTOR = 2
@@ -52,8 +54,9 @@ def predictions(file: str | Path | None = None) -> Html | None:
         return None
     rows = [[i, readable(p.guess), readable(p.measured), p.unit, p.how_far] for i, p in made]
     if file is not None:
-        with open(file, "w", newline="", encoding="utf-8") as out:
-            csv.writer(out).writerows([COLUMNS, *rows])
+        csv.writer(text := StringIO(newline="")).writerows([COLUMNS, *rows])
+        with write_aside(file) as out:
+            out.write(text.getvalue().encode())
     numbers = [p for _, p in made if not isinstance(p.measured, str | bool)]
     choices = [p for _, p in made if isinstance(p.measured, str | bool)]
     print(spoken(f"{len(made)} of {len(KEPT)} predictions made"))

@@ -141,7 +141,7 @@ def mean_log_likelihood(model: GPT, token_ids: Tensor, n_prompt: int = 1) -> flo
     token_ids  (T,) on the model's device, at most one more than its context
     n_prompt   in [1, T): tokens at the beginning that are read and not scored
 
-    ValueError: another shape, nothing to score, more than the context, or an id outside [0, V).
+    NaN stays NaN. ValueError: another shape, nothing to score, more than the context, or an id outside [0, V).
     """
     require_whole(n_prompt=n_prompt)
     require_kind(Tensor, token_ids=token_ids)

@@ -11,7 +11,7 @@ from typing import IO, Any
 
 import torch
 
-from helpers.labs.pretrain.log import warn
+from helpers.labs.pretrain.log import read_lines, warn
 from helpers.labs.pretrain.plan import differences
 from helpers.storage import StorageError, checkpoint
 
@@ -24,6 +24,7 @@ CHECKPOINTS, IDS, LOG, BEST, FINAL, LOCK = "checkpoints", "ids", "log.jsonl", "b
 NEEDED = {
     "config.train.precision": str, "config.train.n_steps": int, "data.n_tokens": int, "rng.ranks": list,
     "extra.best_loss": int | float | None, "optimizer": dict,
+    "config.batch_size": int, "config.model.context_length": int,
 }  # fmt: skip
 
 
@@ -35,6 +36,19 @@ def _require_usable(state: checkpoint.RunState) -> None:
             value = value.get(key, ...) if isinstance(value, dict) else ...
         if not isinstance(value, kind) or isinstance(value, bool) or (isinstance(value, int | float) and value < 0):
             raise ValueError(f"{name} is {'missing' if value is ... else repr(value):.50}")
+    expected = state.step * state.config["batch_size"] * state.config["model"]["context_length"]
+    if state.data["n_tokens"] != expected:
+        raise ValueError(f"data.n_tokens is {state.data['n_tokens']}, expected {expected} after {state.step} updates")
+    if state.step and not state.optimizer["state"]:
+        raise ValueError(f"optimizer has no moments, expected some after {state.step} updates")
+
+
+def traces(out: Path) -> Iterator[tuple[Path, int]]:
+    """What a run leaves beside its checkpoints, and how many updates each speaks of."""
+    yield out / LOG, sum(line["kind"] == "update" for line in read_lines(out / LOG))
+    for path in (out / BEST, out / FINAL):
+        with suppress(checkpoint.CheckpointError, LookupError):
+            yield path, checkpoint.load_model(path).extra["step"]
 
 
 @contextmanager
@@ -169,11 +183,13 @@ class Checkpoints:
 
 def machine(device: torch.device) -> dict[str, Any]:
     """What decides the last bits of a sum, beside torch's version; a checkpoint keeps it."""
-    return {"threads": torch.get_num_threads(), "device": device.type}
+    on_gpu = device.type == "cuda"
+    kind = torch.cuda.get_device_name(device) if on_gpu else torch.backends.cpu.get_cpu_capability()
+    return {"threads": torch.get_num_threads(), "device": device.type, "processor": kind}
 
 
 def differences_of_machines(state: checkpoint.RunState, device: torch.device) -> list[str]:
-    """Of the one that saved and this one: "threads 2, now 3"."""
+    """Of the one that saved and this one: "threads 2, now 3"; what an older checkpoint does not say is none."""
     before = state.versions | state.extra
     now = {"torch": checkpoint.current_versions()["torch"]} | machine(device)
     return [f"{name} {before[name]}, now {here}" for name, here in now.items() if before.get(name, here) != here]

@@ -13,10 +13,9 @@ import numpy as np
 import torch
 
 from helpers.gpt import data, tokenizer
-from helpers.storage import open_ids, sha256, write_aside, write_ids
+from helpers.storage import open_ids, read_json, sha256, write_aside, write_ids
 
 DOCUMENT_BREAK = re.compile(rf"\f|{re.escape(tokenizer.END_OF_TEXT)}")
-SPACES = re.compile(r"(\s{10000})")  # of a longer run tiktoken makes an error that no `except Exception` catches
 VALIDATION_SHARE = 0.1
 FILES = ("train.npy", "validation.npy")
 MADE_FROM = "made_from.json"  # beside the ids, written last: what they were made from, and their checksums
@@ -77,8 +76,8 @@ def prepare(folder: Path, texts: Sequence[str], validation: Sequence[str], seed:
     mark, remarks = folder / MADE_FROM, []
     made_from = {"texts": fingerprint, "n_validation_files": len(validation), "seed": seed}
     try:
-        with suppress(ValueError, RecursionError):  # damaged
-            there = json.loads(mark.read_bytes()) if mark.is_file() else None
+        with suppress(ValueError):  # damaged
+            there = read_json(mark) if mark.is_file() else None
             if there == made_from | {"files": _sums(folder)}:
                 return []
             if isinstance(there, dict) and there == made_from | {"files": there.get("files")}:
@@ -124,7 +123,7 @@ def _write(folder: Path, texts: Sequence[str], validation: Sequence[str], seed: 
 
 
 def _encode(document: str) -> list[int]:
-    return [i for part in SPACES.split(document) for i in tokenizer.gpt2().encode_ordinary(part)]
+    return tokenizer.encode(tokenizer.gpt2(), document)
 
 
 def _seen(training: Sequence[str], validation: Sequence[str]) -> list[str]:

@@ -18,6 +18,7 @@ from helpers.labs.distributed import rank
 from helpers.storage import as_path, write_aside
 
 KINDS = {"update": Update, "evaluation": Evaluation}
+MAX_LINE = 1 << 16  # characters
 SUM = "crc32"  # of a line without it
 
 
@@ -119,7 +120,7 @@ def read_lines(path: str | Path) -> Iterator[dict[str, Any]]:
         return
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
-            for text in file:
+            for text in iter(lambda: file.readline(MAX_LINE), ""):  # of a longer one no part is a record
                 with suppress(ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
                     line = json.loads(text)
                     record, known = _record(line), line.pop(SUM, None)

@@ -13,7 +13,7 @@ import torch
 from helpers import runtime
 from helpers.gpt import GPT, PRESETS, GPTConfig, TrainConfig, gpt2, preset, require_known, require_whole
 from helpers.labs import budget
-from helpers.storage import unique_keys
+from helpers.storage import read_json
 
 
 @dataclass(frozen=True)
@@ -149,13 +149,13 @@ def _read_json(path: str) -> dict[str, Any]:
     try:
         if not Path(path).is_file():  # a pipe could be read once only
             raise OSError("no plain file of that name")
-        values = json.loads(Path(path).read_text(encoding="utf-8-sig"), object_pairs_hook=unique_keys)
+        values = read_json(path)
     except OSError as error:
         raise ValueError(
             f"--config: {path!r} is neither a preset ({', '.join(PRESETS)}) nor a file that can be read ({error})"
         ) from error
-    except (ValueError, RecursionError) as error:  # also where it is no UTF-8
-        raise ValueError(f"--config: {path} is not JSON: {error}") from error
+    except ValueError as error:
+        raise ValueError(f"--config: {error}") from error
     if not isinstance(values, dict):
         raise ValueError(f"--config: {path} should hold one object, got a {type(values).__name__}")
     return values

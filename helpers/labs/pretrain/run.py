@@ -17,7 +17,7 @@ from helpers.labs import distributed
 from helpers.labs.distributed import DistributedTrainer, gather, rank, together, world_size
 from helpers.labs.pretrain import checkpoints, ids
 from helpers.labs.pretrain.checkpoints import BEST, CHECKPOINTS, FINAL, IDS, LOG, Checkpoints, locked
-from helpers.labs.pretrain.log import Log, complain, read_lines, say, warn
+from helpers.labs.pretrain.log import Log, complain, say, warn
 from helpers.labs.pretrain.plan import Plan, forecast, new_model, read_plan
 from helpers.labs.pretrain.stop import SIGNALS, listening
 from helpers.storage import checkpoint
@@ -106,12 +106,12 @@ class Run:
     def _find(self) -> checkpoint.Found | None:
         """The newest good checkpoint of all folders; where no precision was asked for, its own is kept."""
         found, chosen = self.checkpoints.newest(), self.plan.train.precision
-        log = self.options.out / LOG
-        if not found and (n_made := sum(line["kind"] == "update" for line in read_lines(log))):
-            raise ValueError(
-                f"{log} knows {n_made} updates, and no checkpoint of them is there: put one back into {CHECKPOINTS}, "
-                f"name its folder by --also, or remove {self.options.out} to begin anew"
-            )
+        for path, n_made in () if found else checkpoints.traces(self.options.out):
+            if n_made:  # the best weights of step 0 are written before its checkpoint
+                raise ValueError(
+                    f"{path} knows {n_made} updates, and no checkpoint of them is there: put one back into "
+                    f"{CHECKPOINTS}, name its folder by --also, or move {self.options.out} away to begin anew"
+                )
         if found:
             self.plan = read_plan(self.options.config, self.options.set, found.state.config["train"]["precision"])
             if self.plan.train.precision != chosen:
@@ -143,12 +143,9 @@ class Run:
                 warn(remark)
 
     def _load(self, trainer: Trainer, state: checkpoint.RunState) -> None:
-        """ValueError: the state is of another model."""
+        """ValueError: the state is of another model, or damaged."""
         at = {"step": state.step, "n_tokens": state.data["n_tokens"]}
-        try:
-            trainer.load_state({**at, "optimizer": state.optimizer, "scaler": state.scaler})
-        except (KeyError, TypeError, RuntimeError) as error:  # the scaler's
-            raise ValueError(f"the run cannot go on with its scaler's state: {error!r}") from error
+        trainer.load_state({**at, "optimizer": state.optimizer, "scaler": state.scaler})
         of_ranks = state.rng["ranks"]
         if len(of_ranks) == world_size():
             left_out = checkpoint.restore_rng(of_ranks[rank()], self.device)

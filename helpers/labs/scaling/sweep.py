@@ -136,7 +136,7 @@ def train(gpt: GPT, source: Source, n_tokens: float, learning_rate: float, seed:
     for _ in trainer:
         pass
     seconds = time.process_time() - start
-    return Result(gpt, *_excess(gpt, source), seconds)
+    return Result(gpt, *excess(gpt, source), seconds)
 
 
 def _batches(token_ids: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -147,7 +147,7 @@ def _batches(token_ids: Tensor, batch_size: int) -> Iterator[tuple[Tensor, Tenso
             yield rows[:, :-1], rows[:, 1:]
 
 
-def _excess(gpt: GPT, source: Source) -> tuple[float, float]:
+def excess(gpt: GPT, source: Source) -> tuple[float, float]:
     """(mean, standard error): what the model loses above the source's own loss on the validation documents."""
     differences = word_excess(gpt, source, validation(source)).mean(1)
     return differences.mean().item(), (differences.std() / len(differences) ** 0.5).item()

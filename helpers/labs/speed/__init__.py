@@ -10,10 +10,10 @@ From the command line: `python -m helpers.labs.speed --help`.
 
 from helpers.labs.speed import harness, machine
 from helpers.labs.speed.ablation import COLUMNS, Record, ablate
-from helpers.labs.speed.machine import GPU_PEAKS
+from helpers.labs.speed.machine import GPU_PEAKS, peak_resident_bytes
 from helpers.labs.speed.reading import for_reading
 
 # fmt: off
 __all__ = [
-    "COLUMNS", "GPU_PEAKS", "Record", "ablate", "for_reading", "harness", "machine",
+    "COLUMNS", "GPU_PEAKS", "Record", "ablate", "for_reading", "harness", "machine", "peak_resident_bytes",
 ]

@@ -3,7 +3,6 @@
 A record has a row for each step, the machine, the settings; it is written as JSON and read again.
 """
 
-import json
 import math
 import statistics
 import tempfile
@@ -19,6 +18,7 @@ from helpers.labs.speed.harness import Report, Round, ratio, run, run_rounds, te
 from helpers.labs.speed.machine import check_device, facts, gpu_peak
 from helpers.labs.speed.update import GPU_ONLY, STEPS
 from helpers.language import spoken, t
+from helpers.storage import read_json
 
 UPDATE, PEAK = "helpers.labs.speed.update:measure_update", "helpers.labs.speed.machine:cpu_peak"
 BACKWARD_TOO = 3  # FLOPs of an update over those of its forward pass
@@ -131,11 +131,11 @@ class Record:
         """What `write` stored. FileNotFoundError: nothing there. ValueError: a file of another kind, or damaged."""
         path = Path(path)
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = read_json(path)
             rows = tuple(Row(**row | {"losses": tuple(row["losses"])}) for row in content["rows"])
             record = cls(*(dict(content[name]) for name in ("machine", "settings", "peaks")), rows)
             _ = record.caption, record.cells()  # every number that is shown is there
-        except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(
                 f"{path.name} is no record that Record.write made, or a damaged one ({error!r}): measure again, or "
                 "take another copy"

@@ -7,7 +7,6 @@ fails with an error, and a mapped page kills the process.
 
 import hashlib
 import json
-import math
 import os
 import platform
 import re
@@ -24,11 +23,11 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from helpers.storage.errors import CheckpointError, Damaged, Foreign, Future, storage
-from helpers.storage.files import folder_aside, require_short_header, save_tensors, sha256
+from helpers.storage.files import MAX_JSON_BYTES, folder_aside, from_json, require_short_header, save_tensors, sha256
 
 COURSE, SUMS, VERSION = "pretraining-a-gpt", "SHA256SUMS", 2
 MODEL_FILE = "model.safetensors"
-MAX_SUMS_BYTES, MAX_JSON_BYTES = 1 << 16, 1 << 22
+MAX_SUMS_BYTES = 1 << 16
 MAX_DIMENSIONS = 64  # of a tensor that torch computes with
 LITTER = re.compile(r"\.DS_Store|\._.*|Thumbs\.db|desktop\.ini|\.directory|\.ipynb_checkpoints")  # of file managers
 PICKLES = (b"\x80", b"PK\x03\x04")  # how a pickle begins, and a zip archive of pickles as `torch.save` writes it
@@ -186,7 +185,7 @@ def to_json(kind: Kind, document: dict) -> bytes:
 
 
 def current_versions() -> dict[str, str]:
-    """Versions of what decides whether a run repeats: Python, torch, numpy, safetensors."""
+    """Versions of what wrote a folder: of these torch alone decides whether a run repeats."""
     ours = {"torch": str(torch.__version__), "numpy": np.__version__, "safetensors": safetensors.__version__}
     return {"python": platform.python_version()} | ours
 
@@ -222,8 +221,8 @@ def _peek(path: Path) -> bytes:
 
 def _said(path: Path) -> dict:
     """What an unsigned JSON file says of itself; nothing where it is none."""
-    with suppress(ValueError, RecursionError):
-        said = json.loads(_peek(path))
+    with suppress(ValueError):
+        said = from_json(_peek(path))
         return said if isinstance(said, dict) else {}
     return {}
 
@@ -262,24 +261,9 @@ def _from_json(path: Path, digest: str) -> dict:
         raise Damaged(f"{path.name}: expected at most {MAX_JSON_BYTES:,} bytes, got more")
     _require_sum(path, digest, hashlib.sha256(raw).hexdigest())
     try:
-        hooks = dict(parse_float=_finite, parse_constant=_finite, object_pairs_hook=unique_keys)
-        document = json.loads(raw.decode("utf-8"), **hooks)
-    except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
+        document = from_json(raw)
+    except ValueError as error:
         raise Damaged(f"{path.name} is not the JSON that was written: {error}") from error
     if not isinstance(document, dict):
         raise Damaged(f"{path.name}: expected a JSON object, got {type(document).__name__}")
     return document
-
-
-def _finite(text: str) -> float:
-    if not math.isfinite(value := float(text)):
-        raise ValueError(f"{text} is not JSON compliant, or too large")
-    return value
-
-
-def unique_keys(pairs: list[tuple[str, object]]) -> dict:
-    """What makes `json.loads` strict, as its `object_pairs_hook`. ValueError: a key stands twice."""
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        raise ValueError("a key stands twice")
-    return result

@@ -33,6 +33,10 @@ def restore(
     problems = _model_problems(model.state_dict(), state.model, same_dtype)
     if optimizer is not None:
         problems += _optimizer_problems(optimizer, getattr(state, "optimizer", None))
+        plain = isinstance(optimizer, torch.optim.SGD) and not any(g["momentum"] for g in optimizer.param_groups)
+        skipped = (state.scaler or {}).get("_growth_tracker") == 0  # perhaps each update, by float16's scaler
+        if not (problems or plain or skipped or state.optimizer["state"]) and state.step:
+            problems = [f"optimizer: expected moments after {state.step} updates, got none"]
     if problems:
         more = f"\n  and {len(problems) - MAX_LISTED} more" if len(problems) > MAX_LISTED else ""
         lines = "\n  ".join(problems[:MAX_LISTED])

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from helpers.storage.files import write_aside
+from helpers.storage.files import read_json, write_aside
 
 GGUF, CONFIG, TOKENIZER, TENSORS = "model.gguf", "config.json", "tokenizer.json", "tensors.json"
 PER_BLOCK = 32  # weights that share a scale
@@ -121,7 +121,7 @@ def tensors_of(folder: Path) -> dict[str, tuple[tuple[int, ...], partial]]:
     """(shape, what reads it as float32) of each tensor, by the hub's names. ValueError: a file is damaged."""
     content = np.memmap(folder / GGUF, np.uint8, mode="c")  # "c": torch wants memory that it may write; the file is not
     found, place = {}, None
-    for name, row in sorted(json.loads((folder / TENSORS).read_bytes()).items(), key=lambda item: item[1]["begin"]):
+    for name, row in sorted(read_json(folder / TENSORS).items(), key=lambda item: item[1]["begin"]):
         if math.prod(row["shape"]) % PER_BLOCK:
             raise ValueError(f"{name} is {row['shape']} in {TENSORS}, expected blocks of {PER_BLOCK}: fetch it again")
         end = row["begin"] + math.prod(row["shape"]) // PER_BLOCK * BLOCK_BYTES[row["kind"]]

@@ -1,6 +1,6 @@
 """A published folder read into the course's model, one tensor at a time, every tensor accounted for."""
 
-import json
+import io
 import pickletools
 import re
 import zipfile
@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from helpers.gpt import GPT, GPTConfig, require_one_of
-from helpers.storage.checkpoint.folder import as_written, unique_keys
-from helpers.storage.files import MAX_HEADER_BYTES, as_path, require_short_header, sha256
+from helpers.storage.checkpoint.folder import as_written
+from helpers.storage.files import MAX_HEADER_BYTES, as_path, read_json, require_short_header, sha256
 from helpers.storage.weights.gguf_file import GGUF, PACKAGED, TENSORS, tensors_of
 from helpers.storage.weights.names import EMBEDDING, HEAD, NO_WEIGHTS, PREFIXES, stored_names, to_config
 
@@ -107,10 +107,15 @@ def _piece_sizes(config: GPTConfig, names: tuple[str, ...], n_rows: int) -> list
 def _read_config(folder: Path) -> tuple[str, GPTConfig]:
     path = folder / CONFIG
     if not path.is_file():
+        nanogpt = folder if folder.suffix == ".pt" else folder / "ckpt.pt"
+        if nanogpt.is_file():
+            raise ValueError(
+                f"{nanogpt} is a checkpoint of a training run, as nanoGPT writes it: take its 'model', transpose the "
+                f"four matrices of each block, and save that as {SAFE} beside a {CONFIG} of GPT-2's kind"
+            )
         found = ", ".join(sorted(p.name for p in folder.iterdir())) if folder.is_dir() else "no folder"
         raise FileNotFoundError(f"no {CONFIG} in {folder}: expected a folder as published, got {found}")
-    with as_written(path):
-        theirs = json.loads(path.read_bytes(), object_pairs_hook=unique_keys)
+    theirs = read_json(path)
     if not isinstance(theirs, dict):
         raise ValueError(f"{path}: expected a JSON object, got {type(theirs).__name__}")
     if "model_type" not in theirs and "format" in theirs:
@@ -205,11 +210,13 @@ def _safe(paths: list[Path], stack: ExitStack) -> dict[str, _Stored]:
 
 
 def _shards(folder: Path) -> list[Path]:
-    """ValueError: no index, FileNotFoundError: it names a file that is not in the folder."""
+    """ValueError: no index, or it leads out of the folder. FileNotFoundError: it names a file that is not there."""
     with as_written(folder / SAFE_INDEX):
-        shards = sorted(set(json.loads((folder / SAFE_INDEX).read_bytes())["weight_map"].values()))
+        shards = sorted(set(read_json(folder / SAFE_INDEX)["weight_map"].values()))
     for shard in shards:
-        if Path(str(shard)).name != shard or not (folder / shard).is_file():
+        if Path(str(shard)).name != shard:
+            raise ValueError(f"{SAFE_INDEX} should name files beside it, got {shard!r}: fetch it again")
+        if not (folder / shard).is_file():
             raise FileNotFoundError(f"{SAFE_INDEX} names {shard!r}, which is not in {folder}")
     return [folder / shard for shard in shards]
 
@@ -229,6 +236,15 @@ def _bin(path: Path) -> dict[str, _Stored]:
     return {name: _Stored(tuple(t.shape), t.dtype, t.detach) for name, t in tensors.items()}
 
 
+class _InPieces(io.FileIO):
+    """A file that gives no more at once than a table may have: of a zip, the table of its entries is read at once."""
+
+    def read(self, size: int = -1) -> bytes:
+        if size > MAX_HEADER_BYTES:
+            raise ValueError(f"a table of {size:,} bytes, expected {MAX_HEADER_BYTES:,} at most")
+        return super().read(size)
+
+
 def _require_only_tensors(path: Path) -> None:
     """ValueError: not a zip of torch, or a pickle in it that calls anything but what puts a tensor together.
 
@@ -236,11 +252,13 @@ def _require_only_tensors(path: Path) -> None:
     """
     if not zipfile.is_zipfile(path):
         raise ValueError("not a zip, as torch has written since 1.6: load it with an old torch and save it again")
-    with zipfile.ZipFile(path) as archive:
+    with _InPieces(path) as file, zipfile.ZipFile(file) as archive:
         entries = archive.infolist()
         pickled = next((entry for entry in entries if entry.filename.endswith("/data.pkl")), None)
         if pickled is None or any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
             raise ValueError("no data.pkl in it, or compressed")
+        if sum(entry.file_size for entry in entries) > path.stat().st_size:
+            raise ValueError("its entries speak of more bytes than it has")
         if broken := archive.testzip():
             raise ValueError(f"{broken} in it does not fit its checksum")
         if pickled.file_size > MAX_HEADER_BYTES:

@@ -1,6 +1,5 @@
 """The tokens of a published model: its tokenizer as tiktoken runs it, and more or fewer tokens than it knows."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +8,9 @@ import torch
 
 from helpers.gpt import GPT, INIT_STD, require_kind, require_one_of, tokenizer
 from helpers.storage.checkpoint.folder import as_written
+from helpers.storage.files import read_json
 
+MAX_TOKENIZER_BYTES = 1 << 24  # those of 150,000 tokens have eleven million
 INITIALISATIONS = ("mean", "random")
 # Each digit alone, then GPT-2's pieces of what lies between: a run of spaces before a digit stays whole
 PIECES = r"\p{N}|\s++(?=\p{N})|" + tokenizer.PIECES.replace(r" ?\p{N}++|", "")
@@ -29,7 +30,7 @@ def read_tokenizer(folder: str | Path) -> tiktoken.Encoding:
     if not path.is_file():
         raise FileNotFoundError(f"no {path.name} in {folder}: GPT-2's folders do without; `tokenizer.gpt2()` is theirs")
     with as_written(path):
-        table = json.loads(path.read_bytes())
+        table = read_json(path, MAX_TOKENIZER_BYTES)
         ways = (table.get("pre_tokenizer") or {}).get("pretokenizers", [])
         if [way.get("type") for way in ways] != ["Digits", "ByteLevel"] or not ways[0].get("individual_digits"):
             raise ValueError(f"it cuts texts by {ways}, expected digits one by one, then GPT-2's pieces")
