@@ -1,6 +1,7 @@
 """Records of runs that take long: a command makes one, run by run, and goes on where it was; a notebook reads it."""
 
 import argparse
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime

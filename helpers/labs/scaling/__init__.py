@@ -13,6 +13,6 @@ from helpers.labs.scaling.sweep import read, record, train, train_once, validati
 # fmt: off
 __all__ = [
     "FORMS", "PUBLISHED", "RECORD", "SIZES", "Authors", "Documents", "Law", "Runs", "Setting",
-    "authors", "best_plan", "best_rate", "bootstrap", "excess", "fit", "initialised", "interval", "model", "read", "record",
-    "rms_error", "rule_of_thumb", "train", "train_once", "validation", "verify", "word_excess",
+    "authors", "best_plan", "best_rate", "bootstrap", "excess", "fit", "initialised", "interval", "model", "read",
+    "record", "rms_error", "rule_of_thumb", "train", "train_once", "validation", "verify", "word_excess",
 ]
