@@ -170,8 +170,8 @@ LEFT_OUT = {
     "takes what another function gave": "Plan plan read_tokenizer markdown_table markdown_text kind_of "
     "bits_per_weight relative_error bootstrap fit interval rms_error differences excess_by_position best_rate "
     "config_of ablate for_reading read_lines write_aside story",
-    "makes records, and takes minutes": "main make measure record train train_once model initialised excess word_excess "
-    "validation verify",
+    "makes records, and takes minutes": "main make measure record train train_once model initialised excess "
+    "word_excess validation verify",
 }
 
 
