@@ -1,6 +1,7 @@
 """BLEU and ROUGE of a text against a reference, by sacrebleu and rouge-score; ROUGE with accents kept."""
 
 import importlib
+import math
 import unicodedata
 from collections.abc import Sequence
 from types import ModuleType, SimpleNamespace
@@ -8,6 +9,7 @@ from types import ModuleType, SimpleNamespace
 from helpers.gpt import require_kind, require_one_of
 
 INSTALL = "pip install sacrebleu rouge-score"
+MAX_PAIRS = 25_000_000  # of words, for each of which rouge-score keeps a number
 MEASURES = {"f1": "fmeasure", "precision": "precision", "recall": "recall"}
 
 
@@ -24,6 +26,8 @@ def bleu(hypotheses: Sequence[str], references: Sequence[str]) -> float:
         raise ValueError(
             f"expected as many references as hypotheses and at least one, got {len(references)} and {len(hypotheses)}"
         )
+    for text in (*hypotheses, *references):
+        require_kind(str, text=text)
     return float(_library("sacrebleu").corpus_bleu(list(hypotheses), [list(references)]).score)
 
 
@@ -63,6 +67,8 @@ def _rouge(kind: str, hypothesis: str, reference: str, keep_accents: bool, measu
     require_one_of(MEASURES, measure=measure)
     if not words(reference):
         raise ValueError(f"expected a reference with at least one word, got {reference!r}")
+    if len(words(reference)) * len(words(hypothesis)) > MAX_PAIRS:
+        raise ValueError(f"expected texts of at most {math.isqrt(MAX_PAIRS):,} words each: score them part by part")
     tokenizer = SimpleNamespace(tokenize=words) if keep_accents else None  # in the form that rouge-score asks for
     scorer = _library("rouge_score.rouge_scorer").RougeScorer([kind], tokenizer=tokenizer)
     return float(getattr(scorer.score(reference, hypothesis)[kind], MEASURES[measure]))

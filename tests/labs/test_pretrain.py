@@ -166,3 +166,10 @@ def test_other_surroundings_are_said(train, out, monkeypatch):
         forge(path, "versions", '{"torch": "2.0.1"}')
     done = train(out)
     assert done.status == 0 and f"saved with torch 2.0.1, now {torch.__version__}: the run goes on" in done.err
+
+
+def test_a_stream_that_takes_nothing_stops_no_run(train, tmp_path, monkeypatch):
+    with open("/dev/full", "w", encoding="ascii") as full:
+        monkeypatch.setattr("sys.stdout", full)
+        train(tmp_path / "caf\udce9", change=("n_steps=1",))
+    assert (tmp_path / "caf\udce9" / "model").is_dir()

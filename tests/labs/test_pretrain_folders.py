@@ -330,6 +330,15 @@ def test_damaged_ids_are_written_anew(train, whole, out, name, place):
             "best is damaged (model.safetensors",
         ),
         (lambda best: checkpoint.save_model(best, {"w": torch.ones(1)}, {}), "best is damaged ('loss_nats')"),
+        (
+            lambda best: checkpoint.save_model(
+                best,
+                {"w": torch.ones(1)},
+                {},
+                (said := checkpoint.load_model(best).extra) | {"loss_nats": 0.1, "run": said["run"] | {"seed": 7}},
+            ),
+            "best is of another run (seed",
+        ),
     ],
 )
 def test_best_weights_that_are_gone_or_damaged_are_found_anew(train, tmp_path, lose, says, finished):

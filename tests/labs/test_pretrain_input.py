@@ -56,7 +56,7 @@ BAD = [
     ("--config", "gpt-9", "neither a preset (course-small"),
     ("--config", "/dev/null", "nor a file that can be read (no plain file"),
     *(("--threads", n, f"--threads must be in [1, 1024], got {n}") for n in ("0", "100000")),
-    *(("--device", name, f"--device {name}: not to be had here") for name in ("meta", "abacus")),
+    *(("--device", name, f"--device {name}: not to be had here") for name in ("meta", "abacus", "hpu")),
     ("--text", "/nowhere/text.txt", "/nowhere/text.txt cannot be read"),
     ("--text", "/", "/ cannot be read"),
     ("--out", "/proc/nowhere", "--out: /proc/nowhere cannot be written"),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.labs import changes, quantise, scaling, training_grid
+from helpers.labs import changes, quantise, recorded, scaling, training_grid
 from tests.support import refused
 
 LABS = (changes, quantise, scaling, training_grid)
@@ -44,6 +44,18 @@ def test_a_damaged_record_is_refused(lab, tmp_path: Path):
         refused(rf"record\.json is no record that {maker} made", lab.read, path)
     with pytest.raises(FileNotFoundError):
         lab.read(tmp_path / "other.json")
+
+
+@pytest.mark.parametrize("error, status", [(KeyboardInterrupt(), 130), (IsADirectoryError(21, "Is a directory"), 2)])
+def test_a_command_ends_in_a_line(error, status, tmp_path: Path, monkeypatch, capsys):
+    def record(path: Path) -> None:
+        raise error
+
+    monkeypatch.setattr("sys.argv", ["x", "--output", str(tmp_path)])
+    monkeypatch.setattr("helpers.runtime.start", lambda seed: None)
+    with pytest.raises(SystemExit) as stopped:
+        recorded.command("changes", tmp_path, record)
+    assert stopped.value.code == status and len(capsys.readouterr().err.splitlines()) <= 2
 
 
 def test_an_interrupted_record_is_gone_on_with(tmp_path: Path, monkeypatch, capsys):

@@ -61,6 +61,11 @@ test_refuses = refusals(
 )
 
 
+def test_what_cannot_be_scored_is_said():
+    refused("expected str for text, got NoneType", scores.bleu, [None], ["a"])
+    refused("texts of at most 5,000 words each", scores.rouge_l, "a " * 5_001, "a " * 5_000)
+
+
 def test_missing_packages_are_named_with_the_way_out(monkeypatch):
     for name in ("sacrebleu", "rouge_score", "rouge_score.rouge_scorer", "rouge_score.tokenize"):
         monkeypatch.setitem(sys.modules, name, None)

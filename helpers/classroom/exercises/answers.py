@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Callable, Sequence
-from math import isfinite
 
 Guess = float | str | bool
 Reader = Callable[[str], Guess | None]
 YES_OR_NO = {"true": True, "yes": True, "sim": True, "false": False, "no": False, "não": False, "nao": False}
 SHORT = {"y": True, "s": True, "verdadeiro": True, "v": True, "n": False, "falso": False, "f": False}
+LARGEST = 1e100  # that is drawn
 LARGE = 1000  # from here on "15.000" is fifteen thousand, as it is for a count
 NUMBER = r"[-+−]?(?:\d[\d.,]*\d|\d|[.,]\d+)(?:[eE][-+]?\d+)?"
 FACTORS = {1e3: "k|mil|thousand", 1e6: "mi|milh(?:ão|ões|ao|oes)|millions?", 1e9: "bi|bilh(?:ão|ões|ao|oes)|billions?"}
@@ -51,7 +51,7 @@ def number_reader(measured: float, unit: str) -> Reader:
             return None
         factor = next((f for f, words in FACTORS.items() if re.fullmatch(words, match[2] or "", re.IGNORECASE)), 1)
         value = float(number) * factor / (100 if match[3] and not in_per_cent else 1)
-        return value if isfinite(value) else None
+        return value if abs(value) < LARGEST else None
 
     return read
 

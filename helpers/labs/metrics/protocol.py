@@ -25,7 +25,7 @@ _NAMES = {
     "n_bytes": "bytes of text",
     "mean": "mean over",
 }
-_MARKDOWN = re.compile(r"[\\`*\[\]<&|$~]|\b_|_\b")  # what Markdown, HTML or TeX would take for their own
+_MARKDOWN = re.compile(r"[\\`*\[\]<&|$~]|(?<!\w)_+|_+(?!\w)")  # what Markdown, HTML or TeX would take for their own
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str
 
 def markdown_text(text: str) -> str:
     """One line that Markdown shows as it is, `</s>` and `$1 to $2` too."""
-    return _MARKDOWN.sub(r"\\\g<0>", " ".join(text.split()))
+    return _MARKDOWN.sub(lambda found: "".join(f"\\{mark}" for mark in found[0]), " ".join(text.split()))
 
 
 def _shown(value: object) -> str:

@@ -2,7 +2,9 @@
 
 import argparse
 import signal
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 
 import torch
 
@@ -25,6 +27,9 @@ def main(arguments: list[str] | None = None, after_record: Callable[[Record], No
     SystemExit: options that do not parse, as argparse has it, also with status 2.
     """
     options = _parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):  # a path that the terminal cannot show stops nothing
+        with suppress(AttributeError):  # none is there, or not Python's own
+            stream.reconfigure(errors="backslashreplace")
     try:
         distributed.join(options.device)
         plan, device = distributed.together(lambda: _settings(options))
@@ -83,7 +88,7 @@ def _settings(options: argparse.Namespace) -> tuple[Plan, torch.device]:
         tried = torch.zeros(1, device=options.device or runtime.pick_device())
         tried.item()  # "meta" holds no numbers
         device = tried.device
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, ImportError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"--device {options.device}: not to be had here ({reason})") from error
     precision = str(runtime.pick_precision(device)).removeprefix("torch.")

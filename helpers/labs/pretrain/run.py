@@ -13,10 +13,10 @@ from tqdm import tqdm
 
 from helpers import runtime
 from helpers.gpt import GPT, Evaluation, NonFiniteError, Record, Trainer, Update, data
-from helpers.labs import distributed
+from helpers.labs import budget, distributed
 from helpers.labs.distributed import DistributedTrainer, gather, rank, together, world_size
 from helpers.labs.pretrain import checkpoints, ids
-from helpers.labs.pretrain.checkpoints import BEST, CHECKPOINTS, FINAL, IDS, LOG, Checkpoints, locked
+from helpers.labs.pretrain.checkpoints import BEST, CHECKPOINTS, FINAL, IDS, LOG, Checkpoints, differences, locked
 from helpers.labs.pretrain.log import Log, complain, say, warn
 from helpers.labs.pretrain.plan import Plan, forecast, new_model, read_plan
 from helpers.labs.pretrain.stop import SIGNALS, listening
@@ -75,12 +75,13 @@ class Run:
         training, validation = together(lambda: ids.open_both(self.options.out / IDS))
         T, B = self.plan.model.context_length, self.plan.batch_size
         batches = together(lambda: data.Batches(training, T, B, seed=self.plan.seed, shift=self.plan.shift))
+        say(f"{len(training):,} tokens to train on, {len(validation):,} to judge by")
+        self._say_size()
         # before anything else is drawn: the same weights on every rank
         model = together(lambda: new_model(self.plan.model))
         if found:  # before they are sharded: a checkpoint holds them whole
             together(lambda: checkpoint.restore(model, None, found.state))
         torch.manual_seed(self.plan.seed + rank())  # dropout differs between ranks
-        say(f"{len(training):,} tokens to train on, {len(validation):,} to judge by")
         trainer = self._trainer(model, batches, lambda: data.scoring_batches(validation, T, B))
         if found:
             together(lambda: self._load(trainer, found.state))
@@ -90,18 +91,20 @@ class Run:
         return trainer
 
     def _trainer(self, model: GPT, batches: data.Batches, validation: Callable) -> Trainer:
-        model.gradient_checkpointing, sharded = self.plan.gradient_checkpointing, self.options.shard
+        model.gradient_checkpointing = self.plan.gradient_checkpointing
         given = batches, self.plan.train, validation
         if world_size() > 1:
-            trainer = DistributedTrainer(model, *given, device=self.device, sharded=sharded)
-        else:
-            trainer = Trainer(model.to(self.device), *given)
-        layout = f", sharded on {world_size()} ranks" if sharded else ""
-        say(f"{model.n_params:,} parameters, {self.plan.train.precision} on {self.device.type}{layout}")
-        expected = None if sharded else forecast(self.plan, self.device, world_size())
+            return DistributedTrainer(model, *given, device=self.device, sharded=self.options.shard)
+        return Trainer(model.to(self.device), *given)
+
+    def _say_size(self) -> None:
+        """Before the memory is taken."""
+        n_params = budget.parameter_count(self.plan.model)["total"]
+        layout = f", sharded on {world_size()} ranks" if self.options.shard else ""
+        say(f"{n_params:,} parameters, {self.plan.train.precision} on {self.device.type}{layout}")
+        expected = None if self.options.shard else forecast(self.plan, self.device, world_size())
         if expected:
             (say if expected.fits else warn)(f"memory, predicted: {expected}")
-        return trainer
 
     def _find(self) -> checkpoint.Found | None:
         """The newest good checkpoint of all folders; where no precision was asked for, its own is kept."""
@@ -166,10 +169,11 @@ class Run:
         """Of the weights that stand there, by which the next ones are judged; infinite where none do."""
         best = self.options.out / BEST
         try:
-            loss = checkpoint.load_model(best).extra["loss_nats"]
-            if isinstance(loss, int | float):
+            said = checkpoint.load_model(best).extra
+            loss, other = said["loss_nats"], differences(said.get("run", self._identity), self._identity)
+            if isinstance(loss, int | float) and not other:
                 return loss
-            reason = f"damaged (its loss is {loss!r:.50})"
+            reason = f"of another run ({'; '.join(other)})" if other else f"damaged (its loss is {loss!r:.50})"
         except (KeyError, ValueError) as error:
             reason = f"damaged ({error})" if os.path.lexists(best) else "gone"
         warn(f"{best} is {reason}: the next evaluation counts as the best so far")
@@ -226,7 +230,9 @@ class Run:
             f"step {record.step:,} · {record.n_tokens:,} tokens · validation {record.loss_nats:.4f} nats, "
             f"perplexity {record.perplexity:.2f}{speed}"
         )
-        if record.loss_nats < self.best_loss and self._save_weights(trainer, BEST, asdict(record)):
+        if record.loss_nats < self.best_loss and self._save_weights(
+            trainer, BEST, asdict(record) | {"run": self._identity}
+        ):
             self.best_loss = record.loss_nats  # of what stands there: after a failure the next one is tried again
 
     def _save(self, trainer: Trainer) -> None:

@@ -38,8 +38,12 @@ def main() -> int:
         record = ablate(config, **options, tell=lambda line: print(line, file=sys.stderr, flush=True))
     except ValueError as error:
         parser.error(str(error))
-    path = record.write(output or Path(f"ablation_{record.machine['device']}.json"))
-    print(f"{record}\n\nwritten to {path}")
+    print(record)
+    path = output or Path(f"ablation_{record.machine['device']}.json")
+    try:
+        print(f"\nwritten to {record.write(path)}")
+    except OSError as error:
+        parser.error(str(error))
     return int(not record.measured or any(row.agrees is False for row in record.rows))
 
 
