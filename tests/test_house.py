@@ -20,10 +20,10 @@ GROUND = {"runtime", "lab", "language"}
 AIMS = {
     "helpers/gpt": (1_700, 1_970),
     "helpers/storage": (1_000, 2_145),
-    "helpers/labs": (3_600, 5_540),
+    "helpers/labs": (3_600, 5_565),
     "helpers/classroom": (4_200, 4_840),
-    "helpers": (10_700, 14_795),
-    "tests": (11_500, 16_815),
+    "helpers": (10_700, 14_815),
+    "tests": (11_500, 16_860),
     "tools": (1_700, 5_580),
 }
 MAX_LINES = 300

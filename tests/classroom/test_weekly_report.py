@@ -94,7 +94,8 @@ def test_measured_things_stand_where_they_belong(tmp_path, ax):
 
 def test_what_was_typed_is_shown_as_it_is(tmp_path):
     """Rendered as nbconvert does, with its mathematics, the page has all characters that were given."""
-    typed = "</s> *b* _i_ __init__ a_b <b>x</b> [l](u) `c` $1 to $2, R$ 1 a R$ 2 a|b \\ &lt; ~~s~~ ![i](j) <!-- c --> 1. # h"
+    typed = "</s> *b* _i_ __init__ a_b <b>x</b> [l](u) `c` $1 to $2, R$ 1 a R$ 2 a|b "
+    typed += "\\ &lt; ~~s~~ ![i](j) <!-- c --> 1. # h"
     given = {name: {typed: typed} for name in ("settings", "checks", "samples")}
     given |= {"results": {typed: RESULT}, "records": {typed: [Evaluation(0, 0, 9.0, 5)]}}
     text = written(tmp_path / "a", title=typed, **given)

@@ -1,5 +1,7 @@
 """The command: a run that was interrupted, in whatever way, ends as if it had not been."""
 
+import errno
+import io
 import os
 import shutil
 import signal
@@ -168,8 +170,13 @@ def test_other_surroundings_are_said(train, out, monkeypatch):
     assert done.status == 0 and f"saved with torch 2.0.1, now {torch.__version__}: the run goes on" in done.err
 
 
-def test_a_stream_that_takes_nothing_stops_no_run(train, tmp_path, monkeypatch):
-    with open("/dev/full", "w", encoding="ascii") as full:
-        monkeypatch.setattr("sys.stdout", full)
-        train(tmp_path / "caf\udce9", change=("n_steps=1",))
+class Full(io.StringIO):
+    def write(self, text: str) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("stream", [Full(), io.TextIOWrapper(io.BytesIO(), "ascii")], ids=["full", "ascii"])
+def test_a_stream_that_takes_nothing_stops_no_run(stream, train, tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.stdout", stream)
+    assert train(tmp_path / "caf\udce9", change=("n_steps=1",)).status == 0
     assert (tmp_path / "caf\udce9" / "model").is_dir()

@@ -43,6 +43,8 @@ class Plan:
 
     def __post_init__(self) -> None:
         require_whole(batch_size=self.batch_size, save_every=self.save_every, keep=self.keep)
+        if self.model.n_layers > MAX_LAYERS:
+            raise ValueError(f"n_layers must be at most {MAX_LAYERS:,}, got {self.model.n_layers}")
         for name in ("shift", "gradient_checkpointing"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} must be true or false, got {getattr(self, name)!r}")
@@ -118,8 +120,6 @@ def new_model(config: GPTConfig) -> GPT:
         raise ValueError(
             f"vocab_size must be at least {gpt2().n_vocab}, which GPT-2's tokenizer has, got {config.vocab_size}"
         )
-    if config.n_layers > MAX_LAYERS:
-        raise ValueError(f"n_layers must be at most {MAX_LAYERS:,}, got {config.n_layers}")
     try:
         return GPT(config)
     except (RuntimeError, MemoryError) as error:
