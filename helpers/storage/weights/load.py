@@ -216,7 +216,7 @@ def _shards(folder: Path) -> list[Path]:
     for shard in shards:
         if Path(str(shard)).name != shard:
             raise ValueError(f"{SAFE_INDEX} should name files beside it, got {shard!r}: fetch it again")
-        if not (folder / shard).is_file():
+        if not any(path.name == shard for path in folder.iterdir()):  # of any length
             raise FileNotFoundError(f"{SAFE_INDEX} names {shard!r}, which is not in {folder}")
     return [folder / shard for shard in shards]
 
