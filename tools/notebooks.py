@@ -9,6 +9,7 @@ The repository's address stands once, in pyproject.toml under [project.urls]; `s
 """
 
 import argparse
+import hashlib
 import os
 import re
 import shutil
@@ -21,8 +22,12 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlparse
 
-import nbformat
-from nbclient import NotebookClient
+try:
+    import nbformat
+    from nbclient import NotebookClient
+    from nbformat.sign import NotebookNotary
+except KeyboardInterrupt:  # they load for a second, of `make lab` too
+    sys.exit(130)
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
@@ -111,7 +116,10 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"{options.command} takes no {'files' if options.files else '--check'}")
     files = [path.resolve() for path in options.files] or every_notebook()
     if options.command == "trust":
-        return trust()
+        try:
+            return trust()
+        except KeyboardInterrupt:
+            return 130
     if options.command == "run":
         return run(files)
     changes = [rewrite(path, stamp if options.command == "stamp" else tidy, options.check) for path in files]
@@ -241,19 +249,29 @@ def _rewritten(path: Path, after: str, only_check: bool) -> bool:
 
 
 def trust() -> int:
-    """Let JupyterLab show the stored outputs with their scripts of the notebooks that are as git has them: those of any
+    """Let JupyterLab show the stored outputs with their scripts of the notebooks that are as committed: those of any
     other may be anybody's. A card works after a run in any case."""
     if not shutil.which("git"):
         return 0
-    asked = ["ls-files"], ["diff", "--relative", "--name-only", "HEAD"]  # the course may lie inside a larger repository
-    here = {"cwd": ROOT, "capture_output": True, "text": True}
-    known, changed = (subprocess.run(["git", *what, "--", "notebooks", "pt-BR"], **here) for what in asked)
-    if known.returncode or changed.returncode:
-        return 0
-    names = [name for name in known.stdout.split() if name.endswith(".ipynb") and name not in changed.stdout.split()]
-    paths = [ROOT / name for name in names]
-    command = [sys.executable, "-m", "jupyter", "trust", *paths]
-    return subprocess.run(command, capture_output=True).returncode if paths else 0
+    command = ["git", "ls-tree", "-rz", "HEAD", "--", *(f"{e.folder}notebooks" for e in EDITIONS)]
+    committed = subprocess.run(command, cwd=ROOT, capture_output=True).stdout  # nothing where git knows no commit
+    with NotebookNotary() as notary:
+        for entry in committed.split(b"\0")[:-1]:
+            about, name = entry.split(b"\t", 1)
+            path = ROOT / os.fsdecode(name)
+            try:
+                if path.suffix == ".ipynb" and path.is_file():
+                    content = path.read_bytes()  # once: what is compared is what is signed
+                    if about.split()[-1].decode() in (_blob(content), _blob(content.replace(b"\r\n", b"\n"))):
+                        notary.sign(nbformat.reads(content.decode(), as_version=4))
+            except Exception as error:  # whatever is wrong with one notebook, the others are trusted
+                print(f"{path.name} is not trusted: {type(error).__name__}", file=sys.stderr)
+    return 0
+
+
+def _blob(content: bytes) -> str:
+    """git's name of a file's content, computed here: git itself believes its index, and compares what filters leave."""
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
 def client(notebook: nbformat.NotebookNode, path: Path) -> NotebookClient:
