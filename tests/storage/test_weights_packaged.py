@@ -20,6 +20,7 @@ from tokenizers import Tokenizer
 from helpers.gpt import generate, tokenizer
 from helpers.labs import texts
 from helpers.storage import weights
+from helpers.storage.weights import __main__ as command
 from tests.support import flip, refused
 
 C, H, KV, FF, L, T = 64, 4, 2, 96, 3, 37
@@ -184,6 +185,15 @@ def test_two_at_once_and_the_command(index, tmp_path):
     out, err = missing.communicate(timeout=120)
     assert (missing.returncode, out, err.count("\n")) == (1, "", 1)
     assert err.startswith("small is missing: name must be one of gpt2-124m")
+
+
+def test_an_interrupted_command_says_in_a_line_what_goes_on(monkeypatch, capsys):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "fetch", interrupt)
+    assert command.main([REAL]) == 130
+    assert capsys.readouterr().err == f"{REAL}: interrupted; the same command fetches what is missing\n"
 
 
 @pytest.mark.parametrize(
