@@ -68,8 +68,8 @@ ENGLISH = Edition(
     "· prose CC BY 4.0, code MIT",
     "em português",
     "seed=0",
-    "The course's `helpers` is not here, or a helpers.py of your own hides it: rename that.\\nOn Colab upload \"\n"
-    '             "all of pretraining-a-gpt.zip (`make colab`)\\nor mount Drive; else `make lab`.\\nThen again.',
+    "The course's `helpers` is not here.\\nOn Colab upload all of pretraining-a-gpt.zip \"\n"
+    '             "(`make colab`)\\nor mount Drive; else `make lab`.\\nThen again.',
 )
 PORTUGUESE = Edition(
     "pt_BR",
@@ -81,27 +81,28 @@ PORTUGUESE = Edition(
     "· texto CC BY 4.0, código MIT",
     "in English",
     'seed=0, language="pt_BR"',
-    'O pacote `helpers` do curso não está aqui, ou um helpers.py seu o esconde: renomeie-o.\\nNo Colab, envie "\n'
-    '             "todo o pretraining-a-gpt.zip (`make colab`)\\nou monte o Drive; senão, `make lab`.\\nDepois repita.',
+    'O pacote `helpers` do curso não está aqui.\\nNo Colab, envie todo o pretraining-a-gpt.zip "\n'
+    '             "(`make colab`)\\nou monte o Drive; senão, `make lab`.\\nDepois repita.',
 )
 EDITIONS = (ENGLISH, PORTUGUESE)
 LANGUAGE_LINK = re.compile(r"^\*\[(?:em português|in English)\]\([^)]*\)\*\n\n", re.MULTILINE)
 NO_ADDRESS = "-address-not-set-"  # no account can bear a name that begins with a hyphen
 # The course may lie here, above (a laptop), below (an unpacked zip), on a mounted Drive, or be installed. Else zips are
-# unpacked, "pretraining-a-gpt (1).zip" too, then the address is asked: the first that works is the last that is tried.
+# unpacked, "pretraining-a-gpt (1).zip" too, one by one until the course is there, and then the address is asked. What a
+# file is called no shell reads. Another `helpers`, installed or one's own, comes after the course.
 # `tools.colab` packs runtime.py last, so that a folder without it is unpacked again.
 SETUP = """\
-import glob, importlib.util, os, sys
+import glob, importlib, os, subprocess, sys
 
-near = ["./", "../", "../../", "*/", "drive/MyDrive/", "drive/MyDrive/*/", "drive/MyDrive/*/*/"]
-here = [d for g in near for d in glob.glob(g) if os.path.exists(d + "helpers/runtime.py")]
-ways = [f"python3 -m zipfile -e {{p!r}} . 2>&-" for d in near for p in glob.glob(d + "pretraining-a-gpt[ .(]*zip")]
-{download}if not here and "__init__" not in str(importlib.util.find_spec("helpers")) and all(map(os.system, ways)):
-    sys.exit("{nothing_found}")  # fmt: skip
-sys.path.insert(0, os.path.abspath([*here, "pretraining-a-gpt"][0]))
+near = [".", "..", "../..", "*", "drive/MyDrive", "drive/MyDrive/*", "drive/MyDrive/*/*"]
+ways = [[sys.executable, "-mzipfile", "-e", p, "."] for d in near for p in glob.glob(d + "/pretraining-a-gpt[!-]*zip")]
+{download}while not (here := [p for d in [*near, *sys.path] for p in glob.glob(d) if os.path.exists(p + "/helpers/runtime.py")]):
+    ways or sys.exit("{nothing_found}")  # fmt: skip
+    subprocess.run(ways.pop(0), capture_output=True)
+sys.path.insert(0, os.path.abspath(here[0]))
 runtime = importlib.import_module("helpers.runtime")
-print(lab := runtime.start({start}))"""
-DOWNLOAD = 'ways.append("git clone -q --depth 1 {address} pretraining-a-gpt")\n'
+print(lab := runtime.start({start}))"""  # noqa: E501
+DOWNLOAD = 'ways.append(["git", "clone", "-q", "--depth", "1", "{address}", "pretraining-a-gpt"])\n'
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import runpy
 import subprocess
 import sys
 import zipfile
@@ -20,7 +21,6 @@ from tokenizers import Tokenizer
 from helpers.gpt import generate, tokenizer
 from helpers.labs import texts
 from helpers.storage import weights
-from helpers.storage.weights import __main__ as command
 from tests.support import flip, refused
 
 C, H, KV, FF, L, T = 64, 4, 2, 96, 3, 37
@@ -191,8 +191,10 @@ def test_an_interrupted_command_says_in_a_line_what_goes_on(monkeypatch, capsys)
     def interrupt(_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(command, "fetch", interrupt)
-    assert command.main([REAL]) == 130
+    monkeypatch.setattr("helpers.storage.weights.hub.fetch", interrupt)
+    monkeypatch.setattr("sys.argv", ["weights", REAL])
+    with pytest.raises(SystemExit, match="130"):
+        runpy.run_module("helpers.storage.weights", run_name="__main__")
     assert capsys.readouterr().err == f"{REAL}: interrupted; the same command fetches what is missing\n"
 
 
