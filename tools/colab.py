@@ -14,6 +14,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+from helpers.storage import write_aside
 from tools.notebooks import ROOT
 
 NAME = "pretraining-a-gpt"
@@ -24,7 +25,7 @@ LEFT_OUT = shutil.ignore_patterns(".ipynb_checkpoints", "images")
 
 
 def pack(out: Path) -> Path:
-    """Write the zip aside, then to `out`; the installed package brings its own data. CalledProcessError: pip failed."""
+    """Write the zip; the installed package brings its own data. OSError: no room. CalledProcessError: pip failed."""
     with tempfile.TemporaryDirectory() as aside:
         course, source = Path(aside, "zipped", NAME), Path(aside, "source")
         shutil.copytree(ROOT / "helpers", source / "helpers", ignore=shutil.ignore_patterns("__pycache__"))
@@ -35,19 +36,22 @@ def pack(out: Path) -> Path:
         subprocess.run([*pip, "--target", course, "-c", ROOT / "requirements.txt", *EXTRAS], check=True, cwd=aside)
         for folder in FOLDERS:
             shutil.copytree(ROOT / folder, course / folder, ignore=LEFT_OUT)
-        packed = Path(aside, "packed.zip")
-        with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with write_aside(out) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
             for path in sorted(course.rglob("*"), key=lambda path: (path == course / LAST, path)):
                 archive.write(path, path.relative_to(course.parent))
-        out.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(packed, out)
     return out
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=ROOT / "dist" / f"{NAME}.zip")
-    out = pack(parser.parse_args(arguments).out)
+    out = parser.parse_args(arguments).out
+    try:
+        pack(out)
+    except (OSError, subprocess.CalledProcessError) as error:
+        print(f"{out} was not written: {error}"[:300], file=sys.stderr)
+        return 1
     print(f"{out}: {out.stat().st_size / 1e6:.0f} MB. Upload it to Colab's files or to Drive, then open any notebook")
     return 0
 

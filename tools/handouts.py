@@ -10,6 +10,7 @@ words this class uses much and others little. It needs pandoc and typst, which `
 import base64
 import json
 import re
+import sys
 import tempfile
 from html import unescape
 from pathlib import Path
@@ -184,4 +185,7 @@ def make(out: Path) -> list[Path]:
 
 if __name__ == "__main__":
     out = ROOT / "build" / "handouts"
-    print(f"{out}: {len(make(out))} PDFs, one page a class and the lecture notes")
+    try:
+        print(f"{out}: {len(make(out))} PDFs, one page a class and the lecture notes")
+    except (OSError, ValueError, ImportError) as error:
+        sys.exit(f"{out} is not whole: {error}"[:300])

@@ -9,6 +9,7 @@ The repository's address stands once, in pyproject.toml under [project.urls]; `s
 """
 
 import argparse
+import hashlib
 import os
 import re
 import shutil
@@ -21,8 +22,12 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlparse
 
-import nbformat
-from nbclient import NotebookClient
+try:
+    import nbformat
+    from nbclient import NotebookClient
+    from nbformat.sign import NotebookNotary
+except KeyboardInterrupt:  # they load for a second, of `make lab` too
+    sys.exit(130)
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
@@ -63,8 +68,8 @@ ENGLISH = Edition(
     "· prose CC BY 4.0, code MIT",
     "em português",
     "seed=0",
-    "The course's `helpers` is not here, or a helpers.py of your own hides it: rename that.\\nOn Colab upload \"\n"
-    '             "all of pretraining-a-gpt.zip (`make colab`)\\nor mount Drive; else `make lab`.\\nThen again.',
+    "The course's `helpers` is not here.\\nOn Colab upload all of pretraining-a-gpt.zip \"\n"
+    '             "(`make colab`)\\nor mount Drive; else `make lab`.\\nThen again.',
 )
 PORTUGUESE = Edition(
     "pt_BR",
@@ -76,27 +81,28 @@ PORTUGUESE = Edition(
     "· texto CC BY 4.0, código MIT",
     "in English",
     'seed=0, language="pt_BR"',
-    'O pacote `helpers` do curso não está aqui, ou um helpers.py seu o esconde: renomeie-o.\\nNo Colab, envie "\n'
-    '             "todo o pretraining-a-gpt.zip (`make colab`)\\nou monte o Drive; senão, `make lab`.\\nDepois repita.',
+    'O pacote `helpers` do curso não está aqui.\\nNo Colab, envie todo o pretraining-a-gpt.zip "\n'
+    '             "(`make colab`)\\nou monte o Drive; senão, `make lab`.\\nDepois repita.',
 )
 EDITIONS = (ENGLISH, PORTUGUESE)
 LANGUAGE_LINK = re.compile(r"^\*\[(?:em português|in English)\]\([^)]*\)\*\n\n", re.MULTILINE)
 NO_ADDRESS = "-address-not-set-"  # no account can bear a name that begins with a hyphen
 # The course may lie here, above (a laptop), below (an unpacked zip), on a mounted Drive, or be installed. Else zips are
-# unpacked, "pretraining-a-gpt (1).zip" too, then the address is asked: the first that works is the last that is tried.
+# unpacked, "pretraining-a-gpt (1).zip" too, one by one until the course is there, and then the address is asked. What a
+# file is called no shell reads. Another `helpers`, installed or one's own, comes after the course.
 # `tools.colab` packs runtime.py last, so that a folder without it is unpacked again.
 SETUP = """\
-import glob, importlib.util, os, sys
+import glob, importlib, os, subprocess, sys
 
-near = ["./", "../", "../../", "*/", "drive/MyDrive/", "drive/MyDrive/*/", "drive/MyDrive/*/*/"]
-here = [d for g in near for d in glob.glob(g) if os.path.exists(d + "helpers/runtime.py")]
-ways = [f"python3 -m zipfile -e {{p!r}} . 2>&-" for d in near for p in glob.glob(d + "pretraining-a-gpt[ .(]*zip")]
-{download}if not here and "__init__" not in str(importlib.util.find_spec("helpers")) and all(map(os.system, ways)):
-    sys.exit("{nothing_found}")  # fmt: skip
-sys.path.insert(0, os.path.abspath([*here, "pretraining-a-gpt"][0]))
+near = [".", "..", "../..", "*", "drive/MyDrive", "drive/MyDrive/*", "drive/MyDrive/*/*"]
+ways = [[sys.executable, "-mzipfile", "-e", p, "."] for d in near for p in glob.glob(d + "/pretraining-a-gpt[!-]*zip")]
+{download}while not (here := [p for d in [*near, *sys.path] for p in glob.glob(d) if os.path.exists(p + "/helpers/runtime.py")]):
+    ways or sys.exit("{nothing_found}")  # fmt: skip
+    subprocess.run(ways.pop(0), capture_output=True)
+sys.path.insert(0, os.path.abspath(here[0]))
 runtime = importlib.import_module("helpers.runtime")
-print(lab := runtime.start({start}))"""
-DOWNLOAD = 'ways.append("git clone -q --depth 1 {address} pretraining-a-gpt")\n'
+print(lab := runtime.start({start}))"""  # noqa: E501
+DOWNLOAD = 'ways.append(["git", "clone", "-q", "--depth", "1", "{address}", "pretraining-a-gpt"])\n'
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -111,7 +117,10 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"{options.command} takes no {'files' if options.files else '--check'}")
     files = [path.resolve() for path in options.files] or every_notebook()
     if options.command == "trust":
-        return trust()
+        try:
+            return trust()
+        except KeyboardInterrupt:
+            return 130
     if options.command == "run":
         return run(files)
     changes = [rewrite(path, stamp if options.command == "stamp" else tidy, options.check) for path in files]
@@ -241,19 +250,29 @@ def _rewritten(path: Path, after: str, only_check: bool) -> bool:
 
 
 def trust() -> int:
-    """Let JupyterLab show the stored outputs with their scripts of the notebooks that are as git has them: those of any
+    """Let JupyterLab show the stored outputs with their scripts of the notebooks that are as committed: those of any
     other may be anybody's. A card works after a run in any case."""
     if not shutil.which("git"):
         return 0
-    asked = ["ls-files"], ["diff", "--relative", "--name-only", "HEAD"]  # the course may lie inside a larger repository
-    here = {"cwd": ROOT, "capture_output": True, "text": True}
-    known, changed = (subprocess.run(["git", *what, "--", "notebooks", "pt-BR"], **here) for what in asked)
-    if known.returncode or changed.returncode:
-        return 0
-    names = [name for name in known.stdout.split() if name.endswith(".ipynb") and name not in changed.stdout.split()]
-    paths = [ROOT / name for name in names]
-    command = [sys.executable, "-m", "jupyter", "trust", *paths]
-    return subprocess.run(command, capture_output=True).returncode if paths else 0
+    command = ["git", "ls-tree", "-rz", "HEAD", "--", *(f"{e.folder}notebooks" for e in EDITIONS)]
+    committed = subprocess.run(command, cwd=ROOT, capture_output=True).stdout  # nothing where git knows no commit
+    with NotebookNotary() as notary:
+        for entry in committed.split(b"\0")[:-1]:
+            about, name = entry.split(b"\t", 1)
+            path = ROOT / os.fsdecode(name)
+            try:
+                if path.suffix == ".ipynb" and path.is_file():
+                    content = path.read_bytes()  # once: what is compared is what is signed
+                    if about.split()[-1].decode() in (_blob(content), _blob(content.replace(b"\r\n", b"\n"))):
+                        notary.sign(nbformat.reads(content.decode(), as_version=4))
+            except Exception as error:  # whatever is wrong with one notebook, the others are trusted
+                print(f"{path.name} is not trusted: {type(error).__name__}", file=sys.stderr)
+    return 0
+
+
+def _blob(content: bytes) -> str:
+    """git's name of a file's content, computed here: git itself believes its index, and compares what filters leave."""
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
 def client(notebook: nbformat.NotebookNode, path: Path) -> NotebookClient:

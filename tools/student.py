@@ -7,6 +7,7 @@ Solutions and answers are found by their place, not by their words, so that each
 
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import nbformat
@@ -66,4 +67,7 @@ def make(out: Path) -> list[Path]:
 
 if __name__ == "__main__":
     out = ROOT / "build" / "student"
-    print(f"{out}: {len(make(out))} notebooks without solutions, recap answers and outputs")
+    try:
+        print(f"{out}: {len(make(out))} notebooks without solutions, recap answers and outputs")
+    except (OSError, ValueError) as error:
+        sys.exit(f"{out} is not whole: {error}"[:300])

@@ -64,7 +64,7 @@ def assert_said_in_four_lines(content: Path, change: Callable[[str], str] = str)
         first_cell(content, change)
     assert caught.value.ename == "SystemExit"
     said = caught.value.evalue.splitlines()
-    assert len(said) == 4 and "rename that" in said[0] and "make colab" in caught.value.evalue
+    assert len(said) == 4 and "is not here" in said[0] and "make colab" in caught.value.evalue
 
 
 def test_the_zip_holds_these_modules_and_no_older_ones(course):
@@ -134,23 +134,61 @@ def test_an_installed_course_is_taken(course, content, monkeypatch):
     assert str(course) in first_cell(content)
 
 
-@pytest.mark.parametrize("own", [False, True], ids=["nothing", "a helpers.py of one's own"])
-def test_nothing_found_is_said_in_four_lines(content, own):
-    if own:
-        (content / "helpers.py").write_text("x = 1\n")
+def own_helpers(content: Path, monkeypatch: pytest.MonkeyPatch, own: str) -> None:
+    """A module or package of that name that is not the course's."""
+    if own == "another package":
+        monkeypatch.setenv("PYTHONPATH", f"{os.environ['PYTHONPATH']}:{content.parent / 'installed'}")
+    file = {"a file": "helpers.py", "a folder": "helpers/mine.py", "a package": "helpers/__init__.py"}.get(own)
+    path = content / file if file else content.parent / "installed" / "helpers" / "__init__.py"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("x = 1\n")
+
+
+OWN = pytest.mark.parametrize("own", ["a file", "a folder", "a package", "another package"])
+
+
+def test_nothing_found_is_said_in_four_lines(content):
     assert_said_in_four_lines(content)
     assert not (content.parent / "asked").exists(), "an address that is not set was asked"
 
 
-def test_a_helpers_py_of_ones_own_does_not_hide_a_course_that_is_there(content):
-    (content / "helpers.py").write_text("x = 1\n")
+@OWN
+def test_helpers_of_ones_own_are_not_taken_for_the_course(content, monkeypatch, own):
+    own_helpers(content, monkeypatch, own)
+    assert_said_in_four_lines(content)
+
+
+@OWN
+def test_helpers_of_ones_own_do_not_hide_a_course_that_is_there(content, monkeypatch, own):
+    own_helpers(content, monkeypatch, own)
     shutil.copy(ZIP, content / "pretraining-a-gpt.zip")
     assert str(content / "pretraining-a-gpt" / "helpers") in first_cell(content)
 
 
+def test_the_first_zip_that_holds_the_course_is_the_last_that_is_unpacked(content):
+    (content / "drive" / "MyDrive").mkdir(parents=True)
+    shutil.copy(ZIP, content / "drive" / "MyDrive" / "pretraining-a-gpt.zip")
+    with zipfile.ZipFile(content / "drive" / "MyDrive" / "pretraining-a-gpt.zip", "a") as old:
+        old.writestr("pretraining-a-gpt/old.txt", "old")
+    with zipfile.ZipFile(content / "pretraining-a-gpt notes.zip", "w") as other:
+        other.writestr("notes.txt", "none of the course")
+    assert str(content / "pretraining-a-gpt" / "helpers") in first_cell(content)
+    assert (content / "pretraining-a-gpt" / "old.txt").exists()
+    shutil.rmtree(content / "pretraining-a-gpt")
+    shutil.copy(ZIP, content / "pretraining-a-gpt.zip")
+    assert str(content / "pretraining-a-gpt" / "helpers") in first_cell(content)
+    assert not (content / "pretraining-a-gpt" / "old.txt").exists()
+
+
+def test_no_shell_reads_the_name_of_a_zip(content):
+    shutil.copy(ZIP, content / "pretraining-a-gpt '\"$(touch ran)`touch ran`;.zip")
+    assert str(content / "pretraining-a-gpt" / "helpers") in first_cell(content)
+    assert not (content / "ran").exists()
+
+
 def test_with_an_address_git_is_asked_only_where_nothing_is_there(content, course):
     def with_address(setup: str) -> str:
-        return setup.replace("if not here", notebooks.DOWNLOAD.format(address="https://address") + "if not here", 1)
+        return setup.replace("while not", notebooks.DOWNLOAD.format(address="https://address") + "while not", 1)
 
     assert_said_in_four_lines(content, with_address)
     assert (content.parent / "asked").read_text() == "clone -q --depth 1 https://address pretraining-a-gpt\n"

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import runpy
 import subprocess
 import sys
 import zipfile
@@ -184,6 +185,17 @@ def test_two_at_once_and_the_command(index, tmp_path):
     out, err = missing.communicate(timeout=120)
     assert (missing.returncode, out, err.count("\n")) == (1, "", 1)
     assert err.startswith("small is missing: name must be one of gpt2-124m")
+
+
+def test_an_interrupted_command_says_in_a_line_what_goes_on(monkeypatch, capsys):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("helpers.storage.weights.hub.fetch", interrupt)
+    monkeypatch.setattr("sys.argv", ["weights", REAL])
+    with pytest.raises(SystemExit, match="130"):
+        runpy.run_module("helpers.storage.weights", run_name="__main__")
+    assert capsys.readouterr().err == f"{REAL}: interrupted; the same command fetches what is missing\n"
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,13 @@
 """The notebook tool: what it writes, what it drops, and what it refuses."""
 
+import os
 import subprocess
 from pathlib import Path
 
+import jsonschema
 import nbformat
 import pytest
+from nbformat.sign import NotebookNotary
 
 from tests.support import refused
 from tools import notebooks as tool
@@ -32,7 +35,9 @@ def test_stamp_writes_the_address_of_pyproject(monkeypatch, owner):
     else:
         assert f"(https://colab.research.google.com/github/{owner}/course/blob/main/notebooks/07_x.ipynb)" in badge
         assert "blob/main/lecture_notes/07_x.md" in badge
-        assert f"git clone -q --depth 1 https://github.com/{owner}/course pretraining-a-gpt" in setup
+        assert (
+            f'"git", "clone", "-q", "--depth", "1", "https://github.com/{owner}/course", "pretraining-a-gpt"' in setup
+        )
     del notebook.cells[0]
     refused("'badge'", tool.stamp, notebook, Path("x.ipynb"))
 
@@ -80,24 +85,92 @@ def test_a_command_takes_only_what_is_its_own(given):
     refused("2", tool.main, given, error=SystemExit)
 
 
-def test_a_changed_notebook_is_not_trusted_inside_another_repository_either(tmp_path, monkeypatch):
-    course, trusted = tmp_path / "outer" / "course", []
-    (course / "notebooks").mkdir(parents=True)
-    for name in ("as_committed", "changed"):
-        (course / "notebooks" / f"{name}.ipynb").write_text("{}")
-    git = ["git", "-c", "user.name=x", "-c", "user.email=x@example.org", "-C", str(course.parent)]
-    monkeypatch.setattr(tool, "ROOT", course)
-    run = subprocess.run
+def a_notebook(text: str) -> str:
+    return nbformat.writes(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(text, id="a")])) + "\n"
 
-    def noting(command, **settings):
-        if "trust" in command:
-            return trusted.extend(path.stem for path in command[4:]) or subprocess.CompletedProcess(command, 0)
-        return run(command, **settings)
 
-    monkeypatch.setattr(subprocess, "run", noting)
-    for what in (["init", "-q"], ["add", "-A"]):
-        run([*git, *what], check=True)
-    assert tool.trust() == 0 and trusted == [], "nothing is committed yet"
-    run([*git, "commit", "-qm", "x"], check=True)
-    (course / "notebooks" / "changed.ipynb").write_text("{} ")
-    assert tool.trust() == 0 and trusted == ["as_committed"]
+@pytest.fixture
+def course(tmp_path, monkeypatch) -> Path:
+    """A course without a notebook inside a larger repository, and a Jupyter that has trusted nothing yet."""
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "jupyter"))
+    monkeypatch.setattr(tool, "ROOT", tmp_path / "outer" / "course")
+    (tool.ROOT / "notebooks").mkdir(parents=True)
+    git("init", "-q")
+    return tool.ROOT
+
+
+def git(*what: str) -> None:
+    name = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
+    subprocess.run(["git", *name, "-C", str(tool.ROOT.parent), *what], check=True)
+
+
+def commit(**texts: str) -> None:
+    for name, text in texts.items():
+        (tool.ROOT / "notebooks" / f"{name}.ipynb").write_text(text)
+    git("add", "-A")
+    git("commit", "-qm", "x")
+
+
+def trusted() -> list[str]:
+    """The names of the notebooks that Jupyter trusts once the tool has been called."""
+    assert tool.main(["trust"]) == 0
+    found = []
+    with NotebookNotary() as notary:
+        for path in sorted(tool.ROOT.rglob("*.ipynb")):
+            try:
+                found += [path.stem] * notary.check_signature(nbformat.read(path, as_version=4))
+            except (ValueError, AttributeError, jsonschema.ValidationError):
+                continue
+    return found
+
+
+def test_a_notebook_is_trusted_as_committed_only(course):
+    (course / "notebooks" / "new.ipynb").write_text(a_notebook("new"))
+    assert trusted() == [], "there is no commit yet"
+    commit(kept=a_notebook("kept"), changed=a_notebook("changed"), windows=a_notebook("windows"), gone=a_notebook("x"))
+    (course / "notebooks" / "changed.ipynb").write_text(a_notebook("evil"))
+    (course / "notebooks" / "windows.ipynb").write_bytes(a_notebook("windows").replace("\n", "\r\n").encode())
+    (course / "notebooks" / "gone.ipynb").unlink()
+    (course / "notebooks" / "mine.ipynb").write_text(a_notebook("mine"))
+    assert trusted() == ["kept", "new", "windows"]
+
+
+@pytest.mark.parametrize("how", ["--skip-worktree", "--assume-unchanged", "a filter"])
+def test_a_changed_notebook_that_git_calls_unchanged_is_not_trusted(course, how):
+    commit(kept=a_notebook("kept"), changed=a_notebook("changed"))
+    if how == "a filter":
+        (course.parent / ".git" / "info" / "attributes").write_text("*.ipynb filter=strip\n")
+        git("config", "filter.strip.clean", "sed s/evil/changed/")
+    else:
+        git("update-index", how, "course/notebooks/changed.ipynb")
+    (course / "notebooks" / "changed.ipynb").write_text(a_notebook("evil"))
+    assert trusted() == ["kept"]
+
+
+def test_names_with_spaces_or_foreign_letters_are_trusted_and_stand_for_no_other(course):
+    git("config", "core.quotepath", "off")
+    latin = os.fsdecode("lição".encode("latin-1"))
+    names = ("z evil", "00 minha aula", "a\nline", "aula_ção", latin)
+    commit(**{name: a_notebook(ascii(name)) for name in names})
+    (course / "evil.ipynb").write_text(a_notebook("evil"))
+    assert trusted() == sorted(names)
+    (course / "tools").mkdir()
+    (course / "tools" / "other.ipynb").write_text(a_notebook("other"))
+    commit()
+    assert trusted() == sorted(names), "what is committed elsewhere is none of the course's notebooks"
+
+
+@pytest.mark.parametrize("broken", ["", "{", "[]", "{}"], ids=["empty", "half", "a list", "no cells"])
+def test_a_committed_notebook_that_cannot_be_read_is_skipped_with_a_line(course, capsys, broken):
+    commit(a_broken=broken, kept=a_notebook("kept"))
+    assert trusted() == ["kept"]
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1 and said[0].startswith("a_broken.ipynb is not trusted: ")
+
+
+def test_an_interrupted_command_ends_without_a_traceback(monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tool, "trust", interrupt)
+    assert tool.main(["trust"]) == 130

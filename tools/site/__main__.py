@@ -131,8 +131,8 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"--address: expected such as https://name.github.io/course, got {options.address!r}")
     try:
         make(out, options.address)
-    except (ConnectionError, ValueError) as error:
-        print(error, file=sys.stderr)
+    except (OSError, ValueError) as error:
+        print(str(error)[:300], file=sys.stderr)
         return 1
     print(f"{out}: open {out / 'index.html'}, or put the folder on any static host")
     return 0

@@ -155,5 +155,5 @@ if __name__ == "__main__":
     out = ROOT / "build" / "slides"
     try:
         print(f"{out / 'index.html'}: {len(make(out, sys.argv[1:]))} decks")
-    except (ConnectionError, ValueError) as error:
-        sys.exit(f"slides: {error}")
+    except (OSError, ValueError) as error:
+        sys.exit(f"slides: {error}"[:300])
