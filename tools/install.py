@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 MARK = ".unfinished"
 RECORDS = "lib/python*/site-packages/*.dist-info"  # a folder for each package, in an environment
 PATH_FILE = "lib/python*/site-packages/course.pth"  # by which Python finds `helpers`
-SIGNS = (MARK, "pyvenv.cfg", ".installed")  # one of them stands in what was or is an environment of ours
+SIGNS = (MARK, ".installed")  # one of them stands in what was or is an environment of ours
 NOT_HANDED_ON = ("PYTHONPATH", "PYTHONHOME", "PYTHONPLATLIBDIR")  # what a shell sets for another Python or pip
 NOT_HANDED_ON += ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_USER", "PIP_DRY_RUN")
 NEEDED = [ROOT / name for name in ("requirements.txt", "pyproject.toml", "helpers/lab.py")]
@@ -100,8 +100,13 @@ def runs(venv: Path) -> bool:
 
 
 def is_whole(venv: Path) -> bool:
+    """Whether the environment was finished and still has all it needs."""
+    return not (venv / MARK).exists() and has_all(venv)
+
+
+def has_all(venv: Path) -> bool:
     """Whether the environment runs, and every package that requirements.txt pins is there."""
-    if (venv / MARK).exists() or not runs(venv) or hollow(venv) or not list(venv.glob(PATH_FILE)):
+    if not runs(venv) or hollow(venv) or not list(venv.glob(PATH_FILE)):
         return False
     there = (path.name.split("-")[0] for path in venv.glob(RECORDS))
     pinned = re.findall(r"^([\w.-]+)==[^;\n]*$", NEEDED[0].read_text("utf-8", "replace"), re.MULTILINE)
@@ -134,7 +139,8 @@ def install(venv: Path, stamp: Path, pip_arguments: list[str]) -> None:
         raise Failed(f"{venv} is a file where the environment belongs: move it away, then run this again")
     anew = (venv / MARK).exists() or not runs(venv)
     if venv.exists() and any(venv.iterdir()) and not any(os.path.lexists(venv / sign) for sign in SIGNS):
-        raise Failed(f"{venv} holds other files, and no environment: name a new folder, as in make lab VENV={venv}/env")
+        way = f"move it away, or name a new folder, as in make lab VENV={venv}/env"
+        raise Failed(f"{venv} holds files or an environment that make did not make: {way}")
     venv.mkdir(parents=True, exist_ok=True)
     python = str(venv / "bin/python")
     pip = [python, "-E", "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--retries", "1"]
@@ -153,7 +159,7 @@ def install(venv: Path, stamp: Path, pip_arguments: list[str]) -> None:
     try:
         step([*pip, *wanted], "pip")
     except Failed as failure:
-        if "Installing collected packages" not in failure.output:
+        if not anew and "Installing collected packages" not in failure.output:
             (venv / MARK).unlink()  # pip changed nothing: what worked goes on working
         raise
     where = "import sysconfig; print(sysconfig.get_path('purelib'))"
@@ -162,11 +168,11 @@ def install(venv: Path, stamp: Path, pip_arguments: list[str]) -> None:
     way = os.path.relpath(ROOT, packages) if inside else ROOT
     Path(packages, "course.pth").write_text(f"{way}\n", encoding="utf-8")
     step([python, "-m", "helpers.lab"], "JupyterLab's settings")
-    (venv / MARK).unlink()
-    if not is_whole(venv):
+    if not has_all(venv):
         raise Failed("pip put packages elsewhere: `pip config list` and PIP_TARGET, PIP_PREFIX, PIP_ROOT say where")
     stamp.touch()
     os.utime(stamp, ns=(newest, newest))  # as old as what it was made from, whatever the clock says
+    (venv / MARK).unlink()  # after the stamp: at any moment one of the signs is there
 
 
 def step(command: list[str], name: str) -> None:

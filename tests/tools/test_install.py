@@ -202,8 +202,29 @@ def test_what_is_not_ours_is_not_cleared_away(course):
     for name in ("python", "activate"):  # as in a folder of one's own, or in Anaconda's
         (course / ".venv/bin" / name).touch()
     done = run()
-    assert done.returncode == 1 and "holds other files, and no environment: name a new folder" in done.stderr
+    assert done.returncode == 1 and "holds files or an environment that make did not make" in done.stderr
     assert sorted(os.listdir(course / ".venv")) == ["bin", "thesis.tex"]
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_an_environment_of_ones_own_is_refused_and_keeps_its_files(installed, works):
+    venv = installed / ".venv"
+    (venv / ".installed").unlink()  # by this it would be ours
+    (venv / "thesis.tex").touch()
+    if not works:
+        shutil.rmtree(next(venv.glob("lib/python*/site-packages/pip")))  # as uv and Poetry make them
+    before = sorted(os.listdir(venv))
+    done = run()
+    assert done.returncode == 1 and "holds files or an environment that make did not make" in done.stderr
+    assert done.stderr.count("\n") == 1 and "make lab VENV=" in done.stderr
+    assert sorted(os.listdir(venv)) == before
+
+
+def test_a_first_installation_that_fails_goes_on_when_it_can(course):
+    (course / "requirements.txt").write_text("no-such-package==1.0\n")
+    assert [run("--no-index").returncode for _ in range(2)] == [1, 1]
+    (course / "requirements.txt").write_text("")
+    assert run().returncode == 0 and is_whole(course)
 
 
 def test_whatever_a_later_line_pins_and_the_course_itself_are_missed(installed):
