@@ -23,7 +23,7 @@ RECORDS = "lib/python*/site-packages/*.dist-info"  # a folder for each package, 
 PATH_FILE = "lib/python*/site-packages/course.pth"  # by which Python finds `helpers`
 SIGNS = (MARK, ".installed")  # one of them stands in what was or is an environment of ours
 NOT_HANDED_ON = ("PYTHONPATH", "PYTHONHOME", "PYTHONPLATLIBDIR")  # what a shell sets for another Python or pip
-NOT_HANDED_ON += ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_USER", "PIP_DRY_RUN")
+NOT_HANDED_ON += ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_USER", "PIP_DRY_RUN", "PIP_PYTHON")
 NEEDED = [ROOT / name for name in ("requirements.txt", "pyproject.toml", "helpers/lab.py")]
 NO_NETWORK = ("NewConnectionError", "NameResolutionError", "ConnectTimeoutError", "ProxyError", "is unreachable")
 NO_NETWORK += ("connection broken", "Read timed out", "IncompleteRead", "not enough bytes")
@@ -54,7 +54,7 @@ def main(arguments: list[str]) -> int:
         return not is_whole(Path(arguments[1]))
     venv, stamp, *pip_arguments = arguments
     try:
-        with one_at_a_time(Path(f"{Path(venv)}.lock")):
+        with one_at_a_time(Path(f"{os.path.realpath(venv)}.lock")):  # courses may share it by a link
             if not is_current(Path(venv), Path(stamp)):
                 install(Path(os.path.realpath(venv)), Path(stamp), pip_arguments)  # `resolve` fails on a loop
     except Failed as failure:

@@ -1,6 +1,7 @@
 """`make` on odd days, with nothing to install: interrupted, twice at once, without network, room or permission."""
 
 import errno
+import fcntl
 import http.server
 import io
 import os
@@ -248,6 +249,45 @@ def test_a_second_call_waits_and_says_so(course):
     assert (course / "settings").read_text() == "x"
 
 
+def test_two_courses_that_share_an_environment_by_a_link_wait_for_each_other(installed):
+    (installed / ".venv").rename("env")
+    (installed / ".venv").symlink_to("env")
+    with open("env.lock", "a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        second = subprocess.Popen(command(), stderr=subprocess.PIPE, text=True)
+        waits = second.stderr.readline()
+    second.communicate(timeout=60)
+    assert "waiting for it" in waits and second.returncode == 0
+
+
+def clean(**variables: str) -> str:
+    shutil.copy(SCRIPT.parents[1] / "Makefile", ".")
+    called = ["make", "clean", "VENV=.venv"]  # whatever environment a make around this one was given
+    return subprocess.run(called, env=os.environ | variables, capture_output=True, text=True).stdout
+
+
+def test_what_is_cleaned_half_is_gone_on_with(installed, tmp_path):
+    """With an `rm` that takes the signs of a whole environment first, as it may, and is interrupted then."""
+    (tmp_path / "rm").write_text('#!/bin/sh\ncase "$* " in *" .venv "*) exec /bin/rm -r .venv/.[iu]*;; esac\nexit 1\n')
+    (tmp_path / "rm").chmod(0o755)
+    clean(PATH=f"{tmp_path}:{os.environ['PATH']}")
+    assert run().returncode == 0 and is_whole(installed) and (installed / "settings").read_text() == "xx"
+    clean()
+    assert not (installed / ".venv").exists()
+
+
+def test_clean_takes_no_folder_that_make_did_not_make_and_of_a_link_only_the_link(course):
+    for place in (course / "theirs", course / ".venv"):
+        place.mkdir()
+        (place / "pyvenv.cfg").touch()
+    assert "it stays" in clean() and (course / ".venv/pyvenv.cfg").exists()
+    shutil.rmtree(course / ".venv")
+    (course / "theirs/.installed").touch()
+    (course / ".venv").symlink_to("theirs")
+    clean()
+    assert not (course / ".venv").is_symlink() and sorted(os.listdir("theirs")) == [".installed", "pyvenv.cfg"]
+
+
 def test_without_a_network_or_with_a_bad_package_one_line_says_so(installed):
     (installed / "requirements.txt").write_text("no-such-package==1.0\n")
     done = run("--index-url", "http://127.0.0.1:9/simple")
@@ -257,6 +297,12 @@ def test_without_a_network_or_with_a_bad_package_one_line_says_so(installed):
     assert done.returncode == 1 and done.stderr.startswith("pip ended with 1: ") and done.stderr.count("\n") == 1
     (installed / "requirements.txt").write_text("")
     assert run().returncode == 0 and is_whole(installed)
+
+
+def test_a_python_that_is_named_for_pip_is_not_the_one_it_installs_into(installed, monkeypatch):
+    (installed / "requirements.txt").touch()
+    monkeypatch.setenv("PIP_PYTHON", "/no/python")
+    assert run().returncode == 0
 
 
 @pytest.mark.parametrize("setting", ["PYTHONPATH", "PYTHONHOME"])
