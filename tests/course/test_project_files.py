@@ -158,4 +158,6 @@ def test_an_environment_for_colab_that_was_left_without_pip_is_made_anew(tmp_pat
     given = f"VENV={tmp_path}", f"COLAB_BIN={tmp_path / 'colab'}", f"PYTHON={tmp_path / 'bin/python'}"
     assert make("-o", tmp_path / ".installed", *given, "test-colab").returncode == 0
     asked = (tmp_path / "asked").read_text().splitlines()
-    assert asked.index("-m venv --clear .venv-colab") < next(i for i, line in enumerate(asked) if "-m pip install" in line)
+    assert asked.index("-m venv --clear .venv-colab") < next(
+        i for i, line in enumerate(asked) if "-m pip install" in line
+    )
