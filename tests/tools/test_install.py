@@ -93,6 +93,11 @@ def test_it_installs_once_and_follows_what_is_newer(installed):
     assert run().returncode == 0 and (installed / ".venv/.installed").stat().st_mtime_ns == stamp
     (installed / "requirements.txt").touch()
     assert run().returncode == 0 and (installed / "settings").read_text() == "xx"
+    (installed / "requirements.txt").write_text("# others\n")
+    os.utime("requirements.txt", (0, 0))  # copied here from an older course, with its date
+    assert run().returncode == 0 and (installed / "settings").read_text() == "xxx"
+    (installed / ".venv/.installed").write_text("")  # as it was before what it is made from stood there
+    assert run().returncode == 0 and run().returncode == 0 and (installed / "settings").read_text() == "xxxx"
 
 
 @pytest.mark.parametrize("gone", [None, "bin/python", "pyvenv.cfg"])
@@ -144,19 +149,21 @@ def test_killed_at_any_moment_it_is_mended_by_the_same_command(course, seconds, 
     assert subprocess.run([sys.executable, "tools/install.py", "--whole", ".venv"]).returncode == 0
 
 
-@pytest.mark.parametrize("step", ["--dry-run", "-m pip install"], ids=["looking", "installing"])
+@pytest.mark.parametrize("step", ["looking", "fetching", "installing"])
 def test_a_disk_that_fills_up_under_pip_is_said_and_then_mended(installed, step):
     python = installed / ".venv/bin/python"
     python.rename(real := python.with_name("python-real"))
-    full = "echo 'Installing collected packages: toy'; echo 'ERROR: [Errno 28] No space left on device' >&2; exit 1"
-    looks = "" if step == "--dry-run" else '*--dry-run*) exec "$0-real" "$@";; '
-    python.write_text(f'#!/bin/sh\ncase "$*" in {looks}*"{step}"*) {full};; esac\nexec "$0-real" "$@"\n')
+    full = "echo 'ERROR: [Errno 28] No space left on device' >&2; exit 1"  # as quiet as pip can be told to be
+    if step == "installing":
+        full = f"touch {next(installed.glob('.venv/lib/python*/site-packages'))}/cut.pyc; {full}"
+    looks = "" if step == "looking" else '*--dry-run*) exec "$0-real" "$@";; '
+    python.write_text(f'#!/bin/sh\ncase "$*" in {looks}*"-m pip install"*) {full};; esac\nexec "$0-real" "$@"\n')
     python.chmod(0o755)
     (installed / "requirements.txt").touch()
     done = run()
     assert done.returncode == 1 and done.stderr.count("\n") == 1
     assert done.stderr.startswith("pip: there is no room left: the environment takes about 2 GB")
-    assert (installed / ".venv" / install.MARK).exists() == (step != "--dry-run")
+    assert (installed / ".venv" / install.MARK).exists() == (step == "installing")
     real.replace(python)
     assert run().returncode == 0 and is_whole(installed)
 
@@ -228,12 +235,15 @@ def test_a_first_installation_that_fails_goes_on_when_it_can(course):
     assert run().returncode == 0 and is_whole(course)
 
 
-def test_whatever_a_later_line_pins_and_the_course_itself_are_missed(installed):
+def test_whatever_a_later_line_pins_and_the_course_itself_are_missed(installed, monkeypatch):
     venv, pins = installed / ".venv", installed / "requirements.txt"
     assert subprocess.run([sys.executable, "tools/install.py", "--whole", venv]).returncode == 0
     pins.write_text("pip==1\nno-such-package==1.0\n")
     assert subprocess.run([sys.executable, "tools/install.py", "--whole", venv]).returncode == 1
+    monkeypatch.setattr(install, "NEEDED", [pins])
+    assert not install.has_all(venv)
     pins.write_text("")
+    assert install.has_all(venv)
     next(venv.glob(install.PATH_FILE)).unlink()
     assert subprocess.run([sys.executable, "tools/install.py", "--whole", venv]).returncode == 1
     assert run().returncode == 0 and is_whole(installed)
@@ -316,6 +326,22 @@ def test_what_a_shell_sets_for_another_python_stays_outside(installed, tmp_path,
         ["make", "smollm2"], capture_output=True, text=True, env=os.environ | {setting: str(tmp_path / "theirs")}
     )
     assert done.returncode == 0 and str(installed / ".venv") in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("pip_says", "is_read"),
+    [
+        ("after connection broken by '[SSL: CERTIFICATE_VERIFY_FAILED]'\nERROR: (from versions: none)", "PIP_CERT="),
+        ("ERROR: none found (from versions: none)", "none for this Python and system, or a page"),
+        ("ERROR: the reason\nERROR: what follows\na hint", "pip ended with 3: ERROR: the reason"),
+        ("another\nreason", "pip ended with 3: reason"),
+    ],
+)
+def test_what_pip_says_is_put_in_one_line(pip_says, is_read):
+    says = f"import sys; sys.stderr.write({pip_says!r}); sys.exit(3)"
+    with pytest.raises(install.Failed) as failed:
+        install.step([sys.executable, "-c", says], "pip")
+    assert is_read in str(failed.value) and "\n" not in str(failed.value)
 
 
 PAGE = b"<html><title>Welcome to the network</title>Please log in</html>"
