@@ -34,11 +34,15 @@ export OMP_WAIT_POLICY ?= PASSIVE
 # What a shell sets for other Pythons would put their packages before the course's, or keep its Python from starting
 unexport PYTHONPATH PYTHONHOME
 
-# Where HOME cannot be written: a folder beside the environment takes what Jupyter, Matplotlib and downloads keep there
-ifneq ($(shell test -d "$$HOME" && test -w "$$HOME" && echo 1),1)
+# Where HOME, or Jupyter's folder in it, takes no file: one beside the environment takes what Jupyter, Matplotlib and
+# downloads keep there
+ifneq ($(shell test -d "$$HOME" && test -w "$$HOME" && d="$${XDG_DATA_HOME:-$$HOME/.local/share}/jupyter/runtime" \
+	&& until test -e "$$d"; do d=$$(dirname "$$d"); done && f=$$(mktemp "$$d/XXXXXX" 2>/dev/null) \
+	&& { { echo 1 >"$$f"; } 2>/dev/null && echo 1; rm -f "$$f"; }),1)
+unexport XDG_DATA_HOME
 export HOME := $(shell { mkdir -p "$(VENV).home" 2>/dev/null && cd "$(VENV).home" || cd "$$(mktemp -d)"; } && pwd)
 export PIP_NO_CACHE_DIR := 1
-$(info HOME cannot be written: settings and downloads go to $(HOME))
+$(info HOME, or Jupyter's folder in it, cannot be written: settings and downloads go to $(HOME))
 endif
 
 # The first Python of at least 3.11 that can make an environment; `make lab PYTHON=/path/to/python` chooses another.

@@ -136,6 +136,9 @@ def test_a_home_that_cannot_be_written_is_said_in_one_line_and_left_alone(tmp_pa
     assert done.returncode == 0 and not done.stderr, done.stderr
     assert done.stdout.splitlines()[0].endswith(f"cannot be written: settings and downloads go to {stamp.parent}.home")
     assert "cannot be written" not in make(*given, target, HOME=str(tmp_path)).stdout
+    (tmp_path / ".local").touch()  # as closed as a folder of root's
+    for closed in ({}, {"XDG_DATA_HOME": "/proc/nowhere"}):
+        assert "cannot be written" in make(*given, target, HOME=str(tmp_path), **closed).stdout
 
 
 @pytest.mark.parametrize("venv", ["", "my documents/venv"])
