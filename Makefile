@@ -4,6 +4,9 @@
 	stamp translate hooks clean
 
 VENV := .venv
+ifneq ($(words $(VENV)),1)
+$(error VENV must be one folder, without spaces: "$(VENV)")
+endif
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # A mark that the published model of notebook 11 was asked for: once for each environment, with a network or without
@@ -31,11 +34,15 @@ export OMP_WAIT_POLICY ?= PASSIVE
 # What a shell sets for other Pythons would put their packages before the course's, or keep its Python from starting
 unexport PYTHONPATH PYTHONHOME
 
-# Where HOME cannot be written: a folder beside the environment takes what Jupyter, Matplotlib and downloads keep there
-ifneq ($(shell test -d "$$HOME" && test -w "$$HOME" && echo 1),1)
+# Where HOME, or Jupyter's folder in it, takes no file: one beside the environment takes what Jupyter, Matplotlib and
+# downloads keep there
+ifneq ($(shell test -d "$$HOME" && test -w "$$HOME" && d="$${XDG_DATA_HOME:-$$HOME/.local/share}/jupyter/runtime" \
+	&& until test -e "$$d"; do d=$$(dirname "$$d"); done && f=$$(mktemp "$$d/XXXXXX" 2>/dev/null) \
+	&& { { echo 1 >"$$f"; } 2>/dev/null && echo 1; rm -f "$$f"; }),1)
+unexport XDG_DATA_HOME
 export HOME := $(shell { mkdir -p "$(VENV).home" 2>/dev/null && cd "$(VENV).home" || cd "$$(mktemp -d)"; } && pwd)
 export PIP_NO_CACHE_DIR := 1
-$(info HOME cannot be written: settings and downloads go to $(HOME))
+$(info HOME, or Jupyter's folder in it, cannot be written: settings and downloads go to $(HOME))
 endif
 
 # The first Python of at least 3.11 that can make an environment; `make lab PYTHON=/path/to/python` chooses another.
@@ -91,7 +98,7 @@ colab: $(STAMP) ## one zip for Colab: upload it there or to Drive
 
 test-colab: $(STAMP) ## first cells and all notebooks with Colab's versions (3 GB, once): make test-colab PYTHON=python3.12
 	$(BIN)/python -m tools.colab --out build/pretraining-a-gpt.zip
-	test -x $(COLAB_BIN)/python || $(PYTHON) -m venv .venv-colab
+	$(COLAB_BIN)/python -c 'import pip._internal.cli.main' 2>/dev/null || $(PYTHON) -m venv --clear .venv-colab
 	$(COLAB_BIN)/python -m pip install --quiet -r tests/colab/requirements.txt
 	COURSE_ZIP="$(CURDIR)/build/pretraining-a-gpt.zip" $(COLAB_BIN)/python -m pytest -c tests/colab/pytest.ini tests/colab
 
@@ -162,8 +169,13 @@ translate: $(STAMP) ## catalogues in step with the English, then the Portuguese 
 hooks: $(STAMP) ## check style at every commit (pre-commit)
 	$(BIN)/pre-commit install
 
+# What shows that the environment is ours goes last: interrupted before, make still knows it; of a link only the link goes
 clean: ## remove the environment and everything that was built
-	rm -rf $(VENV)/pyvenv.cfg $(VENV) $(VENV).home notebooks/.ipynb_checkpoints build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	@if test -L $(VENV:%/=%); then rm $(VENV:%/=%); \
+	elif test -e $(VENV)/.installed || test -e $(VENV)/.unfinished; then touch $(VENV)/.unfinished; \
+		find $(VENV) -mindepth 1 -maxdepth 1 ! -name .installed ! -name .unfinished -exec rm -rf {} + && rm -rf $(VENV); \
+	elif test -d $(VENV); then rmdir $(VENV) 2>/dev/null || echo "make did not make $(VENV): it stays"; fi
+	rm -rf $(VENV:%/=%).home notebooks/.ipynb_checkpoints build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): requirements.txt pyproject.toml helpers/lab.py

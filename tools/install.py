@@ -8,6 +8,7 @@ Two calls at once wait for each other. The last line of an error says what to do
 
 import errno
 import fcntl
+import hashlib
 import os
 import re
 import shutil
@@ -21,19 +22,23 @@ ROOT = Path(__file__).resolve().parents[1]
 MARK = ".unfinished"
 RECORDS = "lib/python*/site-packages/*.dist-info"  # a folder for each package, in an environment
 PATH_FILE = "lib/python*/site-packages/course.pth"  # by which Python finds `helpers`
-SIGNS = (MARK, "pyvenv.cfg", ".installed")  # one of them stands in what was or is an environment of ours
+SIGNS = (MARK, ".installed")  # one of them stands in what was or is an environment of ours
 NOT_HANDED_ON = ("PYTHONPATH", "PYTHONHOME", "PYTHONPLATLIBDIR")  # what a shell sets for another Python or pip
-NOT_HANDED_ON += ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_USER", "PIP_DRY_RUN")
+NOT_HANDED_ON += ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_USER", "PIP_DRY_RUN", "PIP_PYTHON")
 NEEDED = [ROOT / name for name in ("requirements.txt", "pyproject.toml", "helpers/lab.py")]
 NO_NETWORK = ("NewConnectionError", "NameResolutionError", "ConnectTimeoutError", "ProxyError", "is unreachable")
 NO_NETWORK += ("connection broken", "Read timed out", "IncompleteRead", "not enough bytes")
 NO_INDEX = ("(from versions: none)", "error responses")
 NO_PACKAGE = (" is invalid.", "not a zip file", "BadZipFile", "DO NOT MATCH THE HASHES", "has inconsistent")
 LOG_IN = "a page of the network where you must log in, or a server out of order: open any page in a browser, then again"
-NETWORK = {  # signs in what pip says -> what the person reads
+NO_TRUST = ("CERTIFICATE_VERIFY_FAILED", "confirming the ssl certificate")
+CERTIFICATE = "set this machine's clock right, or name your network's certificate: PIP_CERT=/its.pem make lab"
+NONE = "there is none for this Python and system"
+NETWORK = {  # signs in what pip says -> what the person reads; the first that fits
+    NO_TRUST: f"the certificate of the package index could not be verified: {CERTIFICATE}",
     NO_NETWORK: "installing needs a network, and no package index answered: connect, then run it again",
     NO_PACKAGE: f"what came from the package index is no whole package. Perhaps {LOG_IN}",
-    NO_INDEX: f"the package index did not list or give a package. Perhaps {LOG_IN}",
+    NO_INDEX: f"the package index did not list or give a package. Perhaps {NONE}, or {LOG_IN}",
 }
 ADVICE = {
     errno.ENOSPC: "there is no room left: the environment takes about 2 GB, with CUDA 7 GB",
@@ -46,15 +51,13 @@ ADVICE[errno.EROFS] = ADVICE[errno.EPERM] = ADVICE[errno.EACCES]
 class Failed(Exception):
     """What the person at the keyboard reads, one line."""
 
-    output = ""
-
 
 def main(arguments: list[str]) -> int:
     if arguments[0] == "--whole":
         return not is_whole(Path(arguments[1]))
     venv, stamp, *pip_arguments = arguments
     try:
-        with one_at_a_time(Path(f"{Path(venv)}.lock")):
+        with one_at_a_time(Path(f"{os.path.realpath(venv)}.lock")):  # courses may share it by a link
             if not is_current(Path(venv), Path(stamp)):
                 install(Path(os.path.realpath(venv)), Path(stamp), pip_arguments)  # `resolve` fails on a loop
     except Failed as failure:
@@ -100,8 +103,20 @@ def runs(venv: Path) -> bool:
 
 
 def is_whole(venv: Path) -> bool:
+    """Whether the environment was finished, from the files that are here now, and still has all it needs."""
+    stamp = venv / ".installed"
+    same = stamp.is_file() and stamp.read_text("utf-8", "replace") == digest()
+    return same and not (venv / MARK).exists() and has_all(venv)
+
+
+def digest() -> str:
+    """Of what the environment is made from: a copy of an older course may keep its dates."""
+    return hashlib.sha256(b"".join(path.read_bytes() for path in NEEDED)).hexdigest()
+
+
+def has_all(venv: Path) -> bool:
     """Whether the environment runs, and every package that requirements.txt pins is there."""
-    if (venv / MARK).exists() or not runs(venv) or hollow(venv) or not list(venv.glob(PATH_FILE)):
+    if not runs(venv) or hollow(venv) or not list(venv.glob(PATH_FILE)):
         return False
     there = (path.name.split("-")[0] for path in venv.glob(RECORDS))
     pinned = re.findall(r"^([\w.-]+)==[^;\n]*$", NEEDED[0].read_text("utf-8", "replace"), re.MULTILINE)
@@ -129,12 +144,13 @@ def _normal(name: str) -> str:
 
 def install(venv: Path, stamp: Path, pip_arguments: list[str]) -> None:
     """Build at `venv` what requirements.txt pins, this course on its path, and JupyterLab's settings."""
-    newest = max(path.stat().st_mtime_ns for path in NEEDED)
+    newest, made_from = max(path.stat().st_mtime_ns for path in NEEDED), digest()
     if venv.exists() and not venv.is_dir():
         raise Failed(f"{venv} is a file where the environment belongs: move it away, then run this again")
     anew = (venv / MARK).exists() or not runs(venv)
     if venv.exists() and any(venv.iterdir()) and not any(os.path.lexists(venv / sign) for sign in SIGNS):
-        raise Failed(f"{venv} holds other files, and no environment: name a new folder, as in make lab VENV={venv}/env")
+        way = f"move it away, or name a new folder, as in make lab VENV={venv}/env"
+        raise Failed(f"{venv} holds files or an environment that make did not make: {way}")
     venv.mkdir(parents=True, exist_ok=True)
     python = str(venv / "bin/python")
     pip = [python, "-E", "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--retries", "1"]
@@ -150,10 +166,11 @@ def install(venv: Path, stamp: Path, pip_arguments: list[str]) -> None:
         step([python, "-E", "-m", "ensurepip", "--upgrade", "--default-pip"], "ensurepip")
     for info in hollow(venv):
         shutil.rmtree(info)
+    before = changed(venv)
     try:
         step([*pip, *wanted], "pip")
-    except Failed as failure:
-        if "Installing collected packages" not in failure.output:
+    except Failed:
+        if not anew and changed(venv) == before:
             (venv / MARK).unlink()  # pip changed nothing: what worked goes on working
         raise
     where = "import sysconfig; print(sysconfig.get_path('purelib'))"
@@ -162,11 +179,16 @@ def install(venv: Path, stamp: Path, pip_arguments: list[str]) -> None:
     way = os.path.relpath(ROOT, packages) if inside else ROOT
     Path(packages, "course.pth").write_text(f"{way}\n", encoding="utf-8")
     step([python, "-m", "helpers.lab"], "JupyterLab's settings")
-    (venv / MARK).unlink()
-    if not is_whole(venv):
+    if not has_all(venv):
         raise Failed("pip put packages elsewhere: `pip config list` and PIP_TARGET, PIP_PREFIX, PIP_ROOT say where")
-    stamp.touch()
+    stamp.write_text(made_from, encoding="utf-8")
     os.utime(stamp, ns=(newest, newest))  # as old as what it was made from, whatever the clock says
+    (venv / MARK).unlink()  # after the stamp: at any moment one of the signs is there
+
+
+def changed(venv: Path) -> list[int]:
+    """When a package last came or went; what pip says of it depends on its settings."""
+    return [path.stat().st_mtime_ns for path in venv.glob("lib/python*/site-packages")]
 
 
 def step(command: list[str], name: str) -> None:
@@ -178,13 +200,12 @@ def step(command: list[str], name: str) -> None:
     said = (done.stderr or done.stdout).strip()
     causes = [cause for signs, cause in NETWORK.items() if any(sign in said for sign in signs)]
     if causes:
-        failure = Failed(causes[0])
-    elif any(os.strerror(number) in said for number in (errno.ENOSPC, errno.EDQUOT)):
-        failure = Failed(f"{name}: {ADVICE[errno.ENOSPC]}")
-    else:
-        failure = Failed(f"{name} ended with {done.returncode}: {said.splitlines()[-1] if said else 'no word'}")
-    failure.output = done.stdout
-    raise failure
+        raise Failed(causes[0])
+    if any(os.strerror(number) in said for number in (errno.ENOSPC, errno.EDQUOT)):
+        raise Failed(f"{name}: {ADVICE[errno.ENOSPC]}")
+    lines = said.splitlines() or ["no word"]
+    reason = next((line for line in lines if line.startswith("ERROR:")), lines[-1])
+    raise Failed(f"{name} ended with {done.returncode}: {reason}")
 
 
 if __name__ == "__main__":

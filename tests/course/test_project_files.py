@@ -136,3 +136,31 @@ def test_a_home_that_cannot_be_written_is_said_in_one_line_and_left_alone(tmp_pa
     assert done.returncode == 0 and not done.stderr, done.stderr
     assert done.stdout.splitlines()[0].endswith(f"cannot be written: settings and downloads go to {stamp.parent}.home")
     assert "cannot be written" not in make(*given, target, HOME=str(tmp_path)).stdout
+    (tmp_path / ".local").touch()  # as closed as a folder of root's
+    for closed in ({}, {"XDG_DATA_HOME": "/proc/nowhere"}):
+        assert "cannot be written" in make(*given, target, HOME=str(tmp_path), **closed).stdout
+
+
+@pytest.mark.parametrize("venv", ["", "my documents/venv"])
+@pytest.mark.parametrize("target", ["lab", "clean"])
+def test_an_environment_must_be_one_folder(target, venv):
+    done = make("-n", target, f"VENV={venv}")
+    assert done.returncode == 2 and not done.stdout, done.stdout
+    assert f'VENV must be one folder, without spaces: "{venv}"' in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_an_environment_for_colab_that_was_left_without_pip_is_made_anew(tmp_path):
+    """With pythons that only write down what they are asked; the one in the environment has no pip at first."""
+    (tmp_path / ".installed").touch()
+    for name in ("bin", "colab"):
+        python = tmp_path / name / "python"
+        python.parent.mkdir()
+        fail = 'case "$*" in *"import pip"*) exit 1;; esac' if name == "colab" else ""
+        python.write_text(f'#!/bin/sh\necho "$*" >> {tmp_path}/asked\n{fail}\n')
+        python.chmod(0o755)
+    given = f"VENV={tmp_path}", f"COLAB_BIN={tmp_path / 'colab'}", f"PYTHON={tmp_path / 'bin/python'}"
+    assert make("-o", tmp_path / ".installed", *given, "test-colab").returncode == 0
+    asked = (tmp_path / "asked").read_text().splitlines()
+    assert asked.index("-m venv --clear .venv-colab") < next(
+        i for i, line in enumerate(asked) if "-m pip install" in line
+    )

@@ -1,6 +1,7 @@
 """`make` on odd days, with nothing to install: interrupted, twice at once, without network, room or permission."""
 
 import errno
+import fcntl
 import http.server
 import io
 import os
@@ -92,6 +93,11 @@ def test_it_installs_once_and_follows_what_is_newer(installed):
     assert run().returncode == 0 and (installed / ".venv/.installed").stat().st_mtime_ns == stamp
     (installed / "requirements.txt").touch()
     assert run().returncode == 0 and (installed / "settings").read_text() == "xx"
+    (installed / "requirements.txt").write_text("# others\n")
+    os.utime("requirements.txt", (0, 0))  # copied here from an older course, with its date
+    assert run().returncode == 0 and (installed / "settings").read_text() == "xxx"
+    (installed / ".venv/.installed").write_text("")  # as it was before what it is made from stood there
+    assert run().returncode == 0 and run().returncode == 0 and (installed / "settings").read_text() == "xxxx"
 
 
 @pytest.mark.parametrize("gone", [None, "bin/python", "pyvenv.cfg"])
@@ -143,19 +149,21 @@ def test_killed_at_any_moment_it_is_mended_by_the_same_command(course, seconds, 
     assert subprocess.run([sys.executable, "tools/install.py", "--whole", ".venv"]).returncode == 0
 
 
-@pytest.mark.parametrize("step", ["--dry-run", "-m pip install"], ids=["looking", "installing"])
+@pytest.mark.parametrize("step", ["looking", "fetching", "installing"])
 def test_a_disk_that_fills_up_under_pip_is_said_and_then_mended(installed, step):
     python = installed / ".venv/bin/python"
     python.rename(real := python.with_name("python-real"))
-    full = "echo 'Installing collected packages: toy'; echo 'ERROR: [Errno 28] No space left on device' >&2; exit 1"
-    looks = "" if step == "--dry-run" else '*--dry-run*) exec "$0-real" "$@";; '
-    python.write_text(f'#!/bin/sh\ncase "$*" in {looks}*"{step}"*) {full};; esac\nexec "$0-real" "$@"\n')
+    full = "echo 'ERROR: [Errno 28] No space left on device' >&2; exit 1"  # as quiet as pip can be told to be
+    if step == "installing":
+        full = f"touch {next(installed.glob('.venv/lib/python*/site-packages'))}/cut.pyc; {full}"
+    looks = "" if step == "looking" else '*--dry-run*) exec "$0-real" "$@";; '
+    python.write_text(f'#!/bin/sh\ncase "$*" in {looks}*"-m pip install"*) {full};; esac\nexec "$0-real" "$@"\n')
     python.chmod(0o755)
     (installed / "requirements.txt").touch()
     done = run()
     assert done.returncode == 1 and done.stderr.count("\n") == 1
     assert done.stderr.startswith("pip: there is no room left: the environment takes about 2 GB")
-    assert (installed / ".venv" / install.MARK).exists() == (step != "--dry-run")
+    assert (installed / ".venv" / install.MARK).exists() == (step == "installing")
     real.replace(python)
     assert run().returncode == 0 and is_whole(installed)
 
@@ -202,16 +210,40 @@ def test_what_is_not_ours_is_not_cleared_away(course):
     for name in ("python", "activate"):  # as in a folder of one's own, or in Anaconda's
         (course / ".venv/bin" / name).touch()
     done = run()
-    assert done.returncode == 1 and "holds other files, and no environment: name a new folder" in done.stderr
+    assert done.returncode == 1 and "holds files or an environment that make did not make" in done.stderr
     assert sorted(os.listdir(course / ".venv")) == ["bin", "thesis.tex"]
 
 
-def test_whatever_a_later_line_pins_and_the_course_itself_are_missed(installed):
+@pytest.mark.parametrize("works", [True, False])
+def test_an_environment_of_ones_own_is_refused_and_keeps_its_files(installed, works):
+    venv = installed / ".venv"
+    (venv / ".installed").unlink()  # by this it would be ours
+    (venv / "thesis.tex").touch()
+    if not works:
+        shutil.rmtree(next(venv.glob("lib/python*/site-packages/pip")))  # as uv and Poetry make them
+    before = sorted(os.listdir(venv))
+    done = run()
+    assert done.returncode == 1 and "holds files or an environment that make did not make" in done.stderr
+    assert done.stderr.count("\n") == 1 and "make lab VENV=" in done.stderr
+    assert sorted(os.listdir(venv)) == before
+
+
+def test_a_first_installation_that_fails_goes_on_when_it_can(course):
+    (course / "requirements.txt").write_text("no-such-package==1.0\n")
+    assert [run("--no-index").returncode for _ in range(2)] == [1, 1]
+    (course / "requirements.txt").write_text("")
+    assert run().returncode == 0 and is_whole(course)
+
+
+def test_whatever_a_later_line_pins_and_the_course_itself_are_missed(installed, monkeypatch):
     venv, pins = installed / ".venv", installed / "requirements.txt"
     assert subprocess.run([sys.executable, "tools/install.py", "--whole", venv]).returncode == 0
     pins.write_text("pip==1\nno-such-package==1.0\n")
     assert subprocess.run([sys.executable, "tools/install.py", "--whole", venv]).returncode == 1
+    monkeypatch.setattr(install, "NEEDED", [pins])
+    assert not install.has_all(venv)
     pins.write_text("")
+    assert install.has_all(venv)
     next(venv.glob(install.PATH_FILE)).unlink()
     assert subprocess.run([sys.executable, "tools/install.py", "--whole", venv]).returncode == 1
     assert run().returncode == 0 and is_whole(installed)
@@ -227,6 +259,45 @@ def test_a_second_call_waits_and_says_so(course):
     assert (course / "settings").read_text() == "x"
 
 
+def test_two_courses_that_share_an_environment_by_a_link_wait_for_each_other(installed):
+    (installed / ".venv").rename("env")
+    (installed / ".venv").symlink_to("env")
+    with open("env.lock", "a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        second = subprocess.Popen(command(), stderr=subprocess.PIPE, text=True)
+        waits = second.stderr.readline()
+    second.communicate(timeout=60)
+    assert "waiting for it" in waits and second.returncode == 0
+
+
+def clean(**variables: str) -> str:
+    shutil.copy(SCRIPT.parents[1] / "Makefile", ".")
+    called = ["make", "clean", "VENV=.venv"]  # whatever environment a make around this one was given
+    return subprocess.run(called, env=os.environ | variables, capture_output=True, text=True).stdout
+
+
+def test_what_is_cleaned_half_is_gone_on_with(installed, tmp_path):
+    """With an `rm` that takes the signs of a whole environment first, as it may, and is interrupted then."""
+    (tmp_path / "rm").write_text('#!/bin/sh\ncase "$* " in *" .venv "*) exec /bin/rm -r .venv/.[iu]*;; esac\nexit 1\n')
+    (tmp_path / "rm").chmod(0o755)
+    clean(PATH=f"{tmp_path}:{os.environ['PATH']}")
+    assert run().returncode == 0 and is_whole(installed) and (installed / "settings").read_text() == "xx"
+    clean()
+    assert not (installed / ".venv").exists()
+
+
+def test_clean_takes_no_folder_that_make_did_not_make_and_of_a_link_only_the_link(course):
+    for place in (course / "theirs", course / ".venv"):
+        place.mkdir()
+        (place / "pyvenv.cfg").touch()
+    assert "it stays" in clean() and (course / ".venv/pyvenv.cfg").exists()
+    shutil.rmtree(course / ".venv")
+    (course / "theirs/.installed").touch()
+    (course / ".venv").symlink_to("theirs")
+    clean()
+    assert not (course / ".venv").is_symlink() and sorted(os.listdir("theirs")) == [".installed", "pyvenv.cfg"]
+
+
 def test_without_a_network_or_with_a_bad_package_one_line_says_so(installed):
     (installed / "requirements.txt").write_text("no-such-package==1.0\n")
     done = run("--index-url", "http://127.0.0.1:9/simple")
@@ -236,6 +307,12 @@ def test_without_a_network_or_with_a_bad_package_one_line_says_so(installed):
     assert done.returncode == 1 and done.stderr.startswith("pip ended with 1: ") and done.stderr.count("\n") == 1
     (installed / "requirements.txt").write_text("")
     assert run().returncode == 0 and is_whole(installed)
+
+
+def test_a_python_that_is_named_for_pip_is_not_the_one_it_installs_into(installed, monkeypatch):
+    (installed / "requirements.txt").touch()
+    monkeypatch.setenv("PIP_PYTHON", "/no/python")
+    assert run().returncode == 0
 
 
 @pytest.mark.parametrize("setting", ["PYTHONPATH", "PYTHONHOME"])
@@ -249,6 +326,22 @@ def test_what_a_shell_sets_for_another_python_stays_outside(installed, tmp_path,
         ["make", "smollm2"], capture_output=True, text=True, env=os.environ | {setting: str(tmp_path / "theirs")}
     )
     assert done.returncode == 0 and str(installed / ".venv") in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("pip_says", "is_read"),
+    [
+        ("after connection broken by '[SSL: CERTIFICATE_VERIFY_FAILED]'\nERROR: (from versions: none)", "PIP_CERT="),
+        ("ERROR: none found (from versions: none)", "none for this Python and system, or a page"),
+        ("ERROR: the reason\nERROR: what follows\na hint", "pip ended with 3: ERROR: the reason"),
+        ("another\nreason", "pip ended with 3: reason"),
+    ],
+)
+def test_what_pip_says_is_put_in_one_line(pip_says, is_read):
+    says = f"import sys; sys.stderr.write({pip_says!r}); sys.exit(3)"
+    with pytest.raises(install.Failed) as failed:
+        install.step([sys.executable, "-c", says], "pip")
+    assert is_read in str(failed.value) and "\n" not in str(failed.value)
 
 
 PAGE = b"<html><title>Welcome to the network</title>Please log in</html>"
