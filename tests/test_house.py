@@ -22,9 +22,9 @@ AIMS = {
     "helpers/storage": (1_000, 2_145),
     "helpers/labs": (3_600, 5_565),
     "helpers/classroom": (4_200, 4_840),
-    "helpers": (10_700, 14_815),
-    "tests": (11_500, 16_860),
-    "tools": (1_700, 5_580),
+    "helpers": (10_700, 14_820),
+    "tests": (11_500, 17_175),
+    "tools": (1_700, 5_630),
 }
 MAX_LINES = 300
 
