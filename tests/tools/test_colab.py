@@ -56,7 +56,8 @@ def test_a_folder_that_takes_nothing_and_a_pip_without_a_network_are_said(withou
 def test_other_tools_say_in_a_line_that_nothing_can_be_written(tmp_path, monkeypatch, capsys, tool):
     if tool == "site":
         pytest.importorskip("sphinx")
-    monkeypatch.delitem(sys.modules, f"tools.{tool}", raising=False)
+    for name in (f"tools.{tool}", f"tools.{tool}.__main__"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
     (tmp_path / "build").touch()  # a file where they make their folder
     (tmp_path / "helpers").mkdir()
     monkeypatch.setattr(notebooks, "ROOT", tmp_path)
