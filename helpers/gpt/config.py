@@ -13,6 +13,7 @@ from types import UnionType
 import torch
 from torch import Tensor
 
+MAX_WHOLE = 2**63 - 1  # what torch counts with
 IGNORED_TARGET = -100  # a target that is not scored, as F.cross_entropy has it
 
 
@@ -102,10 +103,12 @@ CHOICES = {  # settings that are one of a few
 
 
 def require_whole(*, at_least: int = 1, **numbers: object) -> None:
-    """ValueError: one of `numbers` is no whole number of at least `at_least`; the message names it."""
+    """ValueError: one of `numbers` is no whole number of at least `at_least`, or too large; the message names it."""
     for name, value in numbers.items():
         if not isinstance(value, Integral) or isinstance(value, bool) or value < at_least:
             raise ValueError(f"{name} must be a whole number of at least {at_least}, got {value!r}")
+        if value > MAX_WHOLE:
+            raise ValueError(f"{name} must be at most 2^63 - 1, got a number of {int(value).bit_length():,} bits")
 
 
 def require_number(*, positive: bool = True, **numbers: object) -> None:

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from helpers.gpt.config import IGNORED_TARGET, check_ids, is_number, require_kind
+from helpers.gpt.config import IGNORED_TARGET, check_ids, is_number, require_kind, require_number
 from helpers.gpt.model import evaluating
 
 
@@ -101,12 +101,14 @@ def bits_per_byte(loss_nats: float, n_tokens: int, n_bytes: int) -> float:
     """The loss per byte of text, in bits: comparable between tokenizers, which perplexity per token is not.
 
     loss_nats is a mean over n_tokens, which spell n_bytes of UTF-8 text.
-    ValueError: no byte or no token. Source: Gao et al. 2020 (The Pile), section 3.1.
+    ValueError: no byte or no token, or a number too large. Source: Gao et al. 2020 (The Pile), section 3.1.
     """
     if not all(is_number(n) and n >= 1 for n in (n_tokens, n_bytes)):
         raise ValueError(f"needs at least one token and one byte, got {n_tokens!r} tokens and {n_bytes!r} bytes")
     perplexity(loss_nats)  # refuses what is no loss
-    return loss_nats * n_tokens / (n_bytes * math.log(2))
+    bits = loss_nats * n_tokens / (n_bytes * math.log(2))
+    require_number(positive=False, **{"bits per byte": bits})
+    return bits
 
 
 @dataclass(frozen=True)

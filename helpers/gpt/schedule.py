@@ -32,6 +32,7 @@ class Schedule:
             raise ValueError(f"warmup_steps must be at most n_steps, got {self.warmup_steps} and {self.n_steps}")
         if not is_number(self.min_lr_ratio) or not 0 <= self.min_lr_ratio <= 1:
             raise ValueError(f"min_lr_ratio must be in [0, 1], got {self.min_lr_ratio!r}")
+        require_number(positive=False, **{"peak x warmup_steps": self.peak * self.warmup_steps})
 
     def __call__(self, step: int) -> float:
         """Learning rate of update number `step`, counted from 0. ValueError: a step below 0."""

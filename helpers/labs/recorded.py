@@ -2,9 +2,10 @@
 
 import argparse
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ class Recorded:
     path: Path  # where the course has it
     kind: str
     protocol: Callable[[], dict[str, Any]]  # what all its runs have in common
-    fields: tuple[str, ...] = ()  # of a run, which make its setting; none: they stand together, as its "setting"
+    measured: tuple[str, ...]  # the numbers of a run, or lists of them
+    fields: Mapping[str, type] | None = None  # of a run's setting; None: they stand together, as its "setting"
     lists: tuple[str, ...] = ("runs",)
 
     def read(self, path: Path | None = None) -> dict[str, Any]:
@@ -36,7 +38,8 @@ class Recorded:
         path = as_path(path or self.path)
         try:
             content = read_json(path)
-            whole = "protocol" in content and all(isinstance(run, dict) for name in self.lists for run in content[name])
+            whole = isinstance(content["protocol"], dict)
+            whole = whole and all(self._is_whole(run) for name in self.lists for run in content[name])
             if content["kind"] != self.kind or not whole or len(self.done(content)) != len(content["runs"]):
                 raise ValueError(f"kind {content['kind']!r}, expected {self.kind!r} with runs that are whole")
         except (LookupError, TypeError, ValueError, AttributeError) as error:
@@ -45,6 +48,12 @@ class Recorded:
                 "another copy, or make it again"
             ) from error
         return content
+
+    def _is_whole(self, run: dict[str, Any]) -> bool:
+        """Whether all that a run has is there, and of its kind."""
+        setting = all(isinstance(run[name], kind) for name, kind in (self.fields or {"setting": list}).items())
+        values = [v for name in self.measured for v in (run[name] if isinstance(run[name], list) else [run[name]])]
+        return setting and all(isinstance(value, Real) for value in values)
 
     def open(self, path: Path) -> dict[str, Any]:
         """The same, or one without runs where nothing is there. ValueError: its runs have another protocol."""

@@ -83,6 +83,12 @@ def test_a_folder_is_found(course, content, place):
     assert not (content.parent / "asked").exists()
 
 
+def test_of_two_folders_the_first_by_name_is_taken(course, content):
+    for name in ("b", "a", "c"):
+        shutil.copytree(course, content / "drive" / "MyDrive" / name)
+    assert str(content / "drive" / "MyDrive" / "a" / "helpers") in first_cell(content)
+
+
 @pytest.mark.parametrize("place", [".", "drive/MyDrive", "drive/MyDrive/the class's"])
 @pytest.mark.parametrize("name", ["pretraining-a-gpt.zip", "pretraining-a-gpt (1).zip"])
 def test_a_zip_is_unpacked_once_and_what_was_changed_in_it_stays(content, place, name):
@@ -186,16 +192,22 @@ def test_no_shell_reads_the_name_of_a_zip(content):
     assert not (content / "ran").exists()
 
 
-def test_with_an_address_git_is_asked_only_where_nothing_is_there(content, course):
-    def with_address(setup: str) -> str:
-        return setup.replace("while not", notebooks.DOWNLOAD.format(address="https://address") + "while not", 1)
+def with_address(setup: str) -> str:
+    return setup.replace("while not", notebooks.DOWNLOAD.format(address="https://address") + "while not", 1)
 
+
+def test_with_an_address_git_is_asked_only_where_nothing_is_there(content, course):
     assert_said_in_four_lines(content, with_address)
     assert (content.parent / "asked").read_text() == "clone -q --depth 1 https://address pretraining-a-gpt\n"
     shutil.copytree(course, content.parent / "online")
     for _ in range(2):
         assert str(content / "pretraining-a-gpt" / "helpers") in first_cell(content, with_address)
     assert (content.parent / "asked").read_text().count("\n") == 2
+
+
+def test_a_machine_without_git_is_told_the_same(content, monkeypatch):
+    monkeypatch.setenv("PATH", str(content))
+    assert_said_in_four_lines(content, with_address)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -80,6 +80,7 @@ test_numbers_that_are_none_are_refused = refusals(
     (loss.perplexity, torch.ones(2), "take its mean"),
     (loss.bits_per_byte, 1.0, 3, 0, "one byte"),
     (loss.bits_per_byte, 1.0, 0, 3, "one byte"),
+    (loss.bits_per_byte, 1e9, 10**300, 1, "bits per byte must be a finite number"),
 )
 
 

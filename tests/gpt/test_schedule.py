@@ -38,14 +38,16 @@ def test_equals_the_schedulers_of_torch():
 WRONG = {
     "peak": [0, math.inf, math.nan, "0.1", 10**400, True],
     "min_lr_ratio": [None, -0.1, 1.1, math.nan],
-    "n_steps": [0],
+    "n_steps": [0, 2**63],
     "warmup_steps": [-1, 11],
 }
 test_refuses = refusals(
     *(
-        (lambda name=name, value=value: Schedule(**{"peak": 1.0, "n_steps": 10} | {name: value}), str(value))
+        (lambda name=name, value=value: Schedule(**{"peak": 1.0, "n_steps": 10} | {name: value}), "must be")
         for name, values in WRONG.items()
         for value in values
     ),
     (lambda: Schedule(1.0, 10)(-1), "from 0, got -1"),
+    (lambda: Schedule(1.0, 10**400), "2.63 - 1, got a number of 1,329 bits"),
+    (lambda: Schedule(1e300, 2**62, 2**62), "peak x warmup_steps must be a finite number"),
 )

@@ -275,12 +275,15 @@ def test_two_runs_in_one_folder_are_refused(train, whole, tmp_path, option):
     assert done[0].status == 2 and f"{option}: another run is writing to" in done[0].err
 
 
+WRONG_VALUES = ({"step": "1"}, {"seconds": None}, {"step": 10**400}, {"n_tokens": "1"}, {"loss_nats": True})
+
+
 def test_the_log_keeps_what_was_before_the_checkpoint(tmp_path):
     path = tmp_path / "log.jsonl"
-    line = {"kind": "evaluation", "n_tokens": 1, "loss_nats": 2, "n_scored": 3, "seconds": 0.5}
+    line = {"kind": "evaluation", "n_tokens": 1, "loss_nats": 2.0, "n_scored": 3, "seconds": 0.5}
     lines = [line | {"step": i} for i in range(5)]
-    no_records = ["5", "[]", "{}", '{"kind": []}', '{"kind": "update"}', json.dumps(lines[0]).replace("2", "NaN")]
-    no_records += [json.dumps(lines[0] | wrong) for wrong in ({"step": "1"}, {"seconds": None}, {"step": 10**400})]
+    no_records = ["5", "[]", "{}", '{"kind": []}', '{"kind": "update"}', json.dumps(lines[0]).replace("2.0", "NaN")]
+    no_records += [json.dumps(lines[0] | wrong) for wrong in WRONG_VALUES]
     no_records += ["[" + "[]," * 10**5 + "[]]", "9" * 10**6]
     torn = "\n".join([*no_records, *map(json.dumps, lines)]) + '\n{"kind": "upd'
     for tail in (torn.encode(), torn.encode() + b"\x00\xff\x00"):

@@ -81,6 +81,8 @@ def test_compare_refuses_each_difference_but_the_checkpoint():
             continue
         for pair in ((a, b), (b, a)):
             refused(rf"not measured alike: {name} \([^(]*\)\. ", metrics.compare, *pair)
+    worst, best = metrics.Result(1000.0, HONEST), metrics.Result(1.0, HONEST)
+    assert metrics.compare(worst, best) == math.inf and metrics.compare(best, worst) == 0
     a, b = metrics.Result(1.0, HONEST), metrics.Result(1.0, replace(HONEST, stride=128, n_bytes=4_001))
     refused(r"stride \(64 and 128\), n_bytes \(4,000 and 4,001\)\. ", metrics.compare, a, b)
     unknown = metrics.Result(1.0, replace(HONEST, split=None, checkpoint=None))

@@ -46,6 +46,21 @@ def test_a_damaged_record_is_refused(lab, tmp_path: Path):
         lab.read(tmp_path / "other.json")
 
 
+@each_lab
+def test_a_run_that_lacks_a_number_or_says_it_in_words_is_damaged(lab, tmp_path: Path):
+    path, content = tmp_path / "record.json", lab.read()
+    says = rf"record\.json is no record that {lab.__name__} made"
+    for part in {"search", "runs"} & set(content):
+        first, *others = content[part]
+        for name in set(first) - {"by_position"}:
+            without = {other: first[other] for other in first if other != name}
+            for wrong in (without, first | {name: {}}):
+                path.write_text(json.dumps(content | {part: [wrong, *others]}), encoding="utf-8")
+                refused(says, lab.read, path)
+    path.write_text(json.dumps(content | {"protocol": []}), encoding="utf-8")
+    refused(says, lab.read, path)
+
+
 @pytest.mark.parametrize("error, status", [(KeyboardInterrupt(), 130), (IsADirectoryError(21, "Is a directory"), 2)])
 def test_a_command_ends_in_a_line(error, status, tmp_path: Path, monkeypatch, capsys):
     def record(path: Path) -> None:

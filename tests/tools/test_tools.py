@@ -35,9 +35,7 @@ def test_stamp_writes_the_address_of_pyproject(monkeypatch, owner):
     else:
         assert f"(https://colab.research.google.com/github/{owner}/course/blob/main/notebooks/07_x.ipynb)" in badge
         assert "blob/main/lecture_notes/07_x.md" in badge
-        assert (
-            f'"git", "clone", "-q", "--depth", "1", "https://github.com/{owner}/course", "pretraining-a-gpt"' in setup
-        )
+        assert f"git clone -q --depth 1 https://github.com/{owner}/course pretraining-a-gpt" in setup
     del notebook.cells[0]
     refused("'badge'", tool.stamp, notebook, Path("x.ipynb"))
 

@@ -162,5 +162,6 @@ def best_rate(content: dict[str, Any], change: str) -> float:
 
 
 KIND = "changes since GPT-2, each alone, on a mixture of authors"
-_RECORDED = Recorded("changes", RECORD, KIND, _protocol, Setting._fields, ("search", "runs"))
+MEASURED = ("rate", "parameters", "FLOPs", "ff_dim", "excess", "error", "seconds")
+_RECORDED = Recorded("changes", RECORD, KIND, _protocol, MEASURED, Setting.__annotations__, ("search", "runs"))
 read = _RECORDED.read

@@ -124,7 +124,8 @@ def compare(a: Result, b: Result) -> float:
             f"the two perplexities were not measured alike: {', '.join(differing)}. Measure both in one way; where "
             "nothing but the tokenizer and its tokens differ, compare bits_per_byte"
         )
-    return math.exp(a.loss_nats - b.loss_nats)
+    gap = a.loss_nats - b.loss_nats
+    return perplexity(gap) if gap > 0 else math.exp(gap)
 
 
 def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

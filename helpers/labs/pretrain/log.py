@@ -7,7 +7,7 @@ import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import IO, Any
 
@@ -126,7 +126,8 @@ def read_lines(path: str | Path) -> Iterator[dict[str, Any]]:
                     record, known = _record(line), line.pop(SUM, None)
                     if known not in (None, zlib.crc32(json.dumps(line).encode())):  # None: of an older edition
                         continue
-                    if type(record.step) is int and math.isfinite(record.step + record.loss_nats + line["seconds"]):
+                    whole = all(isinstance(getattr(record, field.name), field.type) for field in fields(record))
+                    if whole and math.isfinite(record.step + record.loss_nats + line["seconds"]):
                         yield line
     except OSError as error:
         raise ValueError(f"{path} cannot be read ({error}): choose another folder") from error

@@ -193,5 +193,6 @@ def record(path: Path = RECORD) -> None:
 
 
 # runs of a setting, in the order of AXES, and what `measure` gives
-_RECORDED = Recorded("quantise", RECORD, "two models whose weights are rounded", _protocol)
+MEASURED = ("loss_nats", "more", "low", "high", "error", "megabytes")
+_RECORDED = Recorded("quantise", RECORD, "two models whose weights are rounded", _protocol, MEASURED)
 read = _RECORDED.read

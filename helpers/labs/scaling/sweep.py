@@ -280,5 +280,6 @@ def verify(n_runs: int, path: Path = RECORD) -> bool:
 
 
 KIND = "sizes and token counts on a mixture of authors"
-_RECORDED = Recorded("scaling", RECORD, KIND, _protocol, Setting._fields, ("search", "runs"))
+MEASURED = ("epochs", "rate", "excess", "error", "seconds")
+_RECORDED = Recorded("scaling", RECORD, KIND, _protocol, MEASURED, Setting.__annotations__, ("search", "runs"))
 read = _RECORDED.read
