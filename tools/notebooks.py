@@ -96,12 +96,12 @@ import glob, importlib, os, subprocess, sys
 
 near = [".", "..", "../..", "*", "drive/MyDrive", "drive/MyDrive/*", "drive/MyDrive/*/*"]
 ways = [[sys.executable, "-mzipfile", "-e", p, "."] for d in near for p in glob.glob(d + "/pretraining-a-gpt[!-]*zip")]
-{download}while not (here := [p for d in [*near, *sys.path] for p in sorted(glob.glob(d)) if os.path.exists(p + "/helpers/runtime.py")]):
+{download}while not (here := [p for d in [*near, *sys.path] for p in sorted(glob.glob(d + "/helpers/runtime.py"))]):
     ways or sys.exit("{nothing_found}")  # fmt: skip
     subprocess.run(ways.pop(0), capture_output=True)
-sys.path.insert(0, os.path.abspath(here[0]))
+sys.path.insert(0, os.path.abspath(here[0] + "/../.."))
 runtime = importlib.import_module("helpers.runtime")
-print(lab := runtime.start({start}))"""  # noqa: E501
+print(lab := runtime.start({start}))"""
 CLONE = "git clone -q --depth 1 {address} pretraining-a-gpt"
 DOWNLOAD = f"""ways.append([sys.executable, "-c", "import os; os.system('{CLONE}')"])\n"""
 

@@ -85,5 +85,6 @@ def record(path: Path = RECORD) -> None:
 
 
 # runs of a setting, in the order of AXES, and losses
-_RECORDED = Recorded("training_grid", RECORD, "rates, warm-ups and batch sizes of the toy model", _protocol, ("losses",))
+KIND = "rates, warm-ups and batch sizes of the toy model"
+_RECORDED = Recorded("training_grid", RECORD, KIND, _protocol, ("losses",))
 read = _RECORDED.read
