@@ -20,7 +20,7 @@ SAID = {
     "{n} token{'s' * (n > 1)}": "{n} token{'s' * (n > 1)}",
     "hours": "horas",
     "mean": "média",
-    "measured: {readable(measured)}{unit}": "medido: {readable(measured)}{unit}",
+    "result: {readable(measured)}{unit}": "resultado: {readable(measured)}{unit}",
     " · you said {readable(guess)}{told}: {_distance(guess, measured)}": (
         " · você disse {readable(guess)}{told}: {_distance(guess, measured)}"
     ),
@@ -108,7 +108,7 @@ def test_check_and_reveal_speak_it(capsys, monkeypatch, portuguese):
     reveal("mean", "hours")
     said = capsys.readouterr().out
     assert said.startswith("language-example: ainda não. caso 1: veio 3 em vez de 2. Qual passo vem primeiro?")
-    assert "medido: horas · você disse média: não desta vez. Por quê?" in said
+    assert "resultado: horas · você disse média: não desta vez. Por quê?" in said
 
 
 def test_an_unknown_language_is_refused():

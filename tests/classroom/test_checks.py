@@ -15,7 +15,7 @@ RANGES = {"bounds": (1, 10)}
 @pytest.mark.parametrize(
     ("guess", "measured", "offered", "says"),
     [
-        (None, 10.8249, {}, "measured: 10.82 nats\n"),
+        (None, 10.8249, {}, "result: 10.82 nats\n"),
         (10.5, 10.8249, {}, "within 5%"),
         (21.6498, 10.8249, {}, "2 times too high"),
         (1, 10.0, {}, "10 times too low"),
@@ -23,19 +23,19 @@ RANGES = {"bounds": (1, 10)}
         (3, np.float32(3.0), {}, "within"),
         ("Vera", "vera ", {}, "right"),
         ("Tito", "Vera", {}, "not this time"),
-        (True, True, {}, "measured: yes nats · you said yes: right"),
-        (True, False, {}, "measured: no"),
+        (True, True, {}, "result: yes nats · you said yes: right"),
+        (True, False, {}, "result: no"),
         (-5, -10.82, {}, "off by 5.82"),
         (2, 3, {}, "1 too low"),
         (9, torch.tensor(3), {}, "6 too high"),
         (50_000, 100_514, {}, "times too low"),
         (torch.tensor(21.6498), 10.8249, {}, "you said 21.65 nats: 2 times too high"),
         (Fraction(21, 2), 10.8249, {}, "within 5%"),
-        *((letter, "b", {}, "measured: b nats · you said b: right") for letter in ("b", "B", " b ", "b)", "(b)")),
-        ("a", "B", {}, "measured: B nats · you said a: not this time"),
+        *((letter, "b", {}, "result: b nats · you said b: right") for letter in ("b", "B", " b ", "b)", "(b)")),
+        ("a", "B", {}, "result: B nats · you said a: not this time"),
         ("yes", True, {}, "you said yes: right"),
         ("Não", True, {}, "you said no: not this time"),
-        (2, float("inf"), {}, "measured: inf nats, which is not finite: no prediction"),
+        (2, float("inf"), {}, "result: inf nats, which is not finite: no prediction"),
         (" Falls ", "rises", WORDS, "rises nats · you said falls: not this time"),
         (None, "rises", WORDS, "rises nats\n"),
         (None, torch.tensor(4.0), RANGES, "4 nats, which is b\n"),
@@ -49,7 +49,7 @@ RANGES = {"bounds": (1, 10)}
 def test_reveal(capsys, guess, measured, offered, says):
     reveal(guess, measured, "nats", **offered)
     printed = capsys.readouterr().out
-    assert says in printed and printed.startswith("measured: ") and printed.count("\n") == 1
+    assert says in printed and printed.startswith("result: ") and printed.count("\n") == 1
 
 
 @pytest.mark.parametrize(

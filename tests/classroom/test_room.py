@@ -65,7 +65,7 @@ def test_what_the_question_decides():
 def test_nothing_is_dropped_silently(capsys, drawn):
     reveal(None, 10.0, "nats", room="9,8; ?; não sei; 12;; <5; 1e400")
     assert capsys.readouterr().out.splitlines() == [
-        "measured: 10 nats",
+        "result: 10 nats",
         "the room: 1 of 2 within 5% (50%) · 1 above, 0 below · median 10.9 nats · "
         "not read: 4 ('?', 'não sei', '<5', '1e400') · empty: 1",
     ]
@@ -83,8 +83,8 @@ def test_the_line_and_the_figure_speak_the_language(capsys, drawn):
     said = capsys.readouterr().out
     assert "a turma: 1 de 2" in said and "não lidos: 1 ('?') · vazios: 1" in said
     shown = {text.get_text() for ax, _ in drawn for text in ax.figure.findobj(Text)}
-    assert {"palpite, nats", "pessoas", "medido 10", "mediana 10.9", "sim (medido)", "não"} <= shown
-    assert not any(re.search("measured|people|prediction|yes", text) for text in shown)
+    assert {"palpite, nats", "pessoas", "resultado 10", "mediana 10.9", "sim (resultado)", "não"} <= shown
+    assert not any(re.search(r"result\b|people|prediction|yes", text) for text in shown)
 
 
 def test_the_dots_are_the_guesses(drawn):
@@ -92,7 +92,7 @@ def test_the_dots_are_the_guesses(drawn):
     ((ax, alt),) = drawn
     assert ax.get_xscale() == "linear" and dots(ax) == [2, 7, 7, 7, 9, 12] and dots(ax, 1) == [1, 1, 1, 1, 2, 3]
     assert "6 predictions between 2 and 12" in alt and "3 of 6 within 5% · 2 above, 1 below" in alt
-    assert [text.get_text() for text in ax.texts] == ["measured 7", "median 7"]
+    assert [text.get_text() for text in ax.texts] == ["result 7", "median 7"]
     assert [line.get_xdata()[0] for line in ax.lines] == [7, 7]
     assert ax.get_title(loc="left") == "3 of 6 within 5% · 2 above, 1 below"
 
@@ -124,13 +124,13 @@ def test_it_is_read_from_the_last_row(drawn):
 @pytest.mark.parametrize(
     ("measured", "how", "room", "shown"),
     [
-        ("b", {"one_of": "abc"}, "a; B; b); (b) about thirty, or so; d", {"a": 1, "b (measured)": 3, "c": 0}),
-        ("rises", {"one_of": ("rises", "falls")}, ["Falls", "rises.", "x"], {"rises (measured)": 1, "falls": 1}),
-        (True, {}, "sim\nNÃO\nyes, because it must\nnão sei", {"yes (measured)": 2, "no": 1}),
-        (3.0, {"bounds": (1, 10)}, "a;b;2;20", {"a": 1, "b (measured)": 2, "c": 1}),
-        ("b", {}, "a b b c", {"a": 1, "b (measured)": 2, "c": 1}),
+        ("b", {"one_of": "abc"}, "a; B; b); (b) about thirty, or so; d", {"a": 1, "b (result)": 3, "c": 0}),
+        ("rises", {"one_of": ("rises", "falls")}, ["Falls", "rises.", "x"], {"rises (result)": 1, "falls": 1}),
+        (True, {}, "sim\nNÃO\nyes, because it must\nnão sei", {"yes (result)": 2, "no": 1}),
+        (3.0, {"bounds": (1, 10)}, "a;b;2;20", {"a": 1, "b (result)": 2, "c": 1}),
+        ("b", {}, "a b b c", {"a": 1, "b (result)": 2, "c": 1}),
         ("air", {}, "sun; sun; the; of; to; in; on; by; at; up",
-         {"sun": 2, **dict.fromkeys(("the", "of", "to", "in", "on", "by"), 1), "air (measured)": 0, "others": 2}),
+         {"sun": 2, **dict.fromkeys(("the", "of", "to", "in", "on", "by"), 1), "air (result)": 0, "others": 2}),
     ],
 )  # fmt: skip
 def test_a_bar_for_each_answer(drawn, measured, how, room, shown):
@@ -138,8 +138,8 @@ def test_a_bar_for_each_answer(drawn, measured, how, room, shown):
     ((ax, alt),) = drawn
     bars = zip(ax.get_yticklabels(), ax.patches, strict=True)
     assert {label.get_text(): int(bar.get_width()) for label, bar in bars} == shown
-    (name,) = (key.removesuffix(" (measured)") for key in shown if key.endswith(" (measured)"))
-    assert f"Measured: {name}." in alt
+    (name,) = (key.removesuffix(" (result)") for key in shown if key.endswith(" (result)"))
+    assert f"Result: {name}." in alt
 
 
 FORM = 'Carimbo de data/hora,"Quantos nats, você acha?",Nome\n2026/03/02 9:00,"10,8",Ana\n2026/03/02 9:01,5,Rui\n'
@@ -214,5 +214,5 @@ def test_an_address_that_gives_no_answers(published, content, says):
 
 def test_without_a_room_nothing_is_drawn(drawn, capsys):
     reveal(9.0, 10.8, "nats")
-    assert capsys.readouterr().out == "measured: 10.8 nats · you said 9 nats: 1.2 times too low\n"
+    assert capsys.readouterr().out == "result: 10.8 nats · you said 9 nats: 1.2 times too low\n"
     assert not drawn and not plt.get_fignums()

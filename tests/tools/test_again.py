@@ -66,5 +66,5 @@ def test_a_rehearsal_finds_what_may_not_be_run_again(lesson: Path, capsys: pytes
     assert "42_x.ipynb plan later: OSError: the folder is gone" in said
     assert "42_x.ipynb plan grows: first 'n = 1', now 'n = 2'" in said
     (reused,) = (line for line in said if "pair reused-run: " in line)
-    assert "first 'measured: 2 ids" in reused and "now 'measured: 7 ids" in reused, "a name that was reused"
+    assert "first 'result: 2 ids" in reused and "now 'result: 7 ids" in reused, "a name that was reused"
     assert said[-1].startswith("42_x.ipynb: 3 found") and len(said) == 4

@@ -48,7 +48,7 @@ def small_notebook():
             code("define", "def f():\n    return 1"),
             markdown("ask", "**Predict.** *How many nats?*"),
             code("guess", "my_guess = None  # nats"),
-            code("run", ASKS, "measured: 2.5 nats\nand more\n"),
+            code("run", ASKS, "result: 2.5 nats\nand more\n"),
             markdown("figure-idea", "**Figure.** The same, drawn."),
             code("figure", "plots.show(ax)", html='<img alt="A line" width="800" src="data:,">'),
             markdown("read", f"**Read it.** {long_reading}"),
@@ -90,11 +90,11 @@ def test_sentences_are_not_cut_in_formulas_code_or_brackets():
 def test_what_is_asked_is_found_in_the_call_and_its_output():
     number = {"kind": "number", "measured": 1234.5, "whole": False, "unit": "nats"}
     for source, printed, expected in (
-        (ASKS, "measured: 1,234.5 nats", number),
-        ("reveal(my_guess, len(x))", "measured: 12", number | {"measured": 12, "whole": True, "unit": ""}),
-        ("reveal(my_guess, same)", "measured: no", {"kind": "yes or no", "measured": False}),
-        ("reveal(my_guess, a, one_of=('b', 'c'))", "measured: c", {"kind": "word", "measured": "c"}),
-        ("reveal(my_guess, a, bounds=(1, 10))", "measured: 5, which is b", {"measured": 5, "bounds": [1, 10]}),
+        (ASKS, "result: 1,234.5 nats", number),
+        ("reveal(my_guess, len(x))", "result: 12", number | {"measured": 12, "whole": True, "unit": ""}),
+        ("reveal(my_guess, same)", "result: no", {"kind": "yes or no", "measured": False}),
+        ("reveal(my_guess, a, one_of=('b', 'c'))", "result: c", {"kind": "word", "measured": "c"}),
+        ("reveal(my_guess, a, bounds=(1, 10))", "result: 5, which is b", {"measured": 5, "bounds": [1, 10]}),
     ):
         cell = code("run", source, printed)
         assert question(cell).items() >= expected.items()

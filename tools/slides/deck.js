@@ -128,7 +128,7 @@ const dots = (said, question, answered, t) => {
   let labels = ""; // above both lines
   const lines = [
     [said.median, "median", t("median of the room: {value}", { value: readable(said.median) }), "#333", "9 7", 56],
-    [measured, "measured", t("measured: {value}", { value: readable(measured) }), "#b84500", "", 26],
+    [measured, "measured", t("result: {value}", { value: readable(measured) }), "#b84500", "", 26],
   ];
   for (const [x, name, text, colour, dashes, y] of lines) {
     const at = place(x), left = at > 0.6 * WIDE;

@@ -114,10 +114,10 @@ def question(shown: NotebookNode) -> dict:
     """
     calls = [node for node in ast.walk(ast.parse(without_magics(shown.source))) if isinstance(node, ast.Call)]
     call = next((node for node in calls if ast.unparse(node.func) == "reveal"), None)
-    begin, answers = t("measured: {value}", value=""), {t("yes"): True, t("no"): False}
+    begin, answers = t("result: {value}", value=""), {t("yes"): True, t("no"): False}
     value = next((line.removeprefix(begin) for line in printed(shown) if line.startswith(begin)), None)
     if call is None or value is None:
-        raise ValueError(f"cell {shown['id']}: expected reveal(...) and 'measured: ' in its output, got neither or one")
+        raise ValueError(f"cell {shown['id']}: expected reveal(...) and 'result: ' in its output, got neither or one")
     given = {keyword.arg: _literal(keyword.value) for keyword in call.keywords}
     unit = (_literal(call.args[2]) if len(call.args) > 2 else "") or ""
     offered, bounds = list(given.get("one_of") or ()), list(given.get("bounds") or ())

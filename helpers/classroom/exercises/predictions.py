@@ -1,4 +1,4 @@
-"""Reveal: the measured value, and beside it the reader's prediction where there is one."""
+"""Reveal: the result, measured or computed, and beside it the reader's prediction where there is one."""
 
 import math
 import sys
@@ -27,7 +27,7 @@ def reveal(
     bounds: Sequence[float] = (),
     room: Any = None,
 ) -> None:
-    """Print what was measured; after a prediction also how far off it was. `predictions()` shows all of them again.
+    """Print the result; after a prediction also how far off it was. `predictions()` shows all of them again.
 
     guess     what the reader committed to: a number, a word, a letter, True or False, or None
     measured  the result, of the same kind; an int is a count or a place, one letter the right choice
@@ -47,7 +47,7 @@ def reveal(
     choices = LETTERS[: len(bounds) + 1]
     _check(guess, measured, unit, choices if bounds else one_of)
     in_unit = f" {unit}" if unit else ""
-    line = spoken(f"measured: {readable(measured)}{in_unit}")
+    line = spoken(f"result: {readable(measured)}{in_unit}")
     if isinstance(measured, float) and not math.isfinite(measured):
         print(line + spoken(", which is not finite: no prediction is compared with it"))
         return

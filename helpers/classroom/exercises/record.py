@@ -1,4 +1,4 @@
-"""One's own predictions of this notebook beside what was measured: kept in the kernel, and written only if asked."""
+"""One's own predictions of this notebook beside the results: kept in the kernel, and written only if asked."""
 
 import csv
 import math
@@ -15,12 +15,12 @@ CLOSE = 0.05  # relative distance that counts as a hit
 FACTOR = 2
 ENOUGH = 5  # misses from which on a tendency is looked for
 UNLIKELY = 0.1  # how often a coin would lean so far
-COLUMNS = ("prediction", "you said", "measured", "unit", "how far")
+COLUMNS = ("prediction", "you said", "result", "unit", "how far")
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """A prediction: what was said (None: nothing yet), what was measured, how far off it was; n_choices, if offered."""
+    """A prediction: what was said (None: nothing yet), what came out, how far off it was; n_choices, if offered."""
 
     guess: float | str | bool | None
     measured: float | str | bool
@@ -39,7 +39,7 @@ def keep(cell: object, made: Prediction) -> None:
 
 
 def predictions(file: str | Path | None = None) -> Html | None:
-    """Your predictions of this notebook beside the measurements, and how well calibrated you were.
+    """Your predictions of this notebook beside the results, and how well calibrated you were.
 
     file    where to write them as CSV, if anywhere
     return  a table, or None where there is no prediction yet

@@ -1,4 +1,4 @@
-"""What a room predicted, beside what was measured: one line of text, and a figure that is read from the last row."""
+"""What a room predicted, beside the result: one line of text, and a figure that is read from the last row."""
 
 import math
 from bisect import bisect_right
@@ -69,9 +69,7 @@ def _show_numbers(room: Room, measured: float, unit: str) -> None:
     middle = f"median {readable(float(median(guesses)))}{f' {unit}' if unit else ''}"
     print(spoken(f"the room: {said} ({sum(near) / len(guesses):.0%}) · {sides} · {middle}") + _not_read(room))
     low, high = readable(min(guesses)), readable(max(guesses))
-    alt = spoken(
-        f"A dot for each of {len(guesses)} predictions between {low} and {high}, a line at the measured value."
-    )
+    alt = spoken(f"A dot for each of {len(guesses)} predictions between {low} and {high}, a line at the result.")
     parts = spoken(f"{said} · {sides}")
     plots.show(_dots(guesses, measured, unit, near, parts), alt + " " + parts)
 
@@ -81,8 +79,8 @@ def _show_answers(room: Room, measured: str, offered: Sequence[str]) -> None:
     said = f"{counts[measured]} of {len(room.guesses)} said {measured}"
     print(spoken(f"the room: {said} ({counts[measured] / len(room.guesses):.0%})") + _not_read(room))
     each = ", ".join(f"{name} {n}" for name, n in counts.most_common(SHOWN))
-    alt = f"A bar for each answer of the room: {each}. Measured: {measured}."
-    plots.show(_answer_bars(room.guesses, measured, offered, spoken(f"{said}, as measured")), spoken(alt))
+    alt = f"A bar for each answer of the room: {each}. Result: {measured}."
+    plots.show(_answer_bars(room.guesses, measured, offered, spoken(f"{said}, the result")), spoken(alt))
 
 
 def _not_read(room: Room) -> str:
@@ -95,7 +93,7 @@ def _not_read(room: Room) -> str:
 
 
 def _dots(guesses: Sequence[float], measured: float, unit: str, near: Sequence[bool], title: str) -> Axes:
-    """A dot for each guess, in columns; the measured value and the median as lines. `near` guesses are diamonds."""
+    """A dot for each guess, in columns; the result and the median as lines. `near` guesses are diamonds."""
     values, near = np.asarray(guesses, dtype=float), np.asarray(near, dtype=bool)
     with plt.rc_context(ROOM_TYPE):
         said = title, spoken(f"prediction, {unit}" if unit else "prediction"), spoken("people")
@@ -111,7 +109,7 @@ def _dots(guesses: Sequence[float], measured: float, unit: str, near: Sequence[b
         ax.set_ylim(0, 1.35 * tallest)  # room for the two names
         ax.yaxis.get_major_locator().set_params(integer=True)
         ax.grid(False, axis="x")
-        _line(ax, measured, f"measured {readable(measured)}", plots.COLOURS[1], "-", 0.99)
+        _line(ax, measured, f"result {readable(measured)}", plots.COLOURS[1], "-", 0.99)
         middle = float(np.median(values))
         _line(ax, middle, f"median {readable(middle)}", "#333333", "--", 0.88)
     return ax
@@ -149,13 +147,13 @@ def _line(ax: Axes, value: float, name: str, colour: str, dashes: str, height: f
 
 
 def _answer_bars(guesses: Sequence[str], measured: str, offered: Sequence[str], title: str) -> Axes:
-    """A bar for each answer that is offered, else for the most frequent ones; the measured one is hatched and named."""
+    """A bar for each answer that is offered, else for the most frequent ones; the result is hatched and named."""
     counts = Counter(guesses)
     names = list(offered) or [name for name, _ in counts.most_common(MAX_BARS)]
     if measured not in names:
         names.append(measured)
     others = sum(n for name, n in counts.items() if name not in names)
-    labels = [spoken(f"{name} (measured)") if name == measured else name for name in names]
+    labels = [spoken(f"{name} (result)") if name == measured else name for name in names]
     labels += [spoken("others")] * bool(others)
     values = [counts[name] for name in names] + [others] * bool(others)
     with plt.rc_context(ROOM_TYPE):
