@@ -37,6 +37,13 @@ def started(*arguments: str, **variables: str) -> subprocess.Popen:
     return subprocess.Popen(command, cwd=ROOT, env=ALONE | variables, stdout=pipe, stderr=pipe, text=True)
 
 
+@pytest.mark.parametrize("closed", ["1>&-", "2>&-", "1>&- 2>&-"])
+def test_without_a_terminal_s_streams_a_run_trains_all_the_same(text, whole, tmp_path, closed):
+    process = [sys.executable, "-m", "helpers.labs.pretrain", *command(text, tmp_path / "out")]
+    done = subprocess.run(["sh", "-c", f'exec "$@" {closed}', "sh", *process], cwd=ROOT, env=ALONE, capture_output=True)
+    assert done.returncode == 0 and same_end(tmp_path / "out", whole)
+
+
 UNEVEN = ("batch_size=5", "micro_batch_size=2", "drop_rate=0.0")  # shares of 3 and 2 rows, in pieces of 2 and 1
 
 

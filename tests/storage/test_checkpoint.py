@@ -478,6 +478,8 @@ def test_the_disk_has_every_file_before_the_name_appears(tmp_path, monkeypatch):
         ({"model": {"z": torch.ones(2, device="meta")}}, "z: expected a dense tensor.*meta"),
         ({"model": {"z": torch.eye(2).to_sparse()}}, "z: expected a dense tensor.*sparse"),
         ({"model": {"z": 3}}, "z: expected a dense tensor.*got 3"),
+        ({"model": {5: torch.ones(1)}}, "a tensor's name in letters that can be read, got 5"),
+        ({"model": {"\ud800": torch.ones(1)}}, "a tensor's name in letters"),
         ({"model": {"z": torch.tensor([1.0, math.nan])}}, "NaN or infinity in z"),
         ({"model": {"z": torch.zeros((1,) * 65)}}, "z has 65 dimensions"),
         ({"extra": {"long": "x" * 2**24}}, "expected at most 4,194,304 bytes of JSON"),

@@ -281,13 +281,22 @@ def test_damaged_files_say_so_and_run_nothing(tmp_path, monkeypatch):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("a/data.pkl", thirty_bytes)
     refused("bytearray", weights.load, tmp_path)
+    for depth, says in ((10, "a tuple"), (10**6, "more than 20,000 tuples")):  # a key: hashed, it ends the process
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("a/data.pkl", b"\x80\x02})" + b"\x85" * depth + b"K\x01s.")
+            archive.writestr("a/version", "3\n")
+            archive.writestr("a/byteorder", "little")
+        refused(says, weights.load, tmp_path)
     assert not (tmp_path / "made-by-a-pickle").exists()
     outside = tmp_path.parent / "x.safetensors"  # there, and sound, and yet none of this folder's
     outside.write_bytes(whole)
     (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": {"a": "../x.safetensors"}}')
     refused(r"should name files beside it, got '\.\./x", weights.load, tmp_path)
-    (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": {"a": "x.safetensors"}}')
-    refused("names 'x.safetensors', which is not in", weights.load, tmp_path, error=FileNotFoundError)
+    os.mkfifo(tmp_path / "x.safetensors")  # nobody waits for it
+    (tmp_path / "y.safetensors").symlink_to(tmp_path / "y.safetensors")
+    for name in "xyz":
+        (tmp_path / "model.safetensors.index.json").write_text(f'{{"weight_map": {{"a": "{name}.safetensors"}}}}')
+        refused("safetensors', which is no file in", weights.load, tmp_path, error=FileNotFoundError)
     (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": {}}')
     os.mkfifo(tmp_path / "model.safetensors")  # nobody waits for it
     refused("the file has 0 tensors", weights.load, tmp_path)

@@ -3,6 +3,7 @@
 import argparse
 import math
 import os
+import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -189,7 +190,8 @@ class Run:
     def _train(self, trainer: Trainer, asked: list[int]) -> int:
         n_steps = self.plan.train.n_steps
         begun = trainer.n_tokens, self._running()
-        with tqdm(total=n_steps, initial=trainer.step, unit="step", disable=None if rank() == 0 else True) as bar:
+        disable = None if rank() == 0 and sys.stderr else True  # None: where it is no terminal; there may be no stream
+        with tqdm(total=n_steps, initial=trainer.step, unit="step", disable=disable) as bar:
             for record in trainer:
                 bar.update(isinstance(record, Update))
                 if self._log:

@@ -122,6 +122,8 @@ def stored_once(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str
         if not isinstance(tensor, Tensor) or tensor.layout != torch.strided or tensor.is_meta or tensor.is_complex():
             what = f"{tensor.dtype}, {tensor.layout}, {tensor.device}" if isinstance(tensor, Tensor) else tensor
             raise ValueError(f"{name}: expected a dense tensor of real numbers with values, got {what}")
+        if not isinstance(name, str) or not name.isprintable():
+            raise ValueError(f"expected a tensor's name in letters that can be read, got {name!r:.60}")
         if name == "__metadata__":
             raise ValueError("__metadata__ is a name that safetensors keeps for itself: give the tensor another")
         memory = tensor.untyped_storage().data_ptr(), tensor.device

@@ -27,6 +27,7 @@ FLOATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF1
 TENSOR_PARTS = re.compile(
     r"collections OrderedDict|torch\._utils _rebuild_(tensor_v2|parameter)|torch(\.storage)? \w+Storage"
 )
+MAX_TUPLES = 20_000  # four for a tensor; one in the other, a hundred times as many would end the process
 SHOWN = 8
 
 
@@ -216,8 +217,8 @@ def _shards(folder: Path) -> list[Path]:
     for shard in shards:
         if Path(str(shard)).name != shard:
             raise ValueError(f"{SAFE_INDEX} should name files beside it, got {shard!r}: fetch it again")
-        if not any(path.name == shard for path in folder.iterdir()):  # of any length
-            raise FileNotFoundError(f"{SAFE_INDEX} names {shard!r}, which is not in {folder}")
+        if not any(path.name == shard and path.is_file() for path in folder.iterdir()):  # of any length
+            raise FileNotFoundError(f"{SAFE_INDEX} names {shard!r}, which is no file in {folder}")
     return [folder / shard for shard in shards]
 
 
@@ -229,7 +230,7 @@ def _bin(path: Path) -> dict[str, _Stored]:
         raise ValueError(f"{path.name} is damaged, or holds more than tensors: {error!r:.300}") from error
     tensors = state if isinstance(state, dict) else {}
     if not tensors or not all(isinstance(name, str) and isinstance(t, Tensor) for name, t in tensors.items()):
-        got = ", ".join(map(str, tensors)) or type(state).__name__
+        got = ", ".join(n if isinstance(n, str) else f"a {type(n).__name__}" for n in tensors) or type(state).__name__
         raise ValueError(f"{path.name} holds no table of tensors, got {got:.200}: of a training run take the model's")
     if sum(t.numel() * t.element_size() for t in tensors.values()) > 2 * path.stat().st_size:
         raise ValueError(f"{path.name} speaks of more numbers than it holds")
@@ -263,13 +264,16 @@ def _require_only_tensors(path: Path) -> None:
             raise ValueError(f"{broken} in it does not fit its checksum")
         if pickled.file_size > MAX_HEADER_BYTES:
             raise ValueError(f"a table of {pickled.file_size:,} bytes, expected {MAX_HEADER_BYTES:,} at most")
-        last, tuples = "", set()
+        last, tuples, n_tuples = "", set(), 0
         for operation, argument, _ in pickletools.genops(archive.read(pickled)):
             name = operation.name
             unknown = name == "GLOBAL" and not TENSOR_PARTS.fullmatch(argument)
             repeated = name.endswith("GET") and argument in tuples  # in itself many times it is never hashed to its end
             if unknown or repeated or name in ("STACK_GLOBAL", "INST", "OBJ", "DUP", "MEMOIZE"):
                 raise ValueError(f"it calls for {argument if unknown else name}")
+            n_tuples += name.startswith("TUPLE")
+            if n_tuples > MAX_TUPLES:
+                raise ValueError(f"more than {MAX_TUPLES:,} tuples")
             if not name.endswith("PUT"):
                 last = name
             elif last.startswith("TUPLE"):
