@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -232,8 +233,11 @@ def test_trouble_while_a_checkpoint_is_saved(train, tmp_path, monkeypatch):
         fsync(descriptor)
         on_disk[os.fstat(descriptor).st_ino] = os.fstat(descriptor).st_size
 
-    monkeypatch.setattr(checkpoint, "save", full)
+    monkeypatch.setattr(checkpoint, "save", lambda folder, state, keep: full(folder, replace(state, step=9), keep))
     done = train(tmp_path / "a")
+    assert done.status == 1 and "step 0 could be saved nowhere" in done.err and "there is no other one" in done.err
+    monkeypatch.setattr(checkpoint, "save", full)
+    done = train(tmp_path / "a")  # once there is room the same command begins anew
     said = f"the run can go on from step 4; {tmp_path / 'a' / 'model'} has the weights of the end"
     assert done.status == 1 and said in done.err and steps_in(tmp_path / "a" / "checkpoints") == [2, 4]
     assert checkpoint.load_model(tmp_path / "a" / "model").extra["step"] == 8

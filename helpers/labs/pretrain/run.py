@@ -205,7 +205,8 @@ class Run:
                 due = trainer.step % self.plan.save_every == 0 or trainer.step == n_steps or status is not None
                 if due and trainer.step != self._tried_step:
                     self._save(trainer)
-                if status is not None and self._kept_step != trainer.step:
+                never_kept = self._kept_step < 0 <= self._tried_step  # to go on could be hours for nothing
+                if never_kept or (status is not None and self._kept_step != trainer.step):
                     return self._failed(self._lost(trainer))
                 if status is not None:
                     say(f"stopped after step {trainer.step}; the same command goes on from there")
