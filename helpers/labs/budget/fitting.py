@@ -97,7 +97,7 @@ def _accumulate(memory: Memory, available_bytes: int) -> Memory:
 
 
 SAVINGS = (  # what, price, (memory, available_bytes) -> memory; the cheapest first
-    ("keep no logits in evaluation", "costs nothing", _with(kept_tokens=0)),
+    ("keep no logits in evaluation", "costs nothing", _with(kept_logits_for_evaluation=0)),
     ("chunked loss", "costs nothing", _with(chunked_loss=True)),
     ("fused attention", "faster", _with(fused_attention=True)),
     ("accumulation over micro-batches", "same update, a little slower", _accumulate),
