@@ -136,12 +136,9 @@ def test_fits_finds_what_is_enough_wherever_anything_is(room):
         kept = {"kept_logits_for_evaluation": 30_000, "device": "cuda"}
         predicted = budget.memory(preset(name, drop_rate=0.0), 3, 1024, **tight, **kept)
         chosen = itertools.product({precision, "bfloat16"}, *3 * [(False, True)], (0, 30_000))
-        switches = ("precision", "fused_attention", "chunked_loss", "gradient_checkpointing")
+        switches = (*tight, "gradient_checkpointing", "kept_logits_for_evaluation")
         least = min(
-            replace(
-                predicted, kept_logits_for_evaluation=n, batch_size=1, **dict(zip(switches, on, strict=True))
-            ).peak_bytes
-            for *on, n in chosen
+            replace(predicted, batch_size=1, **dict(zip(switches, on, strict=True))).peak_bytes for on in chosen
         )
         fit = budget.fits(predicted, int(room * GIB))
         assert bool(fit.together) == (least <= room * GIB < predicted.peak_bytes), (name, precision)
