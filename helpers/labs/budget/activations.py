@@ -15,19 +15,19 @@ Tensors = dict[str, int]  # name -> bytes
 
 @dataclass(frozen=True)
 class Run:
-    """One update of a GPT. ValueError: a name not listed here, a size below 1, a context longer than the config's."""
+    """One update of a GPT; fields and errors as `Memory` has them."""
 
     config: GPTConfig
-    batch_size: int  # sequences that go through the model at once: the micro-batch where gradients are accumulated
-    context_length: int | None = None  # tokens in a sequence; None: the config's
+    batch_size: int
+    context_length: int | None = None
     _: KW_ONLY
-    precision: str = "float32"  # of the matmuls: "float32", "bfloat16" or "float16"
-    optimizer: str = "adamw"  # or "sgd", without momentum
-    fused_attention: bool = True  # False: one product after the other, whose (B, H, T, T) results are kept
-    gradient_checkpointing: bool = False  # of a block its input is kept, the rest made again, as `GPT` has it
-    chunked_loss: bool = True  # `loss.loss_from_hidden`; False: all logits at once and `loss.next_token_loss`
-    kept_logits_for_evaluation: int = 0  # tokens whose float32 logits an evaluation collects before it looks at them
-    device: str = "cpu"  # or "cuda"
+    precision: str = "float32"
+    optimizer: str = "adamw"
+    fused_attention: bool = True
+    gradient_checkpointing: bool = False
+    chunked_loss: bool = True
+    kept_logits_for_evaluation: int = 0
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         require_kind(GPTConfig, config=self.config)

@@ -24,9 +24,19 @@ precision; activations, those that are kept and results that pass through; logit
 class Memory(Run):
     """What training is predicted to hold at its widest, from the second update on, when the optimizer has its moments.
 
-    Parts in bytes; they do not all stand at the same moment, so that the peak is no sum. On a CPU the peak is that of
-    the resident set above the imports, freed memory being given back; on a GPU it has not been compared with one.
+    batch_size       sequences that go through the model at once: the micro-batch where gradients are accumulated
+    context_length   T, tokens in a sequence (None: the config's)
+    precision        of the matmuls: "float32", "bfloat16" or "float16"
+    optimizer        "adamw" or "sgd" (without momentum)
+    fused_attention  False: one product after the other, whose (B, H, T, T) results are kept
+    gradient_checkpointing  of each block only its input is kept, the rest is made again: `GPT.gradient_checkpointing`
+    chunked_loss     `loss.loss_from_hidden`; False: all logits at once and `loss.next_token_loss`
+    kept_logits_for_evaluation  tokens whose float32 logits an evaluation collects before it looks at them
+    device           "cpu", where the peak is that of the resident set above the imports, freed memory being given back,
+                     or "cuda", which has not been compared with a GPU
 
+    Parts in bytes; they do not all stand at the same moment, so that the peak is no sum.
+    ValueError: a name that is not one of these, a size below 1, or a context longer than the config's.
     Source: Rajbhandari et al. 2020 (ZeRO), section 3, for the parts; Korthikanti et al. 2023, section 4, for layers.
     """
 
