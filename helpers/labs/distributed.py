@@ -10,7 +10,7 @@ Source: Li et al. 2020 (PyTorch Distributed); Rajbhandari et al. 2020 (ZeRO), st
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 import torch
@@ -18,7 +18,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from helpers.gpt import GPT, IGNORED_TARGET, LossReport, TrainConfig, Trainer, evaluating, summed_loss, train
+from helpers.gpt import GPT, IGNORED_TARGET, LossReport, Trainer, evaluating, summed_loss, train
 
 T = TypeVar("T")
 # In torch 2.6 gloo's thread, which frees the last exchange's tensors, and who leaves the group may wait for each other
@@ -97,6 +97,7 @@ def together(work: Callable[[], T]) -> T:
 class DistributedTrainer(Trainer):
     """`Trainer` in each process of a group: a rank trains on its share of every batch, the update is the whole batch's.
 
+    given    batches, config and validation, as `Trainer` has them
     sharded  divide the model among the ranks (FSDP) instead of keeping it whole on each (DDP)
     device   where a rank trains; a model to be sharded may be on the CPU and larger than a GPU
 
@@ -106,23 +107,14 @@ class DistributedTrainer(Trainer):
     ValueError: no group of several processes, or one that cannot shard, such as the CPU's in torch 2.6.
     """
 
-    def __init__(
-        self,
-        model: GPT,
-        batches: Sequence[tuple[Tensor, ...]],
-        config: TrainConfig,
-        validation: Callable[[], Iterable[tuple[Tensor, ...]]] | None = None,
-        *,
-        device: torch.device,
-        sharded: bool = False,
-    ) -> None:
+    def __init__(self, model: GPT, *given: Any, device: torch.device, sharded: bool = False) -> None:
         if world_size() == 1:
             raise ValueError("expected several processes to share the work, got one: start them by torchrun")
         self.sharded, loss = sharded, _SummedLoss(model)
         if sharded:
             _shard(loss, model.blocks, device)
         self._loss = loss if sharded else DistributedDataParallel(loss.to(device))
-        super().__init__(model, batches, config, validation)  # its optimizer is made of the parts
+        super().__init__(model, *given)  # its optimizer is made of the parts
 
     def _micro_batches(self, batch: tuple[Tensor, ...]) -> Iterator[tuple[Tensor, ...]]:
         """Of this rank's sequences: every world_size-th one."""

@@ -95,7 +95,7 @@ def test_the_peak_is_that_of_the_widest_phase():
     assert predicted.tensors_bytes == max(predicted.phases.values()) == predicted.phases[predicted.phase]
     parts = sum(size for name, size, _ in predicted.rows() if not name.startswith("peak"))
     assert predicted.peak_bytes == predicted.tensors_bytes + predicted.overhead_bytes < parts
-    kept = replace(predicted, kept_tokens=10**6)
+    kept = replace(predicted, kept_logits_for_evaluation=10**6)
     assert (kept.phase, kept.kept_logits_bytes) == ("evaluation", 4 * 10**6 * 50257)
 
 
@@ -123,7 +123,7 @@ def test_fits_says_what_to_change():
     assert accumulated.together == ("accumulation over micro-batches",)
     hopeless = budget.fits(predicted, GIB)
     assert hopeless.together == () and "Not enough" in str(hopeless)
-    kept = budget.fits(replace(predicted, kept_tokens=10**6), 100 * GIB)
+    kept = budget.fits(replace(predicted, kept_logits_for_evaluation=10**6), 100 * GIB)
     assert kept.together == ("keep no logits in evaluation",)
     refused("available_bytes", budget.fits, predicted, 0)
 
@@ -136,10 +136,9 @@ def test_fits_finds_what_is_enough_wherever_anything_is(room):
         kept = {"kept_logits_for_evaluation": 30_000, "device": "cuda"}
         predicted = budget.memory(preset(name, drop_rate=0.0), 3, 1024, **tight, **kept)
         chosen = itertools.product({precision, "bfloat16"}, *3 * [(False, True)], (0, 30_000))
-        switches = ("precision", "fused_attention", "chunked_loss", "gradient_checkpointing")
+        switches = (*tight, "gradient_checkpointing", "kept_logits_for_evaluation")
         least = min(
-            replace(predicted, kept_tokens=n, batch_size=1, **dict(zip(switches, on, strict=True))).peak_bytes
-            for *on, n in chosen
+            replace(predicted, batch_size=1, **dict(zip(switches, on, strict=True))).peak_bytes for on in chosen
         )
         fit = budget.fits(predicted, int(room * GIB))
         assert bool(fit.together) == (least <= room * GIB < predicted.peak_bytes), (name, precision)

@@ -1,10 +1,11 @@
 """What a GPT's forward pass keeps for the backward pass, tensor by tensor, from the config alone."""
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
-from helpers.gpt import GPTConfig
-from helpers.labs.budget.counting import FLOAT32, block_matrices
+from helpers.gpt import GPTConfig, require_kind, require_one_of, require_whole
+from helpers.labs.budget.counting import FLOAT32, MOMENTS, block_matrices
 
+DEVICES = ("cpu", "cuda")
 ELEMENT_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 ID_BYTES = 8  # int64
 LOG_PROBS = "log-probabilities"
@@ -14,18 +15,34 @@ Tensors = dict[str, int]  # name -> bytes
 
 @dataclass(frozen=True)
 class Run:
-    """One update of a GPT; fields as in `memory`."""
+    """One update of a GPT; fields and errors as `Memory` has them."""
 
     config: GPTConfig
     batch_size: int
-    context_length: int
-    precision: str
-    fused_attention: bool
-    gradient_checkpointing: bool
-    chunked_loss: bool
-    device: str
-    optimizer: str
-    kept_tokens: int
+    context_length: int | None = None
+    _: KW_ONLY
+    precision: str = "float32"
+    optimizer: str = "adamw"
+    fused_attention: bool = True
+    gradient_checkpointing: bool = False
+    chunked_loss: bool = True
+    kept_logits_for_evaluation: int = 0
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        require_kind(GPTConfig, config=self.config)
+        if self.T not in range(1, self.config.context_length + 1):
+            raise ValueError(f"context_length must be in [1, {self.config.context_length}], got {self.T!r}")
+        require_whole(batch_size=self.batch_size)
+        require_whole(at_least=0, kept_logits_for_evaluation=self.kept_logits_for_evaluation)
+        require_one_of(ELEMENT_BYTES, precision=self.precision)
+        require_one_of(MOMENTS, optimizer=self.optimizer)
+        require_one_of(DEVICES, device=self.device)
+
+    @property
+    def T(self) -> int:
+        """Tokens in a sequence."""
+        return self.config.context_length if self.context_length is None else self.context_length
 
     @property
     def element(self) -> int:
@@ -39,7 +56,7 @@ class Run:
 
     @property
     def n_tokens(self) -> int:
-        return self.batch_size * self.context_length
+        return self.batch_size * self.T
 
     @property
     def stream_bytes(self) -> int:
@@ -58,7 +75,7 @@ def kept_tensors(run: Run) -> dict[str, Tensors]:
     # the ids of positions, or the cosine and the sine of each pair's angle, once for all blocks
     per_position = ID_BYTES if run.config.positions == "learned" else FLOAT32 * run.config.head_dim
     layers = {
-        "embedding": {"token ids": ID_BYTES * run.n_tokens, "positions": run.context_length * per_position}
+        "embedding": {"token ids": ID_BYTES * run.n_tokens, "positions": run.T * per_position}
         | _mask(run, "dropout mask", FLOAT32),
         **{f"block {i}": block for i in range(run.config.n_layers)},
         "final norm": _norm(run, "final norm"),
@@ -120,7 +137,7 @@ def _attention(run: Run) -> Tensors:
             numbers += C + run.config.kv_heads * run.config.head_dim
         kept = run.element * run.n_tokens * numbers
         return {"queries, keys, values": kept, "log-sum-exp of the scores": FLOAT32 * per_query}
-    square = per_query * run.context_length  # (B, H, T, T)
+    square = per_query * run.T  # (B, H, T, T)
     parts = {"queries, keys, values": FLOAT32 * run.n_tokens * 3 * C, "attention weights": FLOAT32 * square}
     if run.config.drop_rate:
         mask = square * (FLOAT32 if run.device == "cpu" else 1)

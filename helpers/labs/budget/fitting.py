@@ -85,10 +85,6 @@ def _with(**changes: object) -> Callable[[Memory, int], Memory]:
     return lambda memory, available_bytes: replace(memory, **changes)
 
 
-def _in_half(memory: Memory, available_bytes: int) -> Memory:
-    return replace(memory, precision="bfloat16") if memory.precision == "float32" else memory
-
-
 def _accumulate(memory: Memory, available_bytes: int) -> Memory:
     """Halve the sequences that go through at once until it fits, or one is left."""
     while memory.peak_bytes > available_bytes and memory.batch_size > 1:
@@ -97,10 +93,10 @@ def _accumulate(memory: Memory, available_bytes: int) -> Memory:
 
 
 SAVINGS = (  # what, price, (memory, available_bytes) -> memory; the cheapest first
-    ("keep no logits in evaluation", "costs nothing", _with(kept_tokens=0)),
+    ("keep no logits in evaluation", "costs nothing", _with(kept_logits_for_evaluation=0)),
     ("chunked loss", "costs nothing", _with(chunked_loss=True)),
     ("fused attention", "faster", _with(fused_attention=True)),
     ("accumulation over micro-batches", "same update, a little slower", _accumulate),
-    ("half precision", "rounds, faster on a GPU", _in_half),
+    ("half precision", "rounds, faster on a GPU", _with(precision="bfloat16")),
     ("gradient checkpointing", "a third more arithmetic", _with(gradient_checkpointing=True)),
 )

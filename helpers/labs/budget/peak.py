@@ -2,20 +2,11 @@
 
 from functools import cached_property
 
-from helpers.gpt import CHUNK_TOKENS, GPTConfig, require_kind, require_one_of, require_whole
-from helpers.labs.budget.activations import (
-    ELEMENT_BYTES,
-    FLOAT32,
-    Run,
-    activations_bytes,
-    block_tensors,
-    copies_bytes,
-    kept_tensors,
-)
-from helpers.labs.budget.counting import FF_MATRICES, MOMENTS, parameter_count
+from helpers.gpt import CHUNK_TOKENS
+from helpers.labs.budget.activations import Run, activations_bytes, block_tensors, copies_bytes, kept_tensors
+from helpers.labs.budget.counting import FF_MATRICES, FLOAT32, MOMENTS, parameter_count
 from helpers.language import t
 
-DEVICES = ("cpu", "cuda")
 GIB = 2**30
 T4_BYTES, A100_BYTES = int(14.75 * GIB), int(39.56 * GIB)  # of "16 GB" and "40 GB", what torch says is there
 # What the libraries take for themselves in a first update, measured with a model of less than 1 MiB and torch's build
@@ -31,7 +22,23 @@ precision; activations, those that are kept and results that pass through; logit
 
 
 class Memory(Run):
-    """What one update holds. Parts in bytes; they do not all stand at the same moment, so that the peak is no sum."""
+    """What training is predicted to hold at its widest, from the second update on, when the optimizer has its moments.
+
+    batch_size       sequences that go through the model at once: the micro-batch where gradients are accumulated
+    context_length   T, tokens in a sequence (None: the config's)
+    precision        of the matmuls: "float32", "bfloat16" or "float16"
+    optimizer        "adamw" or "sgd" (without momentum)
+    fused_attention  False: one product after the other, whose (B, H, T, T) results are kept
+    gradient_checkpointing  of each block only its input is kept, the rest is made again: `GPT.gradient_checkpointing`
+    chunked_loss     `loss.loss_from_hidden`; False: all logits at once and `loss.next_token_loss`
+    kept_logits_for_evaluation  tokens whose float32 logits an evaluation collects before it looks at them
+    device           "cpu", where the peak is that of the resident set above the imports, freed memory being given back,
+                     or "cuda", which has not been compared with a GPU
+
+    Parts in bytes; they do not all stand at the same moment, so that the peak is no sum.
+    ValueError: a name that is not one of these, a size below 1, or a context longer than the config's.
+    Source: Rajbhandari et al. 2020 (ZeRO), section 3, for the parts; Korthikanti et al. 2023, section 4, for layers.
+    """
 
     @property
     def weights_bytes(self) -> int:
@@ -53,14 +60,14 @@ class Memory(Run):
 
     @property
     def kept_logits_bytes(self) -> int:
-        return FLOAT32 * self.kept_tokens * self.config.vocab_size
+        return FLOAT32 * self.kept_logits_for_evaluation * self.config.vocab_size
 
     def parts_by_phase(self) -> dict[str, dict[str, int]]:
         """Phase -> part -> bytes at the phase's widest moment. Gradients are those that are there by then, activations
         hold what passes through beside what is kept; the overhead is the same throughout."""
         step = (FLOAT32 * parameter_count(self.config)["total"], 0, 0, 0)
         widest = {FORWARD: _forward(self), BACKWARD: max(_backward(self), key=sum), STEP: step}
-        if self.kept_tokens:
+        if self.kept_logits_for_evaluation:
             widest[EVALUATION] = (0, 0, 0, self.kept_logits_bytes)
         always = {"weights": self.weights_bytes, "optimizer's moments": self.moments_bytes}
         names = ("gradients", "low-precision copies of weights", "activations", "logits")
@@ -107,46 +114,7 @@ class Memory(Run):
         return [(name, size, size / self.peak_bytes) for name, size in parts.items() if size]
 
 
-def memory(
-    config: GPTConfig,
-    batch_size: int,
-    context_length: int | None = None,
-    *,
-    precision: str = "float32",
-    optimizer: str = "adamw",
-    fused_attention: bool = True,
-    gradient_checkpointing: bool = False,
-    chunked_loss: bool = True,
-    kept_logits_for_evaluation: int = 0,
-    device: str = "cpu",
-) -> Memory:
-    """Predict what training holds at its widest, from the second update on, when the optimizer has its moments.
-
-    batch_size       sequences that go through the model at once: the micro-batch where gradients are accumulated
-    context_length   T, tokens in a sequence (None: the config's)
-    precision        of the matmuls: "float32", "bfloat16" or "float16"
-    optimizer        "adamw" or "sgd" (without momentum)
-    fused_attention  False: one product after the other, whose (B, H, T, T) results are kept
-    gradient_checkpointing  of each block only its input is kept, the rest is made again: `GPT.gradient_checkpointing`
-    chunked_loss     `loss.loss_from_hidden`; False: all logits at once and `loss.next_token_loss`
-    kept_logits_for_evaluation  tokens whose float32 logits an evaluation collects before it looks at them
-    device           "cpu", where the peak is that of the resident set above the imports, freed memory being given back,
-                     or "cuda", which has not been compared with a GPU
-
-    ValueError: a name that is not one of these, a size below 1, or a context longer than the config's.
-    Source: Rajbhandari et al. 2020 (ZeRO), section 3, for the parts; Korthikanti et al. 2023, section 4, for layers.
-    """
-    require_kind(GPTConfig, config=config)
-    T = config.context_length if context_length is None else context_length
-    if T not in range(1, config.context_length + 1):
-        raise ValueError(f"context_length must be in [1, {config.context_length}], got {T!r}")
-    require_whole(batch_size=batch_size)
-    require_whole(at_least=0, kept_logits_for_evaluation=kept_logits_for_evaluation)
-    require_one_of(ELEMENT_BYTES, precision=precision)
-    require_one_of(MOMENTS, optimizer=optimizer)
-    require_one_of(DEVICES, device=device)
-    switches = (fused_attention, gradient_checkpointing, chunked_loss, device)
-    return Memory(config, batch_size, T, precision, *switches, optimizer, kept_logits_for_evaluation)
+memory = Memory  # what is called is named as what it predicts
 
 
 def _chunk_bytes(run: Run) -> int:
@@ -204,5 +172,5 @@ def _passing(run: Run) -> list[int]:
     inner = gradients * wide + 2 * run.stream_bytes
     if run.is_fused:
         return [inner]
-    square = FLOAT32 * run.batch_size * run.config.n_heads * run.context_length**2
+    square = FLOAT32 * run.batch_size * run.config.n_heads * run.T**2
     return [inner, 2 * square - 2 * wide]

@@ -149,31 +149,26 @@ def measure(name: str, part: str, n_bits: int) -> dict[str, float]:
     The difference is taken token by token, so that what makes a token hard drops out of the error bar.
     FileNotFoundError: the published model was not fetched.
     """
-    model, before = _loaded(name)
+    model, token_ids, before = _loaded(name)
     bits = dict.fromkeys(KINDS if part == "all" else (part,), n_bits)
     changed = quantised_copy(model, bits)
-    more = block_bootstrap(_losses(name, changed) - before, BLOCK_TOKENS)
+    more = block_bootstrap(surprisals(changed, token_ids, CONTEXTS[name]) - before, BLOCK_TOKENS)
     numbers = {"loss_nats": float(before.double().mean()), "more": more.mean, "low": more.low, "high": more.high}
     numbers |= {"error": relative_error(model, changed), "megabytes": size_bytes(model, bits) / 1e6}
     return {key: float(f"{value:.5g}") for key, value in numbers.items()}
 
 
 @cache
-def _loaded(name: str) -> tuple[GPT, torch.Tensor]:
-    """The model as it is, and the surprisal of each token under it."""
-    model = pretrained.load() if name == "course" else storage.weights.load(_folder(name))
-    return model, _losses(name, model)
-
-
-def _folder(name: str) -> Path:
-    if (folder := storage.weights.find(name)) is None:
-        raise FileNotFoundError(f"{name} is not here: python -m helpers.storage.weights {name} fetches it once")
-    return folder
-
-
-def _losses(name: str, model: GPT) -> torch.Tensor:
-    encoding = tokenizer.gpt2() if name == "course" else storage.weights.read_tokenizer(_folder(name))
-    return surprisals(model, torch.tensor(encoding.encode(texts.story())[: N_SCORED + 1]), CONTEXTS[name])
+def _loaded(name: str) -> tuple[GPT, Tensor, Tensor]:
+    """The model as it is, the ids that are scored after the first, and the surprisal of each under it."""
+    if name == "course":
+        model, encoding = pretrained.load(), tokenizer.gpt2()
+    else:
+        if (folder := storage.weights.find(name)) is None:
+            raise FileNotFoundError(f"{name} is not here: python -m helpers.storage.weights {name} fetches it once")
+        model, encoding = storage.weights.load(folder), storage.weights.read_tokenizer(folder)
+    token_ids = torch.tensor(encoding.encode(texts.story())[: N_SCORED + 1])
+    return model, token_ids, surprisals(model, token_ids, CONTEXTS[name])
 
 
 def _protocol() -> dict[str, Any]:

@@ -81,7 +81,7 @@ def fit(runs: Runs, form: str = "sum", *, entropy: float | None = None, start: L
     """The law of that form nearest to the runs: Huber loss on the difference of log-losses, from several starts.
 
     entropy  E where it is known; None leaves it free, between 0 and the lowest loss
-    start    of the optimiser, instead of the usual ones: the law of similar runs
+    start    of the optimiser, where E is free, instead of the usual ones: the law of similar runs
 
     ValueError: an unknown form, fewer runs than parameters, losses that are not above E or not finite.
     Source: Hoffmann et al. 2022, appendix D.3; Besiroglu et al. 2024, on starts and convergence.
@@ -94,23 +94,20 @@ def fit(runs: Runs, form: str = "sum", *, entropy: float | None = None, start: L
         beyond = np.sign(off) * np.sqrt(np.maximum(2 * HUBER * np.abs(off) - HUBER**2, 0))  # its square is Huber's loss
         return np.where(np.abs(off) <= HUBER, off, beyond)
 
-    if start is not None:
-        starts = [_numbers(start, runs)[: None if entropy is None else -1]]
-    else:
-        starts = [_first_guess(runs, form, entropy, a, b) for a, b in STARTS]
+    starts = [_numbers(start, runs)] if start else [_first_guess(runs, form, entropy, a, b) for a, b in STARTS]
     tries = [least_squares(residuals, x, method="lm") for x in starts]  # Levenberg-Marquardt, by MINPACK
     return _law(form, min(tries, key=lambda found: found.cost).x, entropy, runs)
 
 
-def bootstrap(runs: Runs, law: Law, *, entropy: float | None = None, n: int = 100, seed: int = 0) -> list[Law]:
+def bootstrap(runs: Runs, law: Law, *, n: int = 100, seed: int = 0) -> list[Law]:
     """`n` laws, each fitted to as many runs drawn with replacement: how far chance in the runs moves the fit.
 
-    law  the fit of all runs, where each fit begins
+    law  the fit of all runs, E too, where each fit begins
     Source: Efron 1979.
     """
     generator = np.random.default_rng(seed)
     drawn = (generator.integers(len(runs.loss), size=len(runs.loss)) for _ in range(n))
-    return [fit(runs.take(which), law.form, entropy=entropy, start=law) for which in drawn]
+    return [fit(runs.take(which), law.form, start=law) for which in drawn]
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:

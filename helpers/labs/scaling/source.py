@@ -3,8 +3,9 @@
 Notebook 10 trains models on it. A small model learns what all authors share, a larger one what each of them prefers.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -27,22 +28,17 @@ class Documents(NamedTuple):
 class Source:
     """Documents of `n_tokens` tokens, in which ids below `n_words` may come next.
 
-    A kind of source has `_next(t, state, generator)`: token number t of each document, its probability, and the state
-    after it, three arrays (n,).
+    A kind of source has `_columns(n_documents, generator)`, which draws: token after token of each document, and its
+    probability, two arrays (n,).
     """
 
     def sample(self, n_documents: int, seed: int) -> Documents:
         """Fresh documents, the same for the same seed. ValueError: fewer than one, or a seed below 0."""
         require_whole(n_documents=n_documents)
         require_whole(at_least=0, seed=seed)
-        generator = np.random.default_rng(seed)
-        token_ids = np.empty((n_documents, self.n_tokens), np.int64)
-        true_nll = np.empty((n_documents, self.n_tokens))
-        state = np.zeros(n_documents, np.int64)  # where a document begins
-        for t in range(self.n_tokens):
-            token_ids[:, t], probs, state = self._next(t, state, generator)
-            true_nll[:, t] = -np.log(probs)
-        return Documents(token_ids, true_nll)
+        columns = self._columns(n_documents, np.random.default_rng(seed))
+        token_ids, probs = (np.stack(part, axis=1) for part in zip(*columns, strict=True))
+        return Documents(token_ids, -np.log(probs))
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,13 +69,14 @@ class Authors(Source):
     def vocab_size(self) -> int:
         return self.n_words + self.n_authors
 
-    def _next(self, t: int, state: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, ...]:
-        n_rows = self.n_words + 1  # of an author
-        if t == 0:
-            author = _draw(self._author_steps, state, generator)
-            return self.n_words + author, self.author_probs[author], author * n_rows + self.n_words
-        word = _draw(self._word_steps, state, generator)
-        return word, self.word_probs[state // n_rows, state % n_rows, word], state - state % n_rows + word
+    def _columns(self, n_documents: int, generator: np.random.Generator) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        author = _draw(_steps(self.author_probs[None]), np.zeros(n_documents, np.int64), generator)
+        yield self.n_words + author, self.author_probs[author]
+        steps, before = _steps(self.word_probs.reshape(-1, self.n_words)), self.n_words
+        for _ in range(self.n_tokens - 1):
+            word = _draw(steps, author * (self.n_words + 1) + before, generator)
+            yield word, self.word_probs[author, before, word]
+            before = word
 
     def expected_loss(self) -> np.ndarray:
         """(T,) nats: what a perfect predictor loses on average at each position; the first is the name's."""
@@ -110,14 +107,6 @@ class Authors(Source):
         for _ in range(self.n_tokens - 3):
             shares.append(np.matmul(shares[-1][:, None], self.word_probs[:, :-1])[:, 0])
         return shares
-
-    @cached_property
-    def _author_steps(self) -> np.ndarray:
-        return _steps(self.author_probs[None])
-
-    @cached_property
-    def _word_steps(self) -> np.ndarray:
-        return _steps(self.word_probs.reshape(-1, self.n_words))
 
 
 @cache
@@ -177,13 +166,12 @@ class ToyDocuments(Source):
 
     n_words = vocab_size
 
-    def _next(self, t: int, state: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, ...]:
-        token = _draw(self._token_steps, state, generator)
-        return token, self.language.probs[state, token], self.language.next_states[state, token]
-
-    @cached_property
-    def _token_steps(self) -> np.ndarray:
-        return _steps(self.language.probs)
+    def _columns(self, n_documents: int, generator: np.random.Generator) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        steps, state = _steps(self.language.probs), np.zeros(n_documents, np.int64)
+        for _ in range(self.n_tokens):
+            token = _draw(steps, state, generator)
+            yield token, self.language.probs[state, token]
+            state = self.language.next_states[state, token]
 
 
 @cache

@@ -2,13 +2,13 @@
 
 A document is about a hero and a topic, both named in its title; nouns and pronouns depend on them to its end. What is
 still to be written is a stack of tasks, so that a verb can wait for the end of a relative clause and still agree with
-its subject. A cell is one of the table of inflections: "s" or "p" in English, "fs" (feminine singular) and the like in
-Portuguese; its last letter is the number.
+its subject; the first one is replaced by others until a word stands first. A cell is one of the table of inflections:
+"s" or "p" in English, "fs" (feminine singular) and the like in Portuguese; its last letter is the number.
 """
 
 import json
-from collections import deque
-from collections.abc import Iterable
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from math import fsum
@@ -19,8 +19,8 @@ from helpers.labs.texts.stories import ASSETS
 
 LEXICONS = ("english", "portuguese")
 Cells = frozenset[str]
-Task = tuple  # (name of a method of _Grammar, *its arguments)
-Option = tuple[str, float, tuple[Task, ...]]  # word, weight, the tasks that it adds
+Task = str | tuple  # a word to be written, or (name of a method of _Grammar, *its arguments)
+Option = tuple[float, tuple[Task, ...]]  # share of the cases, and the tasks that take the place of a task
 State = tuple[str, str, tuple[Task, ...]]  # hero, topic, stack
 
 # what share of the cases; the entropy follows from these
@@ -91,99 +91,89 @@ def _rules_of(words: Lexicon) -> Rules:
 
 
 def _moves(words: Lexicon, state: State) -> list[tuple[str, float, State]]:
-    hero, topic, ((name, *arguments), *rest) = state
-    if name == "maybe":  # a share of the cases has the task, the others go on with the rest
-        share, task = arguments
-        with_it = _moves(words, (hero, topic, (task, *rest)))
-        return _scaled(with_it, share) + _scaled(_moves(words, (hero, topic, tuple(rest))), 1 - share)
-    if name.startswith("title"):
-        return _title(words, hero, name, *arguments)
-    options = getattr(_Grammar(words, hero, topic), name)(*arguments)
-    return [(word, weight, (hero, topic, (*added, *rest))) for word, weight, added in options]
+    """The words that can come next, each with its weight and the state after it."""
+    hero, topic, (task, *rest) = state
+    if isinstance(task, str):
+        return [(task, 1.0, (hero, topic, tuple(rest)))]
+    name, *arguments = task
+    if name == "about":
+        return _moves(words, (*arguments, tuple(rest)))
+    found = []
+    for share, tasks in getattr(_Grammar(words, hero, topic), name)(*arguments):
+        moves = _moves(words, (hero, topic, (*tasks, *rest)))
+        found += [(word, share * weight, after) for word, weight, after in moves]
+    return found
 
 
-def _title(words: Lexicon, hero: str, stage: str, article: str = "") -> list[tuple[str, float, State]]:
-    if stage == "title":
-        return [(name, weight, (name, "", (("title_and",),))) for name, weight in _ranked(words.heroes)]
-    if stage == "title_and":
-        return [(words.conjunction, 1.0, (hero, "", (("title_article",),)))]
-    articles = list(words.topics.values())
-    if stage == "title_article":
-        return [(a, articles.count(a), (hero, "", (("title_topic", a),))) for a in dict.fromkeys(articles)]
-    body = (("word", PARAGRAPH), ("sentence",))
-    return [(topic, 1.0, (hero, topic, body)) for topic, own in words.topics.items() if own == article]
-
-
-def _ranked(words: Iterable[str]) -> list[tuple[str, float]]:
-    """Weights 1/3, 1/4, 1/5, ... divided by their sum: within a class the first words are the frequent ones.
+def _ranked(words: Iterable[str], share: float = 1.0) -> list[Option]:
+    """A share divided among words as 1/3, 1/4, 1/5, ...: within a class the first words are the frequent ones.
 
     Source: Mandelbrot 1953, whose law adds a constant to the rank of Zipf's.
     """
     words = list(words)
     weights = [1 / (rank + RANK_SHIFT) for rank in range(1, len(words) + 1)]
     total = fsum(weights)  # sum rounds otherwise from Python 3.12 on
-    return [(word, weight / total) for word, weight in zip(words, weights, strict=True)]
-
-
-def _scaled(options: Iterable[tuple], share: float) -> list[tuple]:
-    return [(word, share * weight, *others) for word, weight, *others in options]
-
-
-def _predicate(number: str, hero_is_subject: bool) -> tuple[Task, ...]:
-    return (("verb", number, hero_is_subject), ("maybe", SECOND_PREDICATE, ("and_verb", number, hero_is_subject)))
+    return [(share * weight / total, (word,)) for word, weight in zip(words, weights, strict=True)]
 
 
 @dataclass(frozen=True)
 class _Grammar:
-    """A method per task of a document about `hero` and `topic`: the words that can begin it, and what they leave."""
+    """A method per task of a document about `hero` and `topic`: what can stand in its place."""
 
     words: Lexicon
     hero: str
     topic: str
 
-    def word(self, word: str) -> list[Option]:
-        return [(word, 1.0, ())]
+    def title(self) -> list[Option]:
+        rest = (self.words.conjunction, ("title_article",))
+        return [(weight, (name, ("about", name, ""), *rest)) for weight, (name,) in _ranked(self.words.heroes)]
+
+    def title_article(self) -> list[Option]:
+        articles = Counter(self.words.topics.values())
+        return [(n, (article, ("title_topic", article))) for article, n in articles.items()]
+
+    def title_topic(self, article: str) -> list[Option]:
+        topics = [topic for topic, own in self.words.topics.items() if own == article]
+        return [(1.0, (topic, ("about", self.hero, topic), PARAGRAPH, ("sentence",))) for topic in topics]
+
+    def maybe(self, share: float, *tasks: Task) -> list[Option]:
+        return [(share, tasks), (1 - share, ())]
 
     def sentence(self, capital: bool = True) -> list[Option]:
         def cased(word: str) -> str:
             return word[0].upper() + word[1:] if capital else word
 
-        after_hero = (*_predicate("s", hero_is_subject=True), ("stop",))
-        options: list[Option] = [
-            (self.hero, HERO_NAMED, after_hero),
-            (cased(self.words.heroes[self.hero]), HERO_PRONOUN, after_hero),
-        ]
+        after_hero = (*self._predicate("s", hero_is_subject=True), ".", ("after_stop",))
+        pronoun = cased(self.words.heroes[self.hero])
+        options = [(HERO_NAMED, (self.hero, *after_hero)), (HERO_PRONOUN, (pronoun, *after_hero))]
         share = 1 - HERO_NAMED - HERO_PRONOUN
         if capital:
-            opened = (("word", ","), ("sentence", False))
-            options += [(word, OPENER * weight, opened) for word, weight in _ranked(self.words.openers)]
+            options += [(w, (word, ",", ("sentence", False))) for w, (word,) in _ranked(self.words.openers, OPENER)]
             share -= OPENER
-        phrases = self.determiner("subject", ("stop",))
-        return options + [(cased(word), share * weight, added) for word, weight, added in phrases]
-
-    def stop(self) -> list[Option]:
-        return [(".", 1.0, (("after_stop",),))]
+        for weight, (word, phrase) in self.determiner("subject"):
+            options.append((share * weight, (cased(word), phrase, ".", ("after_stop",))))
+        return options
 
     def after_stop(self) -> list[Option]:
-        going_on = _scaled(self.sentence(), 1 - NEW_PARAGRAPH - LAST_SENTENCE)
-        return [(PARAGRAPH, NEW_PARAGRAPH, (("sentence",),)), (END_OF_TEXT, LAST_SENTENCE, ()), *going_on]
+        going_on = (1 - NEW_PARAGRAPH - LAST_SENTENCE, (("sentence",),))
+        return [(NEW_PARAGRAPH, (PARAGRAPH, ("sentence",))), (LAST_SENTENCE, (END_OF_TEXT,)), going_on]
 
-    def determiner(self, role: str, *after: Task) -> list[Option]:
+    def determiner(self, role: str) -> list[Option]:
         cells = self.words.determiners
-        return [(word, weight, (("phrase", role, cells[word]), *after)) for word, weight in _ranked(cells)]
+        return [(weight, (word, ("phrase", role, cells[word]))) for weight, (word,) in _ranked(cells)]
 
     def phrase(self, role: str, cells: Cells) -> list[Option]:
         """What follows a determiner: a noun, before it perhaps an adjective where the language puts it there."""
-        nouns = self.noun(role, cells)
         if not self.words.adjective_first or role.startswith("inner"):
-            return nouns
+            return self.noun(role, cells)
         own = self.words.adjectives
-        after = [(word, weight, (("noun", role, cells & own[word]),)) for word, weight, _ in self.adjective(cells)]
-        return _scaled(after, ADJECTIVE) + _scaled(nouns, 1 - ADJECTIVE)
+        options: list[Option] = [(1 - ADJECTIVE, (("noun", role, cells),))]
+        for weight, (word,) in self.adjective(cells):
+            options.append((ADJECTIVE * weight, (word, ("noun", role, cells & own[word]))))
+        return options
 
     def adjective(self, cells: Cells) -> list[Option]:
-        fitting = [word for word, own in self.words.adjectives.items() if own & cells]
-        return [(word, weight, ()) for word, weight in _ranked(fitting)]
+        return _ranked(word for word, own in self.words.adjectives.items() if own & cells)
 
     def noun(self, role: str, cells: Cells) -> list[Option]:
         """Nouns of a role in some cells: ON_TOPIC of the cases from the document's topic, the rest from the others."""
@@ -195,60 +185,52 @@ class _Grammar:
             for other, nouns in self.words.nouns.items():
                 part = ON_TOPIC if other == self.topic else (1 - ON_TOPIC) / (len(self.words.nouns) - 1)
                 fitting = {word: cell for word, cell in nouns[kind].items() if cell in cells}
-                for word, weight in _ranked(fitting):
-                    options.append((word, share * part * weight, self._after_noun(role, kind, fitting[word])))
+                for weight, (word,) in _ranked(fitting, share * part):
+                    options.append((weight, (word, *self._after_noun(role, kind, fitting[word]))))
         return options
 
-    def _after_noun(self, role: str, kind: str, cell: str) -> tuple[Task, ...]:
+    def _after_noun(self, role: str, kind: str, cell: str) -> Iterator[Task]:
         number, full = cell[-1], role in ("subject", "object")
-        tasks: list[Task] = []
         if full and not self.words.adjective_first:
-            tasks.append(("maybe", ADJECTIVE, ("adjective", frozenset({cell}))))
+            yield "maybe", ADJECTIVE, ("adjective", frozenset({cell}))
         if full:
             share = RELATIVE_OF_SUBJECT if role == "subject" else RELATIVE_OF_OBJECT
-            tasks.append(("maybe", share, ("relative", kind, number)))
+            yield "maybe", share, self.words.relatives[kind], ("clause", kind, number)
         if role == "subject":
-            tasks += _predicate(number, hero_is_subject=False)
+            yield from self._predicate(number, hero_is_subject=False)
         if role == "inner subject":
-            tasks.append(("transitive", number))
-        return tuple(tasks)
-
-    def relative(self, kind: str, number: str) -> list[Option]:
-        return [(self.words.relatives[kind], 1.0, (("clause", kind, number),))]
+            yield "transitive", number
 
     def clause(self, kind: str, number: str) -> list[Option]:
         """ "who sees the boat", agreeing with the noun before, or "who the gulls see"; things do not act."""
         with_subject = RELATIVE_WITH_SUBJECT if kind == "actor" else 1.0
-        options: list[Option] = [(self.hero, with_subject * HERO_IN_RELATIVE, (("transitive", "s"),))]
-        options += _scaled(self.determiner("inner subject"), with_subject * (1 - HERO_IN_RELATIVE))
+        options: list[Option] = [
+            (with_subject * HERO_IN_RELATIVE, (self.hero, ("transitive", "s"))),
+            (with_subject * (1 - HERO_IN_RELATIVE), (("determiner", "inner subject"),)),
+        ]
         if kind == "actor":
-            inner = (("determiner", "inner object"),)
-            options += [(word, (1 - with_subject) * weight, inner) for word, weight, _ in self.transitive(number)]
+            options.append((1 - with_subject, (("transitive", number), ("determiner", "inner object"))))
         return options
 
-    def and_verb(self, number: str, hero_is_subject: bool) -> list[Option]:
-        return [(self.words.conjunction, 1.0, (("verb", number, hero_is_subject),))]
+    def _predicate(self, number: str, hero_is_subject: bool) -> tuple[Task, ...]:
+        verb = ("verb", number, hero_is_subject)
+        return (verb, ("maybe", SECOND_PREDICATE, self.words.conjunction, verb))
 
     def verb(self, number: str, hero_is_subject: bool) -> list[Option]:
-        complement = (("maybe", PLACE_OR_MANNER, ("complement",)),)
-        object_ = (("object", hero_is_subject),)
-        alone = [(word, INTRANSITIVE * weight, complement) for word, weight in _ranked(self.words.intransitive[number])]
-        return alone + [(word, (1 - INTRANSITIVE) * weight, object_) for word, weight, _ in self.transitive(number)]
+        complement = ("maybe", PLACE_OR_MANNER, ("complement",))
+        alone = [(w, (*word, complement)) for w, word in _ranked(self.words.intransitive[number], INTRANSITIVE)]
+        return [*alone, (1 - INTRANSITIVE, (("transitive", number), ("object", hero_is_subject)))]
 
     def transitive(self, number: str) -> list[Option]:
-        return [(word, weight, ()) for word, weight in _ranked(self.words.transitive[number])]
+        return _ranked(self.words.transitive[number])
 
     def object(self, hero_is_subject: bool) -> list[Option]:
-        phrases = self.determiner("object")
         if hero_is_subject:  # nobody follows herself
-            return phrases
-        return [(self.hero, HERO_AS_OBJECT, ()), *_scaled(phrases, 1 - HERO_AS_OBJECT)]
+            return self.determiner("object")
+        return [(HERO_AS_OBJECT, (self.hero,)), (1 - HERO_AS_OBJECT, (("determiner", "object"),))]
 
     def complement(self) -> list[Option]:
-        article: tuple[Task, ...] = (("word", self.words.place_article),) if self.words.place_article else ()
-        places = [
-            (word, weight, (*article, ("noun", "place", self.words.prepositions[word])))
-            for word, weight in _ranked(self.words.prepositions)
-        ]
-        manners = [(word, weight, ()) for word, weight in _ranked(self.words.manners)]
-        return _scaled(places, PLACE) + _scaled(manners, 1 - PLACE)
+        article = (self.words.place_article,) if self.words.place_article else ()
+        cells = self.words.prepositions
+        places = [(w, (word, *article, ("noun", "place", cells[word]))) for w, (word,) in _ranked(cells, PLACE)]
+        return places + _ranked(self.words.manners, 1 - PLACE)

@@ -10,12 +10,13 @@ from itertools import accumulate, islice
 from math import fsum
 
 import numpy as np
+from scipy.sparse import csc_array, eye_array
+from scipy.sparse.linalg import spsolve
 
 from helpers.gpt import END_OF_TEXT, require_whole
 
 PARAGRAPH = "\n\n"
 MARKS = ".,;:!?"
-NEGLIGIBLE = 1e-17  # share of the visits so far: adding less changes no digit of a float64
 _PIECE = re.compile(rf"{re.escape(END_OF_TEXT)}|{PARAGRAPH}|[{MARKS}]|[^\s{MARKS}<>]+")
 Rules = Mapping[Hashable, Sequence[tuple[str, float, Hashable]]]
 
@@ -172,22 +173,13 @@ class ToyLanguage:
     def _visits(self) -> np.ndarray:
         """(S,) float64: how many tokens a document emits from each state on average; their sum is its mean length.
 
-        All documents are written at once, one token a step: `now` holds the share of them that stands in each state.
-        Shares only shrink as documents end, and what is added up is positive, so that no digit is lost.
+        They solve a linear equation: a document begins in state 0, and goes from state to state until it ends.
         """
-        states, tokens = self.probs.nonzero()
-        goes_on = tokens != self.end_id
-        states, tokens = states[goes_on], tokens[goes_on]
-        n_states = len(self.probs)
-        moves, where = np.unique(states * n_states + self.next_states[states, tokens], return_inverse=True)
-        before, after = np.divmod(moves, n_states)
-        p = np.bincount(where, self.probs[states, tokens])  # from a state to the next one, by whichever token
-        now, visits = np.zeros(n_states), np.zeros(n_states)
-        now[0] = 1.0
-        while now.sum() > NEGLIGIBLE * visits.sum():
-            visits += now
-            now = np.bincount(after, now[before] * p, minlength=n_states)
-        return visits
+        n_states, (states, tokens) = len(self.probs), self.probs.nonzero()
+        states, tokens = states[tokens != self.end_id], tokens[tokens != self.end_id]
+        to_and_from = self.next_states[states, tokens], states  # where several tokens lead, their shares are added up
+        moves = csc_array((self.probs[states, tokens], to_and_from), shape=(n_states, n_states))
+        return spsolve(eye_array(n_states, format="csc") - moves, np.eye(n_states, 1).ravel())
 
     @cached_property
     def _draws(self) -> list[tuple[list[float], list[int], list[int]]]:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from helpers.gpt import require_one_of
+
 ASSETS = Path(__file__).parents[2] / "assets"
 STORIES = {"english": ASSETS / "bring_the_house.txt", "portuguese": ASSETS / "traga_a_casa.txt"}
 DOCUMENTS = ASSETS / "portuguese"
@@ -15,8 +17,7 @@ def story(language: str = "english") -> str:
 
     Its title, then paragraphs, a blank line between them. ValueError: another language.
     """
-    if language not in STORIES:
-        raise ValueError(f"language must be one of {', '.join(STORIES)}, got {language!r}")
+    require_one_of(STORIES, language=language)
     return STORIES[language].read_text(encoding="utf-8")
 
 
