@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 import torch
 
@@ -14,7 +15,6 @@ from helpers.labs import distributed
 from helpers.labs.pretrain.log import complain
 from helpers.labs.pretrain.plan import Plan, read_plan
 from helpers.labs.pretrain.run import FAILED, Run
-from helpers.storage import as_path
 
 BAD_INPUT = 2
 
@@ -60,9 +60,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--validation", nargs="+", default=[], metavar="FILE", help="else a tenth of the texts is held out")
     add("--config", default="course-small", help="a model preset, or a JSON file with a whole plan")
     add("--set", nargs="+", default=[], metavar="FIELD=VALUE", help="e.g. n_steps=500 emb_dim=160")
-    add("--out", required=True, type=as_path, metavar="DIR", help="of this run alone: ids, checkpoints, log, weights; "
+    add("--out", required=True, metavar="DIR", help="of this run alone: ids, checkpoints, log, weights; "
         "its parent must be there")  # fmt: skip
-    add("--also", type=as_path, metavar="DIR", help="a second folder for checkpoints, on a drive that outlives this "
+    add("--also", metavar="DIR", help="a second folder for checkpoints, on a drive that outlives this "
         "one; its parent must be there")  # fmt: skip
     add("--shard", action="store_true", help="under torchrun, divide weights, gradients and moments among the "
         "processes (FSDP) instead of keeping all of them on each (DDP): for a model that one GPU cannot hold. More is "
@@ -75,6 +75,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _settings(options: argparse.Namespace) -> tuple[Plan, torch.device]:
+    if "" in (options.out, options.also):
+        raise ValueError("--out and --also name folders, got ''")
+    options.out, options.also = Path(options.out), options.also and Path(options.also)
     if options.minutes is not None and not options.minutes > 0:
         raise ValueError(f"--minutes must be above 0, got {options.minutes}")
     if options.shard and distributed.world_size() == 1:
