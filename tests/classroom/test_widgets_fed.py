@@ -95,14 +95,3 @@ def test_too_long_a_prompt_is_read_from_its_end_and_the_card_says_so(gpt: GPT) -
     card.lines[0].value = "word " * 50
     assert told(card)["note"] == "The prompt has 51 tokens: the model reads only the last 5, the first 46 are not seen."
     assert len(told(card)["prompt"]) == 60 and told(card)["prompt"].startswith("…") and told(card)["error"] is None
-
-
-def test_a_small_model_runs_on_one_thread_and_the_setting_comes_back() -> None:
-    seen, before = [], torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        card = cards.next_token(lambda ids: seen.append(torch.get_num_threads()) or SCORES[ids % 7])
-        card.lines[0].value = "another"
-        assert seen[-1] == 1 and torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(before)
