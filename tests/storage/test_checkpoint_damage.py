@@ -18,21 +18,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from helpers.storage import checkpoint
-from tests.support import refused
+from tests.support import Payload, refused
 
 FILES = ["SHA256SUMS", "model.safetensors", "optimizer.safetensors", "state.json"]
 TENSOR_FILES = FILES[1:3]
 fuzz = settings(max_examples=200, deadline=None, derandomize=True, database=None)
-
-
-class Payload:
-    """Unpickling it creates a file: what a stranger's checkpoint could do with anything of yours."""
-
-    def __init__(self, canary: Path) -> None:
-        self.canary = canary
-
-    def __reduce__(self) -> tuple:
-        return open, (str(self.canary), "w")
 
 
 class Victim:

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from helpers.gpt import GPT, GPTConfig, TransformerBlock, next_token_loss, preset
 from helpers.storage import weights
-from tests.support import lively, refusals, refused
+from tests.support import Payload, lively, refusals, refused
 from tools import parity
 
 V, T, C, H, L = 53, 29, 28, 7, 3
@@ -226,13 +226,7 @@ def test_a_name_that_stands_twice_is_refused(tmp_path):
     refused("a key stands twice", weights.load, tmp_path)
 
 
-class Evil:
-    def __reduce__(self):
-        return open, ("made-by-a-pickle", "w")
-
-
-def test_damaged_files_say_so_and_run_nothing(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_damaged_files_say_so_and_run_nothing(tmp_path):
     refused(r"no config.json", weights.load, tmp_path, error=FileNotFoundError)
     torch.save({"model": {}, "optimizer": {}}, theirs := tmp_path / "ckpt.pt")
     for path in (theirs, tmp_path):
@@ -253,7 +247,7 @@ def test_damaged_files_say_so_and_run_nothing(tmp_path, monkeypatch):
     contents += [whole.replace(b"data.pkl", b"date.pkl"), whole.replace(b"FloatStorage", b"FloatStorags")]
     wide = torch.zeros(1).expand(V, 10**9)  # four bytes
     contents += [
-        Evil(),
+        Payload(canary := tmp_path / "made-by-a-pickle"),
         [1, 2],
         {"a": 1},
         {"model": state, "step": 3},
@@ -270,7 +264,7 @@ def test_damaged_files_say_so_and_run_nothing(tmp_path, monkeypatch):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("a/data.pkl", thirty_bytes)
     refused("bytearray", weights.load, tmp_path)
-    assert not (tmp_path / "made-by-a-pickle").exists()
+    assert not canary.exists()
     outside = tmp_path.parent / "x.safetensors"  # there, and sound, and yet none of this folder's
     outside.write_bytes(whole)
     (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": {"a": "../x.safetensors"}}')
