@@ -15,6 +15,7 @@ import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -388,11 +389,7 @@ def test_a_full_disk_and_a_folder_that_cannot_be_written_are_said(course, monkey
     (loop := course / "loop").symlink_to(loop)
     assert install.main(["loop", "stamp"]) == 1 and "File exists" in capsys.readouterr().err
     for number, words in ((errno.ENOSPC, "no room left"), (errno.EROFS, "VENV=")):
-
-        def refuse(*_: object, number: int = number) -> None:
-            raise OSError(number, os.strerror(number), ".venv")
-
-        monkeypatch.setattr(install, "install", refuse)
+        monkeypatch.setattr(install, "install", Mock(side_effect=OSError(number, os.strerror(number), ".venv")))
         assert install.main([".venv", ".venv/.installed"]) == 1
         said = capsys.readouterr().err
         assert said.count("\n") == 1 and words in said
