@@ -112,11 +112,10 @@ def of_theirs(model: nn.Module, ids: Tensor) -> dict:
 
 def of_ours(model: nn.Module, ids: Tensor) -> dict:
     """The same of the course's model."""
-    text = ids[:, :LENGTH]
     with torch.no_grad():
         logits = model(ids)
     tokens = generate(model, ids[:, :N_PROMPT], N_NEW, temperature=0)
-    loss = next_token_loss(model(text[:, :-1]), text[:, 1:])
+    loss = next_token_loss(model(ids[:, :LENGTH][:, :-1]), ids[:, 1:LENGTH])
     return _with_gradients(model, model.token_embedding, logits, tokens, loss)
 
 
