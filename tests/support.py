@@ -1,4 +1,4 @@
-"""What the tests of several rooms share: refusals, alone or as a table; a model that hides no mistake; damage."""
+"""What tests of several rooms share: refusals, alone or as a table; models that hide no mistake; damage; a pickle."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -54,6 +54,16 @@ def faulty(load: Callable[[Path], Any], by: float) -> Callable[[Path], Any]:
         return model
 
     return wrong
+
+
+class Payload:
+    """Unpickling it creates a file: what a stranger's pickle could do with anything of yours."""
+
+    def __init__(self, canary: Path) -> None:
+        self.canary = canary
+
+    def __reduce__(self) -> tuple:
+        return open, (str(self.canary), "w")
 
 
 def flip(path: Path, at: int = -1, bit: int = 1) -> None:

@@ -110,7 +110,7 @@ CASES: list[tuple[Callable, dict[str, Any]]] = [  # what is called, and its argu
     (checkpoint.load_model, {"folder": Path("model")}),
     (checkpoint.save_model, {"folder": Path("new"), "model_state": STATE.model, "config": {}, "extra": {}}),
     (partial(checkpoint.save_model, "new", STATE.model, {}), {"dtype": torch.bfloat16}),
-    (weights.load, {"folder": Path("gpt2"), "drop_rate": 0.0, "dtype": torch.float32}),
+    (weights.load, {"folder": Path("gpt2"), "drop_rate": 0.0}),
     (weights.save, {"model": MODEL, "folder": Path("new"), "model_type": "gpt2", "dtype": torch.float32}),
     (partial(weights.check_vocabulary, n_tokens=V), {"model": MODEL}),
     (weights.resize_vocabulary, {"model": MODEL, "vocab_size": 13, "initialisation": "mean"}),

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from helpers.classroom import NOT_ATTEMPTED, RIGHT, WRONG, Mistake, check, exercises, reveal, verdict
+from tests.support import refusals_of, refused
 
 WORDS = {"one_of": ("rises", "falls", "stays")}
 RANGES = {"bounds": (1, 10)}
@@ -52,24 +53,19 @@ def test_reveal(capsys, guess, measured, offered, says):
     assert says in printed and printed.startswith("result: ") and printed.count("\n") == 1
 
 
-@pytest.mark.parametrize(
-    ("guess", "measured", "offered", "says"),
-    [
-        *((guess, 10.0, {}, "my_guess should be") for guess in ("ten", True, [1])),
-        *((guess, True, {}, "my_guess should be True or False or None") for guess in ("maybe", 1)),
-        (10, "ten", {}, "my_guess should be a word in quotes or None, got 10"),
-        ("the second", "b", {}, 'my_guess should be the letter of a choice, such as "a", or None'),
-        ((4, 5), 4.5, {}, r"got several, \(4, 5\): in Python the decimal point is a point, my_guess = 4\.5$"),
-        ((50, 257), 5.0, {}, r"my_guess = 50\.257; thousands go without a comma, my_guess = 50257$"),
-        ((1, 234, 567), 5.0, {}, r"in Python thousands go without a comma, my_guess = 1234567$"),
-        ("ten", 1.0, {}, r"a number \(nats\), without quotes and with a point before the decimals, or None, got 'ten'"),
-        ("rise", "rises", WORDS, r"one of 'rises', 'falls', 'stays', or None, got 'rise'"),
-        ("d", 4.0, RANGES, r"one of 'a', 'b', 'c', or None, got 'd'"),
-    ],
+test_reveal_refuses_another_kind = refusals_of(
+    lambda guess, measured, offered: reveal(guess, measured, "nats", **offered),
+    *((guess, 10.0, {}, "my_guess should be") for guess in ("ten", True, [1])),
+    *((guess, True, {}, "my_guess should be True or False or None") for guess in ("maybe", 1)),
+    (10, "ten", {}, "my_guess should be a word in quotes or None, got 10"),
+    ("the second", "b", {}, 'my_guess should be the letter of a choice, such as "a", or None'),
+    ((4, 5), 4.5, {}, r"got several, \(4, 5\): in Python the decimal point is a point, my_guess = 4\.5$"),
+    ((50, 257), 5.0, {}, r"my_guess = 50\.257; thousands go without a comma, my_guess = 50257$"),
+    ((1, 234, 567), 5.0, {}, r"in Python thousands go without a comma, my_guess = 1234567$"),
+    ("ten", 1.0, {}, r"a number \(nats\), without quotes and with a point before the decimals, or None, got 'ten'"),
+    ("rise", "rises", WORDS, r"one of 'rises', 'falls', 'stays', or None, got 'rise'"),
+    ("d", 4.0, RANGES, r"one of 'a', 'b', 'c', or None, got 'd'"),
 )
-def test_reveal_refuses_another_kind(guess, measured, offered, says):
-    with pytest.raises(ValueError, match=says):
-        reveal(guess, measured, "nats", **offered)
 
 
 @pytest.fixture
@@ -114,10 +110,8 @@ def test_check(double, capsys, answer, says):
 
 
 def test_unknown_and_repeated_names(double):
-    with pytest.raises(ValueError, match="no exercise named 'triple'"):
-        check("triple", stub)
-    with pytest.raises(ValueError, match="exists already"):
-        exercises.grader.register("double")(stub)
+    refused("no exercise named 'triple'", check, "triple", stub)
+    refused("exists already", exercises.grader.register("double"), stub)
 
 
 @pytest.mark.parametrize("number", [3, 3.0, torch.tensor(3.0), torch.tensor([3]), np.float32(3), np.array([3.0])])
@@ -130,10 +124,6 @@ def test_one_number_may_come_in_any_dress(number):
 def test_what_is_not_one_number_is_told_by_its_type(other):
     found = verdict("e1-months", lambda *_: other)
     assert "expected one number, got" in found and f"({type(other).__name__})" in found
-
-
-def test_numbers_are_shown_with_digits_until_they_differ():
-    assert "expected 0.69315 nats, got 0.69311. " in verdict("e4-entropy", lambda p: torch.tensor(0.69311))
 
 
 def test_an_answer_that_returns_nothing_or_fails_is_told_with_its_case():

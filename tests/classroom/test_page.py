@@ -3,12 +3,12 @@
 import re
 
 import numpy as np
-import pytest
 
 from helpers import language
 from helpers.classroom import pages
 from helpers.gpt import preset
 from helpers.labs import budget, changes, quantise, scaling
+from tests.support import refusals_of
 
 
 def heatmap(tokens: list, values: list, **how: object) -> str:
@@ -51,19 +51,14 @@ def test_dollars_are_no_mathematics() -> None:
     assert "from $31 to $135" in repr(made[0]), "plain text stays plain"
 
 
-@pytest.mark.parametrize(
-    ("tokens", "values", "scale", "message"),
-    [
-        (["a"], [1.0, 2.0], {}, "1 tokens and 2 values"),
-        ([], [], {}, "at least one value"),
-        (["a"], [None], {}, "at least one value"),
-        (["a"], [float("inf")], {}, "finite"),
-        (["a"], [1.0], {"vmin": 2.0, "vmax": 2.0}, "vmin must be below vmax"),
-    ],
+test_a_heatmap_refuses = refusals_of(
+    lambda tokens, values, low=None, high=None: heatmap(tokens, values, vmin=low, vmax=high),
+    (["a"], [1.0, 2.0], "1 tokens and 2 values"),
+    ([], [], "at least one value"),
+    (["a"], [None], "at least one value"),
+    (["a"], [float("inf")], "finite"),
+    (["a"], [1.0], 2.0, 2.0, "vmin must be below vmax"),
 )
-def test_a_heatmap_refuses(tokens: list, values: list, scale: dict, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        heatmap(tokens, values, **scale)
 
 
 def test_numbers_stand_right_and_words_left() -> None:
@@ -77,13 +72,11 @@ def test_numbers_stand_right_and_words_left() -> None:
     assert repr(shown) == "one claim\nname  loss  V\na<b  1.235  50,257\nc  2.0  7"
 
 
-def test_a_table_refuses_ragged_rows() -> None:
-    for rows, columns, says in (
-        ([(1, 2), (3,)], ["a", "b"], "row 1 has 1 cells, .* 2 columns"),
-        ([], [], "one column"),
-    ):
-        with pytest.raises(ValueError, match=says):
-            pages.table(rows, columns)
+test_a_table_refuses_ragged_rows = refusals_of(
+    pages.table,
+    ([(1, 2), (3,)], ["a", "b"], "row 1 has 1 cells, .* 2 columns"),
+    ([], [], "one column"),
+)
 
 
 def test_keys_of_records_are_said_in_other_languages():

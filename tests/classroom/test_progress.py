@@ -9,6 +9,7 @@ import pytest
 
 from helpers.classroom import progress
 from helpers.gpt import Evaluation, Update
+from tests.support import refused
 
 UPDATES = [Update(step, 0, 10 * step + 10, 3.0 - step, 0.1, 1.0, "float32") for step in range(3)]
 RECORDS = [Evaluation(0, 0, 3.5, 9), *UPDATES, Evaluation(3, 30, 0.5, 9)]
@@ -116,5 +117,4 @@ def test_loss_figure_has_two_curves_and_its_reference_lines():
     assert "nats" in ax.get_ylabel()
     (line,) = progress.loss_figure(UPDATES, "No validation").get_lines()
     assert line.get_label() == "training, this batch"
-    with pytest.raises(ValueError, match="at least one"):
-        progress.loss_figure([], "Nothing")
+    refused("at least one", progress.loss_figure, [], "Nothing")

@@ -14,6 +14,7 @@ from PIL import Image
 from helpers.classroom import reports
 from helpers.gpt import Evaluation, Update
 from helpers.labs import metrics
+from tests.support import refused
 
 PROTOCOL = metrics.Protocol("story", "validation", 128, 64, 1_000, 4_000, "none", "tokens", "gpt2", "best")
 RESULT = metrics.Result(2.5, PROTOCOL)
@@ -136,12 +137,10 @@ def test_the_same_input_gives_the_same_files(tmp_path, ax):
 def test_a_report_that_is_there_is_kept_until_told_and_until_the_new_one_is_whole(tmp_path, ax, monkeypatch):
     old = reports.write(tmp_path / "a", title="first", figures=[(ax, "alt")])
     before = old.read_bytes()
-    with pytest.raises(ValueError, match="overwrite=True replaces it"):
-        reports.write(tmp_path / "a", title="second")
+    refused("overwrite=True replaces it", written, tmp_path / "a", title="second")
     with monkeypatch.context() as full:
         full.setattr(os, "fsync", Mock(side_effect=OSError("the disk is full")))
-        with pytest.raises(OSError, match="the disk is full"):
-            reports.write(tmp_path / "a", title="second", overwrite=True)
+        refused("the disk is full", written, tmp_path / "a", title="second", overwrite=True, error=OSError)
     assert old.read_bytes() == before and len(os.listdir(old.parent)) == 2
     assert written(tmp_path / "a", title="second", overwrite=True).startswith("# second")
 
@@ -153,6 +152,5 @@ def test_refuses_before_anything_is_written(tmp_path, ax):
         ("none/a", {}, "is no folder: make it first"),
         ("a", {"figures": [(ax, "alt"), (ax, " ")]}, "figure 2 needs alternative text"),
     ):
-        with pytest.raises(ValueError, match=says):
-            written(tmp_path / folder, **given)
+        refused(says, written, tmp_path / folder, **given)
     assert not os.listdir(tmp_path)

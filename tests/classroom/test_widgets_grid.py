@@ -10,6 +10,7 @@ import pytest
 from helpers.classroom import cards
 from helpers.labs import training_grid
 from tests.cards import first_positions, script
+from tests.support import refused
 
 AXES = {"learning_rate": [0.01, 1.0], "warmup": [0.0, 0.1], "batch_size": [2, 16], "seed": [3, 5]}
 
@@ -80,7 +81,5 @@ def test_a_record_that_does_not_do_is_refused(record: Path) -> None:
     content["runs"].pop()
     for text, said in ((json.dumps(content), "lacks 1 runs: python -m"), ("{", r"grid.json is no record .* make it")):
         record.write_text(text)
-        with pytest.raises(ValueError, match=said):
-            cards.training_grid(record)
-    with pytest.raises(FileNotFoundError):
-        cards.training_grid(record.with_name("none.json"))
+        refused(said, cards.training_grid, record)
+    refused("", cards.training_grid, record.with_name("none.json"), error=FileNotFoundError)

@@ -9,6 +9,7 @@ import torch
 from helpers.classroom import cards
 from helpers.gpt import gpt2, perplexity, six_steps
 from tests.cards import by_last_token, script, told
+from tests.support import refused
 
 
 def model(token_ids: torch.Tensor) -> torch.Tensor:
@@ -69,8 +70,7 @@ def test_sentences_of_different_length_count_every_target_once_and_a_long_sum_is
     ],
 )
 def test_a_bad_sentence_is_refused_and_typed_it_becomes_a_message(first: str, message: str) -> None:
-    with pytest.raises(ValueError, match=f"first sentence .*{message}"):
-        cards.loss_stepper(model, first)
+    refused(f"first sentence .*{message}", cards.loss_stepper, model, first)
     stepper = cards.loss_stepper(model)
     stepper.lines[0].value = first
     assert re.search(f"{message}.*the last two sentences that worked", told(stepper)["error"])
@@ -89,7 +89,7 @@ def test_a_model_of_a_few_words_has_their_names() -> None:
     assert first["r00c"].startswith(repr(gpt2().decode([known[int(at.argmax())]])) + " ")
     expected = at.log_softmax(-1)[known.index(3626)].item()
     assert float(stepper.card().table[1][2]) == pytest.approx(expected, abs=0.006)
-    with pytest.raises(ValueError, match=r"knows 9 tokens; the first sentence has others: ' moved'"):
-        cards.loss_stepper(lambda ids: scores[ids], "every effort moved you", vocabulary=known)
-    with pytest.raises(ValueError, match=r"scores of the 8 tokens .* got 9"):
-        cards.loss_stepper(lambda ids: scores[ids], "every effort", "every effort", vocabulary=known[1:])
+    says = "knows 9 tokens; the first sentence has others: ' moved'"
+    refused(says, cards.loss_stepper, scores.__getitem__, "every effort moved you", vocabulary=known)
+    few = {"vocabulary": known[1:]}
+    refused("scores of the 8 tokens .* got 9", cards.loss_stepper, scores.__getitem__, *["every effort"] * 2, **few)

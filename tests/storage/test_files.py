@@ -2,6 +2,7 @@
 
 import errno
 import os
+from unittest.mock import Mock
 
 import pytest
 
@@ -30,10 +31,7 @@ def test_a_file_appears_whole_and_flushed(tmp_path, monkeypatch):
 def test_a_failure_leaves_the_old_file_and_nothing_half_written(tmp_path, monkeypatch, failing):
     path = tmp_path / "plan.json"
     path.write_bytes(b"old")
-
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
+    full = Mock(side_effect=OSError(errno.ENOSPC, "No space left on device"))
     if failing != "block":
         monkeypatch.setattr(os, failing, full)
     with pytest.raises(StorageError, match=r"writing plan.json failed .No space.*make room"), write_aside(path) as file:
@@ -46,8 +44,7 @@ def test_a_failure_leaves_the_old_file_and_nothing_half_written(tmp_path, monkey
 def test_errors_of_the_block_and_a_parent_that_has_gone(tmp_path):
     with pytest.raises(KeyError), write_aside(tmp_path / "a"):
         raise KeyError("mine")
-    with pytest.raises(OSError, match="mount the drive again"), write_aside(tmp_path / "gone" / "a"):
-        pass
+    refused("mount the drive again", write_aside(tmp_path / "gone" / "a").__enter__, error=OSError)
     assert not list(tmp_path.iterdir())
 
 

@@ -10,6 +10,7 @@ import zipfile
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from unittest.mock import Mock
 
 import gguf
 import numpy as np
@@ -198,10 +199,7 @@ def test_two_at_once_and_the_command(index, tmp_path):
 
 
 def test_an_interrupted_command_says_in_a_line_what_goes_on(monkeypatch, capsys):
-    def interrupt(_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("helpers.storage.weights.hub.fetch", interrupt)
+    monkeypatch.setattr("helpers.storage.weights.hub.fetch", Mock(side_effect=KeyboardInterrupt))
     monkeypatch.setattr("sys.argv", ["weights", REAL])
     with pytest.raises(SystemExit, match="130"):
         runpy.run_module("helpers.storage.weights", run_name="__main__")

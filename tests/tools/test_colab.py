@@ -6,6 +6,7 @@ import runpy
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -43,11 +44,7 @@ def test_a_folder_that_takes_nothing_and_a_pip_without_a_network_are_said(withou
     (tmp_path / "file").touch()
     assert colab.main(["--out", str(tmp_path / "file" / "course.zip")]) == 1
     assert_one_line(capsys, "was not written")
-
-    def fail(command, **_):
-        raise subprocess.CalledProcessError(1, command)
-
-    monkeypatch.setattr(subprocess, "run", fail)
+    monkeypatch.setattr(subprocess, "run", Mock(side_effect=subprocess.CalledProcessError(1, "pip")))
     assert colab.main(["--out", str(tmp_path / "course.zip")]) == 1
     assert_one_line(capsys, "was not written")
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from helpers.classroom import Mistake, verdict
-from tests.support import refused
+from tests.support import Payload, refused
 from tools.grade import cage, returned, wire
 from tools.notebooks import ROOT
 
@@ -287,14 +287,10 @@ def test_everyone(tmp_path):
     refused("would be hidden", cage.hidden, [ROOT.parent])
 
 
-class Evil:
-    def __reduce__(self):
-        return os.system, ("touch /tmp/never",)
+EVIL = Payload(Path("/tmp/never"))
 
 
-@pytest.mark.parametrize(
-    "message", [pickle.dumps(Evil()), pickle.dumps(([], pickle.dumps(Evil()))), b"", b"\x80\x04N."]
-)
+@pytest.mark.parametrize("message", [pickle.dumps(EVIL), pickle.dumps(([], pickle.dumps(EVIL))), b"", b"\x80\x04N."])
 def test_nothing_but_data_comes_out(message):
     with pytest.raises((pickle.UnpicklingError, EOFError, TypeError)):
         wire.unpack(message, out=True)
@@ -306,8 +302,8 @@ def test_what_comes_out_is_what_went_in():
     there = wire.unpack(wire.pack(value, out=True), out=True)
     assert torch.equal(there[1], value[1]) and there[2] == value[2] and there[4] == range(3)
     assert there[3].requires_grad and there[0].untyped_storage().data_ptr() == there[1].untyped_storage().data_ptr()
-    opaque = wire.unpack(wire.pack([iter([1]), Evil(), os.system], out=True), out=True)
-    assert [type(x).__name__ for x in opaque] == ["list_iterator", "Evil", "builtin_function_or_method"]
+    opaque = wire.unpack(wire.pack([iter([1]), EVIL, os.system], out=True), out=True)
+    assert [type(x).__name__ for x in opaque] == ["list_iterator", "Payload", "builtin_function_or_method"]
     wire.put_back(ids, torch.tensor([9, 9]))
     wire.put_back(rows := [1], [2, 3])
     assert ids.tolist() == [9, 9] and rows == [2, 3]
@@ -329,9 +325,13 @@ def test_a_model_of_a_check_comes_back_as_data():
     assert type(models[0]).__name__ == "_Bigram" and models[0].table.grad.shape == (5, 5)
 
 
-@pytest.mark.parametrize("error", [NotImplementedError(), NotImplementedError("x"), Mistake("m"), KeyError("k"), Evil])
+OWN = type("Own", (ValueError,), {})
+
+
+@pytest.mark.parametrize(
+    "error", [NotImplementedError(), NotImplementedError("x"), Mistake("m"), KeyError("k"), OWN("own")]
+)
 def test_errors_come_out_by_their_names(error):
-    error = type("Own", (ValueError,), {})("own") if error is Evil else error
     same = wire.same_error(*wire.told(error), Mistake)
     assert type(same).__name__ == type(error).__name__ and len(same.args) == len(error.args)
     assert isinstance(same, ValueError) == isinstance(error, ValueError)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 from pathlib import Path
+from unittest.mock import Mock
 
 import jsonschema
 import nbformat
@@ -167,8 +168,5 @@ def test_a_committed_notebook_that_cannot_be_read_is_skipped_with_a_line(course,
 
 
 def test_an_interrupted_command_ends_without_a_traceback(monkeypatch):
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(tool, "trust", interrupt)
+    monkeypatch.setattr(tool, "trust", Mock(side_effect=KeyboardInterrupt))
     assert tool.main(["trust"]) == 130

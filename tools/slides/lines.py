@@ -13,10 +13,6 @@ class Block(NamedTuple):
     english: str
     shown: str
 
-    @property
-    def n_words(self) -> int:
-        return len(self.shown.split())
-
 
 def blocks(english: str, shown: str) -> Iterator[Block]:
     """What empty lines divide, of both texts at once.
@@ -39,9 +35,9 @@ def blocks(english: str, shown: str) -> Iterator[Block]:
 def halves(block: Block) -> list[Block]:
     """A table that is too long for a slide in two, each with its heading; everything else as it is."""
     english, shown = block.english.split("\n"), block.shown.split("\n")
-    if not block.shown.startswith("|") or block.n_words <= LONGEST_TABLE:
-        return [block]
     n_words = [len(row.split()) for row in shown]
+    if not block.shown.startswith("|") or sum(n_words) <= LONGEST_TABLE:
+        return [block]
     middle = next(i for i in range(3, len(shown)) if sum(n_words[2 : i + 1]) * 2 >= sum(n_words[2:]))
     return [
         Block("\n".join(english[:2] + english[a:b]), "\n".join(shown[:2] + shown[a:b]))

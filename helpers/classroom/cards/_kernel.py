@@ -1,8 +1,7 @@
 """Cards that a model in the kernel answers: lines to type into below them, and the model's scores after any text."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import ipywidgets
 import torch
@@ -16,7 +15,6 @@ from helpers.language import spoken
 
 Model = Callable[[Tensor], Tensor]
 ANY_LENGTH = 1024  # a model that does not say how much it can read is given as much as GPT-2 reads
-SMALL = 50_000_000  # parameters: below, handing work to a second thread costs more than it saves
 
 
 class Line(ipywidgets.Text):
@@ -83,8 +81,7 @@ class KernelCard:
     def _typed(self, _change: object) -> None:
         begin = time.perf_counter()
         try:
-            with quickly(self.model):
-                message = self.read(*(line.value for line in self.lines))
+            message = self.read(*(line.value for line in self.lines))
         except Exception as error:  # whatever the model throws belongs on the card, the only place the reader looks at
             message = self.failed(failure(error))
         self.tell(message, begin)
@@ -149,19 +146,6 @@ def weights_version(model: Model) -> tuple:
     """Differs from before once a parameter was written to, moved or replaced; () for a plain function."""
     parts = model.parameters() if isinstance(model, torch.nn.Module) else ()
     return tuple((p.data_ptr(), p.dtype, p._version) for p in parts)
-
-
-@contextmanager
-def quickly(model: Model) -> Iterator[None]:
-    """A small model on one thread: the second core draws the page meanwhile, and waiting for it would be longest."""
-    threads = torch.get_num_threads()
-    parts = model.parameters() if isinstance(model, torch.nn.Module) else ()
-    if sum(p.numel() for p in parts) < SMALL:
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def context_length(model: Model) -> int:

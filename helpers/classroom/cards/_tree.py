@@ -49,8 +49,7 @@ class SamplingTree(_kernel.KernelCard):
         self.parts.append(self.question)
 
     def card(self) -> Card:
-        with _kernel.quickly(self.model):
-            config = self.tree.config(DEPTH)
+        config = self.tree.config(DEPTH)
         _, labels, distances, log_sums, _ = config["nodes"][""]
         log_sum = log_sums[TEMPERATURES.index(1.0) - 1]
         shown = [
@@ -88,8 +87,7 @@ class SamplingTree(_kernel.KernelCard):
         try:
             if question["version"] != self.tree.version:  # the page was loaded again and shows the first prompt
                 return reply | {"reset": self.tree.config()}
-            with _kernel.quickly(self.model):
-                return reply | self._step(question["path"], question)
+            return reply | self._step(question["path"], question)
         except Exception as error:  # whatever the model throws belongs on the card, the only place the reader looks at
             return reply | {"error": _kernel.failure(error)}
 

@@ -131,29 +131,25 @@ def tensors_of(folder: Path) -> dict[str, tuple[tuple[int, ...], partial]]:
             raise ValueError(f"{GGUF} ends at {len(content):,}, within {name}, or begins as no GGUF: fetch it again")
         place = end + -end % PER_BLOCK
         blocks = content[row["begin"] : end]
-        found[name] = (tuple(row["shape"]), partial(_read, blocks, row["kind"], row["shape"]))
+        found[name] = (tuple(row["shape"]), partial(_dequantise, blocks, row["kind"], row["shape"]))
     return found
 
 
-def _read(blocks: np.ndarray, kind: str, shape: list[int]) -> Tensor:
-    return _dequantise(torch.from_numpy(blocks), kind).view(shape)
-
-
-def _dequantise(content: Tensor, kind: str) -> Tensor:
-    """The weights that lie in blocks of 32, as they lie in the file: (n_bytes,) uint8 -> (n_blocks, 32) float32.
+def _dequantise(content: np.ndarray, kind: str, shape: list[int]) -> Tensor:
+    """The weights, float32 of that shape, that lie in blocks of 32, as they lie in the file: (n_bytes,) uint8.
 
     kind  "Q4_1": scale and minimum in float16, 16 bytes of two codes each, 0 to 15; weight = scale * code + minimum
           "Q8_0": scale in float16, 32 codes from -128 to 127;                     weight = scale * code
           "F32": no blocks, the numbers themselves
     """
-    blocks = content.view(-1, BLOCK_BYTES[kind])
+    blocks = torch.from_numpy(content).view(-1, BLOCK_BYTES[kind])
     if kind == "F32":
-        return blocks.view(torch.float32)
+        return blocks.view(torch.float32).view(shape)
     if kind == "Q8_0":
-        return blocks[:, :2].contiguous().view(torch.float16).float() * blocks[:, 2:].view(torch.int8)
+        return (blocks[:, :2].contiguous().view(torch.float16).float() * blocks[:, 2:].view(torch.int8)).view(shape)
     scales, minima = blocks[:, :4].contiguous().view(torch.float16).float().split(1, dim=1)  # each (n_blocks, 1)
     codes = blocks.new_empty(len(blocks), PER_BLOCK // 2)
     weights = torch.empty(len(blocks), PER_BLOCK)
     weights[:, : PER_BLOCK // 2] = torch.bitwise_and(blocks[:, 4:], 15, out=codes)  # the low four bits come first
     weights[:, PER_BLOCK // 2 :] = torch.bitwise_right_shift(blocks[:, 4:], 4, out=codes)
-    return weights.mul_(scales).add_(minima)
+    return weights.mul_(scales).add_(minima).view(shape)

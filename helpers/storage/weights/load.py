@@ -35,7 +35,6 @@ def load(
     folder: str | Path,
     *,
     drop_rate: float = 0.0,
-    dtype: torch.dtype = torch.float32,
     device: str | torch.device = "cpu",
 ) -> GPT:
     """The model in a folder as published on the hub, or as `fetch` made it: GPT-2 or OPT of any size, SmolLM2.
@@ -43,9 +42,8 @@ def load(
     folder     with config.json and model.safetensors (or its shards, or pytorch_model.bin, or model.gguf)
     drop_rate  dropout for further training; the published rates are not taken, because the families apply them at
                different places
-    dtype      of the weights. float32 also where the file holds float16: training needs float32 weights, whatever
-               precision multiplies them
-    return     GPT in evaluation mode. On the way memory holds the model and one tensor more
+    return     GPT in evaluation mode, its weights in float32 also where the file holds float16: training needs them so,
+               whatever precision multiplies them. On the way memory holds the model and one tensor more
 
     FileNotFoundError: no such folder, config or weights. ValueError: a config that the course's model cannot follow,
     tensors that are missing, extra, misshapen or of integers (all are named), NaN or infinity, a damaged file, a .bin
@@ -53,7 +51,6 @@ def load(
     A bit that has flipped in a .gguf is noticed in a folder named as in PACKAGED; what else it should be, nobody knows.
     Sources: Radford et al. 2019 (GPT-2); Zhang et al. 2022 (OPT).
     """
-    require_float(dtype)
     folder = as_path(folder)
     model_type, config = _read_config(folder)
     config = replace(config, drop_rate=drop_rate)
@@ -72,7 +69,7 @@ def load(
         _account_for_all(config, shapes, plan, stored, prefix)
         with torch.device("meta"):  # shapes only: no memory, and no time for random numbers that would be replaced
             model = GPT(config)
-        model.to(dtype).to_empty(device=device)
+        model.to_empty(device=device)
         if config.tied_head:
             model.head.weight = model.token_embedding.weight  # `to_empty` has given each one of its own
         _fill(model, plan, stored)
