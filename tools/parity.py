@@ -48,23 +48,20 @@ def compare(name: str) -> dict:
         theirs = reference(config)
         theirs.save_pretrained(folder)
         n_params = sum(p.numel() for p in theirs.parameters())
-        expected = of_theirs(theirs, ids)
+        expected = _of_theirs(theirs, ids)
         del theirs  # before ours comes: the largest two would not fit beside each other
         ours = weights.load(folder)
-    distances = apart(of_ours(ours, ids), expected) | {"other_size": abs(ours.n_params - n_params)}
-    return {"n_params": n_params, **distances, "equal": all(off <= TOLERANCE for off in distances.values())}
-
-
-def apart(found: dict, expected: dict) -> dict[str, float]:
-    """How far what one model gave lies from what the other did; all are 0, or below TOLERANCE, where they are equal."""
+    found = _of_ours(ours, ids)
     gradients = found["embedding_gradient"], expected["embedding_gradient"]
-    return {
+    distances = {
         "logits": (found["logits"] - expected["logits"]).abs().max().item(),
         "loss": abs(found["loss"] - expected["loss"]),
         "gradient_norm": abs(found["gradient_norm"] / expected["gradient_norm"] - 1),
         "embedding_gradient": ((gradients[0] - gradients[1]).norm() / gradients[1].norm()).item(),
         "other_tokens": sum(a != b for a, b in zip(found["tokens"], expected["tokens"], strict=True)),
+        "other_size": abs(ours.n_params - n_params),
     }
+    return {"n_params": n_params, **distances, "equal": all(off <= TOLERANCE for off in distances.values())}
 
 
 def table(rows: list[dict]) -> str:
@@ -100,8 +97,7 @@ def reference(shape: GPTConfig) -> nn.Module:
     return model.eval()
 
 
-def of_theirs(model: nn.Module, ids: Tensor) -> dict:
-    """Of transformers' model: scores of ids (B, T), T > N_PROMPT + N_NEW; a greedy continuation, loss, gradients."""
+def _of_theirs(model: nn.Module, ids: Tensor) -> dict:
     text, prompt = ids[:, :LENGTH], ids[:, :N_PROMPT]
     greedy = dict(max_new_tokens=N_NEW, do_sample=False, eos_token_id=None, pad_token_id=1)
     with torch.no_grad():
@@ -110,12 +106,11 @@ def of_theirs(model: nn.Module, ids: Tensor) -> dict:
     return _with_gradients(model, model.get_input_embeddings(), logits, tokens, model(text, labels=text).loss)
 
 
-def of_ours(model: nn.Module, ids: Tensor) -> dict:
-    """The same of the course's model."""
+def _of_ours(model: nn.Module, ids: Tensor) -> dict:
     with torch.no_grad():
         logits = model(ids)
     tokens = generate(model, ids[:, :N_PROMPT], N_NEW, temperature=0)
-    loss = next_token_loss(model(ids[:, :LENGTH][:, :-1]), ids[:, 1:LENGTH])
+    loss = next_token_loss(model(ids[:, : LENGTH - 1]), ids[:, 1:LENGTH])
     return _with_gradients(model, model.token_embedding, logits, tokens, loss)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock
 
 from helpers import runtime
 from helpers.labs.speed import machine
@@ -78,18 +79,19 @@ class Recorded:
         done = self.done(self.open(path))
         for setting in settings:
             if setting not in done:
-                run = run_of(setting)
+                self.add(path, run_of(setting))
                 done = self.done(self.open(path))
-                if setting not in done:
-                    self.add(path, run)
 
     def add(self, path: Path, run: dict[str, Any], part: str = "runs") -> None:
-        """Append a run to what is there by now, and store it at once."""
-        content = self.open(path)
-        content[part].append(run)
-        content |= {"date": datetime.now(UTC).date().isoformat(), "machine": machine.facts("cpu")}
-        with write_aside(path) as file:
-            file.write(self._as_text(content).encode())
+        """Append a run to what is there by now, and store it at once; not a run of a setting that is there."""
+        with FileLock(f"{path}.lock"):  # what another process adds meanwhile is not lost
+            content = self.open(path)
+            if part == "runs" and self.done({"runs": [run]}) <= self.done(content):
+                return
+            content[part].append(run)
+            content |= {"date": datetime.now(UTC).date().isoformat(), "machine": machine.facts("cpu")}
+            with write_aside(path) as file:
+                file.write(self._as_text(content).encode())
         print(f"{part} {len(content[part])}: {run}", flush=True)
 
     def _as_text(self, content: dict[str, Any]) -> str:

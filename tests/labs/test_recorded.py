@@ -1,6 +1,8 @@
 """The recorded runs of four labs: whole and of today, gone on with after an interruption; others are refused."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from helpers.labs import changes, quantise, recorded, scaling, training_grid
 from tests.support import refused
 
+ROOT = Path(__file__).parents[2]
 LABS = (changes, quantise, scaling, training_grid)
 each_lab = pytest.mark.parametrize("lab", LABS, ids=lambda lab: lab.__name__.rpartition(".")[2])
 
@@ -71,6 +74,23 @@ def test_a_command_ends_in_a_line(error, status, tmp_path: Path, monkeypatch, ca
     with pytest.raises(SystemExit) as stopped:
         recorded.command("changes", tmp_path, record)
     assert stopped.value.code == status and len(capsys.readouterr().err.splitlines()) <= 2
+
+
+TWO_AT_ONCE = """
+import sys
+from pathlib import Path
+from helpers.labs.recorded import Recorded
+record = Recorded("x", Path(sys.argv[1]), "kind", dict, ("v",))
+record.fill(record.path, [(i,) for i in range(40)], lambda setting: {"setting": list(setting), "v": 1.0})
+"""
+
+
+def test_two_processes_fill_one_record_and_lose_no_run(tmp_path: Path):
+    command = [sys.executable, "-c", TWO_AT_ONCE, str(tmp_path / "record.json")]
+    both = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) for _ in range(2)]
+    assert [process.wait() for process in both] == [0, 0]
+    runs = json.loads((tmp_path / "record.json").read_text())["runs"]
+    assert sorted(run["setting"] for run in runs) == [[i] for i in range(40)]
 
 
 def test_an_interrupted_record_is_gone_on_with(tmp_path: Path, monkeypatch, capsys):

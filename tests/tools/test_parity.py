@@ -13,6 +13,7 @@ SMALL = dict(vocab_size=61, context_length=24, emb_dim=28, n_heads=7, n_layers=3
 @pytest.fixture(autouse=True)
 def small_models(monkeypatch):
     monkeypatch.setattr(parity, "preset", lambda name: preset(name, **SMALL))
+    monkeypatch.setattr(parity, "LENGTH", 20)
 
 
 @pytest.mark.parametrize("name", ["gpt2-124m", "opt-125m"])
