@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from helpers.gpt import IGNORED_TARGET, loss_from_hidden
-from tests.support import refused
+from tests.support import refusals_of, refused
 
 WIDEST = 112  # numbers to which 101 scores are filled up: a multiple of the longest vector's 16
 
@@ -113,17 +113,14 @@ def test_never_holds_all_scores():
     assert not value.requires_grad
 
 
-@pytest.mark.parametrize(
-    ("changes", "says"),
-    [
-        ({"hidden": torch.zeros(5, 3)}, r"hidden \(B, T, C\)"),
-        ({"head_weight": torch.zeros(11, 2)}, r"\(11, 2\)"),
-        ({"targets": torch.zeros(2, 4, dtype=torch.int64)}, r"\(2, 4\)"),
-        ({"targets": torch.full((2, 5), 11)}, r"\[0, 11\), got 11"),
-        ({"targets": torch.full((2, 5), -1)}, "got -1"),
-        ({"chunk_tokens": 0}, "chunk_tokens must be"),
-    ],
+test_refuses = refusals_of(
+    lambda changes: loss_from_hidden(
+        **dict(zip(("hidden", "head_weight", "targets"), hidden_case(), strict=True)) | changes
+    ),
+    ({"hidden": torch.zeros(5, 3)}, r"hidden \(B, T, C\)"),
+    ({"head_weight": torch.zeros(11, 2)}, r"\(11, 2\)"),
+    ({"targets": torch.zeros(2, 4, dtype=torch.int64)}, r"\(2, 4\)"),
+    ({"targets": torch.full((2, 5), 11)}, r"\[0, 11\), got 11"),
+    ({"targets": torch.full((2, 5), -1)}, "got -1"),
+    ({"chunk_tokens": 0}, "chunk_tokens must be"),
 )
-def test_refuses(changes, says):
-    hidden, weight, targets = hidden_case()
-    refused(says, loss_from_hidden, **{"hidden": hidden, "head_weight": weight, "targets": targets} | changes)
