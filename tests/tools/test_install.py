@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import program
 from tools import install
 
 SCRIPT = Path(install.__file__)
@@ -157,8 +158,7 @@ def test_a_disk_that_fills_up_under_pip_is_said_and_then_mended(installed, step)
     if step == "installing":
         full = f"touch {next(installed.glob('.venv/lib/python*/site-packages'))}/cut.pyc; {full}"
     looks = "" if step == "looking" else '*--dry-run*) exec "$0-real" "$@";; '
-    python.write_text(f'#!/bin/sh\ncase "$*" in {looks}*"-m pip install"*) {full};; esac\nexec "$0-real" "$@"\n')
-    python.chmod(0o755)
+    program(python, f'case "$*" in {looks}*"-m pip install"*) {full};; esac\nexec "$0-real" "$@"')
     (installed / "requirements.txt").touch()
     done = run()
     assert done.returncode == 1 and done.stderr.count("\n") == 1
@@ -270,8 +270,7 @@ def clean(**variables: str) -> str:
 
 def test_what_is_cleaned_half_is_gone_on_with(installed, tmp_path):
     """With an `rm` that takes the signs of a whole environment first, as it may, and is interrupted then."""
-    (tmp_path / "rm").write_text('#!/bin/sh\ncase "$* " in *" .venv "*) exec /bin/rm -r .venv/.[iu]*;; esac\nexit 1\n')
-    (tmp_path / "rm").chmod(0o755)
+    program(tmp_path / "rm", 'case "$* " in *" .venv "*) exec /bin/rm -r .venv/.[iu]*;; esac\nexit 1')
     clean(PATH=f"{tmp_path}:{os.environ['PATH']}")
     assert run().returncode == 0 and is_whole(installed) and (installed / "settings").read_text() == "xx"
     clean()
