@@ -1,4 +1,4 @@
-"""The loop against one written out by hand; resuming, accumulation, evaluation, and what happens when it goes wrong."""
+"""The loop against one written out by hand; resuming, accumulation, evaluation, what may go wrong; a quick fit."""
 
 import copy
 import math
@@ -21,12 +21,13 @@ from helpers.gpt import (
     Update,
     evaluate,
     make_optimizer,
+    quick_fit,
     scoring_batches,
     summed_loss,
     token_weighted_loss,
 )
 from helpers.storage import checkpoint
-from tests.support import refusals, refusals_by_field, refused
+from tests.support import refusals, refusals_by_field, refusals_of, refused
 
 TINY = GPTConfig(vocab_size=17, context_length=7, emb_dim=12, n_heads=2, n_layers=1, drop_rate=0.0)
 IDS = torch.randint(17, (120,), generator=torch.Generator().manual_seed(5))
@@ -351,8 +352,8 @@ test_what_cannot_be_trained_on_is_named = refusals(
 )
 test_settings_out_of_range_are_refused = refusals_by_field(
     lambda **changes: TrainConfig(**{"n_steps": 9} | changes), n_steps=[0], learning_rate=[0.0, None],
-    warmup_steps=[10], min_lr_ratio=[2], weight_decay=[math.inf],
-    clip_norm=[True, math.nan], betas=[(0.9, 1.0)], micro_batch_size=[2.5], eval_every=[0],
+    warmup_steps=[10], min_lr_ratio=[2], weight_decay=[math.inf], clip_norm=[True, math.nan], betas=[(0.9, 1.0)],
+    micro_batch_size=[2.5], eval_every=[0],
 )  # fmt: skip
 
 
@@ -361,3 +362,30 @@ def test_summed_loss_and_evaluate():
     expected = F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten(), reduction="sum")
     torch.testing.assert_close(summed_loss(model, inputs, targets), expected)
     assert evaluate(model, [(inputs, targets)]).loss_nats == pytest.approx(expected.item() / 35, rel=1e-6)
+
+
+TEXT = torch.arange(17).repeat(5)
+
+
+def fit(seed: int = 0, n_steps: int = 60) -> list[float]:
+    return [r.loss_nats for r in quick_fit(tiny(), TEXT, n_steps=n_steps, learning_rate=1e-2, seed=seed)]
+
+
+def test_it_learns_to_count_by_its_seed_alone():
+    losses = fit()
+    assert losses[0] == pytest.approx(torch.tensor(17.0).log().item(), abs=0.1)
+    assert losses[-1] < 0.3
+    assert fit(n_steps=5) == fit(n_steps=5) != fit(seed=1, n_steps=5)
+    model, before = tiny(), torch.get_rng_state()
+    list(quick_fit(model, TEXT, n_steps=2))
+    assert torch.equal(before, torch.get_rng_state()) and not model.training
+
+
+test_a_quick_fit_refuses_at_once = refusals_of(
+    lambda changes: quick_fit(tiny(), **{"token_ids": TEXT, "n_steps": 1} | changes),
+    ({"token_ids": TEXT[:7]}, "needs 8 ids, got 7"),
+    ({"token_ids": TEXT[None]}, "one list"),
+    ({"n_steps": 0}, "at least 1"),
+    ({"batch_size": 0}, "at least 1"),
+    ({"token_ids": TEXT + 1}, r"\[0, 17\), got 17"),
+)
