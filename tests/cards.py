@@ -107,7 +107,7 @@ CARDS = {
     "cost": cards.cost,
     "die": cards.perplexity_die,
     "predictors": cards.unsure_or_wrong,
-    "calculator": lambda: cards.cost_calculator(3e9, 15_000, 5.0, watts=70.0),
+    "calculator": lambda: cards.cost_calculator(2.5e9, 12_525, 8.5, watts=400),
     "calculator as it is": cards.cost_calculator,
     "memory": lambda: cards.memory_calculator("opt-125m"),
     "memory as it is": cards.memory_calculator,

@@ -73,5 +73,13 @@ def flip(path: Path, at: int = -1, bit: int = 1) -> None:
     path.write_bytes(data)
 
 
+def program(path: Path, script: str) -> Path:
+    """A shell script in the place of a program."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return path
+
+
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())

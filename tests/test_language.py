@@ -9,7 +9,6 @@ from helpers import language, runtime
 from helpers.classroom import Mistake, check, exercises, reveal
 from helpers.labs import budget
 from tests.cards import FOLDER
-from tests.support import refused
 
 SAID = {
     "After “{text}” comes {what}": "Depois de “{text}” vem {what}",
@@ -109,7 +108,3 @@ def test_check_and_reveal_speak_it(capsys, monkeypatch, portuguese):
     said = capsys.readouterr().out
     assert said.startswith("language-example: ainda não. caso 1: veio 3 em vez de 2. Qual passo vem primeiro?")
     assert "resultado: horas · você disse média: não desta vez. Por quê?" in said
-
-
-def test_an_unknown_language_is_refused():
-    refused("no language 'xx'; there are en, ", runtime.start, language="xx")

@@ -17,39 +17,12 @@ from tests.cards import by_last_token, drawn, script
 pytestmark = pytest.mark.browser
 LIMIT_MS = 400  # for a machine that does much else; the times themselves are printed
 LOAD = "from helpers.classroom import cards\nfrom helpers.labs import pretrained\nmodel = pretrained.load()"
-# From an action to the frame after the watched text has changed: [ms, the kernel's own ms].
-TIMED = """async ([root, watched, act, n]) => {
-  const card = document.querySelector(root), text = card.querySelector(`[data-key=${watched}]`), times = [];
-  const painted = () => new Promise(r => requestAnimationFrame(() => {
-    const c = new MessageChannel(); c.port1.onmessage = r; c.port2.postMessage(0); }));
-  for (let i = 0; i < n; i++) {
-    const begin = performance.now();
-    await new Promise((done, failed) => {
-      const late = setTimeout(() => failed(new Error(`no change within 10 s at move ${i}`)), 10000);
-      const seen = new MutationObserver(() => { seen.disconnect(); clearTimeout(late); done(); });
-      seen.observe(text, { childList: true, characterData: true, subtree: true });
-      (new Function("card", "i", act))(card, i);
-    });
-    await painted();
-    times.push([performance.now() - begin, JSON.parse(document.querySelector("[data-feed]").dataset.config).ms]);
-    await new Promise(r => setTimeout(r, 100));
-  }
-  return times; }"""
-
-MOVE_TEMPERATURE = """const s = card.querySelector('[data-in=temperature]'); s.value = 3 + i % 15;
-  s.dispatchEvent(new Event('input', {bubbles: true}))"""
 # Counts the frames without branches to choose from, and the heights that the card has.
 WATCH_FRAMES = """() => { window.blank = 0; window.heights = new Set();
   const card = document.querySelector("#tree-1"), column = card.querySelector("[data-key=c3]");
   const look = () => { if (column.hidden || !column.querySelector("span").textContent) window.blank += 1;
     window.heights.add(Math.round(card.offsetHeight)); requestAnimationFrame(look); };
   look(); }"""
-
-
-def timed(page, root: str, watched: str, act: str, name: str) -> latency.Latency:
-    times = page.evaluate(TIMED, [root, watched, act, latency.N_MOVES])
-    latency.summarise("the kernel's share", (kernel for _, kernel in times))
-    return latency.summarise(f"{name}: event to picture", (picture for picture, _ in times))
 
 
 def tree_page(page, n_drawn: int = 3) -> dict:
@@ -223,8 +196,9 @@ def type_prompts(page) -> None:
 
 def draws_are_soon_there(page) -> None:
     page.evaluate(WATCH_FRAMES)
-    times = timed(page, "#tree-1", "text", "card.querySelector('[data-do=draw]').click()", "tree, draw")
-    timed(page, "#tree-1", "temperature_text", MOVE_TEMPERATURE, "tree, temperature in the page")
+    draw = "card.querySelector('[data-do=draw]').click()"
+    times = latency.timed(page, "#tree-1 [data-key=text]", draw, "tree, draw")
+    latency.timed(page, "#tree-1", latency.NEXT_STOP % "temperature", "tree, temperature in the page")
     blank, heights = page.evaluate("() => [window.blank, [...window.heights]]")
     assert blank == 0 and len(heights) <= 4, f"{blank} frames without branches, heights {heights}"
     assert times.median < LIMIT_MS, "the machine may be busy, but not that busy"
@@ -277,6 +251,6 @@ def test_any_prompt_in_lab(page, lab: Lab) -> None:
         "const e = document.querySelector('.cw-lines input'); e.value = 'The captain ' + 'abcdefgh'[i % 8];"
         "e.dispatchEvent(new Event('input', {bubbles: true}))"
     )
-    times = timed(page, "#sampling-1", "summary", act, "next token, a key")
+    times = latency.timed(page, "#sampling-1 [data-key=summary]", act, "next token, a key")
     assert times.median < LIMIT_MS
     page.screenshot(path=SCREENSHOTS / "next_token_lab.png")

@@ -21,21 +21,28 @@ CELLS = """() => jupyterapp.shell.currentWidget.content.widgets.map(cell => ({
   outputs: cell.model.outputs ? cell.model.outputs.toJSON() : [] }))"""
 STATUS = "() => jupyterapp.shell.currentWidget.sessionContext.session.kernel.status"
 CALLS = re.compile(rf"\bcards\.({'|'.join(cards.__all__)})\(")
-TRIAL = [
-    "import torch\nfrom helpers.classroom import cards, pages\n"
-    "from helpers.gpt import GPT, preset\n"
-    "torch.manual_seed(0)\nmodel = GPT(preset('course-small', n_layers=1))",
+CARDS = (  # each as large as it may be on a page of the course
+    "from helpers.classroom import cards, pages\nfrom helpers.labs import pretrained\nmodel = pretrained.load()",
     "cards.cost()",
     "cards.perplexity_die()",
     "cards.unsure_or_wrong()",
-    "cards.loss_stepper(model)",
+    "cards.loss_stepper(model, 'eu gosto de pão de queijo')",
+    "cards.next_token(model)",
+    "cards.sampling_tree(model)",
+    "cards.memory_calculator('opt-125m', batch_size=16, context_length=1024, fused_attention=False)",
+    "cards.cost_calculator(2.5e9, 1234.5, 8.5, watts=400)",
+    "cards.training_grid()",
+    "cards.best_size()",
+)
+IDS = ["cost-1", "die-1", "predictors-1", "stepper-1", "sampling-1", "tree-1", "memory-1", "calculator-1", "grid-1"]
+IDS += ["size-1", "cost-2"]
+PAGES = (
     "cards.cost()",
     "pages.text_heatmap(['The', ' cat', ' sat', '.', '\\n', 'It', ' <b>', ' slept'], "
     "[None, 7.2, 2.1, 0.4, 1.0, 3.3, 10.8, 5.0], label='surprisal', unit='nats')",
     "pages.table([('uniform', 10.825, 50257), ('trained', 4.0, 54.6)], "
     "['model', 'loss, nats', 'perplexity'], 'Lower is better')",
-]
-
+)
 DOLLARS = (
     "from IPython.display import HTML\nfrom helpers.classroom import cards, pages",
     "HTML('<p>R$ 1 to R$ 2</p>')",  # what would happen, so that the rest shows something
@@ -167,19 +174,18 @@ def test_run_all_waits_beyond_an_error_that_was_meant(page, lab: Lab) -> None:
 
 
 def test_every_kind_of_card_in_lab(page, lab: Lab) -> None:
-    run_cells(page, lab, "trial", TRIAL)
-    assert every_widget_answers(page, "trial") == 5
+    run_cells(page, lab, "trial", [*CARDS, *PAGES])
+    assert every_widget_answers(page, "trial") == len(IDS)
     assert type_sentences(page, "trial") == 1
     photograph(page, "trial")
-    ids = page.eval_on_selector_all(".cw", "cards => cards.map(e => e.id)")
-    assert ids == ["cost-1", "die-1", "predictors-1", "stepper-1", "cost-2"]
+    assert page.eval_on_selector_all(".cw", "cards => cards.map(e => e.id)") == IDS
     first = page.evaluate(CELLS)[1]["outputs"]
     run_all(page)  # again in the same kernel: new ids, still alive
     assert page.locator("#cost-3[data-live]").count() == 1 and page.locator("#cost-1").count() == 0
-    assert every_widget_answers(page, "trial") == 5
+    assert every_widget_answers(page, "trial") == len(IDS)
     page.evaluate("async () => { await jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart(); }")
     assert run_all(page)[1]["outputs"] == first, "a run from the top gives the same ids and texts"
-    assert every_widget_answers(page, "trial") == 5
+    assert every_widget_answers(page, "trial") == len(IDS)
 
 
 def test_an_untrusted_notebook_that_was_not_run(page, lab: Lab) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.browser.conftest import ROOT, SCREENSHOTS, VIEWPORT, Lab
-from tests.browser.test_notebooks_in_lab import run_cells
+from tests.browser.test_notebooks_in_lab import CARDS, run_cells
 
 pytestmark = pytest.mark.browser
 NOTEBOOKS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
@@ -33,20 +33,6 @@ PARTS = [".jp-RenderedMarkdown p", ".jp-RenderedMarkdown td", ".cm-content", ".j
 TYPE = """(parts) => parts.map((part) => parseFloat(
   getComputedStyle(document.querySelector(`.jp-NotebookPanel ${part}`)).fontSize))"""
 FOLDED = """() => jupyterapp.shell.currentWidget.content.widgets.flatMap((cell, i) => cell.inputHidden ? [i] : [])"""
-CARDS = [
-    "from helpers.classroom import cards\nfrom helpers.gpt import gpt2\nfrom helpers.labs import pretrained\n"
-    "model = pretrained.load()",
-    "cards.cost()",
-    "cards.perplexity_die()",
-    "cards.unsure_or_wrong()",
-    "cards.loss_stepper(model, 'eu gosto de pão de queijo')",
-    "cards.next_token(model)",
-    "cards.sampling_tree(model)",
-    "cards.memory_calculator('opt-125m', batch_size=16, context_length=1024, fused_attention=False)",
-    "cards.cost_calculator(2.5e9, 1234.5, 8.5, watts=400)",
-    "cards.training_grid()",
-    "cards.best_size()",
-]
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +83,7 @@ def test_a_figures_folded_code_opens_at_a_click(presenting) -> None:
 
 def test_every_card_fits_with_the_lines_below_it(page, lab: Lab) -> None:
     """As a class sees them: run, so that kernel cards have their lines."""
-    run_cells(page, lab, "cards", CARDS)
+    run_cells(page, lab, "cards", list(CARDS))
     page.evaluate(PRESENT)
     page.wait_for_timeout(1000)
     heights = {f"{i} {CARDS[i]}": round(height) for i, height in enumerate(page.evaluate(HEIGHTS).values(), 1)}

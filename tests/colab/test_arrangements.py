@@ -16,6 +16,7 @@ import pytest
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
+from tests.support import program
 from tools import notebooks
 
 pytestmark = pytest.mark.colab
@@ -40,9 +41,7 @@ def content(tmp_path, monkeypatch) -> Path:
     (stub / "google" / "colab").mkdir(parents=True)
     (stub / "google" / "colab" / "__init__.py").touch()
     (stub / "sitecustomize.py").write_text("import google.colab\n")
-    git = stub / "git"
-    git.write_text(f'#!/bin/sh\necho "$*" >> {tmp_path}/asked\nexec cp -r {tmp_path}/online pretraining-a-gpt 2>&-\n')
-    git.chmod(0o755)
+    program(stub / "git", f'echo "$*" >> {tmp_path}/asked\nexec cp -r {tmp_path}/online pretraining-a-gpt 2>&-')
     monkeypatch.setenv("PYTHONPATH", str(stub))
     monkeypatch.setenv("PATH", f"{stub}:{os.environ['PATH']}")
     monkeypatch.setenv("COURSE_QUIET", "1")
@@ -150,23 +149,15 @@ def own_helpers(content: Path, monkeypatch: pytest.MonkeyPatch, own: str) -> Non
     path.write_text("x = 1\n")
 
 
-OWN = pytest.mark.parametrize("own", ["a file", "a folder", "a package", "another package"])
-
-
 def test_nothing_found_is_said_in_four_lines(content):
     assert_said_in_four_lines(content)
     assert not (content.parent / "asked").exists(), "an address that is not set was asked"
 
 
-@OWN
-def test_helpers_of_ones_own_are_not_taken_for_the_course(content, monkeypatch, own):
+@pytest.mark.parametrize("own", ["a file", "a folder", "a package", "another package"])
+def test_helpers_of_ones_own_are_not_taken_for_the_course_and_hide_none(content, monkeypatch, own):
     own_helpers(content, monkeypatch, own)
     assert_said_in_four_lines(content)
-
-
-@OWN
-def test_helpers_of_ones_own_do_not_hide_a_course_that_is_there(content, monkeypatch, own):
-    own_helpers(content, monkeypatch, own)
     shutil.copy(ZIP, content / "pretraining-a-gpt.zip")
     assert str(content / "pretraining-a-gpt" / "helpers") in first_cell(content)
 

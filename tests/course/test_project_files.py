@@ -13,6 +13,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from tests.support import program
 from tools import colab
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -99,10 +100,9 @@ def test_an_old_python_or_none_is_refused_in_words(tmp_path, version):
     assert 'and f"' not in MAKEFILE, "a Python that old cannot read an f-string"
     old, said = "", "needs Python 3.11 or newer"
     if version:
-        old, said = tmp_path / "python-old", f"Python {version[0]}.{version[1]}; this course needs 3.11"
+        said = f"Python {version[0]}.{version[1]}; this course needs 3.11"
         pretend = f"import sys; sys.version_info = {version}; exec(sys.argv[1])"
-        old.write_text(f'#!/bin/sh\nshift 2\nexec "{sys.executable}" -c "{pretend}" "$@"\n')
-        old.chmod(0o755)
+        old = program(tmp_path / "python-old", f'shift 2\nexec "{sys.executable}" -c "{pretend}" "$@"')
     done = make(f"PYTHON={old}", f"VENV={tmp_path / 'venv'}", f"STAMP={tmp_path / 'stamp'}", "lab")
     assert done.returncode != 0 and said in done.stdout + done.stderr
     assert not (tmp_path / "venv").exists()
@@ -111,12 +111,9 @@ def test_an_old_python_or_none_is_refused_in_words(tmp_path, version):
 @pytest.mark.parametrize(("fails", "status"), [("", 0), ("loadfile tests", 2), ("--nbval", 2)])
 def test_notebooks_are_run_where_a_unit_test_failed_too(tmp_path, fails, status):
     """With a python that only writes down what it is asked, and fails where it is told to."""
-    stamp, pretend = tmp_path / "stamp", tmp_path / "bin" / "python"
-    stamp.touch()
-    pretend.parent.mkdir()
+    (stamp := tmp_path / "stamp").touch()
     fail = f'case "$*" in *"{fails or "nothing"}"*) exit 1;; esac'
-    pretend.write_text(f'#!/bin/sh\necho "$*" >> {tmp_path}/asked\n{fail}\n')
-    pretend.chmod(0o755)
+    program(tmp_path / "bin" / "python", f'echo "$*" >> {tmp_path}/asked\n{fail}')
     done = make("-o", stamp, f"VENV={tmp_path}", f"STAMP={stamp}", "test")
     asked = (tmp_path / "asked").read_text()
     unit, notebooks = (line for line in asked.splitlines() if line.startswith("-m pytest "))
@@ -127,11 +124,9 @@ def test_notebooks_are_run_where_a_unit_test_failed_too(tmp_path, fails, status)
 @pytest.mark.parametrize("target", ["test-notebooks", "lab", "smollm2"])
 def test_a_home_that_cannot_be_written_is_said_in_one_line_and_left_alone(tmp_path, target):
     """With a python that does nothing but load Matplotlib, which complains of such a home."""
-    stamp, pretend = tmp_path / "venv" / "stamp", tmp_path / "venv" / "bin" / "python"
-    pretend.parent.mkdir(parents=True)
-    stamp.touch()
-    pretend.write_text(f'#!/bin/sh\ntest -w "$HOME" && exec "{sys.executable}" -c "import matplotlib.pyplot"\n')
-    pretend.chmod(0o755)
+    loads = f'test -w "$HOME" && exec "{sys.executable}" -c "import matplotlib.pyplot"'
+    program(tmp_path / "venv" / "bin" / "python", loads)
+    (stamp := tmp_path / "venv" / "stamp").touch()
     given = "-o", stamp, f"VENV={stamp.parent}", f"STAMP={stamp}"
     done = make(*given, target, HOME="/proc/nowhere")
     assert done.returncode == 0 and not done.stderr, done.stderr
@@ -154,11 +149,8 @@ def test_an_environment_for_colab_that_was_left_without_pip_is_made_anew(tmp_pat
     """With pythons that only write down what they are asked; the one in the environment has no pip at first."""
     (tmp_path / ".installed").touch()
     for name in ("bin", "colab"):
-        python = tmp_path / name / "python"
-        python.parent.mkdir()
         fail = 'case "$*" in *"import pip"*) exit 1;; esac' if name == "colab" else ""
-        python.write_text(f'#!/bin/sh\necho "$*" >> {tmp_path}/asked\n{fail}\n')
-        python.chmod(0o755)
+        program(tmp_path / name / "python", f'echo "$*" >> {tmp_path}/asked\n{fail}')
     given = f"VENV={tmp_path}", f"COLAB_BIN={tmp_path / 'colab'}", f"PYTHON={tmp_path / 'bin/python'}"
     assert make("-o", tmp_path / ".installed", *given, "test-colab").returncode == 0
     asked = (tmp_path / "asked").read_text().splitlines()

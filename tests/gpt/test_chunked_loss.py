@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from helpers.gpt import IGNORED_TARGET, loss_from_hidden
-from tests.support import refused
+from tests.support import refusals_of, refused
 
 WIDEST = 112  # numbers to which 101 scores are filled up: a multiple of the longest vector's 16
 
@@ -28,28 +28,21 @@ def from_logits(hidden, weight, targets):
     return F.cross_entropy((hidden @ weight.T).flatten(0, 1).float(), targets.flatten(), reduction="sum")
 
 
-@pytest.mark.parametrize("chunk_tokens", [1, 3, 5, 10, 999])
-@pytest.mark.parametrize("masked", [0, 1, 2])
-def test_is_cross_entropy_with_its_gradients(chunk_tokens, masked):
-    hidden, weight, targets = hidden_case(masked=masked)
-    value = loss_from_hidden(hidden, weight, targets, chunk_tokens=chunk_tokens)
-    expected = from_logits(hidden, weight, targets)
-    torch.testing.assert_close(value, expected)
-    # times 7: as a loss scale, or a part of a larger loss
-    got, wanted = (torch.autograd.grad(7 * x, (hidden, weight)) for x in (value, expected))
-    torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-5)
+CASES = [({"masked": n}, {"chunk_tokens": size}, "float32", 1e-5) for n in range(3) for size in (1, 3, 5, 10, 999)]
+# a CPU scores 16 positions at a time, adds gradients of 2,048 tokens at a time: here 33 and 2,053
+CASES += [({"shape": (1, 33), "V": 2053}, {}, *limits) for limits in (("float32", 1e-5), ("bfloat16", 2e-2))]
 
 
-@pytest.mark.parametrize(("precision", "within"), [("float32", 1e-5), ("bfloat16", 2e-2)])
-def test_parts_that_do_not_divide(precision, within):
-    """A CPU scores 16 positions at a time, adds gradients of 2,048 tokens at a time: here 33 and 2,053."""
-    hidden, weight, targets = hidden_case((1, 33), V=2053)
+@pytest.mark.parametrize(("case", "settings", "precision", "within"), CASES)
+def test_is_cross_entropy_with_its_gradients(case, settings, precision, within):
+    hidden, weight, targets = hidden_case(**case)
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
-        value = loss_from_hidden(hidden, weight, targets)
+        value = loss_from_hidden(hidden, weight, targets, **settings)
     assert value.dtype == torch.float32
     expected = from_logits(hidden, weight, targets)
-    got, wanted = (torch.autograd.grad(x, (hidden, weight)) for x in (value, expected))
     torch.testing.assert_close(value, expected, rtol=within, atol=within)
+    scale = 7 if precision == "float32" else 1  # as a loss scale, or a part of a larger loss
+    got, wanted = (torch.autograd.grad(scale * x, (hidden, weight)) for x in (value, expected))
     torch.testing.assert_close(got, wanted, rtol=within, atol=within)
 
 
@@ -113,17 +106,14 @@ def test_never_holds_all_scores():
     assert not value.requires_grad
 
 
-@pytest.mark.parametrize(
-    ("changes", "says"),
-    [
-        ({"hidden": torch.zeros(5, 3)}, r"hidden \(B, T, C\)"),
-        ({"head_weight": torch.zeros(11, 2)}, r"\(11, 2\)"),
-        ({"targets": torch.zeros(2, 4, dtype=torch.int64)}, r"\(2, 4\)"),
-        ({"targets": torch.full((2, 5), 11)}, r"\[0, 11\), got 11"),
-        ({"targets": torch.full((2, 5), -1)}, "got -1"),
-        ({"chunk_tokens": 0}, "chunk_tokens must be"),
-    ],
+test_refuses = refusals_of(
+    lambda changes: loss_from_hidden(
+        **dict(zip(("hidden", "head_weight", "targets"), hidden_case(), strict=True)) | changes
+    ),
+    ({"hidden": torch.zeros(5, 3)}, r"hidden \(B, T, C\)"),
+    ({"head_weight": torch.zeros(11, 2)}, r"\(11, 2\)"),
+    ({"targets": torch.zeros(2, 4, dtype=torch.int64)}, r"\(2, 4\)"),
+    ({"targets": torch.full((2, 5), 11)}, r"\[0, 11\), got 11"),
+    ({"targets": torch.full((2, 5), -1)}, "got -1"),
+    ({"chunk_tokens": 0}, "chunk_tokens must be"),
 )
-def test_refuses(changes, says):
-    hidden, weight, targets = hidden_case()
-    refused(says, loss_from_hidden, **{"hidden": hidden, "head_weight": weight, "targets": targets} | changes)

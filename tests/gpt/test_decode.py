@@ -8,7 +8,7 @@ import torch
 
 from helpers.gpt import GPT, GPTConfig, generate, next_probs, stream, stream_text, tokenizer
 from helpers.labs import pretrained
-from tests.support import refused
+from tests.support import lively, refused
 
 TINY = GPTConfig(vocab_size=13, context_length=5, emb_dim=12, n_heads=2, n_layers=1, drop_rate=0.4)
 WIDER = GPTConfig(53, 31, emb_dim=28, n_heads=7, n_layers=3, drop_rate=0.1, position_offset=2, qkv_bias=True)
@@ -25,23 +25,15 @@ STRATEGIES = [
 ]
 
 
-def lively(config: GPTConfig) -> GPT:
-    torch.manual_seed(0)
-    model = GPT(config)
-    with torch.no_grad():
-        for p in model.parameters():
-            p *= 8  # an untrained model hardly prefers anything
-    return model
-
-
 @pytest.fixture
 def model() -> GPT:
-    return lively(TINY)
+    return lively(GPT(TINY), by=0.3).train()
 
 
 @pytest.fixture(scope="module")
 def wider() -> GPT:
-    return lively(WIDER)
+    torch.manual_seed(0)
+    return lively(GPT(WIDER), by=0.3)
 
 
 def by_hand(model: GPT, ids: list[int], n_new: int, generator: torch.Generator, **settings) -> list[int]:

@@ -13,9 +13,6 @@ from tests.support import refused
 
 LLAMA = {"norm": "rmsnorm", "positions": "rotary", "feed_forward": "swiglu", "qkv_bias": False, "linear_bias": False}
 TINY = GPTConfig(101, 53, emb_dim=36, n_heads=6, n_kv_heads=2, n_layers=2, ff_dim=41, drop_rate=0.0, **LLAMA)
-SMOLLM2 = GPTConfig(
-    49152, 8192, emb_dim=576, n_heads=9, n_kv_heads=3, n_layers=30, ff_dim=1536, drop_rate=0.0, rotary_base=1e5, **LLAMA
-)
 CLOSE = {"atol": 1e-4, "rtol": 0}
 
 
@@ -44,13 +41,13 @@ def stacked(theirs: transformers.LlamaForCausalLM, config: GPTConfig, of=lambda 
     return {f"{name}.weight": value for name, value in found.items()}
 
 
-def equal_pair(config: GPTConfig, std: float) -> tuple[GPT, transformers.LlamaForCausalLM]:
+def equal_pair(config: GPTConfig) -> tuple[GPT, transformers.LlamaForCausalLM]:
     """Our model and transformers' with the same random weights, gains of the norms among them."""
     torch.manual_seed(7)
     shape = transformers.LlamaConfig(
         vocab_size=config.vocab_size, hidden_size=config.emb_dim, intermediate_size=config.hidden_ff_dim,
         num_hidden_layers=config.n_layers, num_attention_heads=config.n_heads, num_key_value_heads=config.kv_heads,
-        max_position_embeddings=config.context_length, tie_word_embeddings=config.tied_head, initializer_range=std,
+        max_position_embeddings=config.context_length, tie_word_embeddings=config.tied_head, initializer_range=0.2,
         rope_parameters={"rope_type": "default", "rope_theta": config.rotary_base}, rms_norm_eps=config.norm_eps,
         bos_token_id=None, eos_token_id=None,
     )  # fmt: skip
@@ -92,7 +89,7 @@ def compare_logits_loss_and_gradients(ours: GPT, theirs: transformers.LlamaForCa
 )
 def test_logits_loss_gradients_and_greedy_text_equal_llama(changes, rotary_pairs):
     config = replace(TINY, rotary_pairs=rotary_pairs, **changes)
-    ours, theirs = equal_pair(config, std=0.2)
+    ours, theirs = equal_pair(config)
     compare_logits_loss_and_gradients(ours, theirs, ids_of(config, 3, 47))
     prompts = ids_of(config, 3, 17)
     wanted = theirs.generate(prompts, max_new_tokens=30, do_sample=False, attention_mask=torch.ones_like(prompts))
@@ -101,16 +98,10 @@ def test_logits_loss_gradients_and_greedy_text_equal_llama(changes, rotary_pairs
         assert torch.equal(generate(ours, prompts, 30, temperature=0, use_cache=use_cache), wanted)
 
 
-def test_the_published_shape_of_smollm2_135m():
-    """A greedy text is greedy where each token is the argmax of all before it, which one pass without a cache says."""
-    ours, theirs = equal_pair(SMOLLM2, std=0.03)
-    assert ours.n_params == 134_515_008  # as in the published file
-    compare_logits_loss_and_gradients(ours, theirs, ids_of(SMOLLM2, 1, 24))
-    with torch.no_grad():
-        written = generate(ours, ids_of(SMOLLM2, 1, 7), 30, temperature=0)  # with the cache
-        assert written[0, 7:].unique().numel() > 3
-        for logits in (ours(written), theirs(written).logits):
-            assert torch.equal(logits.argmax(-1)[:, 6:-1], written[:, 7:])
+def test_smollm2_135m_has_the_published_number_of_parameters():
+    shape = {"emb_dim": 576, "n_heads": 9, "n_kv_heads": 3, "n_layers": 30, "ff_dim": 1536}
+    with torch.device("meta"):
+        assert GPT(GPTConfig(49152, 8192, **shape, **LLAMA)).n_params == 134_515_008
 
 
 @pytest.mark.parametrize(
@@ -121,23 +112,6 @@ def test_a_rotation_by_hand(pairs, turned):
     angles = torch.tensor([[[math.pi / 2, math.pi]]])
     got = rotate(torch.tensor([1.0, 2.0, 3.0, 4.0]).view(1, 1, 1, 4), (angles.cos(), angles.sin()), pairs)
     torch.testing.assert_close(got.flatten(), torch.tensor(turned).float())
-
-
-@torch.no_grad()
-@pytest.mark.parametrize("rotary_pairs", ["adjacent", "halves"])
-def test_rotary_scores_depend_on_the_distance_alone(rotary_pairs):
-    torch.manual_seed(0)
-    query, key = torch.randn(2, 1, 1, 1, 6)
-
-    def score(i: int, j: int) -> float:
-        turned = []
-        for x, position in ((query, i), (key, j)):
-            angles = position / 100 ** (torch.arange(0, 6, 2).double() / 6)
-            turned.append(rotate(x.double(), (angles.cos(), angles.sin()), rotary_pairs))
-        return (turned[0] * turned[1]).sum().item()
-
-    assert score(5, 2) == pytest.approx(score(903, 900), abs=1e-9)
-    assert abs(score(5, 2) - score(5, 4)) > 1e-2
 
 
 @torch.no_grad()
@@ -152,7 +126,7 @@ def test_rotary_reads_on_beyond_the_length_that_it_was_made_for():
 
 @torch.no_grad()
 def test_cache_segments_and_residual_stream_know_the_rotation():
-    model = equal_pair(TINY, std=0.2)[0]
+    model = equal_pair(TINY)[0]
     token_ids = ids_of(TINY, 2, 23)
     whole = model.hidden(token_ids)
     cache = model.new_cache(2, 23)

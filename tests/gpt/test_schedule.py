@@ -1,9 +1,8 @@
-"""The learning rate: by hand, against torch's own schedulers, and at its edges."""
+"""The learning rate: by hand, and at its edges."""
 
 import math
 
 import pytest
-import torch
 
 from helpers.gpt import Schedule
 from tests.support import refusals
@@ -15,24 +14,6 @@ def test_by_hand():
     assert [schedule(step) for step in range(9)] == pytest.approx([4, 8, 8, 5 + half, 5, 5 - half, 2, 2, 2])
     for n_steps, warmup in ((1, 0), (1, 1), (4, 3), (4, 4)):  # a run that is all warm-up ends at its peak
         assert Schedule(2.0, n_steps, warmup)(n_steps - 1) == 2.0
-
-
-def test_equals_the_schedulers_of_torch():
-    """LinearLR, then CosineAnnealingLR, each stepped in turn."""
-    n_steps, warmup, peak, min_lr_ratio = 23, 5, 3e-3, 0.1
-    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=peak)
-    up = torch.optim.lr_scheduler.LinearLR(optimizer, 1 / warmup, 1.0, warmup - 1)
-    down = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, n_steps - 1 - warmup, peak * min_lr_ratio)
-    rates = []
-    for step in range(n_steps):
-        rates.append(optimizer.param_groups[0]["lr"])
-        optimizer.step()
-        if step < warmup - 1:
-            up.step()
-        elif step >= warmup:
-            down.step()
-    schedule = Schedule(peak, n_steps, warmup, min_lr_ratio)
-    assert [schedule(step) for step in range(n_steps)] == pytest.approx(rates, rel=1e-9)
 
 
 WRONG = {

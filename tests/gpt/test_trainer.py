@@ -1,7 +1,8 @@
-"""The loop against one written out by hand; resuming, accumulation, evaluation, and what happens when it goes wrong."""
+"""The loop against one written out by hand; resuming, accumulation, evaluation, what may go wrong; a quick fit."""
 
 import copy
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -20,12 +21,13 @@ from helpers.gpt import (
     Update,
     evaluate,
     make_optimizer,
+    quick_fit,
     scoring_batches,
     summed_loss,
     token_weighted_loss,
 )
 from helpers.storage import checkpoint
-from tests.support import refusals, refusals_by_field, refused
+from tests.support import refusals, refusals_by_field, refusals_of, refused
 
 TINY = GPTConfig(vocab_size=17, context_length=7, emb_dim=12, n_heads=2, n_layers=1, drop_rate=0.0)
 IDS = torch.randint(17, (120,), generator=torch.Generator().manual_seed(5))
@@ -270,58 +272,45 @@ def test_moments_may_lack_before_the_first_update_only():
     refused("of 16 parameters, got 0", half.load_state, half.state() | {"optimizer": {"state": {}}})
 
 
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        ({"step": -1}, "step must be a whole number of at least 0, got -1"),
-        ({"step": "1"}, "step must be .* got '1'"),
-        ({"step": None}, "step must be .* got None"),
-        ({"step": 99, "n_tokens": 999}, "of step 99, this run has n_steps = 2"),
-        ({"n_tokens": math.nan}, "n_tokens must be a whole number of at least 1, got nan"),
-        ({"n_tokens": 0}, "n_tokens must be"),
-        ({"optimizer": [1]}, "expected dict.* for optimizer"),
-        ({"exp_avg_sq": math.inf}, r"finite moments, .*got exp_avg_sq in \[.*, inf\]"),
-        ({"exp_avg_sq": -1.0}, r"finite moments, .*got exp_avg_sq in \[-1.0"),
-        ({"exp_avg": math.nan}, "finite moments, .*got exp_avg in .nan"),
-        ({"step of": -2.0}, "finite moments, .*got step in"),
-    ],
-)
-def test_a_state_that_no_run_has_is_refused(change, says):
-    other, run = trainer(TrainConfig(2)), trainer(TrainConfig(2))
-    list(other.run(1))
-    state, (name, value) = other.state(), next(iter(change.items()))
-    if name in state:
-        state |= change
-    else:
-        state["optimizer"]["state"][3][name.split()[0]].view(-1)[0] = value
-    refused(says, run.load_state, state)
-    refused("step must be .* got None", run.load_state, {name: state[name] for name in state if name != "step"})
-    assert run.step == run.n_tokens == len(run.optimizer.state) == 0
+def moment(name: str, value: float) -> Callable[[dict, dict], object]:
+    """What puts one such number into a state's moments."""
+    return lambda state, moments: moments[3][name].view(-1)[:1].fill_(value)
 
 
 @pytest.mark.parametrize(
     ("change", "forge", "says"),
     [
-        ({"emb_dim": 14}, None, r"expected moments of shape \(17, 12\), got \(17, 14\)"),
-        ({"emb_dim": 10}, None, r"expected moments of shape \(17, 12\), got \(17, 10\)"),
-        ({"n_layers": 2}, None, r"expected moments of 16 parameters, got 28"),
-        ({}, lambda moments: moments[3].pop("exp_avg_sq"), r"got exp_avg_sq = None"),
-        ({}, lambda moments: moments[3].update(step=2), r"expected moments of shape \(\), got step = 2"),
-        ({}, lambda moments: moments[0].update(exp_avg=torch.tensor(1.0)), r"shape \(17, 12\), got \(\)"),
-        ({}, lambda moments: moments[0].update(exp_avg=torch.zeros(17, 12).half()), "of torch.float16"),
-        ({}, lambda moments: moments.update({99: moments.pop(0)}), r"expected moments of 16 parameters, got 16"),
+        ({}, lambda state, _: state.update(step=-1), "step must be a whole number of at least 0, got -1"),
+        ({}, lambda state, _: state.update(step="1"), "step must be .* got '1'"),
+        ({}, lambda state, _: state.update(step=None), "step must be .* got None"),
+        ({}, lambda state, _: state.pop("step"), "step must be .* got None"),
+        ({}, lambda state, _: state.update(step=99, n_tokens=999), "of step 99, this run has n_steps = 2"),
+        ({}, lambda state, _: state.update(n_tokens=math.nan), "n_tokens must be .* number of at least 1, got nan"),
+        ({}, lambda state, _: state.update(n_tokens=0), "n_tokens must be"),
+        ({}, lambda state, _: state.update(optimizer=[1]), "expected dict.* for optimizer"),
+        ({}, lambda state, _: state.update(optimizer=None), "expected moments of 16 parameters, got 0"),
+        ({}, moment("exp_avg_sq", math.inf), r"finite moments, .*got exp_avg_sq in \[.*, inf\]"),
+        ({}, moment("exp_avg_sq", -1.0), r"finite moments, .*got exp_avg_sq in \[-1.0"),
+        ({}, moment("exp_avg", math.nan), "finite moments, .*got exp_avg in .nan"),
+        ({}, moment("step", -2.0), "finite moments, .*got step in"),
+        ({"emb_dim": 14}, lambda *_: None, r"expected moments of shape \(17, 12\), got \(17, 14\)"),
+        ({"emb_dim": 10}, lambda *_: None, r"expected moments of shape \(17, 12\), got \(17, 10\)"),
+        ({"n_layers": 2}, lambda *_: None, r"expected moments of 16 parameters, got 28"),
+        ({}, lambda _, moments: moments[3].pop("exp_avg_sq"), r"got exp_avg_sq = None"),
+        ({}, lambda _, moments: moments[3].update(step=2), r"expected moments of shape \(\), got step = 2"),
+        ({}, lambda _, moments: moments[0].update(exp_avg=torch.tensor(1.0)), r"shape \(17, 12\), got \(\)"),
+        ({}, lambda _, moments: moments[0].update(exp_avg=torch.zeros(17, 12).half()), "of torch.float16"),
+        ({}, lambda _, moments: moments.update({99: moments.pop(0)}), r"expected moments of 16 parameters, got 16"),
     ],
 )
-def test_the_state_of_another_model_is_refused(change, forge, says):
-    """A smaller one would end the process, a larger one pass for this model's."""
-    other = trainer(TrainConfig(2), **change)
+def test_a_state_that_this_run_cannot_have_is_refused(change, forge, says):
+    """Moments of a smaller model would end the process, those of a larger one pass for this model's."""
+    other, run = trainer(TrainConfig(2), **change), trainer(TrainConfig(2))
     list(other.run(1))
-    run = trainer(TrainConfig(2))
     before, state = weights(run.model), other.state()
-    if forge:
-        forge(state["optimizer"]["state"])
+    forge(state, state["optimizer"]["state"])
     refused(says, run.load_state, state)
-    refused("expected moments of 16 parameters, got 0", run.load_state, state | {"optimizer": None})
+    assert run.step == run.n_tokens == len(run.optimizer.state) == 0
     list(run)
     assert not torch.equal(weights(run.model), before) and run.step == 2
 
@@ -356,17 +345,15 @@ test_what_cannot_be_trained_on_is_named = refusals(
     (lambda: evaluate(tiny(), []), "no token to score"),
     (lambda: evaluate(tiny(), [(ZERO, ZERO + IGNORED_TARGET)]), "no token to score"),
     (lambda: evaluate(tiny(), [(ZERO, ZERO)], "int8"), "precision must be"),
-    (lambda: TrainConfig(0), "n_steps"),
-    (lambda: TrainConfig(9, 0.0), "learning_rate must be"),
-    (lambda: TrainConfig(9, None), "learning_rate must be"),
     (lambda: TrainConfig(9, weight_decay="0.1"), "got '0.1'"),
     (lambda: TrainConfig(9, betas=0.9), "two numbers .* got 0.9"),
     (lambda: TrainConfig(9, betas=("0.9", 0.95)), "two numbers"),
     (lambda: TrainConfig(9, precision="float64"), "float16, got 'float64'"),
 )
 test_settings_out_of_range_are_refused = refusals_by_field(
-    lambda **changes: TrainConfig(9, **changes), warmup_steps=[10], min_lr_ratio=[2], weight_decay=[math.inf],
-    clip_norm=[True, math.nan], betas=[(0.9, 1.0)], micro_batch_size=[2.5], eval_every=[0],
+    lambda **changes: TrainConfig(**{"n_steps": 9} | changes), n_steps=[0], learning_rate=[0.0, None],
+    warmup_steps=[10], min_lr_ratio=[2], weight_decay=[math.inf], clip_norm=[True, math.nan], betas=[(0.9, 1.0)],
+    micro_batch_size=[2.5], eval_every=[0],
 )  # fmt: skip
 
 
@@ -375,3 +362,30 @@ def test_summed_loss_and_evaluate():
     expected = F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten(), reduction="sum")
     torch.testing.assert_close(summed_loss(model, inputs, targets), expected)
     assert evaluate(model, [(inputs, targets)]).loss_nats == pytest.approx(expected.item() / 35, rel=1e-6)
+
+
+TEXT = torch.arange(17).repeat(5)
+
+
+def fit(seed: int = 0, n_steps: int = 60) -> list[float]:
+    return [r.loss_nats for r in quick_fit(tiny(), TEXT, n_steps=n_steps, learning_rate=1e-2, seed=seed)]
+
+
+def test_it_learns_to_count_by_its_seed_alone():
+    losses = fit()
+    assert losses[0] == pytest.approx(torch.tensor(17.0).log().item(), abs=0.1)
+    assert losses[-1] < 0.3
+    assert fit(n_steps=5) == fit(n_steps=5) != fit(seed=1, n_steps=5)
+    model, before = tiny(), torch.get_rng_state()
+    list(quick_fit(model, TEXT, n_steps=2))
+    assert torch.equal(before, torch.get_rng_state()) and not model.training
+
+
+test_a_quick_fit_refuses_at_once = refusals_of(
+    lambda changes: quick_fit(tiny(), **{"token_ids": TEXT, "n_steps": 1} | changes),
+    ({"token_ids": TEXT[:7]}, "needs 8 ids, got 7"),
+    ({"token_ids": TEXT[None]}, "one list"),
+    ({"n_steps": 0}, "at least 1"),
+    ({"batch_size": 0}, "at least 1"),
+    ({"token_ids": TEXT + 1}, r"\[0, 17\), got 17"),
+)
