@@ -20,10 +20,12 @@ AGREEMENT = (
     (re.compile(r"(^|[^\d.,])(?!1(?:\.\d+)? )(\d[\d.,]* (?:m|b|tr)ilh)ão\b"), r"\1\2ões"),
     (re.compile(r"(\d (?:m|b|tr)ilh(?:ão|ões)) (?=tokens|parâmetros)"), r"\1 de "),
 )
+MAX_SPOKEN = 2000
+WORD = re.compile(r"\w")
 QUOTES = "'\"“‘"  # what begins so is a reader's or a model's own text
 _chosen = [ENGLISH]
 _messages: dict[str, str] = {}
-_templates: list[tuple[re.Pattern[str], str]] = []  # an English sentence's looks, and its message; longest first
+_templates: list[tuple[str, list[str]]] = []  # a message, and what stands around its placeholders; longest first
 
 
 def choose(language: str) -> None:
@@ -42,7 +44,7 @@ def choose(language: str) -> None:
     _messages.update((bare, said[message].lstrip()) for message in said if (bare := message.lstrip())[:1].isalpha())
     searched = (message for message in _messages if not (message[:1] == " " and message.lstrip() in _messages))
     longest_first = sorted(searched, key=lambda message: len(PLACEHOLDER.sub("", message)), reverse=True)
-    _templates[:] = [(_pattern(message), message) for message in longest_first]
+    _templates[:] = [(message, PLACEHOLDER.split(message)[::2]) for message in longest_first]
 
 
 def chosen() -> str:
@@ -60,17 +62,21 @@ def spoken(sentence: str) -> str:
     """A finished English sentence in the chosen language, what stood in its placeholders too; unknown ones as they are.
 
     "case 2: expected 3, got 4" is found by "{case}: expected {wanted}, got {came}". Where only the beginning is known
-    it is said, and then the rest. What stands in quotes is left alone, as is a placeholder's in “{prompt}”.
-    classroom/cards/runtime.js has the same rule.
+    it is said, and then the rest. What stands in quotes is left alone, as is a placeholder's in “{prompt}”,
+    and what comes after the first MAX_SPOKEN characters. classroom/cards/runtime.js has the same rule.
     """
+    if len(sentence) > MAX_SPOKEN:
+        return spoken(sentence[:MAX_SPOKEN]) + sentence[MAX_SPOKEN:]
     at = next((i for i, character in enumerate(sentence) if character.isalpha() or character in QUOTES), len(sentence))
     begin, rest = sentence[:at], sentence[at:]  # numbers and signs, and words
-    for pattern, message in _templates if rest else ():
+    for message, around in _templates if rest else ():
         for before, text in ("", sentence), (begin, rest):
-            if found := pattern.fullmatch(text):
-                return _agreeing(before + _filled(message, found.groups()))
-        if "{" not in message and rest[:1].isalpha() and (found := pattern.match(rest)):
-            return _agreeing(begin + _messages[message] + spoken(rest[found.end() :]))
+            if (values := _between(around, text)) is not None:
+                return _agreeing(before + _filled(message, values))
+        if "{" not in message and rest[:1].isalpha() and rest.startswith(message):
+            after = rest[len(message) :]
+            if not WORD.match(after):
+                return _agreeing(begin + _messages[message] + spoken(after))
     return sentence
 
 
@@ -93,16 +99,26 @@ def _filled(message: str, values: Sequence[str]) -> str:
     return said
 
 
-def _pattern(message: str) -> re.Pattern[str]:
-    parts = ("(.*?)" if part.startswith("{") else re.escape(part) for part in PLACEHOLDER.split(message))
-    return re.compile("".join(parts) + r"(?!\w)", re.DOTALL)
+def _between(around: list[str], text: str) -> list[str] | None:
+    """What stands in a text between these parts, each value as short as can be; None: they are not its parts.
+
+    A regular expression would try every way, and take minutes for a thousand characters.
+    """
+    if len(around) == 1:
+        return [] if text == around[0] else None
+    first, *others, last = around
+    at, end, values = len(first), len(text) - len(last), []
+    if at > end or not text.startswith(first) or not text.endswith(last):
+        return None
+    for part in others:
+        if (found := text.find(part, at, end)) < 0:
+            return None
+        values.append(text[at:found])
+        at = found + len(part)
+    return [*values, text[at:end]]
 
 
 def said_in(script: str) -> list[tuple[str, str]]:
     """(message, translation) of all whose words occur in a script, longest first: what a page needs to speak itself."""
     script = re.sub(r"[\"'`]\s*\+\s*[\"'`]", "", script)  # a sentence over two lines is one
-    return [
-        (message, _messages[message])
-        for _, message in _templates
-        if all(part in script for part in PLACEHOLDER.split(message)[::2])
-    ]
+    return [(message, _messages[message]) for message, around in _templates if all(part in script for part in around)]

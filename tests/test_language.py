@@ -1,6 +1,7 @@
 """A message is said in the chosen language; a finished sentence is found by its template, and quotes are left alone."""
 
 import json
+import time
 
 import pytest
 from py_mini_racer import MiniRacer
@@ -54,6 +55,7 @@ SENTENCES = {
     "meaning": "meaning",
     "": "",
     "12.5 %": "12.5 %",
+    "not yet: " * 250: "ainda não: " * 222 + "not yet: " * 28,
     "1.99 million": "1.99 milhão",
     "21 billion": "21 bilhões",
     "1,000 billion": "1,000 bilhões",
@@ -62,6 +64,19 @@ SENTENCES = {
         "300 bilhões de tokens a 1.5 milhão de tokens/s levam 2 horas."
     ),
 }
+
+
+PIECES = ("palavra ", "a: b, c. (d) = e × f; g of h and i, got j. ", "expected 3, got 4. ", "not yet. ", ": ")
+
+
+def test_a_long_text_is_said_at_once():
+    """A regular expression with several placeholders took minutes for a thousand characters, and so did a check."""
+    language.choose("pt_BR")
+    started = time.monotonic()
+    for piece in PIECES:
+        text = "not yet. Your function raised ValueError: " + piece * (20_000 // len(piece))
+        assert language.spoken(text).startswith("ainda não. ") and language.spoken(text).endswith(text[-999:])
+    assert time.monotonic() - started < 10
 
 
 @pytest.mark.parametrize(("english", "said"), SENTENCES.items())

@@ -5,23 +5,37 @@
 const SAID = [], AGREE = [];
 const PLACEHOLDER = /(\{[^{}]*\})/;
 const TEMPLATES = SAID.map(([message, said]) => {
-  const parts = message.split(PLACEHOLDER), names = parts.filter((_, i) => i % 2);
-  const pattern = parts.map((part, i) => i % 2 ? "(.*?)" : part.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&")).join("");
-  return { message, said, names, whole: new RegExp(`^${pattern}$`, "su"), begin: names.length ? null : new RegExp(`^${pattern}(?!\\p{L})`, "su") };
+  const parts = message.split(PLACEHOLDER);
+  return { message, said, names: parts.filter((_, i) => i % 2), around: parts.filter((_, i) => i % 2 === 0) };
 });
+const between = (around, text) => { // what stands between these parts, each value as short as can be; null: not its parts
+  if (around.length === 1) return text === around[0] ? [] : null;
+  const first = around[0], last = around.at(-1), end = text.length - last.length, values = [];
+  let at = first.length;
+  if (at > end || !text.startsWith(first) || !text.endsWith(last)) return null;
+  for (const part of around.slice(1, -1)) {
+    const found = text.slice(0, end).indexOf(part, at);
+    if (found < 0) return null;
+    values.push(text.slice(at, found));
+    at = found + part.length;
+  }
+  return [...values, text.slice(at, end)];
+};
 // AGREE: [pattern, what it becomes]
 const agree = (text) => AGREE.reduce((s, [from, to]) => s.replace(RegExp(from, "g"), to), text);
+const MAX_SPOKEN = 2000;
 const spoken = (sentence) => {
+  if (sentence.length > MAX_SPOKEN) return spoken(sentence.slice(0, MAX_SPOKEN)) + sentence.slice(MAX_SPOKEN);
   const begin = sentence.match(/^[^\p{L}'"“‘]*/u)[0], rest = sentence.slice(begin.length);
   if (!rest) return sentence; // numbers alone
-  for (const { message, said, names, whole, begin: beginning } of TEMPLATES) {
+  for (const { message, said, names, around } of TEMPLATES) {
     const sayer = (name) => message.includes(`“${name}”`) ? String : spoken; // in quotes: somebody's text
     for (const [before, text] of [["", sentence], [begin, rest]]) {
-      const all = text.match(whole);
-      if (all) return agree(before + said.replace(/\{[^{}]*\}/g, (name) => sayer(name)(all[names.indexOf(name) + 1] ?? "")));
+      const values = between(around, text);
+      if (values) return agree(before + said.replace(/\{[^{}]*\}/g, (name) => sayer(name)(values[names.indexOf(name)] ?? "")));
     }
-    const part = beginning && rest.match(beginning);
-    if (part) return agree(begin + said + spoken(rest.slice(part[0].length)));
+    const after = rest.slice(message.length);
+    if (!names.length && rest.startsWith(message) && !/^\p{L}/u.test(after)) return agree(begin + said + spoken(after));
   }
   return sentence;
 };
