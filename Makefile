@@ -14,7 +14,10 @@ ASKED := $(VENV)/.smollm2
 # What only pages and PDFs need
 SITE_STAMP := $(VENV)/.site
 COLAB_BIN := .venv-colab/bin
-NOTEBOOKS := $(wildcard notebooks/*.ipynb pt-BR/notebooks/02_*.ipynb pt-BR/notebooks/04_*.ipynb) # the rest: test-portuguese
+# The course's notebooks in a folder, by their names: copies and trials beside them are the reader's own
+numbered = $(addprefix $(1)/,$(shell ls $(1) | LC_ALL=C grep -x '[0-9][0-9]_[a-z0-9_]*[.]ipynb'))
+# Of the Portuguese edition two: the rest in test-portuguese
+NOTEBOOKS = $(call numbered,notebooks) $(filter pt-BR/notebooks/02_% pt-BR/notebooks/04_%,$(call numbered,pt-BR/notebooks))
 CELL_TIMEOUT := 120
 # Tests run on two processes with a thread each; what stands in one file, or one notebook, stays together: WORKERS=0 is none
 WORKERS ?= 2
@@ -106,7 +109,7 @@ test-live: $(STAMP) ## as in a class: run each notebook, then its predictions an
 	$(NO_NETWORK) $(BIN)/python -m tools.again $(NOTEBOOKS)
 
 test-portuguese: $(STAMP) ## the notebooks of the Portuguese edition, run again and compared with their stored outputs
-	$(MAKE) test-notebooks NOTEBOOKS="$(wildcard pt-BR/notebooks/*.ipynb)"
+	$(MAKE) test-notebooks NOTEBOOKS="$(call numbered,pt-BR/notebooks)"
 
 test-browser: $(STAMP) ## run the notebooks in headless Chromium, move their sliders, keep screenshots in build/
 	$(BIN)/python -m pytest -m browser $(PARALLEL) $(BROWSER_TESTS) -rP --durations=10

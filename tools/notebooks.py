@@ -32,6 +32,7 @@ except KeyboardInterrupt:  # they load for a second, of `make lab` too
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
 CELL_TIMEOUT_S = 120
+NUMBERED = re.compile(r"[0-9]{2}_[a-z0-9_]+\.ipynb")  # what the course calls its notebooks; the Makefile too
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 KEPT_CELL_METADATA = {"tags", "jupyter"}
 FOLDED = "hide-input"  # the tag; what JupyterLab folds by is `source_hidden`
@@ -126,7 +127,7 @@ def main(arguments: list[str] | None = None) -> int:
         return run(files)
     changes = [rewrite(path, stamp if options.command == "stamp" else tidy, options.check) for path in files]
     if options.command == "stamp" and not options.files:
-        for page in (*ROOT.glob("README*.md"), *every("lecture_notes/*.md")):
+        for page in (*ROOT.glob("README*.md"), *every("lecture_notes/[!.]*.md")):
             changes.append(_rewritten(page, stamped_page(page.read_text(encoding="utf-8"), page), options.check))
     return int(options.check and any(changes))
 
@@ -142,9 +143,14 @@ def every(pattern: str) -> list[Path]:
     return [path for e in EDITIONS for path in sorted((ROOT / e.folder).glob(pattern))]
 
 
+def numbered(folder: Path) -> list[Path]:
+    """The course's notebooks in a folder, in order; copies and trials beside them are the reader's own."""
+    return sorted(path for path in folder.glob("*.ipynb") if NUMBERED.fullmatch(path.name))
+
+
 def every_notebook() -> list[Path]:
     """The notebooks of the course in order, the English edition first."""
-    return every("notebooks/*.ipynb")
+    return [path for e in EDITIONS for path in numbered(ROOT / e.folder / "notebooks")]
 
 
 def edition(path: Path) -> Edition:

@@ -13,7 +13,7 @@ from pathlib import Path
 import nbformat
 
 from tools.grade.returned import calls_of_check
-from tools.notebooks import BADGE_ID, EDITIONS, ROOT
+from tools.notebooks import BADGE_ID, EDITIONS, ROOT, numbered
 
 RECAP_ID = "recap"
 LEFT_OUT = shutil.ignore_patterns("*.ipynb", ".ipynb_checkpoints", "__pycache__")
@@ -57,7 +57,7 @@ def make(out: Path) -> list[Path]:
     for folder in (ROOT / edition.folder / "notebooks" for edition in EDITIONS):
         target = out / folder.relative_to(ROOT)
         shutil.copytree(folder, target, ignore=LEFT_OUT)
-        for path in sorted(folder.glob("*.ipynb")):
+        for path in numbered(folder):
             notebook = nbformat.read(path, as_version=4)
             without_answers(notebook, path.name)
             made.append(target / path.name)

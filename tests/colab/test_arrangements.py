@@ -20,7 +20,7 @@ from tools import notebooks
 
 pytestmark = pytest.mark.colab
 ROOT = Path(__file__).resolve().parents[2]
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = notebooks.numbered(ROOT / "notebooks")
 ZIP = Path(os.environ.get("COURSE_ZIP", "missing"))
 WHERE = "import helpers; print(helpers.__file__)"
 
