@@ -187,5 +187,7 @@ if __name__ == "__main__":
     out = ROOT / "build" / "handouts"
     try:
         print(f"{out}: {len(make(out))} PDFs, one page a class and the lecture notes")
-    except (OSError, ValueError, ImportError) as error:
+    except ImportError as error:
+        sys.exit(f"{error}: `make handouts` installs what makes PDFs, and then makes them")
+    except (OSError, ValueError) as error:
         sys.exit(f"{out} is not whole: {error}"[:300])

@@ -127,7 +127,8 @@ def main(arguments: list[str] | None = None) -> int:
         return run(files)
     changes = [rewrite(path, stamp if options.command == "stamp" else tidy, options.check) for path in files]
     if options.command == "stamp" and not options.files:
-        for page in (*ROOT.glob("README*.md"), *every("lecture_notes/[!.]*.md")):
+        notes = (page for e in EDITIONS for page in (ROOT / e.folder).glob("lecture_notes/[!.]*.md"))
+        for page in (*ROOT.glob("README*.md"), *notes):
             changes.append(_rewritten(page, stamped_page(page.read_text(encoding="utf-8"), page), options.check))
     return int(options.check and any(changes))
 
@@ -136,11 +137,6 @@ def pages(cell: nbformat.NotebookNode) -> list[str]:
     """What a cell's stored outputs show as HTML, text by text."""
     found = (output.get("data", {}).get("text/html") for output in cell.get("outputs", ()))
     return [page for page in found if page]
-
-
-def every(pattern: str) -> list[Path]:
-    """The files of the course whose path within an edition is such, in order, the English edition first."""
-    return [path for e in EDITIONS for path in sorted((ROOT / e.folder).glob(pattern))]
 
 
 def numbered(folder: Path) -> list[Path]:

@@ -69,6 +69,16 @@ def test_other_tools_say_in_a_line_that_nothing_can_be_written(tmp_path, monkeyp
     assert len((str(caught.value.code) + capsys.readouterr().err).splitlines()) == 1
 
 
+@pytest.mark.parametrize("tool", ["site", "handouts"])
+def test_where_sphinx_or_pandoc_is_not_installed_make_is_named(monkeypatch, tool):
+    for name in ("sphinx.application", "pypandoc"):
+        monkeypatch.setitem(sys.modules, name, None)
+    for name in (f"tools.{tool}", f"tools.{tool}.__main__"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    with pytest.raises(SystemExit, match=f"`make {tool}` installs what makes"):
+        runpy.run_module(f"tools.{tool}", run_name="__main__")
+
+
 def assert_one_line(capsys, word: str) -> None:
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 1 and word in said[0], said
