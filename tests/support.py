@@ -1,6 +1,8 @@
 """What the tests of several rooms share: refusals, alone or as a table; a model that hides no mistake; damage."""
 
-from collections.abc import Callable
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +63,17 @@ def flip(path: Path, at: int = -1, bit: int = 1) -> None:
     data = bytearray(path.read_bytes())
     data[at] ^= bit
     path.write_bytes(data)
+
+
+@contextmanager
+def full_disk(after: int = 100) -> Iterator[None]:
+    """A disk that takes this many bytes of each file, and no more."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (after, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def names(folder: Path) -> list[str]:

@@ -125,12 +125,17 @@ def main(arguments: list[str] | None = None) -> int:
             return 130
     if options.command == "run":
         return run(files)
-    changes = [rewrite(path, stamp if options.command == "stamp" else tidy, options.check) for path in files]
     if options.command == "stamp" and not options.files:
         notes = (page for e in EDITIONS for page in (ROOT / e.folder).glob("lecture_notes/[!.]*.md"))
-        for page in (*ROOT.glob("README*.md"), *notes):
-            changes.append(_rewritten(page, stamped_page(page.read_text(encoding="utf-8"), page), options.check))
-    return int(options.check and any(changes))
+        files += [*ROOT.glob("README*.md"), *notes]
+    changed = False
+    for path in files:
+        try:
+            changed |= rewrite(path, stamp if options.command == "stamp" else tidy, options.check)
+        except (OSError, ValueError) as error:
+            print(f"{path.name} stays as it is: {error}", file=sys.stderr)
+            return 1
+    return int(options.check and changed)
 
 
 def pages(cell: nbformat.NotebookNode) -> list[str]:
@@ -222,10 +227,30 @@ def without_folders(line: str) -> str:
 
 
 def rewrite(path: Path, change: Change, only_check: bool) -> bool:
-    """Apply `change` to the notebook at `path`; return whether anything differs, and write it unless only checking."""
-    notebook = nbformat.read(path, as_version=4)
-    change(notebook, path)
-    return _rewritten(path, nbformat.writes(notebook) + "\n", only_check)
+    """Apply `change` to the notebook at `path`; return whether anything differs, and write it unless only checking.
+
+    A page can be stamped as well.
+    """
+    before = path.read_text(encoding="utf-8")
+    if change is stamp and path.suffix == ".md":
+        after = stamped_page(before, path)
+    else:
+        change(notebook := nbformat.reads(before, as_version=4), path)
+        after = nbformat.writes(notebook) + "\n"
+    if after == before:
+        return False
+    print(f"{path.name}: {'differs' if only_check else 'rewritten'}")
+    if not only_check:
+        write_whole(path, after)
+    return True
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text under a name, where a full disk or a kill leaves what stood there. StorageError: what failed."""
+    from helpers.storage import write_aside  # with torch, which takes seconds, and of which `trust` has no need
+
+    with write_aside(path) as file:
+        file.write(text.encode())
 
 
 def stamped_page(text: str, path: Path) -> str:
@@ -241,15 +266,6 @@ def stamped_page(text: str, path: Path) -> str:
         raise ValueError(f"{path.name} needs the marks {README_START!r} and {README_END!r}")
     rows = [f"- [{p.stem}]({colab_address(p)})" for p in every_notebook() if edition(p) is edition(path)]
     return head + README_START + "\n" + "\n".join(rows) + "\n" + README_END + tail
-
-
-def _rewritten(path: Path, after: str, only_check: bool) -> bool:
-    if after == path.read_text(encoding="utf-8"):
-        return False
-    print(f"{path.name}: {'differs' if only_check else 'rewritten'}")
-    if not only_check:
-        path.write_text(after, encoding="utf-8")
-    return True
 
 
 def trust() -> int:
@@ -290,16 +306,16 @@ def run(paths: list[Path]) -> int:
     os.environ.setdefault("COURSE_QUIET", "1")  # no progress bar among the stored outputs
     failed = 0
     for path in paths:
-        notebook = nbformat.read(path, as_version=4)
         started = time.monotonic()
         try:
+            notebook = nbformat.read(path, as_version=4)
             client(notebook, path).execute()
+            tidy(notebook, path)
+            write_whole(path, nbformat.writes(notebook) + "\n")
         except Exception as error:  # whatever stops one notebook, the others are still run and it is named at the end
             failed += 1
             print(f"{path.name}: FAILED, stored outputs kept\n{error}", file=sys.stderr)
             continue
-        tidy(notebook, path)
-        nbformat.write(notebook, path)
         print(f"{path.name}: {time.monotonic() - started:.0f} s")
     return int(failed > 0)
 

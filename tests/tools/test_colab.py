@@ -1,12 +1,12 @@
 """The zip for Colab: what it holds; a disk that is full, a folder that takes nothing: one line, the old zip kept."""
 
 import os
-import resource
 import runpy
 import sys
 
 import pytest
 
+from tests.support import full_disk
 from tools import colab, notebooks
 
 
@@ -33,12 +33,8 @@ def test_a_full_disk_leaves_the_earlier_zip_whole(large, tmp_path, capsys):
     out = tmp_path / "course.zip"
     assert colab.main(["--out", str(out)]) == 0
     before = out.read_bytes()
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (3_000_000, limits[1]))  # as large as the file: the zip is larger
-    try:
+    with full_disk(after=3_000_000):  # as large as the file: the zip is larger
         assert colab.main(["--out", str(out)]) == 1
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert out.read_bytes() == before and list(tmp_path.iterdir()) == [out]
     assert_one_line(capsys, "course.zip was not written: [Errno 27] File too large. Mend that, or name another place")
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from helpers.language import LOCALE, PLACEHOLDER
-from tools.notebooks import ROOT
+from tools.notebooks import ROOT, write_whole
 from tools.translate.literals import WORDS, strings, template
 
 HELPERS = ROOT / "helpers"
@@ -61,7 +61,7 @@ def stored() -> dict[str, str]:
 def store(say: Callable[[None, str], str]) -> None:
     """Write what `helpers` reads when it speaks that language."""
     FILE.parent.mkdir(exist_ok=True)
-    FILE.write_text(json.dumps(table(say), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    write_whole(FILE, json.dumps(table(say), ensure_ascii=False, indent=1) + "\n")
 
 
 def _marked(tree: ast.Module) -> Iterator[str]:
