@@ -13,21 +13,23 @@ from importlib import metadata
 from pathlib import Path
 
 from helpers.storage import write_aside
-from tools.notebooks import ROOT
+from tools.notebooks import EDITIONS, ROOT, every_notebook
 
 NAME = "pretraining-a-gpt"
 EXTRAS = ("sacrebleu", "rouge-score", "portalocker", "colorama")  # pure Python; pinned in requirements.txt
-FOLDERS = ("notebooks", "lecture_notes", "pt-BR", "helpers")
+FOLDERS = ("notebooks/data", "helpers")  # whatever else lies beside the notebooks is the reader's own
 LAST = "helpers/runtime.py"  # in the zip: first cells take a folder for the course only where this file is
-LEFT_OUT = {"__pycache__", "images"}  # and what begins with a dot: hidden files; a package's commands are in ../../bin
 
 
 def contents() -> dict[str, Path]:
     """What goes into the zip, by its path there. PackageNotFoundError: a package of EXTRAS is not installed."""
-    course = [ROOT / "LICENSE", *(path for name in FOLDERS for path in (ROOT / name).rglob("*") if path.is_file())]
+    course = [ROOT / "LICENSE", *every_notebook()]
+    course += [page for e in EDITIONS for page in (ROOT / e.folder / "lecture_notes").glob("*.md")]
+    course += [path for name in FOLDERS for path in (ROOT / name).rglob("*") if path.is_file()]
     extras = {Path(file): Path(file.locate()) for name in EXTRAS for file in metadata.files(name)}
     found = {path.relative_to(ROOT): path for path in course} | extras
-    chosen = [to for to in found if LEFT_OUT.isdisjoint(to.parts) and not any(part[0] == "." for part in to.parts)]
+    # neither hidden files nor a package's commands, which lie in ../../bin
+    chosen = [to for to in found if "__pycache__" not in to.parts and not any(part[0] == "." for part in to.parts)]
     return {to.as_posix(): found[to] for to in sorted(chosen, key=lambda to: (to == Path(LAST), to))}
 
 
