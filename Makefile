@@ -74,6 +74,7 @@ smollm2: $(STAMP) ## fetch the published model of notebook 11 (98 MB, once), whe
 	$(BIN)/python -m helpers.storage.weights smollm2-135m
 
 $(ASKED): | $(STAMP)
+	@echo "Fetching the published model of notebook 11: 98 MB, once"
 	@$(BIN)/python -m helpers.storage.weights smollm2-135m || echo "Notebook 11 will show a stand-in; make smollm2 tries again."
 	@touch $@ 2>/dev/null || true
 
@@ -143,6 +144,7 @@ handouts: $(SITE_STAMP) ## a page of paper for each class, the lecture notes and
 	$(BIN)/python -m tools.handouts
 
 $(SITE_STAMP): requirements-site.txt | $(STAMP)
+	@echo "Installing what makes pages and PDFs, once"
 	@$(BIN)/python -m pip install --quiet -r requirements-site.txt -c requirements.txt \
 		|| { echo "What makes pages and PDFs is installed once, by pip, and needs a network for that: connect, then again."; exit 1; }
 	@touch $@
