@@ -53,7 +53,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	command -v $$p >/dev/null 2>&1 && $$p -E -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 \
 	&& { echo $$p; break; }; done)
 
-# An environment that was cut short or moved, or whose Python is gone, is made anew
+# An environment that was cut short, or whose Python is gone, is made anew; one that moved with the course goes on
 ifneq ($(wildcard $(STAMP)),)
 ifneq ($(shell $(BIN)/python -E tools/install.py --whole $(VENV) 2>/dev/null && echo 1),1)
 .PHONY: $(STAMP)
@@ -172,7 +172,7 @@ translate: $(STAMP) ## catalogues in step with the English, then the Portuguese 
 	$(BIN)/python -m tools.translate build
 
 hooks: $(STAMP) ## check style at every commit (pre-commit)
-	$(BIN)/pre-commit install
+	$(BIN)/python -m pre_commit install
 
 # What shows that the environment is ours goes last: interrupted before, make still knows it; of a link only the link goes
 clean: ## remove the environment and everything that was built
