@@ -171,6 +171,12 @@ def test_helpers_of_ones_own_do_not_hide_a_course_that_is_there(content, monkeyp
     assert str(content / "pretraining-a-gpt" / "helpers") in first_cell(content)
 
 
+def test_helpers_of_ones_own_that_the_kernel_has_imported_give_way(course, content):
+    (content / "helpers.py").write_text("x = 1\n")
+    shutil.copytree(course, content / "course")
+    assert str(content / "course" / "helpers") in first_cell(content, lambda setup: f"import helpers\n{setup}")
+
+
 def test_the_first_zip_that_holds_the_course_is_the_last_that_is_unpacked(content):
     (content / "drive" / "MyDrive").mkdir(parents=True)
     shutil.copy(ZIP, content / "drive" / "MyDrive" / "pretraining-a-gpt.zip")
