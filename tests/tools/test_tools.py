@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import jsonschema
@@ -182,6 +183,12 @@ def test_a_committed_notebook_that_cannot_be_read_is_skipped_with_a_line(course,
     assert trusted() == ["kept"]
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 1 and said[0].startswith("a_broken.ipynb is not trusted: ")
+
+
+@pytest.mark.parametrize(("error", "says"), [("KeyboardInterrupt", "interrupted"), ("ValueError", "Traceback")])
+def test_an_interrupted_tool_says_one_line_and_another_error_is_shown(error, says):
+    done = subprocess.run([sys.executable, "-c", f"import tools; raise {error}"], capture_output=True, text=True)
+    assert done.returncode and done.stderr.startswith(says) and ("\n" in done.stderr[:-1]) == (error == "ValueError")
 
 
 def test_an_interrupted_command_ends_without_a_traceback(monkeypatch):
