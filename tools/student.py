@@ -16,7 +16,7 @@ from tools.grade.returned import calls_of_check
 from tools.notebooks import BADGE_ID, EDITIONS, ROOT, numbered
 
 RECAP_ID = "recap"
-LEFT_OUT = shutil.ignore_patterns("*.ipynb", ".ipynb_checkpoints", "__pycache__")
+LEFT_OUT = shutil.ignore_patterns("*.ipynb", ".*", "__pycache__")
 FOLDED = re.compile(r"<details>\s*<summary>(.*?)</summary>.*?</details>\n*", re.DOTALL)
 TO_TEACHERS = re.compile(r"\[([^\]]*)\]\((?:\.\./)+lecture_notes/[^)]*\)")
 
