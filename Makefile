@@ -14,7 +14,10 @@ ASKED := $(VENV)/.smollm2
 # What only pages and PDFs need
 SITE_STAMP := $(VENV)/.site
 COLAB_BIN := .venv-colab/bin
-NOTEBOOKS := $(wildcard notebooks/*.ipynb pt-BR/notebooks/02_*.ipynb pt-BR/notebooks/04_*.ipynb) # the rest: test-portuguese
+# The course's notebooks in a folder, by their names: copies and trials beside them are the reader's own
+numbered = $(addprefix $(1)/,$(shell ls $(1) | LC_ALL=C grep -x '[0-9][0-9]_[a-z0-9_]*[.]ipynb'))
+# Of the Portuguese edition two: the rest in test-portuguese
+NOTEBOOKS = $(call numbered,notebooks) $(filter pt-BR/notebooks/02_% pt-BR/notebooks/04_%,$(call numbered,pt-BR/notebooks))
 CELL_TIMEOUT := 120
 # Tests run on two processes with a thread each; what stands in one file, or one notebook, stays together: WORKERS=0 is none
 WORKERS ?= 2
@@ -50,7 +53,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	command -v $$p >/dev/null 2>&1 && $$p -E -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 \
 	&& { echo $$p; break; }; done)
 
-# An environment that was cut short or moved, or whose Python is gone, is made anew
+# An environment that was cut short, or whose Python is gone, is made anew; one that moved with the course goes on
 ifneq ($(wildcard $(STAMP)),)
 ifneq ($(shell $(BIN)/python -E tools/install.py --whole $(VENV) 2>/dev/null && echo 1),1)
 .PHONY: $(STAMP)
@@ -71,6 +74,7 @@ smollm2: $(STAMP) ## fetch the published model of notebook 11 (98 MB, once), whe
 	$(BIN)/python -m helpers.storage.weights smollm2-135m
 
 $(ASKED): | $(STAMP)
+	@echo "Fetching the published model of notebook 11: 98 MB, once"
 	@$(BIN)/python -m helpers.storage.weights smollm2-135m || echo "Notebook 11 will show a stand-in; make smollm2 tries again."
 	@touch $@ 2>/dev/null || true
 
@@ -106,7 +110,7 @@ test-live: $(STAMP) ## as in a class: run each notebook, then its predictions an
 	$(NO_NETWORK) $(BIN)/python -m tools.again $(NOTEBOOKS)
 
 test-portuguese: $(STAMP) ## the notebooks of the Portuguese edition, run again and compared with their stored outputs
-	$(MAKE) test-notebooks NOTEBOOKS="$(wildcard pt-BR/notebooks/*.ipynb)"
+	$(MAKE) test-notebooks NOTEBOOKS="$(call numbered,pt-BR/notebooks)"
 
 test-browser: $(STAMP) ## run the notebooks in headless Chromium, move their sliders, keep screenshots in build/
 	$(BIN)/python -m pytest -m browser $(PARALLEL) $(BROWSER_TESTS) -rP --durations=10
@@ -140,6 +144,7 @@ handouts: $(SITE_STAMP) ## a page of paper for each class, the lecture notes and
 	$(BIN)/python -m tools.handouts
 
 $(SITE_STAMP): requirements-site.txt | $(STAMP)
+	@echo "Installing what makes pages and PDFs, once"
 	@$(BIN)/python -m pip install --quiet -r requirements-site.txt -c requirements.txt \
 		|| { echo "What makes pages and PDFs is installed once, by pip, and needs a network for that: connect, then again."; exit 1; }
 	@touch $@
@@ -167,7 +172,7 @@ translate: $(STAMP) ## catalogues in step with the English, then the Portuguese 
 	$(BIN)/python -m tools.translate build
 
 hooks: $(STAMP) ## check style at every commit (pre-commit)
-	$(BIN)/pre-commit install
+	$(BIN)/python -m pre_commit install
 
 # What shows that the environment is ours goes last: interrupted before, make still knows it; of a link only the link goes
 clean: ## remove the environment and everything that was built

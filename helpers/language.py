@@ -33,7 +33,7 @@ def choose(language: str) -> None:
 
     ValueError: a language that the course does not have.
     """
-    files = {ENGLISH: None, **{path.stem: path for path in sorted(LOCALE.glob("*.json"))}}
+    files = {ENGLISH: None, **{path.stem: path for path in sorted(LOCALE.glob("[!.]*.json"))}}
     if language not in files:
         raise ValueError(f"no language {language!r}; there are {', '.join(files)}")
     file = files[language]

@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 
 from helpers.classroom import RIGHT, WRONG, verdict
+from tools.notebooks import NOTEBOOKS, numbered
 
 Answer = Callable[..., Any]
 Way = Answer | tuple[str, ...]
@@ -46,7 +47,7 @@ def exercises_in(path: Path) -> dict[str, Exercise]:
 
 
 EXERCISES: dict[str, Exercise] = {}
-for notebook in sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("*.ipynb")):
+for notebook in numbered(NOTEBOOKS):
     EXERCISES |= exercises_in(notebook)
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tools.notebooks import numbered
+
 ROOT = Path(__file__).resolve().parents[1]
 HELPERS = ROOT / "helpers"
 ROOMS = ("gpt", "storage", "labs", "classroom")  # from the ground up
@@ -30,7 +32,7 @@ MAX_LINES = 300
 
 
 def python_files(folder: str) -> list[Path]:
-    return sorted((ROOT / folder).rglob("*.py"))
+    return sorted((ROOT / folder).rglob("[!.]*.py"))
 
 
 def lines(path: Path) -> int:
@@ -72,7 +74,7 @@ def test_every_module_stands_in_a_room():
 
 def test_the_readme_s_tree_names_them_all():
     tree = (ROOT / "README.md").read_text(encoding="utf-8")
-    shown = [path for path in HELPERS.glob("*/*") if path.suffix == ".py" or (path / "__init__.py").exists()]
+    shown = [path for path in HELPERS.glob("*/[!.]*") if path.suffix == ".py" or (path / "__init__.py").exists()]
     names = {path.name if path.suffix else f"{path.name}/" for path in shown} - {"__init__.py"}
     assert len(names) >= 40 and {name for name in names if name not in tree} == set()
 
@@ -95,7 +97,7 @@ def outside() -> list[tuple[str, str]]:
     """(name, source) of all that uses helpers and is no part of it: tests, tools, each notebook's code cells."""
     found = [(path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")) for path in python_files("tests")]
     found += [(path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")) for path in python_files("tools")]
-    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+    for path in numbered(ROOT / "notebooks"):
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
         found.append((path.name, "\n".join(line for line in code.splitlines() if not line.startswith("%"))))

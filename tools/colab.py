@@ -7,39 +7,38 @@ packages that notebook 08 scores with, and Colab lacks, lie in it as installed; 
 """
 
 import argparse
-import shutil
-import subprocess
 import sys
-import tempfile
 import zipfile
+from importlib import metadata
 from pathlib import Path
 
 from helpers.storage import write_aside
-from tools.notebooks import ROOT
+from tools.notebooks import EDITIONS, ROOT, every_notebook
 
 NAME = "pretraining-a-gpt"
 EXTRAS = ("sacrebleu", "rouge-score", "portalocker", "colorama")  # pure Python; pinned in requirements.txt
-FOLDERS = ("notebooks", "lecture_notes", "pt-BR")
+FOLDERS = ("notebooks/data", "helpers")  # whatever else lies beside the notebooks is the reader's own
 LAST = "helpers/runtime.py"  # in the zip: first cells take a folder for the course only where this file is
-LEFT_OUT = shutil.ignore_patterns(".ipynb_checkpoints", "images")
+
+
+def contents() -> dict[str, Path]:
+    """What goes into the zip, by its path there. PackageNotFoundError: a package of EXTRAS is not installed."""
+    course = [ROOT / "LICENSE", *every_notebook()]
+    course += [page for e in EDITIONS for page in (ROOT / e.folder / "lecture_notes").glob("*.md")]
+    course += [path for name in FOLDERS for path in (ROOT / name).rglob("*") if path.is_file()]
+    extras = {Path(file): Path(file.locate()) for name in EXTRAS for file in metadata.files(name)}
+    found = {path.relative_to(ROOT): path for path in course} | extras
+    # neither hidden files nor a package's commands, which lie in ../../bin
+    chosen = [to for to in found if "__pycache__" not in to.parts and not any(part[0] == "." for part in to.parts)]
+    return {to.as_posix(): found[to] for to in sorted(chosen, key=lambda to: (to == Path(LAST), to))}
 
 
 def pack(out: Path) -> Path:
-    """Write the zip; the installed package brings its own data. OSError: no room. CalledProcessError: pip failed."""
-    with tempfile.TemporaryDirectory() as aside:
-        course, source = Path(aside, "zipped", NAME), Path(aside, "source")
-        shutil.copytree(ROOT / "helpers", source / "helpers", ignore=shutil.ignore_patterns("__pycache__"))
-        for file in ("pyproject.toml", "README.md", "LICENSE"):
-            shutil.copy(ROOT / file, source)  # a copy: beside the course, setuptools packs old modules of build/lib too
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", "--no-deps"]
-        subprocess.run([*pip, "--no-build-isolation", "--target", course, str(source)], check=True, cwd=aside)
-        subprocess.run([*pip, "--target", course, "-c", ROOT / "requirements.txt", *EXTRAS], check=True, cwd=aside)
-        for folder in FOLDERS:
-            shutil.copytree(ROOT / folder, course / folder, ignore=LEFT_OUT)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with write_aside(out) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-            for path in sorted(course.rglob("*"), key=lambda path: (path == course / LAST, path)):
-                archive.write(path, path.relative_to(course.parent))
+    """Write the zip. OSError: no room, or a folder that takes nothing. PackageNotFoundError: see `contents`."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with write_aside(out) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as archive:
+        for to, path in contents().items():
+            archive.write(path, f"{NAME}/{to}")
     return out
 
 
@@ -49,8 +48,12 @@ def main(arguments: list[str] | None = None) -> int:
     out = parser.parse_args(arguments).out
     try:
         pack(out)
-    except (OSError, subprocess.CalledProcessError) as error:
-        print(f"{out} was not written: {error}"[:300], file=sys.stderr)
+    except metadata.PackageNotFoundError as error:
+        print(f"{out} was not written: {error.name} is not installed here. `make colab` installs it", file=sys.stderr)
+        return 1
+    except OSError as error:
+        reason = error.__cause__ or error  # of storage's own words, which speak of checkpoints
+        print(f"{out} was not written: {reason}. Mend that, or name another place with --out", file=sys.stderr)
         return 1
     print(f"{out}: {out.stat().st_size / 1e6:.0f} MB. Upload it to Colab's files or to Drive, then open any notebook")
     return 0

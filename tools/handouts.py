@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import nbformat
 
-from tools.notebooks import EDITIONS, LANGUAGE_LINK, NOTEBOOKS, ROOT, Edition, pages
+from tools.notebooks import EDITIONS, LANGUAGE_LINK, NOTEBOOKS, ROOT, Edition, numbered, pages
 from tools.student import FOLDED
 
 TEMPLATE = Path(__file__).with_name("handouts.typ")
@@ -164,7 +164,7 @@ def handout(one: Class, edition: Edition, ranked: list[tuple[str, str]]) -> byte
 
 def make(out: Path) -> list[Path]:
     """Write the PDFs of all classes and lecture notes; return the paths."""
-    english = {path.stem: nbformat.read(path, as_version=4) for path in sorted(NOTEBOOKS.glob("*.ipynb"))}
+    english = {path.stem: nbformat.read(path, as_version=4) for path in numbered(NOTEBOOKS)}
     everything = [one for stem, notebook in english.items() for one in classes(notebook, stem)]
     rows = glossary(next(iter(english.values())))
     made = {}
@@ -172,7 +172,7 @@ def make(out: Path) -> list[Path]:
         for one in everything:
             name = f"{one.stem}-{one.number}" if one.number else one.stem
             made[out / edition.lang / f"{name}.pdf"] = handout(one, edition, words_of(one, everything, rows))
-        for path in sorted((ROOT / edition.folder / "lecture_notes").glob("*.md")):
+        for path in sorted((ROOT / edition.folder / "lecture_notes").glob("[!.]*.md")):
             text, folder = path.read_text(encoding="utf-8"), out / edition.lang / "lecture_notes"
             made[folder / f"{path.stem}.pdf"] = pdf(ANSWER.sub(r"*\1.* ", text), {}, edition, NOTES)
             if ANSWER.search(text):  # the exam, once more for whoever is examined
@@ -187,5 +187,7 @@ if __name__ == "__main__":
     out = ROOT / "build" / "handouts"
     try:
         print(f"{out}: {len(make(out))} PDFs, one page a class and the lecture notes")
-    except (OSError, ValueError, ImportError) as error:
+    except ImportError as error:
+        sys.exit(f"{error}: `make handouts` installs what makes PDFs, and then makes them")
+    except (OSError, ValueError) as error:
         sys.exit(f"{out} is not whole: {error}"[:300])

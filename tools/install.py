@@ -152,6 +152,7 @@ def install(venv: Path, stamp: Path, pip_arguments: list[str]) -> None:
         way = f"move it away, or name a new folder, as in make lab VENV={venv}/env"
         raise Failed(f"{venv} holds files or an environment that make did not make: {way}")
     venv.mkdir(parents=True, exist_ok=True)
+    print(f"installing what is missing into {venv}: at first 2 GB, with CUDA 7 GB, which can take long", flush=True)
     python = str(venv / "bin/python")
     pip = [python, "-E", "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--retries", "1"]
     wanted = [*pip_arguments, "-r", str(ROOT / "requirements.txt")]

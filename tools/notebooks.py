@@ -32,6 +32,7 @@ except KeyboardInterrupt:  # they load for a second, of `make lab` too
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
 CELL_TIMEOUT_S = 120
+NUMBERED = re.compile(r"[0-9]{2}_[a-z0-9_]+\.ipynb")  # what the course calls its notebooks; the Makefile too
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 KEPT_CELL_METADATA = {"tags", "jupyter"}
 FOLDED = "hide-input"  # the tag; what JupyterLab folds by is `source_hidden`
@@ -89,8 +90,8 @@ LANGUAGE_LINK = re.compile(r"^\*\[(?:em português|in English)\]\([^)]*\)\*\n\n"
 NO_ADDRESS = "-address-not-set-"  # no account can bear a name that begins with a hyphen
 # The course may lie here, above (a laptop), below (an unpacked zip), on a mounted Drive, or be installed. Else zips are
 # unpacked, "pretraining-a-gpt (1).zip" too, one by one until the course is there, and then the address is asked. What a
-# file is called no shell reads. Another `helpers`, installed or one's own, comes after the course.
-# `tools.colab` packs runtime.py last, so that a folder without it is unpacked again.
+# file is called no shell reads. Another `helpers`, installed or one's own, comes after the course; if imported
+# before, it goes. `tools.colab` packs runtime.py last, so that a folder without it is unpacked again.
 SETUP = """\
 import glob, importlib, os, subprocess, sys
 
@@ -100,6 +101,7 @@ ways = [[sys.executable, "-mzipfile", "-e", p, "."] for d in near for p in glob.
     ways or sys.exit("{nothing_found}")  # fmt: skip
     subprocess.run(ways.pop(0), capture_output=True)
 sys.path.insert(0, os.path.abspath(here[0] + "/../.."))
+"helpers.runtime" in sys.modules or sys.modules.pop("helpers", None)
 runtime = importlib.import_module("helpers.runtime")
 print(lab := runtime.start({start}))"""
 CLONE = "git clone -q --depth 1 {address} pretraining-a-gpt"
@@ -124,11 +126,17 @@ def main(arguments: list[str] | None = None) -> int:
             return 130
     if options.command == "run":
         return run(files)
-    changes = [rewrite(path, stamp if options.command == "stamp" else tidy, options.check) for path in files]
     if options.command == "stamp" and not options.files:
-        for page in (*ROOT.glob("README*.md"), *every("lecture_notes/*.md")):
-            changes.append(_rewritten(page, stamped_page(page.read_text(encoding="utf-8"), page), options.check))
-    return int(options.check and any(changes))
+        notes = (page for e in EDITIONS for page in (ROOT / e.folder).glob("lecture_notes/[!.]*.md"))
+        files += [*ROOT.glob("README*.md"), *notes]
+    changed = False
+    for path in files:
+        try:
+            changed |= rewrite(path, stamp if options.command == "stamp" else tidy, options.check)
+        except (OSError, ValueError) as error:
+            print(f"{path.name} stays as it is: {error}", file=sys.stderr)
+            return 1
+    return int(options.check and changed)
 
 
 def pages(cell: nbformat.NotebookNode) -> list[str]:
@@ -137,14 +145,14 @@ def pages(cell: nbformat.NotebookNode) -> list[str]:
     return [page for page in found if page]
 
 
-def every(pattern: str) -> list[Path]:
-    """The files of the course whose path within an edition is such, in order, the English edition first."""
-    return [path for e in EDITIONS for path in sorted((ROOT / e.folder).glob(pattern))]
+def numbered(folder: Path) -> list[Path]:
+    """The course's notebooks in a folder, in order; copies and trials beside them are the reader's own."""
+    return sorted(path for path in folder.glob("*.ipynb") if NUMBERED.fullmatch(path.name))
 
 
 def every_notebook() -> list[Path]:
     """The notebooks of the course in order, the English edition first."""
-    return every("notebooks/*.ipynb")
+    return [path for e in EDITIONS for path in numbered(ROOT / e.folder / "notebooks")]
 
 
 def edition(path: Path) -> Edition:
@@ -220,10 +228,30 @@ def without_folders(line: str) -> str:
 
 
 def rewrite(path: Path, change: Change, only_check: bool) -> bool:
-    """Apply `change` to the notebook at `path`; return whether anything differs, and write it unless only checking."""
-    notebook = nbformat.read(path, as_version=4)
-    change(notebook, path)
-    return _rewritten(path, nbformat.writes(notebook) + "\n", only_check)
+    """Apply `change` to the notebook at `path`; return whether anything differs, and write it unless only checking.
+
+    A page can be stamped as well.
+    """
+    before = path.read_text(encoding="utf-8")
+    if change is stamp and path.suffix == ".md":
+        after = stamped_page(before, path)
+    else:
+        change(notebook := nbformat.reads(before, as_version=4), path)
+        after = nbformat.writes(notebook) + "\n"
+    if after == before:
+        return False
+    print(f"{path.name}: {'differs' if only_check else 'rewritten'}")
+    if not only_check:
+        write_whole(path, after)
+    return True
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text under a name, where a full disk or a kill leaves what stood there. StorageError: what failed."""
+    from helpers.storage import write_aside  # with torch, which takes seconds, and of which `trust` has no need
+
+    with write_aside(path) as file:
+        file.write(text.encode())
 
 
 def stamped_page(text: str, path: Path) -> str:
@@ -239,15 +267,6 @@ def stamped_page(text: str, path: Path) -> str:
         raise ValueError(f"{path.name} needs the marks {README_START!r} and {README_END!r}")
     rows = [f"- [{p.stem}]({colab_address(p)})" for p in every_notebook() if edition(p) is edition(path)]
     return head + README_START + "\n" + "\n".join(rows) + "\n" + README_END + tail
-
-
-def _rewritten(path: Path, after: str, only_check: bool) -> bool:
-    if after == path.read_text(encoding="utf-8"):
-        return False
-    print(f"{path.name}: {'differs' if only_check else 'rewritten'}")
-    if not only_check:
-        path.write_text(after, encoding="utf-8")
-    return True
 
 
 def trust() -> int:
@@ -288,16 +307,16 @@ def run(paths: list[Path]) -> int:
     os.environ.setdefault("COURSE_QUIET", "1")  # no progress bar among the stored outputs
     failed = 0
     for path in paths:
-        notebook = nbformat.read(path, as_version=4)
         started = time.monotonic()
         try:
+            notebook = nbformat.read(path, as_version=4)
             client(notebook, path).execute()
+            tidy(notebook, path)
+            write_whole(path, nbformat.writes(notebook) + "\n")
         except Exception as error:  # whatever stops one notebook, the others are still run and it is named at the end
             failed += 1
             print(f"{path.name}: FAILED, stored outputs kept\n{error}", file=sys.stderr)
             continue
-        tidy(notebook, path)
-        nbformat.write(notebook, path)
         print(f"{path.name}: {time.monotonic() - started:.0f} s")
     return int(failed > 0)
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import nbformat
 
 from tools.grade.returned import calls_of_check
-from tools.notebooks import BADGE_ID, EDITIONS, ROOT
+from tools.notebooks import BADGE_ID, EDITIONS, ROOT, numbered
 
 RECAP_ID = "recap"
-LEFT_OUT = shutil.ignore_patterns("*.ipynb", ".ipynb_checkpoints", "__pycache__")
+LEFT_OUT = shutil.ignore_patterns("*.ipynb", ".*", "__pycache__")
 FOLDED = re.compile(r"<details>\s*<summary>(.*?)</summary>.*?</details>\n*", re.DOTALL)
 TO_TEACHERS = re.compile(r"\[([^\]]*)\]\((?:\.\./)+lecture_notes/[^)]*\)")
 
@@ -48,20 +48,27 @@ def without_answers(notebook: nbformat.NotebookNode, name: str) -> None:
 
 
 def make(out: Path) -> list[Path]:
-    """Write the edition into `out`, which is made anew; return its notebooks."""
-    shutil.rmtree(out, ignore_errors=True)
-    shutil.copytree(ROOT / "helpers", out / "helpers", ignore=LEFT_OUT)
+    """Write the edition into `out`, which is made anew, whole or not at all; return its notebooks."""
+    aside = out.with_name(f"{out.name}.unfinished")
+    shutil.rmtree(aside, ignore_errors=True)
+    shutil.copytree(ROOT / "helpers", aside / "helpers", ignore=LEFT_OUT)
     for name in ("requirements.txt", "LICENSE"):
-        shutil.copy(ROOT / name, out)
+        shutil.copy(ROOT / name, aside)
     made = []
     for folder in (ROOT / edition.folder / "notebooks" for edition in EDITIONS):
-        target = out / folder.relative_to(ROOT)
-        shutil.copytree(folder, target, ignore=LEFT_OUT)
-        for path in sorted(folder.glob("*.ipynb")):
+        target = aside / folder.relative_to(ROOT)
+        if (folder / "data").is_dir():  # whatever else lies beside the notebooks is the teacher's own
+            shutil.copytree(folder / "data", target / "data", ignore=LEFT_OUT)
+        target.mkdir(parents=True, exist_ok=True)
+        for path in numbered(folder):
             notebook = nbformat.read(path, as_version=4)
             without_answers(notebook, path.name)
-            made.append(target / path.name)
-            nbformat.write(notebook, made[-1])
+            made.append(out / path.relative_to(ROOT))
+            nbformat.write(notebook, target / path.name)
+    if out.is_symlink():
+        out.unlink()  # and what it leads to, perhaps a folder of the web, stays as it is
+    shutil.rmtree(out, ignore_errors=True)
+    aside.rename(out)
     return made
 
 

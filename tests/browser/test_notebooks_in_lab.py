@@ -11,9 +11,10 @@ import pytest
 from helpers.classroom import cards
 from helpers.classroom import pages as page_helpers
 from tests.browser.conftest import ROOT, SCREENSHOTS, VIEWPORT, Lab
+from tools.notebooks import numbered
 
 pytestmark = pytest.mark.browser
-NOTEBOOKS = sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = [path.name for path in numbered(ROOT / "notebooks")]
 RUN_SECONDS = 180
 CELLS = """() => jupyterapp.shell.currentWidget.content.widgets.map(cell => ({
   type: cell.model.type, count: cell.model.executionCount ?? null,

@@ -6,9 +6,10 @@ import pytest
 
 from tests.browser.conftest import ROOT, SCREENSHOTS, VIEWPORT, Lab
 from tests.browser.test_notebooks_in_lab import CARDS, run_cells
+from tools.notebooks import numbered
 
 pytestmark = pytest.mark.browser
-NOTEBOOKS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = [path.stem for path in numbered(ROOT / "notebooks")]
 MOST = 600  # px
 READABLE = 15  # px
 LINE = 40  # px

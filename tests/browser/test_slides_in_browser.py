@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.browser.conftest import ROOT, SCREENSHOTS, VIEWPORT
+from tools.notebooks import numbered
 from tools.slides import __main__ as decks
 
 CHOSEN = (
@@ -20,7 +21,7 @@ TWO_CLASSES = ("02", "05", "08")
 DECKS = [
     f"{edition}{path.stem}{part}.html"
     for edition in ("", "pt-BR/")
-    for path in sorted((ROOT / "notebooks").glob("*.ipynb"))
+    for path in numbered(ROOT / "notebooks")
     for part in (("_1", "_2") if path.stem[:2] in TWO_CLASSES else ("",))
 ]
 SMALLEST, READABLE = 0.75, 27

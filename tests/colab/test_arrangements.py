@@ -21,7 +21,7 @@ from tools import notebooks
 
 pytestmark = pytest.mark.colab
 ROOT = Path(__file__).resolve().parents[2]
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = notebooks.numbered(ROOT / "notebooks")
 ZIP = Path(os.environ.get("COURSE_ZIP", "missing"))
 WHERE = "import helpers; print(helpers.__file__)"
 
@@ -160,6 +160,12 @@ def test_helpers_of_ones_own_are_not_taken_for_the_course_and_hide_none(content,
     assert_said_in_four_lines(content)
     shutil.copy(ZIP, content / "pretraining-a-gpt.zip")
     assert str(content / "pretraining-a-gpt" / "helpers") in first_cell(content)
+
+
+def test_helpers_of_ones_own_that_the_kernel_has_imported_give_way(course, content):
+    (content / "helpers.py").write_text("x = 1\n")
+    shutil.copytree(course, content / "course")
+    assert str(content / "course" / "helpers") in first_cell(content, lambda setup: f"import helpers\n{setup}")
 
 
 def test_the_first_zip_that_holds_the_course_is_the_last_that_is_unpacked(content):

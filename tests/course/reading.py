@@ -9,8 +9,10 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from tools.notebooks import numbered
+
 ROOT = Path(__file__).resolve().parents[2]
-ENGLISH, PORTUGUESE = (sorted((ROOT / folder / "notebooks").glob("*.ipynb")) for folder in ("", "pt-BR"))
+ENGLISH, PORTUGUESE = (numbered(ROOT / folder / "notebooks") for folder in ("", "pt-BR"))
 LINK = re.compile(r"\]\(\.\./notebooks/([\w]+)\.ipynb#cell-id=([\w-]+)\)")
 NUMBER = re.compile(r"(?<![\w.,-])\d[\d.,]*\d(?!\w)")
 

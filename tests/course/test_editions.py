@@ -46,7 +46,7 @@ def test_outputs_differ_in_words_only(path):
         assert all(agree(a, b) for a, b in differing), (english["id"], [p for p in differing if not agree(*p)])
 
 
-NOTES = sorted([*ROOT.glob("lecture_notes/*.md"), *ROOT.glob("pt-BR/lecture_notes/*.md")])
+NOTES = sorted([*ROOT.glob("lecture_notes/[!.]*.md"), *ROOT.glob("pt-BR/lecture_notes/[!.]*.md")])
 
 
 @each([*ENGLISH, *PORTUGUESE, *NOTES, *sorted(ROOT.glob("README*.md"))])

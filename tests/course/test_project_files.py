@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -14,7 +15,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from tests.support import program
-from tools import colab
+from tools import colab, notebooks
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -81,7 +82,7 @@ def code_in(markdown: str) -> list[str]:
 
 
 def test_every_make_command_named_anywhere_exists():
-    texts = [README, *(p.read_text(encoding="utf-8") for p in (ROOT / "lecture_notes").glob("*.md"))]
+    texts = [README, *(p.read_text(encoding="utf-8") for p in (ROOT / "lecture_notes").glob("[!.]*.md"))]
     code = [part for text in texts for part in code_in(text)]
     named = {name for part in code for name in re.findall(r"\bmake ([a-z][a-z0-9-]+)", part)}
     assert {"lab", "test"} <= named <= set(re.findall(r"^([a-z0-9-]+):", MAKEFILE, re.MULTILINE))
@@ -93,6 +94,23 @@ def make(*arguments: object, **variables: str) -> subprocess.CompletedProcess:
     called = ["make", *map(str, arguments)]
     own = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}  # `make test`
     return subprocess.run(called, cwd=ROOT, env=own | variables, capture_output=True, text=True, timeout=60)
+
+
+def test_a_readers_own_notebooks_are_not_the_courses(tmp_path):
+    course, own = (
+        ["00_a.ipynb", "02_b_c.ipynb"],
+        ["00_a copy.ipynb", "00_a-Copy1.ipynb", "Ana's.ipynb", "Untitled.ipynb"],
+    )
+    for folder in (tmp_path / "notebooks", tmp_path / "pt-BR" / "notebooks"):
+        folder.mkdir(parents=True)
+        for name in (*course, *own, "._00_a.ipynb", ".~02_b_c.ipynb"):  # hidden: as macOS and JupyterLab leave them
+            (folder / name).touch()
+        assert [path.name for path in notebooks.numbered(folder)] == course
+    (stamp := tmp_path / "stamp").touch()
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    said = make("-n", "-C", tmp_path, "-o", stamp, f"STAMP={stamp}", f"VENV={tmp_path}", "test-live").stdout
+    expected = [*(f"notebooks/{name}" for name in course), f"pt-BR/notebooks/{course[1]}"]
+    assert said.partition("tools.again ")[2].splitlines()[0].split() == expected
 
 
 @pytest.mark.parametrize("version", [(3, 10, 14), (2, 7, 18), None])

@@ -1,52 +1,51 @@
-"""The zip for Colab, where there is no network, no room, or a folder that takes nothing: one line, the old zip kept."""
+"""The zip for Colab: what it holds; a disk that is full, a folder that takes nothing: one line, the old zip kept."""
 
 import os
-import resource
 import runpy
-import subprocess
 import sys
-from pathlib import Path
-from unittest.mock import Mock
 
 import pytest
 
+from tests.support import full_disk
 from tools import colab, notebooks
 
 
+def test_the_zip_holds_the_course_and_what_colab_lacks(monkeypatch):
+    monkeypatch.setenv("PATH", "")  # nothing else is called
+    found = colab.contents()
+    assert list(found)[-1] == colab.LAST
+    course = [path for name in ("helpers", "notebooks") for path in (colab.ROOT / name).rglob("[!.]*.[pij]*[!c]")]
+    assert {path.relative_to(colab.ROOT).as_posix() for path in course} <= found.keys()
+    assert {"LICENSE", "lecture_notes/exam.md", "sacrebleu/metrics/bleu.py", "rouge_score/scoring.py"} <= found.keys()
+    assert all(path.is_file() for path in found.values())
+    assert not [name for name in found if "/." in name or name.startswith(".") or name.endswith(".pyc")]
+
+
 @pytest.fixture
-def without_pip(monkeypatch):
-    """What pip would put into the zip, as one large file that no zip makes smaller."""
-
-    def install(command, **_):
-        course = Path(command[command.index("--target") + 1])
-        course.mkdir(parents=True, exist_ok=True)
-        (course / "large").write_bytes(os.urandom(3_000_000))
-
-    monkeypatch.setattr(subprocess, "run", install)
-    monkeypatch.setattr(colab, "FOLDERS", ())
+def large(tmp_path_factory, monkeypatch) -> None:
+    """In place of the course one large file that no zip makes smaller."""
+    path = tmp_path_factory.mktemp("course") / "large"
+    path.write_bytes(os.urandom(3_000_000))
+    monkeypatch.setattr(colab, "contents", lambda: {"large": path})
 
 
-def test_a_full_disk_leaves_the_earlier_zip_whole(without_pip, tmp_path, capsys):
+def test_a_full_disk_leaves_the_earlier_zip_whole(large, tmp_path, capsys):
     out = tmp_path / "course.zip"
     assert colab.main(["--out", str(out)]) == 0
     before = out.read_bytes()
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (3_000_000, limits[1]))  # as large as what pip brings: the zip is larger
-    try:
+    with full_disk(after=3_000_000):  # as large as the file: the zip is larger
         assert colab.main(["--out", str(out)]) == 1
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert out.read_bytes() == before and list(tmp_path.iterdir()) == [out]
-    assert_one_line(capsys, "was not written")
+    assert_one_line(capsys, "course.zip was not written: [Errno 27] File too large. Mend that, or name another place")
 
 
-def test_a_folder_that_takes_nothing_and_a_pip_without_a_network_are_said(without_pip, tmp_path, monkeypatch, capsys):
+def test_a_folder_that_takes_nothing_and_a_package_that_is_not_there_are_said(tmp_path, monkeypatch, capsys):
     (tmp_path / "file").touch()
     assert colab.main(["--out", str(tmp_path / "file" / "course.zip")]) == 1
-    assert_one_line(capsys, "was not written")
-    monkeypatch.setattr(subprocess, "run", Mock(side_effect=subprocess.CalledProcessError(1, "pip")))
+    assert_one_line(capsys, "was not written: [Errno 17] File exists")
+    monkeypatch.setattr(colab, "EXTRAS", ("no-such-package",))
     assert colab.main(["--out", str(tmp_path / "course.zip")]) == 1
-    assert_one_line(capsys, "was not written")
+    assert_one_line(capsys, "was not written: no-such-package is not installed here. `make colab` installs it")
 
 
 @pytest.mark.parametrize("tool", ["student", "slides", "handouts", "site"])
@@ -64,6 +63,16 @@ def test_other_tools_say_in_a_line_that_nothing_can_be_written(tmp_path, monkeyp
         runpy.run_module(f"tools.{tool}", run_name="__main__")
     assert caught.value.code not in (0, None)
     assert len((str(caught.value.code) + capsys.readouterr().err).splitlines()) == 1
+
+
+@pytest.mark.parametrize("tool", ["site", "handouts"])
+def test_where_sphinx_or_pandoc_is_not_installed_make_is_named(monkeypatch, tool):
+    for name in ("sphinx.application", "pypandoc"):
+        monkeypatch.setitem(sys.modules, name, None)
+    for name in (f"tools.{tool}", f"tools.{tool}.__main__"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    with pytest.raises(SystemExit, match=f"`make {tool}` installs what makes"):
+        runpy.run_module(f"tools.{tool}", run_name="__main__")
 
 
 def assert_one_line(capsys, word: str) -> None:

@@ -15,7 +15,8 @@ import pytest
 import torch
 
 from helpers.classroom import Mistake, verdict
-from tests.support import Payload, refused
+from tests.support import Payload, full_disk, refused
+from tools.grade import __main__ as grading
 from tools.grade import cage, returned, wire
 from tools.notebooks import ROOT
 
@@ -285,6 +286,22 @@ def test_everyone(tmp_path):
     refused("a link", returned.cells, link)
     assert ROOT / "tests" in cage.hidden([])
     refused("would be hidden", cage.hidden, [ROOT.parent])
+
+
+def test_where_grades_cannot_be_written_a_line_says_so_and_former_ones_stay(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(cage, "why_not", lambda: "")
+    (tmp_path / "ana").mkdir()
+    (tmp_path / "ana" / "02.ipynb").write_text("{ no notebook")
+    given = [str(tmp_path / "ana"), "--out", str(tmp_path / "out")]
+    assert grading.main(given) == 0
+    before = (tmp_path / "out" / "grades.csv").read_bytes()
+    with full_disk(after=10):
+        assert grading.main(given) == 1
+    assert (tmp_path / "out" / "grades.csv").read_bytes() == before
+    monkeypatch.setattr(grading, "_read", None)  # not reached
+    assert grading.main([*given[:2], str(tmp_path / "ana" / "02.ipynb")]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2 and "grades.csv failed (File too large)" in said[0] and "02.ipynb" in said[1]
 
 
 EVIL = Payload(Path("/tmp/never"))

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support import refused
 from tools import handouts
-from tools.notebooks import ENGLISH, NOTEBOOKS, PORTUGUESE
+from tools.notebooks import ENGLISH, NOTEBOOKS, PORTUGUESE, numbered
 
 text, code = nbformat.v4.new_markdown_cell, nbformat.v4.new_code_cell
 no_typst = importlib.util.find_spec("typst") is None or importlib.util.find_spec("pypandoc") is None
@@ -60,7 +60,7 @@ def test_words_of_this_class_come_before_words_of_every_class():
 
 @cache
 def everything() -> list[handouts.Class]:
-    paths = sorted(NOTEBOOKS.glob("*.ipynb"))
+    paths = numbered(NOTEBOOKS)
     return [one for path in paths for one in handouts.classes(nbformat.read(path, as_version=4), path.stem)]
 
 

@@ -101,6 +101,12 @@ def test_it_installs_once_and_follows_what_is_newer(installed):
     assert run().returncode == 0 and run().returncode == 0 and (installed / "settings").read_text() == "xxxx"
 
 
+def test_before_it_installs_it_says_so_and_else_nothing(installed):
+    assert run().stdout == ""
+    (installed / "requirements.txt").touch()
+    assert "2 GB" in run().stdout
+
+
 @pytest.mark.parametrize("gone", [None, "bin/python", "pyvenv.cfg"])
 def test_it_mends_what_is_cut_short(installed, gone):
     venv = installed / ".venv"

@@ -13,7 +13,7 @@ from py_mini_racer import MiniRacer
 from helpers.classroom import plots, reveal
 from tests.support import refused
 from tools import slides
-from tools.notebooks import EDITIONS, ROOT
+from tools.notebooks import EDITIONS, ROOT, numbered
 from tools.slides import __main__ as decks
 from tools.slides import deck, lines, notes
 from tools.slides.lines import Block, halves
@@ -21,7 +21,7 @@ from tools.slides.page import question
 
 OURS = r'<section(?: data-visibility="hidden")?(?:>| id=)'
 SCRIPT = (Path(slides.__file__).parent / "deck.js").read_text(encoding="utf-8")
-STEMS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
+STEMS = [path.stem for path in numbered(ROOT / "notebooks")]
 GUESSES = "4,5\n6\n5.1; 20\ncerca de 12\n1.000\n3 a 5\n1/2\n30%\n2 mil\nnão sei\n50 257"
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import nbformat
 
-from tests.support import refusals_of
-from tools import student
+from tests.support import refusals_of, refused
+from tools import colab, notebooks, student
 from tools.notebooks import every_notebook
 
 SOLUTION = "<details><summary>Solução</summary>\n\n```python\ndef twice(x):\n    return 2 * x\n```\n\n</details>"
@@ -38,6 +38,33 @@ test_an_answer_that_would_stay_is_refused = refusals_of(
     (SOLUTION + SOLUTION, "got 2"),
     (HINT + SOLUTION, "## Recap\n\nWhy? Because.", "folded answers in its recap"),
 )
+
+
+def test_what_a_teacher_keeps_beside_the_notebooks_is_handed_to_nobody(tmp_path, monkeypatch):
+    shared = {"LICENSE", "helpers/x.py", "notebooks/00_a.ipynb", "notebooks/data/a.json", "pt-BR/notebooks/00_a.ipynb"}
+    own = {
+        "helpers/._x.py",
+        "notebooks/grades.csv",
+        "notebooks/run/log.jsonl",
+        "notebooks/solutions.ipynb",
+        "notebooks/00_a copy.ipynb",
+    }
+    course = tmp_path / "course"
+    for name in (*shared, *own, "requirements.txt"):
+        (course / name).parent.mkdir(parents=True, exist_ok=True)
+        (course / name).write_text(nbformat.writes(small()) if name.endswith(".ipynb") else "")
+    for module in (colab, notebooks, student):
+        monkeypatch.setattr(module, "ROOT", course)
+    monkeypatch.setattr(colab, "EXTRAS", ())
+    assert colab.contents().keys() == shared
+    (tmp_path / "web").mkdir()
+    (tmp_path / "out").symlink_to("web")
+    student.make(out := tmp_path / "out")
+    made = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+    assert made == {*shared, "requirements.txt"} and not list((tmp_path / "web").iterdir())
+    (course / "notebooks" / "00_a.ipynb").write_text("{")  # where a later one ends midway
+    refused("JSON", student.make, out)
+    assert made == {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
 
 
 def test_every_notebook_has_its_edition(tmp_path):

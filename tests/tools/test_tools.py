@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -10,7 +11,7 @@ import nbformat
 import pytest
 from nbformat.sign import NotebookNotary
 
-from tests.support import refused
+from tests.support import full_disk, names, refused
 from tools import notebooks as tool
 
 
@@ -77,6 +78,24 @@ def test_checking_writes_nothing_and_a_failing_notebook_keeps_its_outputs(tmp_pa
     before = path.read_text()
     assert tool.run([path]) == 1 and path.read_text() == before
     assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["tidy", "run"])
+def test_on_a_full_disk_a_notebook_keeps_what_somebody_wrote(tmp_path, capsys, command):
+    path = tmp_path / "x.ipynb"
+    path.write_text(before := a_notebook("mine" * 10_000))
+    with full_disk(after=20_000):  # which is enough for what a kernel writes
+        assert tool.main([command, str(path)]) == 1
+    assert path.read_text() == before and names(tmp_path) == ["x.ipynb"]
+    said = capsys.readouterr().err
+    assert said.startswith("x.ipynb") and "File too large" in said and "Traceback" not in said
+    assert tool.main([command, str(path)]) == 0 and path.read_text() != before
+
+
+def test_a_file_that_is_no_notebook_is_named(tmp_path, capsys):
+    (tmp_path / "x.ipynb").write_bytes(b"\0\5\x16\7\xff")
+    assert [tool.main([command, str(tmp_path / "x.ipynb")]) for command in ("tidy", "stamp", "run")] == [1, 1, 1]
+    assert capsys.readouterr().err.count("x.ipynb") == 3
 
 
 @pytest.mark.parametrize("given", [["trust", "x.ipynb"], ["run", "--check"], ["stamps"]])
@@ -165,6 +184,12 @@ def test_a_committed_notebook_that_cannot_be_read_is_skipped_with_a_line(course,
     assert trusted() == ["kept"]
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 1 and said[0].startswith("a_broken.ipynb is not trusted: ")
+
+
+@pytest.mark.parametrize(("error", "says"), [("KeyboardInterrupt", "interrupted"), ("ValueError", "Traceback")])
+def test_an_interrupted_tool_says_one_line_and_another_error_is_shown(error, says):
+    done = subprocess.run([sys.executable, "-c", f"import tools; raise {error}"], capture_output=True, text=True)
+    assert done.returncode and done.stderr.startswith(says) and ("\n" in done.stderr[:-1]) == (error == "ValueError")
 
 
 def test_an_interrupted_command_ends_without_a_traceback(monkeypatch):

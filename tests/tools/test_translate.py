@@ -1,5 +1,6 @@
 """The gate between the two editions: a small course in step passes, each planted fault is named with its way out."""
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +9,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from tests.support import refused
+from tests.support import full_disk, refused
 from tools import notebooks
 from tools.translate import catalogue, edition, gate, messages
 from tools.translate.gate import entry_faults
@@ -77,6 +78,24 @@ def course(tmp_path, monkeypatch):
     assert len(list(edition.install([NAME]))) == 1, "a new notebook has to be executed"
     notebooks.main(["stamp"])
     return tmp_path
+
+
+def test_on_a_full_disk_a_catalogue_and_the_edition_stay_whole(course, monkeypatch):
+    monkeypatch.setattr(messages, "FILE", course / "pt_BR.json")
+    messages.store(lambda *_: "so")
+    english(lambda source: source + "\n\nOne more text.", "card")
+    files = [messages.FILE, catalogue.po_file(NAME), course / edition.counterpart(NAME)]
+    before = [file.read_bytes() for file in files]
+    with full_disk():
+        refused("File too large", messages.store, lambda *_: "sim")
+        refused("File too large", catalogue.update, NAME)
+        monkeypatch.setattr(
+            edition,
+            "build",
+            lambda folder, _: shutil.copytree(course / "pt-BR", folder / "pt-BR", copy_function=os.link),
+        )
+        refused("File too large", lambda: list(edition.install([NAME])))
+    assert [file.read_bytes() for file in files] == before
 
 
 def english(change: Callable[[str], str], cell_id: str) -> None:

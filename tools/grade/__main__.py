@@ -8,6 +8,7 @@ Graded are the cells of exercises, by the course's own checks; the README says w
 
 import argparse
 import csv
+import io
 import json
 import multiprocessing
 import os
@@ -29,7 +30,7 @@ from helpers.language import t
 from tools.grade import cage
 from tools.grade.judge import ENDED, ON_TRUST, STOPPED, TOO_LONG, judge_and_tell
 from tools.grade.returned import Answer, Exercise, answers, cells, everyone, exercises
-from tools.notebooks import ROOT
+from tools.notebooks import ROOT, write_whole
 
 FORKS = multiprocessing.get_context("forkserver")  # its server forks judges, and never sees an answer itself
 SECONDS, GRACE_S = 15, 5  # for an exercise; for the judge to say that they are over
@@ -71,13 +72,15 @@ def grade(folder: Path, out: Path, notebook: str = "", seconds: int = SECONDS) -
               "": of each notebook of which somebody returned an exercise
     seconds   for one exercise
 
-    ValueError: no such folder or notebook, or a system that permits no cage.
+    ValueError: no such folder or notebook, or a system that permits no cage. OSError: `out` takes nothing; what was
+    written there before is whole.
     """
     if not folder.is_dir():
         raise ValueError(f"expected a folder of notebooks, got {folder}")
     if reason := cage.why_not():
         raise ValueError(f"this system permits no cage, and without one nothing is run: {reason}")
-    out.mkdir(parents=True, exist_ok=True)
+    (out / "feedback").mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=out).close()  # what takes nothing is known before minutes of judging
     empty = cage.hidden([folder, out])
     wanted = [e for e in exercises().values() if e.notebook.startswith(notebook)]
     rows, found = _read(folder, wanted, bool(notebook))
@@ -150,9 +153,9 @@ def _judged(answer: Answer, own: Path, empty: list[Path], seconds: int) -> tuple
 
 
 def _write(rows: Sequence[Row], out: Path) -> None:
-    with open(out / "grades.csv", "w", newline="", encoding="utf-8-sig") as file:  # as a spreadsheet wants it
-        csv.writer(file).writerows([Row._fields[:-1], *(row.cells() for row in rows)])
-    (out / "feedback").mkdir(exist_ok=True)
+    table = io.StringIO(newline="")
+    csv.writer(table).writerows([Row._fields[:-1], *(row.cells() for row in rows)])
+    write_whole(out / "grades.csv", "\ufeff" + table.getvalue())  # with the mark of UTF-8, as a spreadsheet wants it
     usual = Counter(row.language for row in rows if row.language).most_common(1) or [(language.ENGLISH, 0)]
     taken = set()
     for who in dict.fromkeys(row.who for row in rows):
@@ -162,7 +165,7 @@ def _write(rows: Sequence[Row], out: Path) -> None:
         while name.casefold() in taken:
             name += "_"
         taken.add(name.casefold())
-        (out / "feedback" / f"{name}.txt").write_text(_feedback(who, own), encoding="utf-8")
+        write_whole(out / "feedback" / f"{name}.txt", _feedback(who, own))
     language.choose(language.ENGLISH)
 
 
@@ -186,7 +189,7 @@ def main(arguments: list[str] | None = None) -> int:
     started = time.monotonic()
     try:
         rows = grade(options.folder, options.out, options.notebook, options.seconds)
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
     told = ", ".join(f"{n} {verdict}" for verdict, n in Counter(row.verdict for row in rows).most_common())

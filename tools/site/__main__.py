@@ -13,14 +13,18 @@ from pathlib import Path
 from urllib.parse import urlparse
 
 import polib
-from sphinx.application import Sphinx
-from sphinx.util.docutils import docutils_namespace, patch_docutils
 
 from helpers import language
 from helpers.language import t
 from tools.notebooks import EDITIONS, ROOT, Edition
 from tools.npm import packages
 from tools.site.pages import card_page, write_sources
+
+try:
+    from sphinx.application import Sphinx
+    from sphinx.util.docutils import docutils_namespace, patch_docutils
+except ImportError as error:
+    sys.exit(f"{error}: `make site` installs what makes pages, and then makes them")
 
 HERE = Path(__file__).parent
 SCRIPT = "mathjax/es5/tex-svg.js"  # formulas as SVG: some browsers refuse fonts to pages that are opened from a disk

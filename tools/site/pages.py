@@ -13,7 +13,7 @@ import jinja2
 import nbformat
 
 from helpers.language import t
-from tools.notebooks import BADGE_ID, FOLDED, LANGUAGE_LINK, NO_ADDRESS, ROOT, SETUP_ID, pages, repository
+from tools.notebooks import BADGE_ID, FOLDED, LANGUAGE_LINK, NO_ADDRESS, ROOT, SETUP_ID, numbered, pages, repository
 from tools.translate.edition import anchor
 
 LINK = re.compile(r"(?<!!)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
@@ -54,7 +54,7 @@ def write_sources(folder: Path, edition: Path, readme: Path, address: str) -> li
         return qr_code(address_of(card, address)) if address else ""
 
     shown: list[Stored] = []
-    files = [*sorted(edition.glob("notebooks/*.ipynb")), *sorted(edition.glob("lecture_notes/*.md"))]
+    files = [*numbered(edition / "notebooks"), *sorted(edition.glob("lecture_notes/[!.]*.md"))]
     for path in (file for file in files if file.stem not in NOT_SHOWN):
         target = folder / path.relative_to(edition)
         target.parent.mkdir(parents=True, exist_ok=True)

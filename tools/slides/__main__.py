@@ -17,7 +17,7 @@ from pygments.formatters import HtmlFormatter
 from helpers import language
 from helpers.language import t
 from tools import npm
-from tools.notebooks import EDITIONS, ROOT, Edition
+from tools.notebooks import EDITIONS, ROOT, Edition, numbered
 from tools.slides import notes
 from tools.slides.deck import Section, Slide, cut
 from tools.slides.lines import blocks
@@ -43,7 +43,7 @@ def make(out: Path, names: list[str] = ()) -> list[Path]:
         language.choose(edition.language)
         folder.mkdir(parents=True, exist_ok=True)
         listed = []
-        for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        for path in numbered(ROOT / "notebooks"):
             if not names or any(path.stem.startswith(name) for name in names):
                 listed += write(path.stem, folder, edition)
         says = {"t": t, "escape": html.escape, "edition": edition, "listed": listed}

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import nbformat
 import polib
 
-from tools.notebooks import BADGE_ID, COLAB, LANGUAGE_LINK, PORTUGUESE, ROOT, SETUP_ID
+from tools.notebooks import BADGE_ID, COLAB, LANGUAGE_LINK, PORTUGUESE, ROOT, SETUP_ID, numbered, write_whole
 from tools.translate import messages, prose
 from tools.translate.literals import literals
 
@@ -32,7 +32,7 @@ class Entry(NamedTuple):
 
 def names() -> list[str]:
     """Everything that is translated, by the path of its source without the suffix."""
-    files = [*sorted(ROOT.glob("notebooks/*.ipynb")), *sorted(ROOT.glob("lecture_notes/*.md")), ROOT / "README.md"]
+    files = [*numbered(ROOT / "notebooks"), *sorted(ROOT.glob("lecture_notes/[!.]*.md")), ROOT / "README.md"]
     return [str(file.relative_to(ROOT).with_suffix("")) for file in files] + ["helpers"]
 
 
@@ -97,7 +97,7 @@ def update(name: str) -> Counter:
         count["to do"] += is_open(entry)
         catalogue.append(entry)
     po_file(name).parent.mkdir(parents=True, exist_ok=True)
-    catalogue.save(str(po_file(name)))
+    write_whole(po_file(name), str(catalogue))
     return count
 
 
@@ -156,7 +156,7 @@ def put(name: str, translations: dict[str, str]) -> int:
             entry.msgstr, entry.tcomment = (entry.msgid, "keep") if text == KEEP else (text, "")
             entry.flags, entry.previous_msgid = [flag for flag in entry.flags if flag != "fuzzy"], None
             n_written += 1
-    catalogue.save(str(po_file(name)))
+    write_whole(po_file(name), str(catalogue))
     return n_written
 
 

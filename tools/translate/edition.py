@@ -59,12 +59,12 @@ def install(names: list[str]) -> Iterator[Path]:
             new, old = Path(folder) / counterpart(name), ROOT / counterpart(name)
             old.parent.mkdir(parents=True, exist_ok=True)
             if new.suffix == ".md":
-                old.write_text(new.read_text(encoding="utf-8"), encoding="utf-8")
+                notebooks.write_whole(old, new.read_text(encoding="utf-8"))
                 continue
             notebook = nbformat.read(new, 4)
             if not (old.exists() and keep_outputs(notebook, nbformat.read(old, 4))):
                 yield old
-            nbformat.write(notebook, old)
+            notebooks.write_whole(old, nbformat.writes(notebook) + "\n")
 
 
 def keep_outputs(notebook: nbformat.NotebookNode, executed: nbformat.NotebookNode) -> bool:

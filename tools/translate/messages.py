@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from helpers.language import LOCALE, PLACEHOLDER
-from tools.notebooks import ROOT
+from tools.notebooks import ROOT, write_whole
 from tools.translate.literals import WORDS, strings, template
 
 HELPERS = ROOT / "helpers"
@@ -36,14 +36,14 @@ COMMENT = re.compile(r"^\s*//.*\n|\s+//\s.*$", re.MULTILINE)
 def messages() -> list[str]:
     """Every message once, in the order of the files."""
     found: list[str] = []
-    for file in sorted(path for folder in ("helpers", *SPEAKING) for path in (ROOT / folder).rglob("*.py")):
+    for file in sorted(path for folder in ("helpers", *SPEAKING) for path in (ROOT / folder).rglob("[!.]*.py")):
         tree = ast.parse(file.read_text(encoding="utf-8"))
         found += [*_marked(tree), *_named(tree)]
         if file.parent.relative_to(ROOT).as_posix() in SPOKEN and file.name != "__init__.py":
             found += _sentences(tree)
-    for file in sorted(HELPERS.rglob("*.js")):
+    for file in sorted(HELPERS.rglob("[!.]*.js")):
         found += sentences(file.read_text(encoding="utf-8"))
-    for file in sorted(path for kind in ("*.html", "*.md", "deck.js") for path in (ROOT / "tools").rglob(kind)):
+    for file in sorted(path for kind in ("[!.]*.html", "[!.]*.md", "deck.js") for path in (ROOT / "tools").rglob(kind)):
         found += MARKED.findall(file.read_text(encoding="utf-8"))
     headings = json.loads((HELPERS / "assets" / "weekly_report.json").read_text(encoding="utf-8"))
     return list(dict.fromkeys(found + [heading["asks"] for heading in headings]))
@@ -61,7 +61,7 @@ def stored() -> dict[str, str]:
 def store(say: Callable[[None, str], str]) -> None:
     """Write what `helpers` reads when it speaks that language."""
     FILE.parent.mkdir(exist_ok=True)
-    FILE.write_text(json.dumps(table(say), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    write_whole(FILE, json.dumps(table(say), ensure_ascii=False, indent=1) + "\n")
 
 
 def _marked(tree: ast.Module) -> Iterator[str]:

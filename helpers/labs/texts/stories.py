@@ -38,5 +38,5 @@ def documents() -> tuple[Document, ...]:
     Kinds: cronica, noticia, receita, carta, dialogo, enciclopedia, instrucoes, verso. News, people and firms are
     invented.
     """
-    texts = {path.stem: path.read_text(encoding="utf-8") for path in sorted(DOCUMENTS.glob("*.txt"))}
+    texts = {path.stem: path.read_text(encoding="utf-8") for path in sorted(DOCUMENTS.glob("[!.]*.txt"))}
     return tuple(Document(name, name.split("-")[1], text.partition("\n")[0], text) for name, text in texts.items())
