@@ -24,9 +24,9 @@ AIMS = {
     "helpers/storage": (1_000, 2_150),
     "helpers/labs": (3_600, 5_520),
     "helpers/classroom": (4_200, 4_820),
-    "helpers": (10_700, 14_765),
-    "tests": (11_500, 16_935),
-    "tools": (1_700, 5_625),
+    "helpers": (10_700, 14_780),
+    "tests": (11_500, 17_100),
+    "tools": (1_700, 5_680),
 }
 MAX_LINES = 300
 

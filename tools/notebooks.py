@@ -90,8 +90,8 @@ LANGUAGE_LINK = re.compile(r"^\*\[(?:em português|in English)\]\([^)]*\)\*\n\n"
 NO_ADDRESS = "-address-not-set-"  # no account can bear a name that begins with a hyphen
 # The course may lie here, above (a laptop), below (an unpacked zip), on a mounted Drive, or be installed. Else zips are
 # unpacked, "pretraining-a-gpt (1).zip" too, one by one until the course is there, and then the address is asked. What a
-# file is called no shell reads. Another `helpers`, installed or one's own, comes after the course; if imported
-# before, it goes. `tools.colab` packs runtime.py last, so that a folder without it is unpacked again.
+# file is called no shell reads. Another `helpers`, installed or one's own, comes after the course.
+# `tools.colab` packs runtime.py last, so that a folder without it is unpacked again.
 SETUP = """\
 import glob, importlib, os, subprocess, sys
 
@@ -101,7 +101,6 @@ ways = [[sys.executable, "-mzipfile", "-e", p, "."] for d in near for p in glob.
     ways or sys.exit("{nothing_found}")  # fmt: skip
     subprocess.run(ways.pop(0), capture_output=True)
 sys.path.insert(0, os.path.abspath(here[0] + "/../.."))
-"helpers.runtime" in sys.modules or sys.modules.pop("helpers", None)
 runtime = importlib.import_module("helpers.runtime")
 print(lab := runtime.start({start}))"""
 CLONE = "git clone -q --depth 1 {address} pretraining-a-gpt"
