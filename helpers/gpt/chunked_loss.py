@@ -49,7 +49,7 @@ def loss_from_hidden(
         )
     require_whole(chunk_tokens=chunk_tokens)
     vocab_size = head_weight.shape[0] if vocab_size is None else vocab_size
-    check_targets(targets, vocab_size)
+    targets = check_targets(targets, vocab_size)
     how = chunk_tokens, vocab_size, torch.is_grad_enabled()
     return _ChunkedLoss.apply(hidden.flatten(0, 1), head_weight, targets.flatten(), *how)
 

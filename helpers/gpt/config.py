@@ -180,9 +180,11 @@ def check_ids(ids: Tensor, vocab_size: int, what: str = "token ids") -> None:
     """
     require_kind(Tensor, **{what: ids})
     require_whole(vocab_size=vocab_size)
+    if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
+        raise ValueError(f"{what} must be whole numbers, got {ids.dtype}")
     if ids.numel() == 0 or (ids.device.type != "cpu" and torch.is_grad_enabled()):
         return
-    low, high = (int(v) for v in ids.aminmax())
+    low, high = (int(v) for v in ids.long().aminmax())  # for uint16, as ids lie on the disk, there is none
     if low < 0 or high >= vocab_size:
         raise ValueError(
             f"{what} must be in [0, {vocab_size}), got {low if low < 0 else high}: "

@@ -5,6 +5,7 @@ Notebook 05. The loop stands in `stream`; how a token is chosen stands in `sampl
 
 import codecs
 from collections.abc import Iterator, Sequence
+from numbers import Integral
 
 import tiktoken
 import torch
@@ -16,6 +17,7 @@ from helpers.gpt.model import GPT, evaluating
 from helpers.gpt.sampling import SamplingParams, keep_min_p, keep_top_k, keep_top_p, next_probs, penalise_repetition  # noqa: F401
 from helpers.gpt.tokenizer import encode
 
+MAX_NEW = 1_000_000
 Prompts = Tensor | Sequence[Tensor | Sequence[int]]
 
 
@@ -96,6 +98,7 @@ def generate(
     """
     rows = _as_rows(model, prompts)
     steps = list(stream(model, rows, n_new, end_id=end_id, **options))
+    rows = [row.long() for row in rows]
     written = torch.stack(steps, 1) if steps else rows[0].new_zeros(len(rows), 0)  # (B, n)
     if isinstance(prompts, Tensor):
         return torch.cat([torch.stack(rows), written], 1)
@@ -147,6 +150,8 @@ def _as_rows(model: GPT, prompts: Prompts) -> list[Tensor]:
 
 def _check(rows: list[Tensor], n_new: int, end_id: int | None, vocab_size: int) -> None:
     require_whole(at_least=0, n_new=n_new)
+    if n_new > MAX_NEW:
+        raise ValueError(f"n_new must be at most {MAX_NEW:,}, since room is made for all of them, got {n_new:,}")
     if rows and all(row.ndim == 0 for row in rows):
         raise ValueError(f"expected (B, T) or a list of sequences, got one of {len(rows)} ids: [ids], or ids[None]")
     if not rows or any(row.ndim != 1 or not len(row) or row.is_floating_point() for row in rows):
@@ -156,5 +161,5 @@ def _check(rows: list[Tensor], n_new: int, end_id: int | None, vocab_size: int) 
         )
     for row in rows:
         check_ids(row, vocab_size)
-    if end_id is not None and end_id not in range(vocab_size):
-        raise ValueError(f"end_id must be in [0, {vocab_size}) or None, got {end_id}")
+    if end_id is not None and not (isinstance(end_id, Integral) and 0 <= end_id < vocab_size):
+        raise ValueError(f"end_id must be in [0, {vocab_size}) or None, got {end_id!r}")

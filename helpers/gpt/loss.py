@@ -38,7 +38,7 @@ def six_steps(logits: Tensor, targets: Tensor) -> SixSteps:
     _check_shapes(logits, targets)
     check_ids(targets, logits.shape[-1], "targets")
     probs = torch.softmax(logits, dim=-1)
-    target_probs = probs.gather(-1, targets[..., None]).squeeze(-1)
+    target_probs = probs.gather(-1, targets[..., None].long()).squeeze(-1)
     log_probs = torch.log(target_probs)
     mean_log_prob = log_probs.mean()
     return SixSteps(logits, probs, target_probs, log_probs, mean_log_prob, -mean_log_prob)
@@ -54,7 +54,7 @@ def token_losses(logits: Tensor, targets: Tensor) -> Tensor:
     ValueError: as for `six_steps`; while training on a GPU, ids are not looked at.
     """
     _check_shapes(logits, targets)
-    check_targets(targets, logits.shape[-1])
+    targets = check_targets(targets, logits.shape[-1])
     return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), reduction="none").view_as(targets)
 
 
@@ -65,7 +65,7 @@ def next_token_loss(logits: Tensor, targets: Tensor) -> Tensor:
     instead, since looking would make it wait.
     """
     _check_shapes(logits, targets)
-    check_targets(targets, logits.shape[-1])
+    targets = check_targets(targets, logits.shape[-1])
     if targets.device.type == "cpu" and not (targets != IGNORED_TARGET).any():
         raise ValueError(f"no target to score: all {targets.numel()} are {IGNORED_TARGET}")
     return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())  # which ignores IGNORED_TARGET
@@ -154,9 +154,12 @@ def token_weighted_loss(model: Callable[[Tensor], Tensor], batches: Iterable[tup
         )
 
 
-def check_targets(targets: Tensor, vocab_size: int) -> None:
-    """ValueError: a target that is neither in [0, vocab_size) nor IGNORED_TARGET; looked at as by `check_ids`."""
+def check_targets(targets: Tensor, vocab_size: int) -> Tensor:
+    """As int64. ValueError: a target neither in [0, vocab_size) nor IGNORED_TARGET; looked at as by `check_ids`."""
+    check_ids(targets[:0], vocab_size, "targets")  # whole numbers
+    targets = targets.long()
     check_ids(targets.where(targets != IGNORED_TARGET, 0), vocab_size, "targets")
+    return targets
 
 
 def _check_shapes(logits: Tensor, targets: Tensor) -> None:

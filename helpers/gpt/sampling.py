@@ -11,7 +11,7 @@ from numbers import Integral, Real
 import torch
 from torch import Tensor
 
-from helpers.gpt.config import is_number, require_kind, require_known, require_number
+from helpers.gpt.config import is_number, require_kind, require_known, require_number, require_one_of, store_plain
 
 
 def keep_top_k(logits: Tensor, k: int) -> Tensor:
@@ -99,6 +99,8 @@ class SamplingParams:
             if value is not None and (not is_number(value) or not 0 < value <= 1):
                 raise ValueError(f"{name} must be in (0, 1], or None for no filter, got {value!r}")
         require_number(repetition_penalty=self.repetition_penalty)
+        require_one_of((True, False), filters_first=self.filters_first)
+        store_plain(self, float, "temperature", "top_p", "min_p", "repetition_penalty")
 
     def probs(self, logits: Tensor, seen: Tensor | None = None) -> Tensor:
         """The probabilities with which the next token is drawn: as `next_probs`, with these parameters."""

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 import torch
 
@@ -153,6 +154,14 @@ def test_a_character_in_two_tokens_comes_once_and_half_of_one_is_marked():
     assert list(stream_text(model, words, "I", 20, temperature=0, use_cache=False)) == ["🦜", "é", "\ufffd"]
 
 
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.uint16, np.uint32, np.uint64])
+def test_prompts_of_other_whole_numbers_are_continued_alike(model, dtype):
+    expected = generate(model, PROMPTS, 3, temperature=0)
+    rows = PROMPTS.numpy().astype(dtype)
+    assert torch.equal(generate(model, torch.from_numpy(rows), 3, temperature=0), expected)
+    assert torch.equal(torch.stack(generate(model, list(rows), 3, temperature=0)), expected)
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
@@ -160,7 +169,9 @@ def test_a_character_in_two_tokens_comes_once_and_half_of_one_is_marked():
         ({"temperature": -0.1}, r"temperature must be in \[0, inf\]"),
         ({"top_k": 14}, r"\[1, 13\]"),
         ({"topk": 3}, "topk; there are temperature, top_k, top_p"),
-        *(({"end_id": end}, r"end_id must be in \[0, 13\)") for end in (13, "\n")),
+        *(({"end_id": end}, r"end_id must be in \[0, 13\)") for end in (13, "\n", 5.0)),
+        ({"n_new": 10**9}, "n_new must be at most 1,000,000"),
+        ({"prompts": PROMPTS > 3}, "token ids must be whole numbers, got torch.bool"),
         *(({"prompts": none}, "at least one token") for none in (PROMPTS[:, :0], [])),
         *(({"prompts": none}, "list of sequences") for none in (PROMPTS[0], [1, 2], PROMPTS[0, 0], PROMPTS.float())),
         ({"prompts": "It was"}, r"got text: 'It was'\. stream_text\(model, tokenizer, prompt, n_new\)"),

@@ -43,6 +43,8 @@ def test_masked_targets_are_not_scored():
     losses = loss.token_losses(logits, masked)
     assert losses[0, 1] == 0
     assert loss.next_token_loss(logits, masked).item() == pytest.approx((losses[0, 0] + losses[0, 2]).item() / 2)
+    for dtype in (torch.int32, torch.int16):
+        assert torch.equal(loss.token_losses(logits, masked.to(dtype)), losses)
     refused("no target", loss.next_token_loss, logits, torch.full((1, 3), IGNORED_TARGET))
     refused("targets must be", loss.six_steps, logits, masked)
 
@@ -56,6 +58,7 @@ def test_masked_targets_are_not_scored():
         ((1, 0, 5), torch.zeros(1, 0, dtype=torch.int64), r"\(1, 0\)"),
         ((1, 2, 5), torch.tensor([[0, 5]]), r"\[0, 5\)"),
         ((1, 2, 5), torch.tensor([[0, -1]]), "-1"),
+        ((1, 2, 5), torch.tensor([[0.0, 1.0]]), "targets must be whole numbers, got torch.float32"),
     ],
 )
 def test_refuses(function, logits_shape, targets, says):

@@ -1,6 +1,7 @@
 """The probabilities of the next token: by hand, against transformers, at the exact limits."""
 
 import math
+from fractions import Fraction
 
 import hypothesis
 import pytest
@@ -105,9 +106,16 @@ def test_keeps_shapes_and_forbidden_tokens_and_half_precision():
     torch.testing.assert_close(rows.flatten(0, 1), torch.stack(each))
 
 
+def test_fractions_are_numbers():
+    half = {"temperature": 0.5, "top_p": 0.5, "min_p": 0.5, "repetition_penalty": 1.5, "seen": LOGITS > 0}
+    exact = {name: Fraction(value) if isinstance(value, float) else value for name, value in half.items()}
+    assert torch.equal(next_probs(LOGITS, **exact), next_probs(LOGITS, **half))
+
+
 test_refuses_values = refusals_by_field(
     lambda **settings: next_probs(LOGITS, **settings), temperature=[-0.1, math.nan, True, 10**400],
     top_k=[0, 2.5, True, 5], top_p=[0, 1.01], min_p=[math.nan], repetition_penalty=[0, math.inf, 10**400],
+    filters_first=["False"],
 )  # fmt: skip
 test_refuses_settings = refusals_of(
     lambda settings: next_probs(LOGITS, **settings),

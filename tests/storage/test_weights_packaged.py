@@ -255,6 +255,7 @@ def test_other_files_are_refused(index, tmp_path, monkeypatch, changes, says):
         ("tokenizer.json", lambda table, _: table["model"]["merges"].pop(), "a merge for each token"),
         ("tokenizer.json", lambda table, _: table["model"]["merges"].reverse(), "in the order of their ids"),
         ("tokenizer.json", lambda table, _: table["model"]["vocab"].update(zz=1.0), "is not as it was written"),
+        ("tokenizer.json", lambda table, _: table["added_tokens"][0].update(content=""), "a text for each token"),
         ("tokenizer.json", b"{", "is not as it was written"),
     ],
 )

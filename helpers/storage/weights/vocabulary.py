@@ -41,6 +41,8 @@ def read_tokenizer(folder: str | Path) -> tiktoken.Encoding:
             )
         vocabulary = table["model"]["vocab"]
         special = {token["content"]: token["id"] for token in table["added_tokens"]}
+        if "" in vocabulary | special:
+            raise ValueError("expected a text for each token, got an empty one")
         byte_of = tokenizer.byte_of_character()
         ranks = {bytes(map(byte_of.get, token)): i for token, i in vocabulary.items() if token not in special}
         n_tokens = len(vocabulary | special)
