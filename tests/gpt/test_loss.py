@@ -45,6 +45,7 @@ def test_masked_targets_are_not_scored():
     assert loss.next_token_loss(logits, masked).item() == pytest.approx((losses[0, 0] + losses[0, 2]).item() / 2)
     refused("no target", loss.next_token_loss, logits, torch.full((1, 3), IGNORED_TARGET))
     refused("targets must be", loss.six_steps, logits, masked)
+    refused("in floating point, got torch.int64: take", loss.six_steps, logits.long(), masked.clamp(min=0))
 
 
 @pytest.mark.parametrize("function", [loss.six_steps, loss.token_losses, loss.next_token_loss])
