@@ -30,7 +30,7 @@ INTERCONNECTS = {  # what joins two ranks -> bytes a second in one direction, no
 }
 
 
-def in_plain_numbers(count: Callable) -> Callable:
+def _in_plain_numbers(count: Callable) -> Callable:
     """`count`, given Python's own numbers for numpy's, of which an int32 overflows at 2^31 and hardly says so.
 
     A Fraction becomes a float: before Python 3.12 it cannot be written with so many digits.
@@ -48,14 +48,14 @@ def in_plain_numbers(count: Callable) -> Callable:
     return counted
 
 
-@in_plain_numbers
+@_in_plain_numbers
 def training_seconds(n_tokens: float, tokens_per_s: float) -> float:
     """Time to read `n_tokens` once at a constant `tokens_per_s`. ValueError: either is not finite and above 0."""
     require_number(n_tokens=n_tokens, tokens_per_s=tokens_per_s)
     return n_tokens / tokens_per_s
 
 
-@in_plain_numbers
+@_in_plain_numbers
 def updates_within(hours: float, tokens_per_s: float, tokens_per_update: float) -> int:
     """Updates that end within `hours` at a constant speed, at least one: the length of a run from its budget.
 
@@ -77,7 +77,7 @@ class Cost:
     kwh: float | None = None
 
 
-@in_plain_numbers
+@_in_plain_numbers
 def cost(n_tokens: float, tokens_per_s: float, price_per_hour: float, watts: float | None = None) -> Cost:
     """Hours, money and energy of `n_tokens` at a constant speed; an epoch more is as many tokens more.
 
@@ -93,7 +93,7 @@ def cost(n_tokens: float, tokens_per_s: float, price_per_hour: float, watts: flo
     return Cost(n_tokens, hours, hours * price_per_hour, None if watts is None else hours * watts / 1000)
 
 
-@in_plain_numbers
+@_in_plain_numbers
 def readable_bytes(n: float) -> str:
     """Bytes in the largest binary unit that keeps the number at 1 or more: "14.7 GiB", "89 MiB", "512 bytes"."""
     require_number(positive=False, size=n)
@@ -103,7 +103,7 @@ def readable_bytes(n: float) -> str:
     return t("{n:,.0f} bytes", n=n)
 
 
-@in_plain_numbers
+@_in_plain_numbers
 def readable_time(seconds: float) -> str:
     """Seconds in the largest unit that keeps the number at 1 or more: "7.7 months", "23 days", "1.0 hours"."""
     require_number(positive=False, seconds=seconds)
@@ -114,7 +114,7 @@ def readable_time(seconds: float) -> str:
     return f"{amount:,.0f} {t(name)}" if amount >= 10 else f"{amount:.1f} {t(name)}"
 
 
-@in_plain_numbers
+@_in_plain_numbers
 def readable_count(n: float) -> str:
     """A count in words from a million on: "300 billion", "83.3 million", "15,000" (3 significant digits in words)."""
     require_number(positive=False, count=n)
@@ -147,7 +147,7 @@ def parameter_count(config: GPTConfig) -> dict[str, int]:
     return parts | {"total": sum(parts.values())}
 
 
-@in_plain_numbers
+@_in_plain_numbers
 def matmul_flops_per_token(config: GPTConfig, context_length: int | None = None) -> int:
     """FLOPs of the matmuls of one token's forward pass; with the backward pass three times as many.
 
@@ -171,7 +171,7 @@ def block_matrices(config: GPTConfig) -> int:
     return C * config.qkv_dim + C * C + FF_MATRICES[config.feed_forward] * C * config.hidden_ff_dim
 
 
-@in_plain_numbers
+@_in_plain_numbers
 def cache_bytes(config: GPTConfig, n_tokens: int, element_bytes: int = 4) -> int:
     """What the keys and values of `n_tokens` take, the tokens of all sequences together; as `model.new_cache` has it.
 
@@ -182,7 +182,7 @@ def cache_bytes(config: GPTConfig, n_tokens: int, element_bytes: int = 4) -> int
     return 2 * config.n_layers * config.kv_heads * config.head_dim * n_tokens * element_bytes
 
 
-@in_plain_numbers
+@_in_plain_numbers
 def all_reduce_bytes(n_params: int, world_size: int) -> float:
     """What each rank sends, and receives at the same time, until all have the sum of all float32 gradients, in a ring.
 
@@ -209,7 +209,7 @@ class Scaling:
         return self.compute_seconds / (self.compute_seconds + self.communication_seconds)
 
 
-@in_plain_numbers
+@_in_plain_numbers
 def scaling(n_params: int, tokens_per_step: int, tokens_per_s: float, world_size: int, interconnect: str) -> Scaling:
     """How well several ranks share an update by an all-reduce, when each has as many tokens as one had alone.
 
@@ -235,7 +235,7 @@ class RankBytes:
     sharded: int
 
 
-@in_plain_numbers
+@_in_plain_numbers
 def bytes_per_rank(n_params: int, world_size: int, gathered_params: int = 0) -> RankBytes:
     """Bytes on each rank for AdamW in float32 under DDP and under full sharding; activations come on top in both.
 
@@ -253,14 +253,14 @@ def bytes_per_rank(n_params: int, world_size: int, gathered_params: int = 0) -> 
     return RankBytes(BYTES_PER_PARAMETER * n_params, shard + gathered)
 
 
-@in_plain_numbers
+@_in_plain_numbers
 def replicated_limit(available_bytes: int) -> int:
     """The largest model, in parameters, that a GPU trains unsharded with AdamW, before any activation."""
     require_whole(available_bytes=available_bytes)
     return available_bytes // BYTES_PER_PARAMETER
 
 
-@in_plain_numbers
+@_in_plain_numbers
 def ranks_needed(n_params: int, available_bytes: int, gathered_params: int = 0) -> int:
     """The fewest GPUs over which weights, gradients and AdamW's moments must be sharded; 1 where they fit whole.
 
