@@ -105,6 +105,7 @@ test_refuses_what_is_no_amount = refusals(
     (budget.readable_bytes, -1, "size"),
     (budget.updates_within, 1, math.nan, 1, "above 0"),
     *((budget.updates_within, n, n, 1, "updates must be a finite number") for n in (1e300, 10**300)),
+    (budget.readable_count, Fraction(10**400), "count must be a finite number"),
     (budget.cache_bytes, preset("course-small"), 0, "n_tokens"),
     *((budget.matmul_flops_per_token, preset("course-small"), length, "128") for length in (0, 129)),
 )

@@ -39,7 +39,7 @@ def _in_plain_numbers(count: Callable) -> Callable:
     def plain(value: object) -> object:
         if isinstance(value, np.generic):
             return value.item()
-        return float(value) if isinstance(value, Fraction) else value
+        return float(value) if isinstance(value, Fraction) and abs(value) < 1e300 else value
 
     @wraps(count)
     def counted(*given: object, **named: object) -> object:

@@ -11,7 +11,7 @@ from torch import Tensor
 from helpers.gpt import GPT, check_ids, evaluating, require_kind, require_whole, token_losses
 
 MAX_OFF = 0.01  # of 1, a sum of probabilities in half precision
-MOST = 1_000_000  # bins or resamples: more is a slip of the hand, and would take all memory or hours
+MOST = 100_000  # bins or resamples: more is a slip of the hand, and would take all memory or hours
 MOST_IN_GRAM = 1_000  # ids, each stored anew in every n-gram
 
 
