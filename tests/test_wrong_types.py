@@ -127,7 +127,7 @@ PARTS: list[tuple[Callable, dict[str, Any]]] = [  # methods, what stands behind 
     (partial(classroom.reveal, measured=4.5, unit="nats"), {"guess": 3.5}),
 ]
 LEFT_OUT = {
-    "the checks themselves": "require_kind require_known require_number require_one_of require_whole",
+    "the checks themselves": "require_kind require_known require_number require_one_of require_whole store_plain",
     "no argument": "gpt2 current_versions documents peak_resident_bytes authors",
     "what holds numbers, looks at none": "Batch Evaluation Update Found SavedModel Fit Result Documents Runs "
     "Setting Authors Record ToyLanguage Difference",

@@ -16,7 +16,7 @@ from helpers.gpt import data, decode, loss, tokenizer, train
 from helpers.gpt.cache import KeyValueCache
 from helpers.gpt.chunked_loss import CHUNK_TOKENS, loss_from_hidden
 from helpers.gpt.config import IGNORED_TARGET, PRESETS, GPTConfig, check_ids, preset
-from helpers.gpt.config import require_kind, require_known, require_number, require_one_of, require_whole
+from helpers.gpt.config import require_kind, require_known, require_number, require_one_of, require_whole, store_plain
 from helpers.gpt.data import Batch, Batches, Windows, cut, join, scoring_batches, split_by_text
 from helpers.gpt.decode import generate, stream, stream_text
 from helpers.gpt.loss import LossReport, bits_per_byte, entropy, perplexity
@@ -32,7 +32,7 @@ from helpers.gpt.train import NonFiniteError, Trainer, evaluate, make_optimizer,
 # fmt: off
 __all__ = [  # noqa: RUF022  by module, in the order of reading
     "IGNORED_TARGET", "PRESETS", "GPTConfig", "check_ids", "preset", "require_kind",
-    "require_known", "require_number", "require_one_of", "require_whole",
+    "require_known", "require_number", "require_one_of", "require_whole", "store_plain",
     "tokenizer", "END_OF_TEXT", "gpt2", "token_labels",
     "GPT", "INIT_STD", "CausalSelfAttention", "TransformerBlock", "evaluating", "halves_to_adjacent",
     "rotate", "KeyValueCache",

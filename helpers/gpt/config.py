@@ -7,7 +7,7 @@ import math
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from numbers import Integral, Real
+from numbers import Integral, Rational, Real
 from types import UnionType
 
 import torch
@@ -102,13 +102,15 @@ CHOICES = {  # settings that are one of a few
 }
 
 
-def require_whole(*, at_least: int = 1, **numbers: object) -> None:
-    """ValueError: one of `numbers` is no whole number of at least `at_least`, or too large; the message names it."""
+def require_whole(*, at_least: int = 1, at_most: int = MAX_WHOLE, **numbers: object) -> None:
+    """ValueError: one of `numbers` is no whole number from `at_least` to `at_most`; the message names it."""
     for name, value in numbers.items():
         if not isinstance(value, Integral) or isinstance(value, bool) or value < at_least:
             raise ValueError(f"{name} must be a whole number of at least {at_least}, got {value!r}")
         if value > MAX_WHOLE:
             raise ValueError(f"{name} must be at most 2^63 - 1, got a number of {int(value).bit_length():,} bits")
+        if value > at_most:
+            raise ValueError(f"{name} must be at most {at_most:,}, got {value:,}")
 
 
 def require_number(*, positive: bool = True, **numbers: object) -> None:
@@ -148,9 +150,9 @@ def store_plain(config: object, kind: type, *names: str) -> None:
 
 
 def is_number(value: object) -> bool:
-    """True and False are none, and neither is a whole number that no float holds."""
-    whole = isinstance(value, Integral)
-    return isinstance(value, Real) and not isinstance(value, bool) and not (whole and abs(value) > sys.float_info.max)
+    """True and False are none, and neither is a whole number or a Fraction that no float holds."""
+    exact = isinstance(value, Rational)
+    return isinstance(value, Real) and not isinstance(value, bool) and not (exact and abs(value) > sys.float_info.max)
 
 
 PRESETS: dict[str, GPTConfig] = {

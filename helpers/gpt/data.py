@@ -14,6 +14,8 @@ from torch import Tensor
 
 from helpers.gpt.config import IGNORED_TARGET, is_number, require_kind, require_whole
 
+LONGEST_ROW = 2**20  # tokens: a longer one is a slip of the hand, and would be filled up in memory
+
 
 class Batch(NamedTuple):
     """Sequences to train on or to score: token_ids (B, T) int64, targets (B, T) int64, -100 where none is scored."""
@@ -40,7 +42,7 @@ def split_by_text(
     different = sorted(set(documents))
     if len(different) < 2:
         raise ValueError(f"expected two different documents or more, got {len(different)}: use `cut` for one long text")
-    random.Random(seed).shuffle(different)
+    random.Random(int(seed)).shuffle(different)
     n_characters = {text: len(text) * n for text, n in Counter(documents).items()}
     wanted = validation_share * sum(n_characters.values())
     held_out: set[str] = set()
@@ -227,13 +229,15 @@ def scoring_batches(
     Of the ids 10 to 19, with T = 4, windows start at 10, 14 and 18, a short one. With stride 2 they start at 10, 12, 14
     and 15, and score 4, 2, 2 and 1 targets.
 
-    ValueError: not one list of at least two integers, sizes below 1, or a stride above T, which would leave ids out.
+    ValueError: not one list of at least two integers, sizes below 1, T above LONGEST_ROW, or a stride above T, which
+    would leave ids out.
     """
     T, stride = context_length, context_length if stride is None else stride
     _check_list(token_ids)
     if len(token_ids) < 2:
         raise ValueError(f"scoring needs one list of at least 2 ids, got shape {tuple(token_ids.shape)}")
-    require_whole(context_length=T, batch_size=batch_size, stride=stride)
+    require_whole(batch_size=batch_size, stride=stride)
+    require_whole(at_most=LONGEST_ROW, context_length=T)
     if stride > T:
         raise ValueError(f"stride must be at most context_length, got {stride} and {T}")
     last = len(token_ids) - 1  # the last id is no input

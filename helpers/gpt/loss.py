@@ -32,10 +32,12 @@ def six_steps(logits: Tensor, targets: Tensor) -> SixSteps:
     """The loss as a person would compute it, keeping each step: logits (B, T, V), targets (B, T) ids in [0, V).
 
     It equals `F.cross_entropy` as long as no probability underflows to 0. For training use `next_token_loss`.
-    ValueError: shapes that do not belong together, or a target outside [0, V).
+    ValueError: shapes that do not belong together, logits that are no floats, or a target outside [0, V).
     Source: Raschka, Build a Large Language Model (From Scratch), section 5.1.2, whose six steps these are.
     """
     _check_shapes(logits, targets)
+    if not logits.is_floating_point():
+        raise ValueError(f"expected logits in floating point, got {logits.dtype}: take logits.float()")
     check_ids(targets, logits.shape[-1], "targets")
     probs = torch.softmax(logits, dim=-1)
     target_probs = probs.gather(-1, targets[..., None].long()).squeeze(-1)

@@ -39,7 +39,8 @@ class Recorded:
         path = as_path(path or self.path)
         try:
             content = read_json(path)
-            whole = isinstance(content["protocol"], dict)
+            whole = all(isinstance(content[part], dict) and content[part] for part in ("machine", "protocol"))
+            whole = whole and all(isinstance(content[name], list) for name in self.lists)
             whole = whole and all(self._is_whole(run) for name in self.lists for run in content[name])
             if content["kind"] != self.kind or not whole or len(self.done(content)) != len(content["runs"]):
                 raise ValueError(f"kind {content['kind']!r}, expected {self.kind!r} with runs that are whole")

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from helpers.gpt import IGNORED_TARGET, Batch, require_kind, require_one_of, require_whole
+from helpers.gpt import IGNORED_TARGET, Batch, data, require_kind, require_one_of, require_whole
 
 WAYS = ("pad", "truncate", "pack")
 NO_DOCUMENT = -1  # the segment of padding
@@ -40,11 +40,13 @@ class Rows:
 
         seed  draws one order of the rows, the same in every epoch; None leaves theirs
 
-        ValueError: batch_size below 1.
+        ValueError: batch_size below 1, or a seed below 0.
         """
         require_whole(batch_size=batch_size)
-        generator = torch.Generator().manual_seed(seed or 0)
-        order = torch.arange(len(self)) if seed is None else torch.randperm(len(self), generator=generator)
+        order = torch.arange(len(self))
+        if seed is not None:
+            require_whole(at_least=0, seed=seed)
+            order = torch.randperm(len(self), generator=torch.Generator().manual_seed(int(seed)))
         return [Batch(self.token_ids[some], self.targets[some]) for some in order.split(batch_size)]
 
 
@@ -54,7 +56,7 @@ def rows_of(
     """Lay out documents in rows of `context_length` tokens; each is followed by `end_id`, which is a target too.
 
     documents       each a list, array or tensor of ids
-    context_length  T
+    context_length  T, at most data.LONGEST_ROW
     how             "truncate"  a row for each document, its first T + 1 ids; what is longer is thrown away
                     "pad"       as many rows as a document needs: every id but its first is a target once
                     "pack"      all documents in one stream, cut into full rows: every id but the stream's first is a
@@ -68,8 +70,9 @@ def rows_of(
     pad_id = end_id if pad_id is None else pad_id
     require_one_of(WAYS, how=how)
     require_kind(Sized, documents=documents)
-    require_whole(context_length=context_length)
+    require_whole(at_most=data.LONGEST_ROW, context_length=context_length)
     require_whole(at_least=0, end_id=end_id, pad_id=pad_id)
+    context_length, end_id, pad_id = int(context_length), int(end_id), int(pad_id)  # numpy's would overflow
     if not len(documents):
         raise ValueError("expected at least one document, got none")
     texts = [_with_end(number, document, end_id) for number, document in enumerate(documents)]
@@ -79,12 +82,13 @@ def rows_of(
 
 
 def _with_end(number: int, document: Sequence[int], end_id: int) -> np.ndarray:
-    ids = np.asarray(document)
+    ids = np.asarray(document.tolist() if isinstance(document, Tensor) else document)
     if ids.ndim != 1 or not len(ids):
         raise ValueError(f"document {number}: expected a list of at least one id, got shape {ids.shape}: leave it out")
-    if ids.dtype.kind not in "iu" or ids.min() < 0:
-        smallest = min(ids.tolist())
-        raise ValueError(f"document {number}: ids must be integers of at least 0, got {smallest!r} of {ids.dtype}")
+    if ids.dtype.kind not in "iu":
+        raise ValueError(f"document {number}: ids must be integers, got {ids.tolist()[0]!r:.60} of {ids.dtype}")
+    if ids.min() < 0 or ids.max() > np.iinfo(np.int64).max:
+        raise ValueError(f"document {number}: ids must be in [0, 2^63), got {ids.min()} to {ids.max()}")
     return np.append(ids.astype(np.int64), end_id)
 
 

@@ -9,7 +9,7 @@ from types import ModuleType, SimpleNamespace
 from helpers.gpt import require_kind, require_one_of
 
 INSTALL = "pip install sacrebleu rouge-score"
-MAX_PAIRS = 25_000_000  # of words, for each of which rouge-score keeps a number
+MAX_PAIRS = 4_000_000  # of words, for each of which rouge-score keeps a number of ROUGE-L: seconds
 MEASURES = {"f1": "fmeasure", "precision": "precision", "recall": "recall"}
 
 
@@ -43,7 +43,8 @@ def rouge_l(hypothesis: str, reference: str, keep_accents: bool = True, measure:
                   a to z for a space, so that words with accents fall to pieces
     measure       "recall": share of the reference's words; "precision": of the hypothesis's; "f1": both
 
-    ValueError: a reference without a word as `words` has it, or another measure. ImportError: without rouge-score.
+    ValueError: a reference without a word as `words` has it, texts of more than some 2,000 words, or another measure.
+    ImportError: without rouge-score.
     Source: Lin 2004, "ROUGE: A Package for Automatic Evaluation of Summaries".
     """
     return _rouge("rougeL", hypothesis, reference, keep_accents, measure)
@@ -66,8 +67,8 @@ def words(text: str, keep_accents: bool = True) -> list[str]:
 def _rouge(kind: str, hypothesis: str, reference: str, keep_accents: bool, measure: str) -> float:
     require_one_of(MEASURES, measure=measure)
     if not words(reference):
-        raise ValueError(f"expected a reference with at least one word, got {reference!r}")
-    if len(words(reference)) * len(words(hypothesis)) > MAX_PAIRS:
+        raise ValueError(f"expected a reference with at least one word, got {reference!r:.60}")
+    if kind == "rougeL" and math.prod(len(words(x, keep_accents)) for x in (reference, hypothesis)) > MAX_PAIRS:
         raise ValueError(f"expected texts of at most {math.isqrt(MAX_PAIRS):,} words each: score them part by part")
     tokenizer = SimpleNamespace(tokenize=words) if keep_accents else None  # in the form that rouge-score asks for
     scorer = _library("rouge_score.rouge_scorer").RougeScorer([kind], tokenizer=tokenizer)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from fractions import Fraction
 
 import numpy as np
 
@@ -11,8 +12,8 @@ from tests.support import refusals_by_field, refusals_of, refused
 NAN, INF = float("nan"), float("inf")
 test_refuses_values = refusals_by_field(
     GPTConfig, vocab_size=[0], context_length=[-1], n_layers=[2.0], n_heads=[True], drop_rate=[1.0, NAN, "0.1"],
-    norm_eps=[0.0, INF, 10**400], tied_head=["no"], qkv_bias=[2], position_offset=[-2], ff_dim=[0], n_kv_heads=[0],
-    rotary_base=[-1],
+    norm_eps=[0.0, INF, 10**400, Fraction(10**400)], tied_head=["no"], qkv_bias=[2], position_offset=[-2],
+    ff_dim=[0], n_kv_heads=[0], rotary_base=[-1],
 )  # fmt: skip
 test_refuses = refusals_of(
     lambda changes: GPTConfig(**changes),

@@ -181,6 +181,7 @@ test_refuses = refusals(
     (lambda: next(scoring_batches(torch.tensor(3), 3)), "one list"),
     (lambda: next(scoring_batches(IDS, 3, stride=4)), "at most context_length, got 4 and 3"),
     (lambda: next(scoring_batches(IDS, 3, batch_size=0)), "batch_size"),
+    (lambda: next(scoring_batches(IDS, 2**40)), "context_length must be at most 1,048,576, got 1,099,511,627,776"),
     *((lambda share=share: cut(IDS, share), r"in \(0, 1\)") for share in (0, 1, -0.1, float("nan"))),
     *((lambda share=share: split_by_text(["a", "b"], share), r"in \(0, 1\)") for share in (0, 1, float("nan"))),
     *((lambda ids=ids: cut(ids), "two parts") for ids in (IDS[:3], IDS[None], torch.tensor(1), IDS[:0])),

@@ -47,6 +47,7 @@ def test_masked_targets_are_not_scored():
         assert torch.equal(loss.token_losses(logits, masked.to(dtype)), losses)
     refused("no target", loss.next_token_loss, logits, torch.full((1, 3), IGNORED_TARGET))
     refused("targets must be", loss.six_steps, logits, masked)
+    refused("in floating point, got torch.int64: take", loss.six_steps, logits.long(), masked.clamp(min=0))
 
 
 @pytest.mark.parametrize("function", [loss.six_steps, loss.token_losses, loss.next_token_loss])

@@ -1,7 +1,9 @@
 """Cost arithmetic against the class's figures and against what torch counts."""
 
 import math
+from fractions import Fraction
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -60,6 +62,40 @@ def test_cache_is_as_large_as_the_model_s():
     assert budget.cache_bytes(config, 55, element_bytes=2) == 55 * 2 * 3 * 2 * 4 * 2  # k and v, layers, heads, D, bytes
 
 
+GPT2, BILLIONS = preset("gpt2-124m"), 2 * 10**9
+
+
+@pytest.mark.parametrize(
+    ("count", "given"),
+    [
+        (budget.training_seconds, (BILLIONS, 3)),
+        (budget.updates_within, (10, BILLIONS, 1)),
+        (budget.cost, (BILLIONS, 1, 10**6, 10**6)),
+        (budget.readable_bytes, (BILLIONS,)),
+        (budget.readable_time, (BILLIONS,)),
+        (budget.readable_count, (BILLIONS,)),
+        (budget.matmul_flops_per_token, (preset("gpt2-124m", context_length=10**6), 10**6)),
+        (budget.cache_bytes, (GPT2, 10**6, 4)),
+        (budget.all_reduce_bytes, (BILLIONS, BILLIONS)),
+        (budget.scaling, (BILLIONS, BILLIONS, 3, BILLIONS, "Ethernet 1 Gb/s")),
+        (budget.bytes_per_rank, (355_000_000, 8, 300_000_000)),
+        (budget.replicated_limit, (BILLIONS,)),
+        (budget.ranks_needed, (355_000_000, BILLIONS, 10**6)),
+        (lambda B, T: budget.memory(GPT2, B, T, kept_logits_for_evaluation=B).rows(), (512, 1024)),
+        (lambda n_bytes: str(budget.fits(budget.memory(GPT2, 8), n_bytes)), (BILLIONS,)),
+    ],
+)
+def test_numpy_s_numbers_count_as_python_s(count, given):
+    numbers = [np.int32(x) if isinstance(x, int) else x for x in given]
+    assert repr(count(*numbers)) == repr(count(*given)), "and are Python's afterwards"
+
+
+def test_fractions_and_narrow_floats_are_numbers():
+    assert budget.updates_within(np.float16(100), np.float16(1000), 1) == 360_000_000, "above float16's largest"
+    assert [budget.readable_count(Fraction(n)) for n in (5, 5e6)] == ["5", "5 million"]
+    assert budget.readable_time(Fraction(121, 2)) == "1.0 minutes" and budget.readable_bytes(Fraction(9)) == "9 bytes"
+
+
 NO_AMOUNTS = (-1, math.inf, math.nan)
 test_refuses_what_is_no_amount = refusals(
     *((budget.training_seconds, wrong, 1, "n_tokens") for wrong in (0, *NO_AMOUNTS)),
@@ -68,6 +104,8 @@ test_refuses_what_is_no_amount = refusals(
     *((budget.readable_count, wrong, "count") for wrong in NO_AMOUNTS),
     (budget.readable_bytes, -1, "size"),
     (budget.updates_within, 1, math.nan, 1, "above 0"),
+    *((budget.updates_within, n, n, 1, "updates must be a finite number") for n in (1e300, 10**300)),
+    (budget.readable_count, Fraction(10**400), "count must be a finite number"),
     (budget.cache_bytes, preset("course-small"), 0, "n_tokens"),
     *((budget.matmul_flops_per_token, preset("course-small"), length, "128") for length in (0, 129)),
 )

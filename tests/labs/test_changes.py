@@ -77,7 +77,8 @@ def test_a_record_goes_on_where_it_was_and_makes_no_run_twice(tmp_path, monkeypa
         if len(made) == 30:
             raise KeyboardInterrupt
         width = changes.config_of(setting.change, setting.matched).hidden_ff_dim
-        return setting._asdict() | {"rate": rate, "ff_dim": width, "excess": abs(rate - 0.008), "error": 0.1}, None
+        measured = dict.fromkeys(changes.MEASURED, 1.0) | {"rate": rate, "ff_dim": width, "excess": abs(rate - 0.008)}
+        return setting._asdict() | measured, None
 
     monkeypatch.setattr(changes, "make", make)
     monkeypatch.setattr(changes, "excess_by_position", lambda model, n_words: [0.5] * n_words)

@@ -40,6 +40,9 @@ test_refuses = refusals(
     (metrics.calibration, THIRD, FIRST - 1, r"\[0, 3\)"),
     (metrics.calibration, THIRD, FIRST + 3, r"\[0, 3\)"),
     (metrics.calibration, THIRD, FIRST, 2.5, "n_bins must be a whole number"),
+    (metrics.calibration, THIRD, FIRST, 10**9, "n_bins must be at most 100,000, got 1,000,000,000"),
+    (metrics.calibration, THIRD * 1j, FIRST, "probs in floating point, got torch.complex64"),
+    *((metrics.accuracy, THIRD.to(x), FIRST, f"logits in floating point, got {x}") for x in (torch.bool, torch.cfloat)),
     (metrics.accuracy, torch.ones(2, 3), FIRST, "targets"),
     (metrics.accuracy, torch.ones(0, 3), FIRST[:0], "targets"),
     (metrics.accuracy, torch.full((1, 3), torch.nan), FIRST, "NaN"),
@@ -47,7 +50,12 @@ test_refuses = refusals(
     *((metrics.block_bootstrap, VALUES, block, "block <= N|at least 1, got 0") for block in (0, 6)),
     (metrics.block_bootstrap, VALUES[None], 1, "block <= N"),
     (metrics.block_bootstrap, VALUES[:0], 1, "block <= N"),
+    (metrics.block_bootstrap, VALUES * 1j, 1, "expected real values"),
     (metrics.block_bootstrap, VALUES, 1, 0, "at least 1, got 0"),
+    (metrics.block_bootstrap, VALUES, 1, 10**8, "n_resamples must be at most 100,000, got 100,000,000"),
+    *((metrics.block_bootstrap, VALUES, 1, 9, seed, "seed must be a whole number") for seed in (-1, 1.5, "a")),
+    (metrics.block_bootstrap, VALUES, 1, 9, 10**20, "seed must be at most 2.63 - 1"),
+    (metrics.distinct_n, [range(10**6)], 10**5, "n must be at most 1,000, got 100,000"),
     *((metrics.longest_overlap, [wrong], [1], "1,114,112") for wrong in (-1, 1_114_112, 2**70)),
     (metrics.distinct_n, [[1]], 0, "at least 1"),
     (metrics.distinct_n, [[1], []], 2, "no text has 2 tokens"),
@@ -118,6 +126,7 @@ def test_repetition_and_distinct_n_by_hand():
     assert metrics.repetition([1, 1, 1, 1]) == 3 / 4
     assert metrics.repetition([1, 2, 3, 1], window=2) == 0 and metrics.repetition([1, 2, 3, 1], window=3) == 1 / 4
     assert metrics.repetition(torch.tensor([5, 5])) == 1 / 2
+    assert metrics.repetition(range(200_000), window=10**9) == 0, "in no more than a pass"
     texts = [[1, 2, 1, 2], [2, 1]]
     assert metrics.distinct_n(texts, 1) == 2 / 6
     assert metrics.distinct_n(texts, 2) == 2 / 4  # 12, 21, 12 and 21: no run goes from one text into the next

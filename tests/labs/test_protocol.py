@@ -3,6 +3,7 @@
 import math
 from dataclasses import fields, replace
 
+import numpy as np
 import pytest
 
 from helpers.labs import metrics
@@ -13,7 +14,7 @@ HONEST = metrics.Protocol(
     split="validation",
     context_length=128,
     stride=64,
-    n_tokens=1_000,
+    n_tokens=np.int32(1_000),
     n_bytes=4_000,
     padding="none",
     mean="tokens",

@@ -41,7 +41,7 @@ def test_equal_to_ggml(name, n_bits, minimum):
 @pytest.mark.parametrize("minimum", [True, False])
 def test_every_weight_goes_to_its_nearest_level(n_bits, minimum):
     blocks = matrix().view(-1, 32)
-    found = quantise.rounded(blocks, n_bits, minimum=minimum)
+    found = quantise.rounded(blocks, np.int8(n_bits), minimum=minimum)
     sizes = blocks.abs().amax(1, keepdim=True)
     lowest, highest = blocks.aminmax(dim=1, keepdim=True)
     begins, ends = (lowest, highest) if minimum else (-sizes, sizes)

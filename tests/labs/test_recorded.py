@@ -60,8 +60,9 @@ def test_a_run_that_lacks_a_number_or_says_it_in_words_is_damaged(lab, tmp_path:
             for wrong in (without, first | {name: {}}):
                 path.write_text(json.dumps(content | {part: [wrong, *others]}), encoding="utf-8")
                 refused(says, lab.read, path)
-    path.write_text(json.dumps(content | {"protocol": []}), encoding="utf-8")
-    refused(says, lab.read, path)
+    for wrong in ({"protocol": []}, {"protocol": {}}, {"machine": None}, {"runs": {}}, {"runs": ""}):
+        path.write_text(json.dumps(content | wrong), encoding="utf-8")
+        refused(says, lab.read, path)
 
 
 @pytest.mark.parametrize("error, status", [(KeyboardInterrupt(), 130), (IsADirectoryError(21, "Is a directory"), 2)])

@@ -94,7 +94,7 @@ def test_padded_and_truncated_against_brute_force(texts, T, how):
 def test_lists_arrays_and_tensors_give_the_same(how):
     rows = rows_of(DOCUMENTS, 3, how, end_id=END)
     for kind in (torch.tensor, lambda ids: np.array(ids, dtype=np.uint16)):
-        other = rows_of([kind(document) for document in DOCUMENTS], 3, how, end_id=END)
+        other = rows_of([kind(document) for document in DOCUMENTS], np.int32(3), how, end_id=np.uint64(END))
         for name in ("token_ids", "targets", "segments"):
             assert torch.equal(getattr(rows, name), getattr(other, name)) and getattr(other, name).dtype == torch.int64
 
@@ -103,6 +103,7 @@ test_rows_of_refuses = refusals_of(
     lambda documents, T, how, ids: rows_of(documents, T, how, **{"end_id": END, **ids}),
     (DOCUMENTS, 3, "join", {}, "pad, truncate, pack, got 'join'"),
     (DOCUMENTS, 0, "pad", {}, "context_length must be"),
+    (DOCUMENTS, 10**10, "pad", {}, "context_length must be at most 1,048,576, got 10,000,000,000"),
     (DOCUMENTS, 3, "pad", {"end_id": -1}, "end_id must be"),
     (DOCUMENTS, 3, "pad", {"pad_id": -1}, "pad_id must be"),
     ([], 3, "pad", {}, "got none"),
@@ -110,7 +111,10 @@ test_rows_of_refuses = refusals_of(
     ([[[1]]], 3, "pad", {}, r"got shape \(1, 1\)"),
     ([[1.5]], 3, "pack", {}, "document 0: ids must be integers"),
     ([[3, -2]], 3, "pack", {}, "got -2"),
-    ([["b", "a"]], 3, "pack", {}, "got 'a' of"),
+    ([["b", "a"]], 3, "pack", {}, "got 'b' of <U1"),
+    ([[None, 1]], 3, "pack", {}, "document 0: ids must be integers, got None of object"),
+    ([torch.ones(2, requires_grad=True)], 3, "pack", {}, "ids must be integers, got 1.0 of float64"),
+    ([[2**63]], 3, "pad", {}, r"document 0: ids must be in \[0, 2\^63\), got 9223372036854775808 to"),
     ([[1, 2]], 3, "pack", {}, "needs 4 ids, the documents have 3"),
 )
 
@@ -128,6 +132,7 @@ def test_batches_hold_every_row_once():
     assert torch.equal(token_ids, torch.cat([batch.token_ids for batch in rows.batches(4, seed=3)]))
     assert torch.equal(before, torch.get_rng_state())
     refused("batch_size", rows.batches, 0)
+    refused("seed must be a whole number", rows.batches, 4, seed="a")
 
 
 def model_and_texts(tied_head: bool = True) -> tuple[GPT, list[list[int]]]:

@@ -1,5 +1,6 @@
 """Fits marked on data of a known law, intervals that hold it, and the best plan against a search over all sizes."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -94,8 +95,21 @@ def test_the_best_plan_is_the_best_of_all_sizes(form: str):
     assert 6 * plan.n_params * plan.n_tokens == pytest.approx(flops)
 
 
-RUNS = runs_of(LAWS["sum"])
+def test_lists_and_narrow_integers_are_runs_too():
+    N, D, loss = (part.astype(kind) for part, kind in zip(RUNS, (np.int32, np.int32, np.float64), strict=True))
+    for runs in (scaling.Runs(N, D, loss), scaling.Runs(N.tolist(), D.tolist(), loss.tolist())):
+        assert (runs.flops == RUNS.flops).all() and RUNS.flops.max() > 2**31
+        law = scaling.fit(runs)
+        assert law == scaling.fit(RUNS) and scaling.rms_error(law, runs) == scaling.rms_error(law, RUNS)
+        assert scaling.bootstrap(runs, law, n=1) == scaling.bootstrap(RUNS, law, n=1)
 
+
+def plan_of(**changes: float) -> tuple:
+    return scaling.best_plan(dataclasses.replace(LAWS["sum"], **changes), 1e12)
+
+
+RUNS = runs_of(LAWS["sum"])
+NO_LAWS = ({"B": 0.0}, {"A": -1.0}, {"b": 0.0, "a": 0.0}, {"b": -0.3, "a": -0.3}, {"c": math.nan})
 
 test_what_cannot_be_fitted_is_refused = refusals(
     (lambda: scaling.fit(RUNS, "line"), "form must be one of sum, product, power of sum, got 'line'"),
@@ -104,6 +118,10 @@ test_what_cannot_be_fitted_is_refused = refusals(
     (lambda: scaling.fit(RUNS._replace(loss=RUNS.loss * math.nan)), "finite and above 0"),
     (lambda: scaling.fit(RUNS, entropy=3.5), r"every loss must be above the entropy of 3.5, got 3\."),
     (lambda: scaling.interval([]), "got 0 values"),
+    (lambda: scaling.bootstrap(RUNS, LAWS["sum"], n=1, seed="a"), "seed must be a whole number"),
+    *((lambda N=N: LAWS["sum"].loss(N, 1), "sizes and tokens must be above 0, got") for N in (0, -5, np.arange(3))),
+    *((lambda x=x: plan_of(**x), f"{list(x)[-1]} must be a finite number above 0") for x in NO_LAWS),
+    (lambda: plan_of(a=1e-5, b=1e-5), r"within e\^-100 and e\^100, got e\^.*: by the powers 1e-05 and 1e-05"),
     (lambda: scaling.best_plan(LAWS["sum"], 0), "flops must be a finite number above 0, got 0"),
     (lambda: scaling.best_plan(LAWS["product"], 1e12), "a product has no best size"),
     (lambda: scaling.rule_of_thumb(1.0, 0), "tokens_per_param must be a finite number above 0, got 0"),

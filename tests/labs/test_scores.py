@@ -63,7 +63,9 @@ test_refuses = refusals(
 
 def test_what_cannot_be_scored_is_said():
     refused("expected str for text, got NoneType", scores.bleu, [None], ["a"])
-    refused("texts of at most 5,000 words each", scores.rouge_l, "a " * 5_001, "a " * 5_000)
+    refused("texts of at most 2,000 words each", scores.rouge_l, "a " * 2_001, "a " * 2_000)
+    refused("texts of at most 2,000 words each", scores.rouge_l, "aé" * 2_001, "aé" * 2_001, keep_accents=False)
+    assert scores.rouge_1("a " * 10_000, "a " * 10_000) == 1, "which compares no pairs"
 
 
 def test_missing_packages_are_named_with_the_way_out(monkeypatch):

@@ -6,6 +6,7 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -101,7 +102,7 @@ def test_rounds_are_interleaved_and_ratios_paired_within_them(monkeypatch):
 
 
 def test_two_real_steps():
-    assert speed.machine.cpu_peak("float32", size=8)["flops"] > 0
+    assert speed.machine.cpu_peak("float32", size=np.int16(64))["flops"] > 0
     record = ablate(steps=["chunked-loss", "float32"], updates=2, threads=1, measure_peaks=False)
     assert [(r.name, r.status, r.agrees) for r in record.rows] == [(n, "ok", True) for n in ("float32", "chunked-loss")]
     assert record.rows[1].times_first == record.rows[1].times_before > 0
@@ -110,10 +111,11 @@ def test_two_real_steps():
     assert record.settings["config"]["drop_rate"] == 0
 
 
-def test_ratios_and_peaks(processes):
+def test_ratios_and_peaks(processes, tmp_path: Path):
     """Twice as fast a machine in the second round: the ratio of each round is 2 and 4, whatever the medians."""
     processes.speeds = {"float32": [[2.0, 2.0], [4.0, 4.0]], "half": [[4.0, 4.0], [16.0, 16.0]]}
-    record = ablate(steps=["float32", "half"], rounds=2, updates=2)
+    record = ablate(steps=["float32", "half"], rounds=np.int32(2), updates=np.int32(2), threads=np.int32(1))
+    assert record == speed.Record.read(record.write(tmp_path / "record.json")), "numpy's numbers are stored as any"
     assert [name for name, _ in processes.jobs] == ["float32", "half"] * 2
     half = row(record, "half")
     assert (half.times_before, half.times_first) == (3.0, 3.0)

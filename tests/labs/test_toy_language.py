@@ -153,7 +153,7 @@ def test_document_documents_and_ids_cut_one_stream():
     ],
 )
 def test_same_seed_same_text_everywhere(lexicon, sha256):
-    text = END_OF_TEXT.join(texts.toy_language(lexicon).documents(50, seed=2026))
+    text = END_OF_TEXT.join(texts.toy_language(lexicon).documents(50, seed=np.int32(2026)))
     assert hashlib.sha256(text.encode()).hexdigest() == sha256
 
 
@@ -171,6 +171,7 @@ test_refuses_what_it_would_not_write = refusals(
     *((function, [[1, 3]], "shape") for function in (ECHO.decode, ECHO.log_probs)),
     (ECHO.log_probs, ECHO.encode("heads then tails"), "cannot produce 'tails' at position 2, after 'heads then'"),
     *((function, 0, 1, "at least 1, got 0") for function in (ECHO.documents, ECHO.ids)),
+    *((function, 5, seed, "seed must be a whole") for function in (ECHO.documents, ECHO.ids) for seed in (-1, [1])),
     (texts.toy_language, "french", r"english, portuguese, got 'french'"),
     (lambda: texts.toy_language().probs.fill(0), "read-only"),
 )

@@ -2,7 +2,7 @@
 
 from dataclasses import KW_ONLY, dataclass
 
-from helpers.gpt import GPTConfig, require_kind, require_one_of, require_whole
+from helpers.gpt import GPTConfig, require_kind, require_one_of, require_whole, store_plain
 from helpers.labs.budget.counting import FLOAT32, MOMENTS, block_matrices
 
 DEVICES = ("cpu", "cuda")
@@ -38,6 +38,7 @@ class Run:
         require_one_of(ELEMENT_BYTES, precision=self.precision)
         require_one_of(MOMENTS, optimizer=self.optimizer)
         require_one_of(DEVICES, device=self.device)
+        store_plain(self, int, "batch_size", "context_length", "kept_logits_for_evaluation")
 
     @property
     def T(self) -> int:

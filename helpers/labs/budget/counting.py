@@ -1,7 +1,12 @@
 """Parameters, FLOPs, time, money and energy of a training run, and what several ranks send: from plain numbers."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
+from functools import wraps
+
+import numpy as np
 
 from helpers.gpt import GPTConfig, require_kind, require_number, require_one_of, require_whole
 from helpers.language import spoken, t
@@ -25,19 +30,41 @@ INTERCONNECTS = {  # what joins two ranks -> bytes a second in one direction, no
 }
 
 
+def _in_plain_numbers(count: Callable) -> Callable:
+    """`count`, given Python's own numbers for numpy's, of which an int32 overflows at 2^31 and hardly says so.
+
+    A Fraction becomes a float: before Python 3.12 it cannot be written with so many digits.
+    """
+
+    def plain(value: object) -> object:
+        if isinstance(value, np.generic):
+            return value.item()
+        return float(value) if isinstance(value, Fraction) and abs(value) < 1e300 else value
+
+    @wraps(count)
+    def counted(*given: object, **named: object) -> object:
+        return count(*map(plain, given), **{name: plain(value) for name, value in named.items()})
+
+    return counted
+
+
+@_in_plain_numbers
 def training_seconds(n_tokens: float, tokens_per_s: float) -> float:
     """Time to read `n_tokens` once at a constant `tokens_per_s`. ValueError: either is not finite and above 0."""
     require_number(n_tokens=n_tokens, tokens_per_s=tokens_per_s)
     return n_tokens / tokens_per_s
 
 
+@_in_plain_numbers
 def updates_within(hours: float, tokens_per_s: float, tokens_per_update: float) -> int:
     """Updates that end within `hours` at a constant speed, at least one: the length of a run from its budget.
 
-    ValueError: an argument that is not a finite number above 0.
+    ValueError: an argument that is not a finite number above 0, or more updates than a float can count.
     """
     require_number(hours=hours, tokens_per_s=tokens_per_s, tokens_per_update=tokens_per_update)
-    return max(int(hours * SECONDS_PER_HOUR * tokens_per_s / tokens_per_update), 1)
+    updates = float(hours) * SECONDS_PER_HOUR * tokens_per_s / tokens_per_update
+    require_number(positive=False, updates=updates)
+    return max(int(updates), 1)
 
 
 @dataclass(frozen=True)
@@ -50,6 +77,7 @@ class Cost:
     kwh: float | None = None
 
 
+@_in_plain_numbers
 def cost(n_tokens: float, tokens_per_s: float, price_per_hour: float, watts: float | None = None) -> Cost:
     """Hours, money and energy of `n_tokens` at a constant speed; an epoch more is as many tokens more.
 
@@ -65,6 +93,7 @@ def cost(n_tokens: float, tokens_per_s: float, price_per_hour: float, watts: flo
     return Cost(n_tokens, hours, hours * price_per_hour, None if watts is None else hours * watts / 1000)
 
 
+@_in_plain_numbers
 def readable_bytes(n: float) -> str:
     """Bytes in the largest binary unit that keeps the number at 1 or more: "14.7 GiB", "89 MiB", "512 bytes"."""
     require_number(positive=False, size=n)
@@ -74,6 +103,7 @@ def readable_bytes(n: float) -> str:
     return t("{n:,.0f} bytes", n=n)
 
 
+@_in_plain_numbers
 def readable_time(seconds: float) -> str:
     """Seconds in the largest unit that keeps the number at 1 or more: "7.7 months", "23 days", "1.0 hours"."""
     require_number(positive=False, seconds=seconds)
@@ -84,6 +114,7 @@ def readable_time(seconds: float) -> str:
     return f"{amount:,.0f} {t(name)}" if amount >= 10 else f"{amount:.1f} {t(name)}"
 
 
+@_in_plain_numbers
 def readable_count(n: float) -> str:
     """A count in words from a million on: "300 billion", "83.3 million", "15,000" (3 significant digits in words)."""
     require_number(positive=False, count=n)
@@ -116,6 +147,7 @@ def parameter_count(config: GPTConfig) -> dict[str, int]:
     return parts | {"total": sum(parts.values())}
 
 
+@_in_plain_numbers
 def matmul_flops_per_token(config: GPTConfig, context_length: int | None = None) -> int:
     """FLOPs of the matmuls of one token's forward pass; with the backward pass three times as many.
 
@@ -139,6 +171,7 @@ def block_matrices(config: GPTConfig) -> int:
     return C * config.qkv_dim + C * C + FF_MATRICES[config.feed_forward] * C * config.hidden_ff_dim
 
 
+@_in_plain_numbers
 def cache_bytes(config: GPTConfig, n_tokens: int, element_bytes: int = 4) -> int:
     """What the keys and values of `n_tokens` take, the tokens of all sequences together; as `model.new_cache` has it.
 
@@ -149,6 +182,7 @@ def cache_bytes(config: GPTConfig, n_tokens: int, element_bytes: int = 4) -> int
     return 2 * config.n_layers * config.kv_heads * config.head_dim * n_tokens * element_bytes
 
 
+@_in_plain_numbers
 def all_reduce_bytes(n_params: int, world_size: int) -> float:
     """What each rank sends, and receives at the same time, until all have the sum of all float32 gradients, in a ring.
 
@@ -175,6 +209,7 @@ class Scaling:
         return self.compute_seconds / (self.compute_seconds + self.communication_seconds)
 
 
+@_in_plain_numbers
 def scaling(n_params: int, tokens_per_step: int, tokens_per_s: float, world_size: int, interconnect: str) -> Scaling:
     """How well several ranks share an update by an all-reduce, when each has as many tokens as one had alone.
 
@@ -200,6 +235,7 @@ class RankBytes:
     sharded: int
 
 
+@_in_plain_numbers
 def bytes_per_rank(n_params: int, world_size: int, gathered_params: int = 0) -> RankBytes:
     """Bytes on each rank for AdamW in float32 under DDP and under full sharding; activations come on top in both.
 
@@ -217,12 +253,14 @@ def bytes_per_rank(n_params: int, world_size: int, gathered_params: int = 0) -> 
     return RankBytes(BYTES_PER_PARAMETER * n_params, shard + gathered)
 
 
+@_in_plain_numbers
 def replicated_limit(available_bytes: int) -> int:
     """The largest model, in parameters, that a GPU trains unsharded with AdamW, before any activation."""
     require_whole(available_bytes=available_bytes)
     return available_bytes // BYTES_PER_PARAMETER
 
 
+@_in_plain_numbers
 def ranks_needed(n_params: int, available_bytes: int, gathered_params: int = 0) -> int:
     """The fewest GPUs over which weights, gradients and AdamW's moments must be sharded; 1 where they fit whole.
 

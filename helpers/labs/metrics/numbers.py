@@ -11,6 +11,8 @@ from torch import Tensor
 from helpers.gpt import GPT, check_ids, evaluating, require_kind, require_whole, token_losses
 
 MAX_OFF = 0.01  # of 1, a sum of probabilities in half precision
+MOST = 100_000  # bins or resamples: more is a slip of the hand, and would take all memory or hours
+MOST_IN_GRAM = 1_000  # ids, each stored anew in every n-gram
 
 
 @dataclass(frozen=True)
@@ -26,16 +28,18 @@ class Calibration:
 def calibration(probs: Tensor, targets: Tensor, n_bins: int = 10) -> Calibration:
     """Group predictions into `n_bins` equal ranges of confidence, each with its lower end; empty ones are left out.
 
-    probs    (N, V), rows sum to 1
+    probs    (N, V) floating point, rows sum to 1
     targets  (N,) ids in [0, V)
 
-    ValueError: shapes that do not belong together, no prediction, values outside their range, or fewer than one bin.
+    ValueError: shapes that do not belong together, no prediction, values outside their range, or bins outside
+    [1, MOST].
     Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", section 2.
     """
     require_kind(Tensor, probs=probs, targets=targets)
     if probs.ndim != 2 or targets.shape != probs.shape[:1] or not len(targets):
         raise ValueError(f"expected probs (N, V) and targets (N,), got {tuple(probs.shape)} and {tuple(targets.shape)}")
-    require_whole(n_bins=n_bins)
+    require_whole(at_most=MOST, n_bins=n_bins)
+    _require_floats(probs=probs)
     probs, targets = probs.detach().cpu(), targets.cpu()
     sums = probs.sum(-1, dtype=torch.float64)
     if not (probs >= 0).all() or not ((sums - 1).abs() < MAX_OFF).all():
@@ -54,15 +58,16 @@ def calibration(probs: Tensor, targets: Tensor, n_bins: int = 10) -> Calibration
 
 
 def accuracy(logits: Tensor, targets: Tensor) -> float:
-    """Share of targets that were the top-1 token: logits (..., V), targets (...) -> a number in [0, 1].
+    """Share of targets that were the top-1 token: logits (..., V) floats, targets (...) -> a number in [0, 1].
 
-    ValueError: shapes that do not belong together, no target or one outside [0, V), or NaN.
+    ValueError: shapes that do not belong together, no target or one outside [0, V), logits that are no floats or NaN.
     """
     require_kind(Tensor, logits=logits, targets=targets)
     if targets.shape != logits.shape[:-1] or not targets.numel():
         raise ValueError(
             f"expected logits (..., V) and targets (...), got {tuple(logits.shape)} and {tuple(targets.shape)}"
         )
+    _require_floats(logits=logits)
     check_ids(targets, logits.shape[-1], "targets")
     if logits.isnan().any():
         raise ValueError("expected logits that are numbers, got NaN: of that no token is the first")
@@ -83,19 +88,23 @@ def block_bootstrap(values: Tensor, block: int, n_resamples: int = 2000, seed: i
     values  (N,) in reading order, such as the surprisal of each token
     block   neighbours that are drawn together: longer than the correlation reaches, much shorter than N
 
-    ValueError: not one series, blocks that are shorter than 1 or longer than the series, or no resample.
+    ValueError: not one series, blocks that are shorter than 1 or longer than the series, resamples outside [1, MOST],
+    or a seed below 0.
     Source: Kuensch 1989, "The Jackknife and the Bootstrap for General Stationary Observations".
     """
-    require_whole(block=block, n_resamples=n_resamples)
+    require_whole(block=block)
+    require_whole(at_most=MOST, n_resamples=n_resamples)
+    require_whole(at_least=0, seed=seed)
     require_kind(Tensor, values=values)
-    if values.ndim != 1 or block > len(values):
-        raise ValueError(f"expected values (N,) and 1 <= block <= N, got {tuple(values.shape)} and {block}")
+    if values.ndim != 1 or block > len(values) or values.is_complex():
+        got = f"{tuple(values.shape)} of {values.dtype} and {block}"
+        raise ValueError(f"expected real values (N,) and 1 <= block <= N, got {got}")
     values = values.detach().cpu().double()
     sums = torch.cat([values.new_zeros(1), values.cumsum(0)])
     N, n_starts = len(values), len(values) - block + 1
     lengths = torch.full((-(-N // block),), block)
     lengths[-1] -= lengths.sum() - N  # a resample is as long as the series, or its mean would vary less
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(int(seed))
     means = values.new_empty(n_resamples)
     for i in range(n_resamples):  # one by one: all at once could take gigabytes
         starts = torch.randint(n_starts, lengths.shape, generator=generator)
@@ -110,10 +119,10 @@ def distinct_n(texts: Sequence[Sequence[int]], n: int) -> float:
     texts  token ids of each; n-grams never reach from one text into the next
 
     It falls with the number of tokens whatever the writer: compare texts of equal total length.
-    ValueError: n below 1, or no text with n tokens.
+    ValueError: n outside [1, MOST_IN_GRAM], or no text with n tokens.
     Source: Li et al. 2016, "A Diversity-Promoting Objective Function", section 5.
     """
-    require_whole(n=n)
+    require_whole(at_most=MOST_IN_GRAM, n=n)
     require_kind(Iterable, texts=texts)
     require_kind(Sized, **{f"text {i}": text for i, text in enumerate(texts)})
     grams = [tuple(map(int, text[i : i + n])) for text in texts for i in range(len(text) - n + 1)]
@@ -130,8 +139,11 @@ def repetition(token_ids: Sequence[int], window: int = 128) -> float:
     """
     require_kind(Sized, token_ids=token_ids)
     require_whole(n_tokens=len(token_ids), window=window)
-    ids = [int(i) for i in token_ids]
-    return sum(token in ids[max(0, i - window) : i] for i, token in enumerate(ids)) / len(ids)
+    last_seen, n_repeated = {}, 0
+    for i, token in enumerate(map(int, token_ids)):
+        n_repeated += token in last_seen and i - last_seen[token] <= window
+        last_seen[token] = i
+    return n_repeated / len(token_ids)
 
 
 @torch.no_grad()
@@ -178,3 +190,9 @@ def longest_overlap(token_ids: Sequence[int], source: Sequence[int]) -> Overlap:
         while i + length < len(text) and text[i : i + length + 1] in read:  # only a longer one is of interest
             start, length = i, length + 1
     return Overlap(length, start, read.find(text[start : start + length]))
+
+
+def _require_floats(**given: Tensor) -> None:
+    for name, values in given.items():
+        if not values.is_floating_point():
+            raise ValueError(f"expected {name} in floating point, got {values.dtype}")

@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from numbers import Integral
 
 from helpers.gpt import bits_per_byte, perplexity, require_kind, require_number, require_one_of, require_whole
 from helpers.language import t
@@ -142,4 +143,4 @@ def markdown_text(text: str) -> str:
 def _shown(value: object) -> str:
     if value is None:
         return NOT_STATED
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{value:,}" if isinstance(value, Integral) else str(value)

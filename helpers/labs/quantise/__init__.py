@@ -55,6 +55,7 @@ def rounded(weights: Tensor, n_bits: int, *, minimum: bool = True) -> Tensor:
             f"expected a multiple of {BLOCK} finite weights and n_bits from 2 to 8, got {weights.numel()} of shape "
             f"{tuple(weights.shape)} and {n_bits}"
         )
+    n_bits = int(n_bits)  # numpy's int8 would overflow in 2**n_bits
     blocks = weights.detach().float().reshape(-1, BLOCK)
     if minimum:
         lowest, highest = blocks.aminmax(dim=1, keepdim=True)

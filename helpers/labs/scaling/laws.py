@@ -12,12 +12,13 @@ import numpy as np
 from scipy.optimize import least_squares
 from scipy.special import expit
 
-from helpers.gpt import require_number, require_one_of
+from helpers.gpt import require_number, require_one_of, require_whole
 
 FORMS = ("sum", "product", "power of sum")
 HUBER = 3e-3  # differences of log-loss above it count linearly; Hoffmann et al. 2022 have 1e-3, their runs less noise
 STARTS = ((0.2, 0.3), (0.5, 0.5), (0.1, 0.6), (0.8, 0.3))  # of (a, b)
 MOST_POWER, LEAST_SUM_POWER = 20.0, 0.05  # of a, of c: beyond them the runs do not fix a power, and A overflows
+LARGEST_LOG_SIZE = 100.0  # of a best size, which is a number of parameters
 LARGEST = 50.0  # log of an excess: more would overflow while the optimiser looks around
 FLOPS_PER_PARAM_TOKEN = 6  # forward and backward, Kaplan et al. 2020, section 2.1
 
@@ -45,7 +46,9 @@ class Law:
         require_one_of(FORMS, form=self.form)
 
     def excess(self, n_params: Any, n_tokens: Any) -> Any:
-        """What is left above E, in nats: numbers or arrays of one shape."""
+        """What is left above E, in nats: numbers or arrays of one shape. ValueError: one that is not above 0."""
+        if not (np.all(n_params > 0) and np.all(n_tokens > 0)):
+            raise ValueError(f"sizes and tokens must be above 0, got {n_params!r:.60} and {n_tokens!r:.60}")
         by_size, by_tokens = n_params**-self.a, n_tokens**-self.b
         if self.form == "product":
             return self.A * by_size * by_tokens
@@ -62,7 +65,7 @@ PUBLISHED = {  # two fits of the same runs, which were made with text from the w
 
 
 class Runs(NamedTuple):
-    """Runs to fit a law to: three arrays (n,) of float64."""
+    """Runs to fit a law to: three arrays (n,) of float64, or what numpy makes them of, such as lists."""
 
     n_params: np.ndarray
     n_tokens: np.ndarray
@@ -70,11 +73,16 @@ class Runs(NamedTuple):
 
     def take(self, which: Any) -> "Runs":
         """Some of the runs, by mask or by places."""
-        return Runs(*(part[which] for part in self))
+        return Runs(*(part[which] for part in self.as_arrays()))
+
+    def as_arrays(self) -> "Runs":
+        """The same in float64: numpy's int32 would overflow in `flops`."""
+        return Runs(*(np.asarray(part, np.float64) for part in self))
 
     @property
     def flops(self) -> np.ndarray:
-        return FLOPS_PER_PARAM_TOKEN * self.n_params * self.n_tokens
+        runs = self.as_arrays()
+        return FLOPS_PER_PARAM_TOKEN * runs.n_params * runs.n_tokens
 
 
 def fit(runs: Runs, form: str = "sum", *, entropy: float | None = None, start: Law | None = None) -> Law:
@@ -86,6 +94,7 @@ def fit(runs: Runs, form: str = "sum", *, entropy: float | None = None, start: L
     ValueError: an unknown form, fewer runs than parameters, losses that are not above E or not finite.
     Source: Hoffmann et al. 2022, appendix D.3; Besiroglu et al. 2024, on starts and convergence.
     """
+    runs = runs.as_arrays()
     _check_runs(runs, form, entropy)
     log_loss = np.log(runs.loss)
 
@@ -103,8 +112,11 @@ def bootstrap(runs: Runs, law: Law, *, n: int = 100, seed: int = 0) -> list[Law]
     """`n` laws, each fitted to as many runs drawn with replacement: how far chance in the runs moves the fit.
 
     law  the fit of all runs, E too, where each fit begins
-    Source: Efron 1979.
+
+    ValueError: no run, n below 1, a seed below 0, or what `fit` refuses. Source: Efron 1979.
     """
+    require_whole(n_runs=len(runs.loss), n=n)
+    require_whole(at_least=0, seed=seed)
     generator = np.random.default_rng(seed)
     drawn = (generator.integers(len(runs.loss), size=len(runs.loss)) for _ in range(n))
     return [fit(runs.take(which), law.form, start=law) for which in drawn]
@@ -120,6 +132,7 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
 
 def rms_error(law: Law, runs: Runs) -> float:
     """Root mean square of predicted minus measured loss, in nats."""
+    runs = runs.as_arrays()
     return float(np.sqrt(np.mean((law.loss(runs.n_params, runs.n_tokens) - runs.loss) ** 2)))
 
 
@@ -137,14 +150,19 @@ class Plan(NamedTuple):
 def best_plan(law: Law, flops: float) -> Plan:
     """The size with the lowest loss among all that spend `flops` = 6 N D.
 
-    ValueError: a budget that is not above 0, or a law by which the best size is infinite: a product.
+    ValueError: a budget, a factor or a power of the law that is not above 0, or a law by which the best size is
+    infinite or none: a product, or powers so small that size hardly matters.
     """
     require_number(flops=flops)
     if law.form == "product":
         raise ValueError("a product has no best size: along 6 N D = flops it falls or rises without end")
+    require_number(A=law.A, a=law.a, B=law.B, b=law.b, c=law.c)
     budget = flops / FLOPS_PER_PARAM_TOKEN
     # A / N^a + B N^b / budget^b has its minimum where a A / N^a = b B N^b / budget^b
     log_size = (math.log(law.a * law.A / (law.b * law.B)) + law.b * math.log(budget)) / (law.a + law.b)
+    if not abs(log_size) < LARGEST_LOG_SIZE:
+        most = f"the best size must be within e^-{LARGEST_LOG_SIZE:.0f} and e^{LARGEST_LOG_SIZE:.0f}"
+        raise ValueError(f"{most}, got e^{log_size:.3g}: by the powers {law.a} and {law.b} size hardly matters")
     return Plan(math.exp(log_size), budget / math.exp(log_size))
 
 

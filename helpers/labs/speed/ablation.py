@@ -179,14 +179,15 @@ def ablate(
     check_device(device)
     names, threads = in_order(steps, device), runtime.threads_in_use() if threads is None else threads
     settings = {
-        "config": asdict(replace(config, drop_rate=0.0)),
         "batch_size": batch_size,
         "larger_batch": 2 * batch_size,
         "context_length": config.context_length if context_length is None else context_length,
         "updates": updates,
         "rounds": rounds,
     }
-    require_whole(**{k: v for k, v in settings.items() if k != "config"}, threads=threads)
+    require_whole(**settings, threads=threads)
+    config, threads = replace(config, drop_rate=0.0), int(threads)
+    settings = {"config": asdict(config)} | {name: int(size) for name, size in settings.items()}  # as JSON knows them
     if settings["context_length"] > config.context_length:
         raise ValueError(f"context_length {context_length} exceeds the model's, {config.context_length}")
     found = _measure(names, settings, device, threads, tell or (lambda line: None))

@@ -143,4 +143,4 @@ def cpu_peak(precision: str, size: int = SIZE) -> dict:
         start = time.perf_counter()
         torch.mm(left, right, out=result)
         seconds.append(time.perf_counter() - start)
-    return {"flops": 2 * size**3 / min(seconds), "source": f"measured: {size} x {size} matrices"}
+    return {"flops": 2 * int(size) ** 3 / min(seconds), "source": f"measured: {size} x {size} matrices"}

@@ -122,7 +122,8 @@ class ToyLanguage:
         return np.fromiter(islice(self._stream(seed), n_tokens), dtype=np.int64, count=n_tokens)
 
     def _stream(self, seed: int) -> Iterator[int]:
-        generator, state = random.Random(seed), 0
+        require_whole(at_least=0, seed=seed)
+        generator, state = random.Random(int(seed)), 0
         while True:
             cumulative, tokens, after = self._draws[state]
             choice = bisect_right(cumulative, generator.random())
