@@ -81,7 +81,7 @@ TWO_AT_ONCE = """
 import sys
 from pathlib import Path
 from helpers.labs.recorded import Recorded
-record = Recorded("x", Path(sys.argv[1]), "kind", dict, ("v",))
+record = Recorded("x", Path(sys.argv[1]), "kind", lambda: {"n": 1}, ("v",))
 record.fill(record.path, [(i,) for i in range(40)], lambda setting: {"setting": list(setting), "v": 1.0})
 """
 
