@@ -276,6 +276,26 @@ def test_other_cells_give_what_takes_no_time():
     assert len(exercises) >= 52 and all(2 <= e.minutes <= 30 for e in exercises.values())
 
 
+def test_magics_are_left_out():
+    cell = "!ls \\\n -l\n%time f()\nfiles = !ls\nx?\n?x\nif y != (y\n    % 2\n    != 1):\n    !!ls\nz = 1"
+    assert ast.unparse(returned.tree(cell)).split("\n") == [
+        *["pass"] * 5,
+        "if y != (y % 2 != 1):",
+        "    pass",
+        "z = 1",
+    ]
+    text = "x = '''\n!a\n%b\nc?\n'''"
+    assert returned.tree(text).body[0].value.value == "\n!a\n%b\nc?\n", "no magics"
+    assert ast.unparse(returned.tree(">>> x = 1\n>>> y = 2")) == "x = 1\ny = 2", "pasted, as IPython takes it"
+
+
+def test_a_hostile_cell_is_read_at_once():
+    assert len(returned.tree("!a\n" * 999).body) == 999, "IPython reads the cell anew for each, and ends at 500"
+    assert returned.tree(" " * 99_999 + "\n!").body and not found("= " * 99_999)
+    far = "runtime.start(" + " " * 999 + "language='pt_BR'"
+    assert not returned.LANGUAGE.search(far), "for each start a search to the end of the line"
+
+
 def test_everyone(tmp_path):
     for name in ("ana/02.ipynb", "ana/x/03.ipynb", "rui.ipynb", "ana/.ipynb_checkpoints/02.ipynb", "eva/02.ipynb.txt"):
         notebook(tmp_path / name)
