@@ -17,6 +17,7 @@ import torch
 from helpers.classroom import Mistake, verdict
 from tests.support import Payload, refused
 from tools.grade import cage, returned, wire
+from tools.grade.__main__ import grade
 from tools.notebooks import ROOT
 
 VIEWS = "def two_views(ids, rows):\n    return ids[:-1].view(rows, -1), ids[1:].view(rows, -1)\n"
@@ -304,6 +305,8 @@ def test_everyone(tmp_path):
     os.symlink("/etc/passwd", link := tmp_path / "link.ipynb")
     refused("a link", returned.cells, link)
     assert ROOT / "tests" in cage.hidden([])
+    refused("elsewhere, got .*grades", grade, tmp_path, tmp_path / "grades")
+    assert not (tmp_path / "grades").exists()
     refused("would be hidden", cage.hidden, [ROOT.parent])
 
 
