@@ -1,5 +1,6 @@
 """Revealing a prediction, and grading an exercise."""
 
+import re
 from fractions import Fraction
 
 import numpy as np
@@ -107,6 +108,23 @@ def test_check(double, capsys, answer, says):
     assert verdict(double, answer).startswith(says)
     assert check(double, answer) is None, "a value would be printed below the verdict"
     assert capsys.readouterr().out.startswith(f"double: {says}")
+
+
+def test_a_long_message_is_cut(double):
+    def failing(*_):
+        raise KeyError("palavra " * 300)
+
+    class Large(dict):
+        def __ne__(self, other):
+            failing()
+
+    grader, shown = exercises.grader, r"KeyError: '(palavra ){3}.{200,300}\.\.\."
+    assert re.fullmatch(f"{WRONG}. Your function raised {shown}", verdict(double, failing))
+    assert re.fullmatch(f"{WRONG}. The check cannot read .* returned: {shown}", verdict(double, lambda x: Large()))
+    refused(f"^case: your function raised {shown}$", grader.ask, failing, "case", error=Mistake)
+    refused(rf"^case: expected a ValueError, got {shown}\. Why", grader.refused, failing, "case", "Why?", error=Mistake)
+    returning = ["palavra"] * 300
+    refused(r"got \['pal.{290,300}\.\.\.\. Why", grader.refused, lambda: returning, "case", "Why?", error=Mistake)
 
 
 def test_unknown_and_repeated_names(double):

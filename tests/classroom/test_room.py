@@ -77,6 +77,11 @@ def test_nothing_is_dropped_silently(capsys, drawn):
     assert len(drawn) == 2
 
 
+def test_a_long_answer_that_is_not_read_is_cut(capsys, drawn):
+    reveal(None, 10.0, room=["?" * 9_999, "9"])
+    assert re.search(r"not read: 1 \('\?{250,300}\.\.\.\)$", capsys.readouterr().out)
+
+
 def test_the_line_and_the_figure_speak_the_language(capsys, drawn):
     language.choose("pt_BR")
     reveal(None, 10.0, "nats", room="9,8; ?;; 12")

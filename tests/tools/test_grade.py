@@ -180,7 +180,8 @@ def graded(tmp_path_factory) -> dict[tuple[str, str], dict[str, str]]:
     notebook(folder / "joca.ipynb", LEAVES.format(VIEWS) + CHECK, leaving + BITS, LEAVES)
     portuguese = 'print(lab := runtime.start(seed=0, language="pt_BR"))'
     notebook(folder / "kai b.ipynb", portuguese, *own, OWN_WAY, HALVES, VIEWS.replace("1:", ":-1") + CHECK)
-    notebook(folder / "kai_b.ipynb", portuguese, *own, "def two_views(ids, rows):\n    return" + CHECK)
+    long = "raise ValueError('palavra ' * 300)" + BITS
+    notebook(folder / "kai_b.ipynb", portuguese, *own, "def two_views(ids, rows):\n    return" + CHECK, long)
     notebook(folder / "lia.ipynb", *own, BOMB + CHECK, BOMB + BITS, TRUSTED)
     (folder / "mia.pdf").write_text("no notebook")
     kills = "import os\ndef two_views(ids, rows):\n    os.kill(0, 9)\n"
@@ -226,6 +227,7 @@ ONE, TWO, ALL = "l1-two-views", "l5-bits-per-byte", ""
         ("joca", TWO, "not yet", [""]),
         ("kai b", TWO, "right", [""]),  # magics, a test of one's own that fails, constants elsewhere, check( over lines
         ("kai_b", ONE, "not yet", ["a sua função devolveu None"]),  # in the notebook's language
+        ("kai_b", TWO, "not yet", ["ValueError: palavra palavra"]),
         ("lia", ONE, "not yet", ["raised ValueError: =1+1 ana,02,l1-two-views,right [2J"]),
         ("lia", TWO, "stopped", [""]),  # small to send, large to hold
         ("lia", "t2-accumulate", "right", [""]),
@@ -239,6 +241,7 @@ ONE, TWO, ALL = "l1-two-views", "l5-bits-per-byte", ""
 def test_a_class_is_judged(graded, who, exercise, verdict, notes):
     found = graded[who, exercise]
     assert found["verdict"] == verdict and all(note in found["note"] for note in notes), found
+    assert len(found["note"]) < 600, "a message is cut"
     assert float(found["seconds"] or 0) < 8 + 6, "no more than is allowed"
 
 

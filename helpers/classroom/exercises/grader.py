@@ -68,7 +68,7 @@ def verdict(name: str, answer: Callable[..., Any]) -> str:
         if _is_stub(error):
             return f"{NOT_ATTEMPTED}. Fill in the function, then run this cell again."
         blamed = "Your function raised" if error in raised else "The check cannot read what your function returned:"
-        return f"{WRONG}. {blamed} {type(error).__name__}: {error}"
+        return f"{WRONG}. {blamed} {cut(f'{type(error).__name__}: {error}')}"
     return f"{RIGHT}."
 
 
@@ -91,8 +91,12 @@ def plain(value: Any) -> Any:
 
 def typed(value: Any) -> str:
     """A value as a message shows it, with the name of its type."""
-    shown = " ".join(repr(value).split())
-    return f"{shown if len(shown) <= SHOWN else shown[:SHOWN] + '...'} ({type(value).__name__})"
+    return f"{cut(' '.join(repr(value).split()))} ({type(value).__name__})"
+
+
+def cut(text: str, most: int = SHOWN) -> str:
+    """The beginning of a text, for a message."""
+    return text if len(text) <= most else text[:most] + "..."
 
 
 def apart(expected: Any, got: Any, digits: str) -> tuple[str, str]:
@@ -184,7 +188,8 @@ def ask(answer: Callable[..., Any], case: str, *arguments: Any) -> Returned:
     """What the reader's function returns; where it fails, or returns nothing, a Mistake that names the case."""
     got, error = _called(answer, arguments)
     if error is not None:
-        raise Mistake(f"{case}: your function raised {type(error).__name__}: {error}") from error
+        said = f"{case}: your function raised {type(error).__name__}: {error}"
+        raise Mistake(cut(said, len(case) + SHOWN)) from error
     expect(got is not None, f"{case}: your function returned None: is there a `return`?")
     return Returned(got, case)
 
@@ -194,7 +199,7 @@ def refused(answer: Callable[..., Any], case: str, says: str, *arguments: Any) -
     got, error = _called(answer, arguments)
     if isinstance(error, ValueError):
         return str(error)
-    came = f"{type(error).__name__}: {error}" if error is not None else repr(got)
+    came = cut(f"{type(error).__name__}: {error}" if error is not None else repr(got))
     raise Mistake(f"{case}: expected a ValueError, got {came}. {says}")
 
 
