@@ -127,6 +127,18 @@ def test_a_long_message_is_cut(double):
     refused(r"got \['pal.{290,300}\.\.\.\. Why", grader.refused, lambda: returning, "case", "Why?", error=Mistake)
 
 
+@pytest.mark.parametrize(
+    ("endless", "n"),
+    [(range(10**12), 10**12), (torch.ones(1).expand(10**9), 10**9), (np.broadcast_to(1, (10**6, 10**6)), 10**12)],
+)
+def test_an_endless_answer_is_not_written_out(endless, n):
+    for name in ("c1-bytes", "c1-next-batch", "e1-months", "s1-tokens-per-word"):
+        assert f"at most 1,000,000 items, got {n:,}" in verdict(name, lambda *_: endless)
+    as_tensor = exercises.grader.Returned(endless, "case").tensor
+    refused(r"expected a tensor \(3,\), got", as_tensor, (3,), "Why?", error=Mistake)
+    refused("at most 1,000,000 items", reveal, endless, 3.0)
+
+
 def test_unknown_and_repeated_names(double):
     refused("no exercise named 'triple'", check, "triple", stub)
     refused("exists already", exercises.grader.register("double"), stub)

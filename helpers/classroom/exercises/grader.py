@@ -17,6 +17,7 @@ CHECKS: dict[str, Callable[[Callable[..., Any]], None]] = {}
 NOT_ATTEMPTED, RIGHT, WRONG = "not attempted yet", "right", "not yet"
 CLOSE = 1e-5  # relative distance of a right answer, also from one that was computed in float32
 SHOWN = 300  # characters of what came in a message
+MOST = 1_000_000  # items of what came
 IN_FORCE: list[tuple] = []  # the arguments of each `locked` that lasts, for an answer that runs in another process
 
 
@@ -81,10 +82,16 @@ def _is_stub(error: Exception) -> bool:
 
 
 def plain(value: Any) -> Any:
-    """A value in Python's own types: what torch and numpy hold becomes a number or nested lists, and so do tuples."""
+    """A value in Python's own types: what torch and numpy hold becomes a number or nested lists, and so do tuples.
+
+    ValueError: more than MOST items, which an expanded tensor or a range has without memory.
+    """
+    many = isinstance(value, tuple | list | range)
+    if (n := len(value) if many else math.prod(getattr(value, "shape", ()))) > MOST:
+        raise ValueError(f"expected at most {MOST:,} items, got {n:,}: which of them are asked for?")
     if hasattr(value, "tolist"):  # of torch or of numpy
         return (value.detach() if hasattr(value, "detach") else value).tolist()
-    if isinstance(value, tuple | list | range):
+    if many:
         return [plain(item) for item in value]
     return float(value) if isinstance(value, Fraction | Decimal) else value
 
