@@ -56,9 +56,11 @@ def test_reveal(capsys, guess, measured, offered, says):
 
 test_reveal_refuses_another_kind = refusals_of(
     lambda guess, measured, offered: reveal(guess, measured, "nats", **offered),
-    *((guess, 10.0, {}, "my_guess should be") for guess in ("ten", True, [1])),
+    *((guess, 10.0, {}, "my_guess should be") for guess in ("ten", True, [1], 10**400, -1e100)),
+    *((long, 10.0, {}, r"got .{300}\.\.\.$") for long in (10**999, "ten" * 999, [7] * 999)),
     *((guess, True, {}, "my_guess should be True or False or None") for guess in ("maybe", 1)),
     (10, "ten", {}, "my_guess should be a word in quotes or None, got 10"),
+    ("rain" * 99, "ten", {}, r"a word in quotes or None, got 'rain.{295}\.\.\.$"),
     ("the second", "b", {}, 'my_guess should be the letter of a choice, such as "a", or None'),
     ((4, 5), 4.5, {}, r"got several, \(4, 5\): in Python the decimal point is a point, my_guess = 4\.5$"),
     ((50, 257), 5.0, {}, r"my_guess = 50\.257; thousands go without a comma, my_guess = 50257$"),
