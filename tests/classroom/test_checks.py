@@ -1,5 +1,6 @@
 """Revealing a prediction, and grading an exercise."""
 
+import re
 from fractions import Fraction
 
 import numpy as np
@@ -55,9 +56,11 @@ def test_reveal(capsys, guess, measured, offered, says):
 
 test_reveal_refuses_another_kind = refusals_of(
     lambda guess, measured, offered: reveal(guess, measured, "nats", **offered),
-    *((guess, 10.0, {}, "my_guess should be") for guess in ("ten", True, [1])),
+    *((guess, 10.0, {}, "my_guess should be") for guess in ("ten", True, [1], 10**400, -1e100)),
+    *((long, 10.0, {}, r"got .{300}\.\.\.$") for long in (10**999, "ten" * 999, [7] * 999)),
     *((guess, True, {}, "my_guess should be True or False or None") for guess in ("maybe", 1)),
     (10, "ten", {}, "my_guess should be a word in quotes or None, got 10"),
+    ("rain" * 99, "ten", {}, r"a word in quotes or None, got 'rain.{295}\.\.\.$"),
     ("the second", "b", {}, 'my_guess should be the letter of a choice, such as "a", or None'),
     ((4, 5), 4.5, {}, r"got several, \(4, 5\): in Python the decimal point is a point, my_guess = 4\.5$"),
     ((50, 257), 5.0, {}, r"my_guess = 50\.257; thousands go without a comma, my_guess = 50257$"),
@@ -107,6 +110,35 @@ def test_check(double, capsys, answer, says):
     assert verdict(double, answer).startswith(says)
     assert check(double, answer) is None, "a value would be printed below the verdict"
     assert capsys.readouterr().out.startswith(f"double: {says}")
+
+
+def test_a_long_message_is_cut(double):
+    def failing(*_):
+        raise KeyError("palavra " * 300)
+
+    class Large(dict):
+        def __ne__(self, other):
+            failing()
+
+    grader, shown = exercises.grader, r"KeyError: '(palavra ){3}.{200,300}\.\.\."
+    assert re.fullmatch(f"{WRONG}. Your function raised {shown}", verdict(double, failing))
+    assert re.fullmatch(f"{WRONG}. The check cannot read .* returned: {shown}", verdict(double, lambda x: Large()))
+    refused(f"^case: your function raised {shown}$", grader.ask, failing, "case", error=Mistake)
+    refused(rf"^case: expected a ValueError, got {shown}\. Why", grader.refused, failing, "case", "Why?", error=Mistake)
+    returning = ["palavra"] * 300
+    refused(r"got \['pal.{290,300}\.\.\.\. Why", grader.refused, lambda: returning, "case", "Why?", error=Mistake)
+
+
+@pytest.mark.parametrize(
+    ("endless", "n"),
+    [(range(10**12), 10**12), (torch.ones(1).expand(10**9), 10**9), (np.broadcast_to(1, (10**6, 10**6)), 10**12)],
+)
+def test_an_endless_answer_is_not_written_out(endless, n):
+    for name in ("c1-bytes", "c1-next-batch", "e1-months", "s1-tokens-per-word"):
+        assert f"at most 1,000,000 items, got {n:,}" in verdict(name, lambda *_: endless)
+    as_tensor = exercises.grader.Returned(endless, "case").tensor
+    refused(r"expected a tensor \(3,\), got", as_tensor, (3,), "Why?", error=Mistake)
+    refused("at most 1,000,000 items", reveal, endless, 3.0)
 
 
 def test_unknown_and_repeated_names(double):

@@ -1,5 +1,6 @@
 """The room's predictions: read as people type them, from where a teacher has them, counted, and drawn."""
 
+import os
 import re
 
 import matplotlib.pyplot as plt
@@ -75,6 +76,14 @@ def test_nothing_is_dropped_silently(capsys, drawn):
     reveal(None, 10.0, "nats", room=["?", None])
     assert capsys.readouterr().out.endswith("the room: no prediction · not read: 1 ('?') · empty: 1\n")
     assert len(drawn) == 2
+
+
+def test_a_long_answer_that_is_not_read_is_cut(capsys, drawn):
+    reveal(None, 10.0, room=["?" * 9_999, "9"])
+    reveal(None, "rain", room=["?" * 9_999, "sun"])
+    told = capsys.readouterr().out
+    assert len(re.findall(r"not read: 1 \('\?{250,300}\.\.\.\)$", told, re.MULTILINE)) == 2
+    assert max(len(alt) for _, alt in drawn) < 200
 
 
 def test_the_line_and_the_figure_speak_the_language(capsys, drawn):
@@ -166,13 +175,18 @@ def test_the_file_of_a_form(tmp_path, content, guesses):
 
 def test_two_questions_in_one_form(tmp_path):
     (file := tmp_path / "answers.csv").write_text("Timestamp,nats,bytes\n9:00,1,10\n9:01,2,\n9:02,?,30\n")
+    (wide := tmp_path / "wide.csv").write_text("1," * 50_000)
+    os.mkfifo(pipe := tmp_path / "pipe.csv")
     found = reading.read_room(f"{file}#byt", NATS)
     assert found.guesses == [10, 30] and found.n_empty == 1
     for room, says in (
         (file, r"which column has the answers, 'nats', 'bytes'\? Name a part"),
         (f"{file}#tokens", r"'Timestamp'|'nats', 'bytes'"),
         ("nowhere.csv", r"'nowhere\.csv', which is not here"),
-        ("x" * 5000 + ".csv", "which is not here"),
+        ("x" * 5000 + ".csv", r"'x{299}\.\.\., which is not here"),
+        (pipe, "which is not here"),
+        *((one, f"expected the answers of a room, .* got {one}$") for one in (5, 4.5, True)),
+        (wide, r"which column has the answers, ('1', ){60}.*\.\.\.\? Name a part"),
         ("1;" * 5001, "the answers of a room, at most 5,000, got 5,001"),
         ("http://example.org/answers", "begins with https://, got 'http://example"),
     ):

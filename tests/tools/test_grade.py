@@ -18,6 +18,7 @@ from helpers.classroom import Mistake, verdict
 from tests.support import Payload, full_disk, refused
 from tools.grade import __main__ as grading
 from tools.grade import cage, returned, wire
+from tools.grade.__main__ import grade
 from tools.notebooks import ROOT
 
 VIEWS = "def two_views(ids, rows):\n    return ids[:-1].view(rows, -1), ids[1:].view(rows, -1)\n"
@@ -180,7 +181,8 @@ def graded(tmp_path_factory) -> dict[tuple[str, str], dict[str, str]]:
     notebook(folder / "joca.ipynb", LEAVES.format(VIEWS) + CHECK, leaving + BITS, LEAVES)
     portuguese = 'print(lab := runtime.start(seed=0, language="pt_BR"))'
     notebook(folder / "kai b.ipynb", portuguese, *own, OWN_WAY, HALVES, VIEWS.replace("1:", ":-1") + CHECK)
-    notebook(folder / "kai_b.ipynb", portuguese, *own, "def two_views(ids, rows):\n    return" + CHECK)
+    long = "raise ValueError('palavra ' * 300)" + BITS
+    notebook(folder / "kai_b.ipynb", portuguese, *own, "def two_views(ids, rows):\n    return" + CHECK, long)
     notebook(folder / "lia.ipynb", *own, BOMB + CHECK, BOMB + BITS, TRUSTED)
     (folder / "mia.pdf").write_text("no notebook")
     kills = "import os\ndef two_views(ids, rows):\n    os.kill(0, 9)\n"
@@ -226,6 +228,7 @@ ONE, TWO, ALL = "l1-two-views", "l5-bits-per-byte", ""
         ("joca", TWO, "not yet", [""]),
         ("kai b", TWO, "right", [""]),  # magics, a test of one's own that fails, constants elsewhere, check( over lines
         ("kai_b", ONE, "not yet", ["a sua função devolveu None"]),  # in the notebook's language
+        ("kai_b", TWO, "not yet", ["ValueError: palavra palavra"]),
         ("lia", ONE, "not yet", ["raised ValueError: =1+1 ana,02,l1-two-views,right [2J"]),
         ("lia", TWO, "stopped", [""]),  # small to send, large to hold
         ("lia", "t2-accumulate", "right", [""]),
@@ -239,6 +242,7 @@ ONE, TWO, ALL = "l1-two-views", "l5-bits-per-byte", ""
 def test_a_class_is_judged(graded, who, exercise, verdict, notes):
     found = graded[who, exercise]
     assert found["verdict"] == verdict and all(note in found["note"] for note in notes), found
+    assert len(found["note"]) < 600, "a message is cut"
     assert float(found["seconds"] or 0) < 8 + 6, "no more than is allowed"
 
 
@@ -277,6 +281,26 @@ def test_other_cells_give_what_takes_no_time():
     assert len(exercises) >= 52 and all(2 <= e.minutes <= 30 for e in exercises.values())
 
 
+def test_magics_are_left_out():
+    cell = "!ls \\\n -l\n%time f()\nfiles = !ls\nx?\n?x\nif y != (y\n    % 2\n    != 1):\n    !!ls\nz = 1"
+    assert ast.unparse(returned.tree(cell)).split("\n") == [
+        *["pass"] * 5,
+        "if y != (y % 2 != 1):",
+        "    pass",
+        "z = 1",
+    ]
+    text = "x = '''\n!a\n%b\nc?\n'''"
+    assert returned.tree(text).body[0].value.value == "\n!a\n%b\nc?\n", "no magics"
+    assert ast.unparse(returned.tree(">>> x = 1\n>>> y = 2")) == "x = 1\ny = 2", "pasted, as IPython takes it"
+
+
+def test_a_hostile_cell_is_read_at_once():
+    assert len(returned.tree("!a\n" * 999).body) == 999, "IPython reads the cell anew for each, and ends at 500"
+    assert returned.tree(" " * 99_999 + "\n!").body and not found("= " * 99_999)
+    far = "runtime.start(" + " " * 999 + "language='pt_BR'"
+    assert not returned.LANGUAGE.search(far), "for each start a search to the end of the line"
+
+
 def test_everyone(tmp_path):
     for name in ("ana/02.ipynb", "ana/x/03.ipynb", "rui.ipynb", "ana/.ipynb_checkpoints/02.ipynb", "eva/02.ipynb.txt"):
         notebook(tmp_path / name)
@@ -285,6 +309,8 @@ def test_everyone(tmp_path):
     os.symlink("/etc/passwd", link := tmp_path / "link.ipynb")
     refused("a link", returned.cells, link)
     assert ROOT / "tests" in cage.hidden([])
+    refused("elsewhere, got .*grades", grade, tmp_path, tmp_path / "grades")
+    assert not (tmp_path / "grades").exists()
     refused("would be hidden", cage.hidden, [ROOT.parent])
 
 

@@ -66,7 +66,7 @@ def _plain(text: str) -> str:
 
 
 def grade(folder: Path, out: Path, notebook: str = "", seconds: int = SECONDS) -> list[Row]:
-    """Judge everything in `folder`, and write grades.csv and feedback/ into `out`.
+    """Judge everything in `folder`, and write grades.csv and feedback/ into `out`, which lies elsewhere.
 
     notebook  beginning of the name of the one that was to be returned: its exercises are missed where they are not;
               "": of each notebook of which somebody returned an exercise
@@ -77,6 +77,8 @@ def grade(folder: Path, out: Path, notebook: str = "", seconds: int = SECONDS) -
     """
     if not folder.is_dir():
         raise ValueError(f"expected a folder of notebooks, got {folder}")
+    if out.resolve().is_relative_to(folder.resolve()):
+        raise ValueError(f"expected --out elsewhere, got {out}: what lies in {folder} is taken for a student's")
     if reason := cage.why_not():
         raise ValueError(f"this system permits no cage, and without one nothing is run: {reason}")
     (out / "feedback").mkdir(parents=True, exist_ok=True)

@@ -80,7 +80,8 @@ def _judged(answer: Answer, own: Path, empty: list[Path], seconds: int, tell: Ca
 def _said(answer: Answer, asked: "_Asked") -> str:
     kind, value = asked.receive()
     if kind == "raised":
-        return f"{WRONG}. " + t("The cell itself fails: {error}", error=f"{value[0]}: {value[2]}")
+        told = exercises.grader.cut(f"{value[0]}: {value[2]}")
+        return f"{WRONG}. " + t("The cell itself fails: {error}", error=told)
     if answer.exercise.name in IN_THE_CAGE:
         kind, value = asked.receive()
         return value if isinstance(value, str) and value.startswith(VERDICTS[:3]) else f"{STOPPED}. {ENDED}"
@@ -121,7 +122,7 @@ class _Asked:
             kind, value = wire.unpack(message, out=True)
             return str(kind), value
         except Exception as error:  # a stranger made it
-            told = f"{type(error).__name__}: {error}"
+            told = exercises.grader.cut(f"{type(error).__name__}: {error}")
             raise Stopped(t("What came back cannot be read: {error}", error=told)) from None
 
 

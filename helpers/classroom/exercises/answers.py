@@ -7,7 +7,7 @@ Guess = float | str | bool
 Reader = Callable[[str], Guess | None]
 YES_OR_NO = {"true": True, "yes": True, "sim": True, "false": False, "no": False, "não": False, "nao": False}
 SHORT = {"y": True, "s": True, "verdadeiro": True, "v": True, "n": False, "falso": False, "f": False}
-LARGEST = 1e100  # that is drawn
+LARGEST, LONGEST = 1e100, 100  # number, and letters of a word, that is drawn
 LARGE = 1000  # from here on "15.000" is fifteen thousand, as it is for a count
 NUMBER = r"[-+−]?(?:\d[\d.,]*\d|\d|[.,]\d+)(?:[eE][-+]?\d+)?"
 FACTORS = {1e3: "k|mil|thousand", 1e6: "mi|milh(?:ão|ões|ao|oes)|millions?", 1e9: "bi|bilh(?:ão|ões|ao|oes)|billions?"}
@@ -67,14 +67,14 @@ def _with_a_point(number: str, large: bool) -> str | None:
 
 def choice_reader(offered: Sequence[str]) -> Reader:
     """Reads one of the words offered, or any where none are; "b", "B)" and "(b) about thirty times" are one letter.
-    Free words that begin as such a letter does are taken for it too."""
+    Free words that begin as such a letter does are taken for it too; of more than LONGEST letters they are none."""
     names = {word(name): name for name in offered}
     letters = all(len(name) == 1 for name in names)
 
     def read(answer: str) -> str | None:
         match = LETTER.fullmatch(answer.strip()) if letters else None
         said = match[1].lower() if match else word(answer)
-        return names.get(said) if names else said or None
+        return names.get(said) if names or len(said) > LONGEST else said or None
 
     return read
 

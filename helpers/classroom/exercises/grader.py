@@ -17,6 +17,7 @@ CHECKS: dict[str, Callable[[Callable[..., Any]], None]] = {}
 NOT_ATTEMPTED, RIGHT, WRONG = "not attempted yet", "right", "not yet"
 CLOSE = 1e-5  # relative distance of a right answer, also from one that was computed in float32
 SHOWN = 300  # characters of what came in a message
+MOST = 1_000_000  # items of what came
 IN_FORCE: list[tuple] = []  # the arguments of each `locked` that lasts, for an answer that runs in another process
 
 
@@ -68,7 +69,7 @@ def verdict(name: str, answer: Callable[..., Any]) -> str:
         if _is_stub(error):
             return f"{NOT_ATTEMPTED}. Fill in the function, then run this cell again."
         blamed = "Your function raised" if error in raised else "The check cannot read what your function returned:"
-        return f"{WRONG}. {blamed} {type(error).__name__}: {error}"
+        return f"{WRONG}. {blamed} {cut(f'{type(error).__name__}: {error}')}"
     return f"{RIGHT}."
 
 
@@ -81,18 +82,28 @@ def _is_stub(error: Exception) -> bool:
 
 
 def plain(value: Any) -> Any:
-    """A value in Python's own types: what torch and numpy hold becomes a number or nested lists, and so do tuples."""
+    """A value in Python's own types: what torch and numpy hold becomes a number or nested lists, and so do tuples.
+
+    ValueError: more than MOST items, which an expanded tensor or a range has without memory.
+    """
+    many = isinstance(value, tuple | list | range)
+    if (n := len(value) if many else math.prod(getattr(value, "shape", ()))) > MOST:
+        raise ValueError(f"expected at most {MOST:,} items, got {n:,}: which of them are asked for?")
     if hasattr(value, "tolist"):  # of torch or of numpy
         return (value.detach() if hasattr(value, "detach") else value).tolist()
-    if isinstance(value, tuple | list | range):
+    if many:
         return [plain(item) for item in value]
     return float(value) if isinstance(value, Fraction | Decimal) else value
 
 
 def typed(value: Any) -> str:
     """A value as a message shows it, with the name of its type."""
-    shown = " ".join(repr(value).split())
-    return f"{shown if len(shown) <= SHOWN else shown[:SHOWN] + '...'} ({type(value).__name__})"
+    return f"{cut(' '.join(repr(value).split()))} ({type(value).__name__})"
+
+
+def cut(text: str, most: int = SHOWN) -> str:
+    """The beginning of a text, for a message."""
+    return text if len(text) <= most else text[:most] + "..."
 
 
 def apart(expected: Any, got: Any, digits: str) -> tuple[str, str]:
@@ -184,7 +195,8 @@ def ask(answer: Callable[..., Any], case: str, *arguments: Any) -> Returned:
     """What the reader's function returns; where it fails, or returns nothing, a Mistake that names the case."""
     got, error = _called(answer, arguments)
     if error is not None:
-        raise Mistake(f"{case}: your function raised {type(error).__name__}: {error}") from error
+        said = f"{case}: your function raised {type(error).__name__}: {error}"
+        raise Mistake(cut(said, len(case) + SHOWN)) from error
     expect(got is not None, f"{case}: your function returned None: is there a `return`?")
     return Returned(got, case)
 
@@ -194,7 +206,7 @@ def refused(answer: Callable[..., Any], case: str, says: str, *arguments: Any) -
     got, error = _called(answer, arguments)
     if isinstance(error, ValueError):
         return str(error)
-    came = f"{type(error).__name__}: {error}" if error is not None else repr(got)
+    came = cut(f"{type(error).__name__}: {error}" if error is not None else repr(got))
     raise Mistake(f"{case}: expected a ValueError, got {came}. {says}")
 
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from numbers import Real
 from typing import Any
 
-from helpers.classroom.exercises.answers import YES_OR_NO, word
-from helpers.classroom.exercises.grader import plain
+from helpers.classroom.exercises.answers import LARGEST, LONGEST, YES_OR_NO, word
+from helpers.classroom.exercises.grader import cut, plain
 from helpers.classroom.exercises.record import CLOSE, Prediction, keep
 from helpers.classroom.exercises.show_room import show_room
 from helpers.classroom.pages import readable
@@ -70,13 +70,13 @@ def reveal(
 def _check(guess: object, measured: object, unit: str, offered: Sequence[str]) -> None:
     if guess is None:
         return
-    if isinstance(guess, list) and len(guess) > 1 and all(type(part) is int for part in guess):  # 4,5 is a pair
+    if isinstance(guess, list) and 1 < len(guess) < 6 and all(type(part) is int for part in guess):  # 4,5 is a pair
         ways = [f"the decimal point is a point, my_guess = {guess[0]}.{guess[1]}"] if len(guess) == 2 else []
         if all(100 <= part <= 999 for part in guess[1:]):
             ways.append(f"thousands go without a comma, my_guess = {''.join(map(str, guess))}")
         got = ", ".join(map(str, guess))
         raise ValueError(f"my_guess should be one number or None, got several, ({got}): in Python {'; '.join(ways)}")
-    a_number = isinstance(guess, Real) and not isinstance(guess, bool) and math.isfinite(guess)
+    a_number = isinstance(guess, Real) and not isinstance(guess, bool) and abs(guess) < LARGEST
     if isinstance(measured, bool):
         kind, fits = "True or False", isinstance(guess, bool)
     elif offered:
@@ -85,12 +85,12 @@ def _check(guess: object, measured: object, unit: str, offered: Sequence[str]) -
     elif isinstance(measured, str):
         letter = len(word(measured)) == 1
         kind = 'the letter of a choice, such as "a",' if letter else "a word in quotes"
-        fits = isinstance(guess, str) and (len(guess) == 1 or not letter)
+        fits = isinstance(guess, str) and (len(guess) == 1 if letter else len(guess) <= LONGEST)
     else:
         kind, fits = f"a number ({unit})" if unit else "a number", a_number
         kind += ", without quotes and with a point before the decimals," if isinstance(guess, str) else ""
     if not fits:
-        raise ValueError(f"my_guess should be {kind} or None, got {guess!r}")
+        raise ValueError(f"my_guess should be {kind} or None, got {cut(repr(guess))}")
 
 
 def _distance(guess: float | str | bool, measured: float | str | bool) -> str:

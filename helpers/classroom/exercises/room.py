@@ -4,11 +4,14 @@ import csv
 import io
 import re
 import urllib.request
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from helpers.classroom.exercises.answers import NUMBER, RANGE, THREE_AFTER, Guess, Reader
+from helpers.classroom.exercises.grader import cut
 
 SCHEMES = ("https",)  # of the addresses that are asked
 PATIENCE_S, MAX_BYTES = 15, 2_000_000  # for an address
@@ -37,8 +40,10 @@ def read_room(room: Any, read: Reader) -> Room:
     room  a list; a text such as "4,5; 6; 20", or one answer a line; the name of a CSV file, or its address with https.
           Of a form's columns the one with the most readable answers; `file.csv#part of a heading` names another
 
-    ValueError: no such file, an address that gives no CSV, or several columns that may be meant.
+    ValueError: a bare number, no such file, an address that gives no CSV, or several columns that may be meant.
     """
+    if not isinstance(room, Iterable | Path):
+        raise ValueError(f"expected the answers of a room, [4.5, 6] or '4,5; 6', got {cut(repr(room))}")
     place, _, heading = str(room).strip().partition("#")
     if not isinstance(room, str | Path):
         answers = ["" if answer is None else str(answer).strip() for answer in room]
@@ -81,12 +86,12 @@ def _side_by_side(part: str, alone: bool) -> list[str]:
 
 
 def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError:
-        raise ValueError(
-            f"expected the name of a CSV file, got {str(path)!r}, which is not here. Answers may be pasted"
-        ) from None
+    with suppress(OSError):  # of a name that is too long, say
+        if path.is_file():  # no pipe, which may never end
+            return path.read_bytes()
+    raise ValueError(
+        f"expected the name of a CSV file, got {cut(repr(str(path)))}, which is not here. Answers may be pasted"
+    )
 
 
 def _fetched(address: str) -> bytes:
@@ -113,9 +118,10 @@ def _column(content: bytes, heading: str, read: Reader) -> list[str]:
     columns = [column for column in columns if not NO_ANSWER.search(column[0])] or columns
     named = [column for column in columns if heading.strip().lower() in column[0].lower()]
     n_read = [sum(read(answer) is not None for answer in column[1:] if answer) for column in named]
-    best = [column for column, n in zip(named, n_read, strict=True) if n == max(n_read)]
+    most = max(n_read, default=0)
+    best = [column for column, n in zip(named, n_read, strict=True) if n == most]
     if len(best) != 1:
-        names = ", ".join(repr(column[0]) for column in best or columns)
+        names = cut(", ".join(repr(column[0]) for column in best or columns))
         raise ValueError(f"which column has the answers, {names}? Name a part of its heading: room='file.csv#heading'")
     first = best[0][0]
     a_heading = "?" in first or len(first) > HEADING or read(first) is None

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 
 from helpers.classroom import plots
 from helpers.classroom.exercises.answers import choice_reader, number_reader, read_yes_or_no, word
+from helpers.classroom.exercises.grader import cut
 from helpers.classroom.exercises.record import CLOSE
 from helpers.classroom.exercises.room import Room, read_room
 from helpers.classroom.pages import readable
@@ -87,7 +88,7 @@ def _not_read(room: Room) -> str:
     """What is missing among the guesses, and why."""
     said = f" · {spoken(room.remark)}" if room.remark else ""
     if room.unread:
-        shown = ", ".join([*map(repr, room.unread[:SHOWN]), *["..."] * (len(room.unread) > SHOWN)])
+        shown = ", ".join([*(cut(repr(x)) for x in room.unread[:SHOWN]), *["..."] * (len(room.unread) > SHOWN)])
         said += " · " + spoken(f"not read: {len(room.unread)} ({shown})")
     return said + (" · " + spoken(f"empty: {room.n_empty}") if room.n_empty else "")
 
