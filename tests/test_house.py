@@ -23,10 +23,10 @@ AIMS = {
     "helpers/gpt": (1_700, 1_995),
     "helpers/storage": (1_000, 2_155),
     "helpers/labs": (3_600, 5_605),
-    "helpers/classroom": (4_200, 4_820),
-    "helpers": (10_700, 14_885),
-    "tests": (11_500, 17_205),
-    "tools": (1_700, 5_680),
+    "helpers/classroom": (4_200, 4_840),
+    "helpers": (10_700, 14_905),
+    "tests": (11_500, 17_275),
+    "tools": (1_700, 5_690),
 }
 MAX_LINES = 300
 
