@@ -84,6 +84,6 @@ def test_a_file_only_if_asked(tmp_path, monkeypatch):
     predictions("mine.csv")
     assert (tmp_path / "theirs").read_text() == "theirs" and len(list(tmp_path.iterdir())) == 2
     assert (tmp_path / "mine.csv").read_text().splitlines() == [
-        "prediction,you said,measured,unit,how far",
+        "prediction,you said,result,unit,how far",
         "1,b,b,,right",
     ]

@@ -61,8 +61,6 @@ BAD = [
     ("--text", "/", "/ cannot be read"),
     ("--out", "/proc/nowhere", "--out: /proc/nowhere cannot be written"),
     ("--out", __file__, "cannot be written"),
-    ("--out", "", "--out and --also name folders"),
-    ("--also", "", "--out and --also name folders"),
 ]
 
 
