@@ -24,8 +24,8 @@ AIMS = {
     "helpers/storage": (1_000, 2_155),
     "helpers/labs": (3_600, 5_605),
     "helpers/classroom": (4_200, 4_840),
-    "helpers": (10_700, 14_905),
-    "tests": (11_500, 17_275),
+    "helpers": (10_700, 14_910),
+    "tests": (11_500, 17_285),
     "tools": (1_700, 5_690),
 }
 MAX_LINES = 300

@@ -69,8 +69,8 @@ ENGLISH = Edition(
     "· prose CC BY 4.0, code MIT",
     "em português",
     "seed=0",
-    "The course's `helpers` is not here.\\nOn Colab upload all of pretraining-a-gpt.zip \"\n"
-    '             "(`make colab`)\\nor mount Drive; else `make lab`.\\nThen again.',
+    '`helpers` is not here.\\nOn Colab upload"\n'
+    '        " all of pretraining-a-gpt.zip (`make colab`)\\nor mount Drive; else `make lab`.\\nThen again.',
 )
 PORTUGUESE = Edition(
     "pt_BR",
@@ -82,8 +82,8 @@ PORTUGUESE = Edition(
     "· texto CC BY 4.0, código MIT",
     "in English",
     'seed=0, language="pt_BR"',
-    'O pacote `helpers` do curso não está aqui.\\nNo Colab, envie todo o pretraining-a-gpt.zip "\n'
-    '             "(`make colab`)\\nou monte o Drive; senão, `make lab`.\\nDepois repita.',
+    '`helpers` não está aqui.\\nNo Colab,"\n'
+    '        " envie todo o pretraining-a-gpt.zip (`make colab`)\\nou monte o Drive; senão, `make lab`.\\nRepita.',
 )
 EDITIONS = (ENGLISH, PORTUGUESE)
 LANGUAGE_LINK = re.compile(r"^\*\[(?:em português|in English)\]\([^)]*\)\*\n\n", re.MULTILINE)
@@ -98,9 +98,9 @@ import glob, importlib, os, subprocess, sys
 near = [".", "..", "../..", "*", "drive/MyDrive", "drive/MyDrive/*", "drive/MyDrive/*/*"]
 ways = [[sys.executable, "-mzipfile", "-e", p, "."] for d in near for p in glob.glob(d + "/pretraining-a-gpt[!-]*zip")]
 {download}while not (here := [p for d in [*near, *sys.path] for p in sorted(glob.glob(d + "/helpers/runtime.py"))]):
-    ways or sys.exit("{nothing_found}")  # fmt: skip
-    subprocess.run(ways.pop(0), capture_output=True)
+    subprocess.run(capture_output=True, args=ways.pop(0) if ways else sys.exit("{nothing_found}"))  # fmt: skip
 sys.path.insert(0, os.path.abspath(here[0] + "/../.."))
+"helpers.runtime" in sys.modules or sys.modules.pop("helpers", None)
 runtime = importlib.import_module("helpers.runtime")
 print(lab := runtime.start({start}))"""
 CLONE = "git clone -q --depth 1 {address} pretraining-a-gpt"

@@ -160,6 +160,7 @@ FORM = 'Carimbo de data/hora,"Quantos nats, você acha?",Nome\n2026/03/02 9:00,"
     [
         (FORM.encode("utf-8-sig"), [10.8, 5]),
         (FORM.replace(",", ";").replace('"10;8"', '"10,8"').encode("cp1252"), [10.8, 5]),
+        (FORM.replace(",", "\t").replace(chr(34) + "10\t8", chr(34) + "10,8").encode("utf-16"), [10.8, 5]),
         (b"4,5\n6,5\n", [4.5, 6.5]),
         (b"guess\n4,5\n6\n", [4.5, 6]),
         (b"Timestamp\tHow many of 400?\n9:00\t12\n9:01\t400\n", [12, 400]),

@@ -299,6 +299,19 @@ def test_the_log_keeps_what_was_before_the_checkpoint(tmp_path):
     assert pretrain.log.rewind(tmp_path / "new.jsonl", 7) == []
 
 
+def test_a_log_that_an_editor_has_saved_loses_no_line(train, whole, out):
+    log = out / "log.jsonl"
+    text = log.read_text()
+    log.write_text(text, encoding="utf-8-sig")
+    assert train(out).status == 0 and same_end(out, whole)
+    log.write_text(text, encoding="utf-16")
+    before = log.read_bytes()
+    done = train(out)
+    assert done.status == 2 and "it is UTF-16: save it as UTF-8" in done.err and log.read_bytes() == before
+    log.write_text("".join(2 * line for line in text.splitlines(keepends=True)))
+    assert train(out).status == 0
+
+
 def test_a_digit_of_the_log_that_has_changed_is_said_and_left_out(train, whole, out):
     log = out / "log.jsonl"
     first, second, *others = log.read_text().splitlines(keepends=True)

@@ -1,5 +1,6 @@
 """The room's predictions, however they come: a list, a line, a form's CSV file, or that file's address."""
 
+import codecs
 import csv
 import io
 import re
@@ -130,8 +131,9 @@ def _column(content: bytes, heading: str, read: Reader) -> list[str]:
 
 def _rows(content: bytes) -> list[list[str]]:
     """Equally long rows of a CSV file, whatever its mark; where a comma only begins decimals, a row is one cell."""
+    in_utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # Excel's "Unicode text"
     try:
-        text = content.decode("utf-8-sig").strip()
+        text = content.decode("utf-16" if in_utf_16 else "utf-8-sig").strip()
     except UnicodeDecodeError:
         text = content.decode("cp1252", errors="replace").strip()  # of an older spreadsheet
     text = "\n".join(text.splitlines())  # also those of an old Mac

@@ -1,5 +1,6 @@
 """What a run says on the terminal, and its log: one JSON object a line, kept in step with its checkpoints."""
 
+import codecs
 import json
 import math
 import os
@@ -103,10 +104,10 @@ def rewind(path: Path, step: int, evaluated: bool = False, last_loss: float | No
         for line in read_lines(path)
         if line["step"] < step or (evaluated and line["step"] == step and line["kind"] == "evaluation")
     ]
-    losses = [line["loss_nats"] for line in kept if (line["kind"], line["step"]) == ("update", step - 1)]
-    if last_loss is not None and losses not in ([], [last_loss]):
+    losses = {line["loss_nats"] for line in kept if (line["kind"], line["step"]) == ("update", step - 1)}
+    if last_loss is not None and (others := losses - {last_loss}):
         raise ValueError(
-            f"{path} is not this run's log: its update {step - 1} has a loss of {losses[-1]}, the checkpoint's "
+            f"{path} is not this run's log: its update {step - 1} has a loss of {others.pop()}, the checkpoint's "
             f"{last_loss}. Put the own one there, or move this one away"
         )
     with write_aside(path) as file:
@@ -119,7 +120,9 @@ def read_lines(path: str | Path) -> Iterator[dict[str, Any]]:
     if not as_path(path).is_file():
         return
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
+        with open(path, encoding="utf-8-sig", errors="replace") as file:  # an editor may have put its mark before it
+            if file.buffer.peek(2)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+                raise OSError("it is UTF-16: save it as UTF-8")
             for text in iter(lambda: file.readline(MAX_LINE), ""):  # of a longer one no part is a record
                 with suppress(ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
                     line = json.loads(text)
