@@ -1,9 +1,11 @@
 """The gate between the two editions: a small course in step passes, each planted fault is named with its way out."""
 
 import os
+import runpy
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import nbformat
 import pytest
@@ -219,3 +221,10 @@ def test_sentences_of_a_script():
     const css = `width:${w}%`, key = `${name}_text`, pattern = /"quoted"/;
     """
     assert list(messages.sentences(script)) == ["{n} of {V} tokens, and more", "the {x} numbers", "left", "rows", "row"]
+
+
+def test_a_full_disk_is_said_in_a_line(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["translate", "update"])
+    monkeypatch.setattr(catalogue, "update", Mock(side_effect=OSError(28, "No space left on device")))
+    with pytest.raises(SystemExit, match="tools.translate: .*No space left on device"):
+        runpy.run_module("tools.translate", run_name="__main__")

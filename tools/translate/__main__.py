@@ -49,4 +49,7 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except OSError as error:  # a full disk; what is written stays as it was
+        sys.exit(f"tools.translate: {error}")
