@@ -226,5 +226,5 @@ def test_sentences_of_a_script():
 def test_a_full_disk_is_said_in_a_line(monkeypatch):
     monkeypatch.setattr("sys.argv", ["translate", "update"])
     monkeypatch.setattr(catalogue, "update", Mock(side_effect=OSError(28, "No space left on device")))
-    with pytest.raises(SystemExit, match="tools.translate: .*No space left on device"):
+    with pytest.raises(SystemExit, match=r"tools.translate: .*No space left on device"):
         runpy.run_module("tools.translate", run_name="__main__")
