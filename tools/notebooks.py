@@ -312,6 +312,9 @@ def run(paths: list[Path]) -> int:
             client(notebook, path).execute()
             tidy(notebook, path)
             write_whole(path, nbformat.writes(notebook) + "\n")
+        except KeyboardInterrupt:
+            print(f"{path.name}: interrupted, stored outputs kept", file=sys.stderr)
+            return 130
         except Exception as error:  # whatever stops one notebook, the others are still run and it is named at the end
             failed += 1
             print(f"{path.name}: FAILED, stored outputs kept\n{error}", file=sys.stderr)

@@ -65,7 +65,7 @@ def test_tidy_keeps_tags_and_drops_the_rest():
         assert cell.metadata["tags"] == (["hide-input", "kept"] if folded else ["kept"])
 
 
-def test_checking_writes_nothing_and_a_failing_notebook_keeps_its_outputs(tmp_path, capsys):
+def test_checking_writes_nothing_and_a_failing_notebook_keeps_its_outputs(tmp_path, monkeypatch, capsys):
     path = tmp_path / "x.ipynb"
     path.write_text(nbformat.writes(small_notebook()) + "\n")
     before = path.read_text()
@@ -78,6 +78,9 @@ def test_checking_writes_nothing_and_a_failing_notebook_keeps_its_outputs(tmp_pa
     before = path.read_text()
     assert tool.run([path]) == 1 and path.read_text() == before
     assert "ZeroDivisionError" in capsys.readouterr().err
+    monkeypatch.setattr(tool, "client", Mock(side_effect=KeyboardInterrupt))
+    assert tool.run([path, path]) == 130 and path.read_text() == before
+    assert capsys.readouterr().err == "x.ipynb: interrupted, stored outputs kept\n"
 
 
 @pytest.mark.parametrize("command", ["tidy", "run"])

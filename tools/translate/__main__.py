@@ -51,5 +51,5 @@ def main(arguments: list[str]) -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
-    except OSError as error:  # a full disk; what is written stays as it was
+    except (OSError, ValueError) as error:  # a full disk, a name that nothing has; what is written stays as it was
         sys.exit(f"tools.translate: {error}")
