@@ -312,7 +312,7 @@ def run(paths: list[Path]) -> int:
             client(notebook, path).execute()
             tidy(notebook, path)
             write_whole(path, nbformat.writes(notebook) + "\n")
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, AssertionError):  # of nbclient, which takes the kernel away at Ctrl-C
             print(f"{path.name}: interrupted, stored outputs kept", file=sys.stderr)
             return 130
         except Exception as error:  # whatever stops one notebook, the others are still run and it is named at the end
