@@ -17,7 +17,7 @@ from helpers.gpt.model import GPT, evaluating
 from helpers.gpt.sampling import SamplingParams, keep_min_p, keep_top_k, keep_top_p, next_probs, penalise_repetition  # noqa: F401
 from helpers.gpt.tokenizer import encode
 
-MAX_NEW = 1_000_000
+MAX_NEW = 1_000_000  # tokens: room is made for all of them at first
 Prompts = Tensor | Sequence[Tensor | Sequence[int]]
 
 
@@ -94,7 +94,8 @@ def generate(
     return   of a list: a list of (T_b + n_b,), each with its end_id last. Of (B, T): (B, T + n), where a sequence that
              ended is filled up with end_id, and n is below n_new if all have ended
 
-    ValueError: n_new below 0, no prompt or an empty one, a text, an id outside [0, V), options out of range.
+    ValueError: n_new outside [0, MAX_NEW], no prompt or an empty one, a text, an id outside [0, V), options out of
+    range.
     """
     rows = _as_rows(model, prompts)
     steps = list(stream(model, rows, n_new, end_id=end_id, **options))
@@ -149,9 +150,7 @@ def _as_rows(model: GPT, prompts: Prompts) -> list[Tensor]:
 
 
 def _check(rows: list[Tensor], n_new: int, end_id: int | None, vocab_size: int) -> None:
-    require_whole(at_least=0, n_new=n_new)
-    if n_new > MAX_NEW:
-        raise ValueError(f"n_new must be at most {MAX_NEW:,}, since room is made for all of them, got {n_new:,}")
+    require_whole(at_least=0, at_most=MAX_NEW, n_new=n_new)
     if rows and all(row.ndim == 0 for row in rows):
         raise ValueError(f"expected (B, T) or a list of sequences, got one of {len(rows)} ids: [ids], or ids[None]")
     if not rows or any(row.ndim != 1 or not len(row) or row.is_floating_point() for row in rows):

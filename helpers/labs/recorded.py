@@ -85,7 +85,7 @@ class Recorded:
 
     def add(self, path: Path, run: dict[str, Any], part: str = "runs") -> None:
         """Append a run to what is there by now, and store it at once; not a run of a setting that is there."""
-        with FileLock(f"{path}.lock"):  # what another process adds meanwhile is not lost
+        with FileLock(path.with_name(f".{path.name}.lock")):  # what another process adds meanwhile is not lost
             content = self.open(path)
             if part == "runs" and self.done({"runs": [run]}) <= self.done(content):
                 return
