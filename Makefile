@@ -28,7 +28,7 @@ LAB_ARGS ?=
 NO_NETWORK := HF_HUB_OFFLINE=1 http_proxy=http://127.0.0.1:9 https_proxy=http://127.0.0.1:9 no_proxy=127.0.0.1,localhost
 # A processor that has AVX2 and nothing newer
 AVX2 := MKL_ENABLE_INSTRUCTIONS=AVX2 ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2
-EDITION := $(if $(filter pt_BR,$(LANGUAGE)),pt-BR/)
+EDITION := $(if $(filter pt%,$(LANGUAGE)),pt-BR/)
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 PIP_ARGS ?=
 
@@ -74,7 +74,6 @@ smollm2: $(STAMP) ## fetch the published model of notebook 11 (98 MB, once), whe
 	$(BIN)/python -m helpers.storage.weights smollm2-135m
 
 $(ASKED): | $(STAMP)
-	@echo "Fetching the published model of notebook 11: 98 MB, once"
 	@$(BIN)/python -m helpers.storage.weights smollm2-135m || echo "Notebook 11 will show a stand-in; make smollm2 tries again."
 	@touch $@ 2>/dev/null || true
 

@@ -1,13 +1,12 @@
-"""What authors run. Work at import time, for once: of Ctrl-C each of them says one line, and its finally blocks run."""
+"""What authors run."""
 
-import sys
+from contextlib import AbstractContextManager
+from pathlib import Path
 
-
-def _told(kind: type[BaseException], error: BaseException, trace: object) -> None:
-    if issubclass(kind, KeyboardInterrupt):
-        print("interrupted", file=sys.stderr)
-    else:
-        sys.__excepthook__(kind, error, trace)
+import helpers  # noqa: F401 - of Ctrl-C each command says one line, and its finally blocks run
+from tools.install import one_at_a_time
 
 
-sys.excepthook = _told
+def alone(out: Path) -> AbstractContextManager[None]:
+    """Of two processes that make `out` at once, the second waits, with a word. OSError: no file can stand beside it."""
+    return one_at_a_time(out.with_name(f".{out.name}.lock"), str(out))

@@ -13,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 
 from helpers.storage import write_aside
+from tools import alone
 from tools.notebooks import EDITIONS, ROOT, every_notebook
 
 NAME = "pretraining-a-gpt"
@@ -47,7 +48,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "dist" / f"{NAME}.zip")
     out = parser.parse_args(arguments).out
     try:
-        pack(out)
+        with alone(out):
+            pack(out)
     except metadata.PackageNotFoundError as error:
         print(f"{out} was not written: {error.name} is not installed here. `make colab` installs it", file=sys.stderr)
         return 1

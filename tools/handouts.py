@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import nbformat
 
+from tools import alone
 from tools.notebooks import EDITIONS, LANGUAGE_LINK, NOTEBOOKS, ROOT, Edition, numbered, pages
 from tools.student import FOLDED
 
@@ -186,7 +187,8 @@ def make(out: Path) -> list[Path]:
 if __name__ == "__main__":
     out = ROOT / "build" / "handouts"
     try:
-        print(f"{out}: {len(make(out))} PDFs, one page a class and the lecture notes")
+        with alone(out):
+            print(f"{out}: {len(make(out))} PDFs, one page a class and the lecture notes")
     except ImportError as error:
         sys.exit(f"{error}: `make handouts` installs what makes PDFs, and then makes them")
     except (OSError, ValueError) as error:

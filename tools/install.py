@@ -57,7 +57,7 @@ def main(arguments: list[str]) -> int:
         return not is_whole(Path(arguments[1]))
     venv, stamp, *pip_arguments = arguments
     try:
-        with one_at_a_time(Path(f"{os.path.realpath(venv)}.lock")):  # courses may share it by a link
+        with one_at_a_time(Path(f"{os.path.realpath(venv)}.lock"), "the environment"):  # courses may share it by a link
             if not is_current(Path(venv), Path(stamp)):
                 install(Path(os.path.realpath(venv)), Path(stamp), pip_arguments)  # `resolve` fails on a loop
     except Failed as failure:
@@ -73,15 +73,15 @@ def main(arguments: list[str]) -> int:
 
 
 @contextmanager
-def one_at_a_time(path: Path) -> Iterator[None]:
-    """Hold the lock file at `path`; say so where another holds it, and wait."""
+def one_at_a_time(path: Path, what: str) -> Iterator[None]:
+    """Hold the lock file at `path`; say so where another, which makes `what`, holds it, and wait."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a+") as lock:  # of a pipe it does not wait for a reader
         os.set_inheritable(lock.fileno(), True)  # a pip that outlives a killed make still holds it
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print("another make is installing the environment: waiting for it", file=sys.stderr)
+            print(f"another make is making {what}: waiting for it", file=sys.stderr)
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

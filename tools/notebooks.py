@@ -18,9 +18,12 @@ import sys
 import time
 import tomllib
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlparse
+
+from tools import alone
 
 try:
     import nbformat
@@ -123,8 +126,11 @@ def main(arguments: list[str] | None = None) -> int:
             return trust()
         except KeyboardInterrupt:
             return 130
-    if options.command == "run":
-        return run(files)
+    with nullcontext() if options.check else alone(ROOT / "build" / "notebooks"):
+        return run(files) if options.command == "run" else _rewrite_all(files, options)
+
+
+def _rewrite_all(files: list[Path], options: argparse.Namespace) -> int:
     if options.command == "stamp" and not options.files:
         notes = (page for e in EDITIONS for page in (ROOT / e.folder).glob("lecture_notes/[!.]*.md"))
         files += [*ROOT.glob("README*.md"), *notes]
@@ -324,4 +330,7 @@ def run(paths: list[Path]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except OSError as error:
+        sys.exit(f"nothing was written: {error}")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import nbformat
 
+from tools import alone
 from tools.grade.returned import calls_of_check
 from tools.notebooks import BADGE_ID, EDITIONS, ROOT, numbered
 
@@ -75,6 +76,7 @@ def make(out: Path) -> list[Path]:
 if __name__ == "__main__":
     out = ROOT / "build" / "student"
     try:
-        print(f"{out}: {len(make(out))} notebooks without solutions, recap answers and outputs")
+        with alone(out):
+            print(f"{out}: {len(make(out))} notebooks without solutions, recap answers and outputs")
     except (OSError, ValueError) as error:
         sys.exit(f"{out} is not whole: {error}"[:300])

@@ -116,5 +116,3 @@ def command(maker: str, path: Path, record: Callable[[Path], None], n_threads: i
         record(options.output)
     except (ValueError, OSError) as error:
         parser.error(str(error))
-    except KeyboardInterrupt:
-        parser.exit(130, "interrupted: the same command goes on\n")

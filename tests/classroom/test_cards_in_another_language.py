@@ -2,6 +2,7 @@
 
 import html
 import json
+import random
 import re
 
 import pytest
@@ -17,6 +18,9 @@ NAMES = re.compile(  # that no language changes
     r"GPU|[KMGT]iB|kWh|nats|exp|cross|entropy|AdamW|SGD|sgd|adamw|b?float|gpt|opt|course|small|top|min|Colab|Raschka|GPT"
     r"|NVIDIA|Intel|AMD|Xeon|EPYC|Processor|captain|Hoffmann|Besiroglu"
 )
+
+
+N_POSITIONS = 40  # with every control at one of its ends
 
 
 @pytest.fixture
@@ -36,6 +40,15 @@ def page(card: cards.Card) -> MiniRacer:
     return v8
 
 
+def ends_of_inputs(body: str) -> dict[str, tuple[float, float]]:
+    """The lowest and the highest position of each control."""
+    found = {}
+    for tag in re.findall(r"<input [^>]*>", body):
+        said = dict(re.findall(r'([\w-]+)="([^"]*)"', tag))
+        found[said["data-in"]] = float(said.get("min", 0)), float(said.get("max", 1))
+    return found
+
+
 def left_in(text: str) -> list[str]:
     quoted = re.sub(r"“[^”]*”|'[^']*'", " ", html.unescape(text))
     return [word for word in UNMARKED.findall(quoted) if not NAMES.fullmatch(word)]
@@ -47,8 +60,13 @@ def test_no_english_is_left_on_a_card(kind, marking):
     v8, config = page(card), html.unescape(re.search(r'data-config="([^"]*)"', card.markup("x-1"))[1])
     body = v8.eval(f"view('x-1', {json.dumps(card.values)}, {config})")
     shown = re.split(r"<[^>]*>", body) + re.findall(r'(?:aria-label|title)="([^"]*)"', body)
-    state = json.loads(v8.eval(f"JSON.stringify(compute({json.dumps(first_positions(card))}, {config}))"))
-    shown += [text for key, text in state.items() if text and ("@" not in key or key.endswith(("label", "valuetext")))]
+    first = first_positions(card)
+    draw = random.Random(0)
+    ends = [first | {name: draw.choice(two) for name, two in ends_of_inputs(body).items()} for _ in range(N_POSITIONS)]
+    states = v8.eval(f"JSON.stringify({json.dumps([first, *ends])}.map((at) => compute(at, {config})))")
+    for state in json.loads(states):
+        heard = ((text, key.partition("@")[2]) for key, text in state.items())
+        shown += [text for text, attribute in heard if text and attribute in ("", "aria-label", "aria-valuetext")]
     said = {text: v8.eval(f"spoken({json.dumps(text)})") for text in map(html.unescape, shown)}
     said.pop(card.config.get("prompt"), None)  # the reader's own
     assert {text: words for text in said if (words := left_in(said[text]))} == {}

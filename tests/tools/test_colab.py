@@ -2,12 +2,14 @@
 
 import os
 import runpy
+import subprocess
 import sys
+import zipfile
 
 import pytest
 
-from tests.support import full_disk
-from tools import colab, notebooks
+from tests.support import full_disk, names
+from tools import alone, colab, notebooks
 
 
 def test_the_zip_holds_the_course_and_what_colab_lacks(monkeypatch):
@@ -35,7 +37,7 @@ def test_a_full_disk_leaves_the_earlier_zip_whole(large, tmp_path, capsys):
     before = out.read_bytes()
     with full_disk(after=3_000_000):  # as large as the file: the zip is larger
         assert colab.main(["--out", str(out)]) == 1
-    assert out.read_bytes() == before and list(tmp_path.iterdir()) == [out]
+    assert out.read_bytes() == before and names(tmp_path) == [".course.zip.lock", "course.zip"]
     assert_one_line(capsys, "course.zip was not written: [Errno 27] File too large. Mend that, or name another place")
 
 
@@ -46,6 +48,15 @@ def test_a_folder_that_takes_nothing_and_a_package_that_is_not_there_are_said(tm
     monkeypatch.setattr(colab, "EXTRAS", ("no-such-package",))
     assert colab.main(["--out", str(tmp_path / "course.zip")]) == 1
     assert_one_line(capsys, "was not written: no-such-package is not installed here. `make colab` installs it")
+
+
+def test_who_finds_another_at_work_says_so_and_waits(tmp_path):
+    out = tmp_path / "course.zip"
+    command = [sys.executable, "-m", "tools.colab", "--out", str(out)]
+    with alone(out):
+        second = subprocess.Popen(command, cwd=notebooks.ROOT, stderr=subprocess.PIPE, text=True)
+        assert "waiting for it" in second.stderr.readline() and not out.exists()
+    assert second.communicate()[1] == "" and second.returncode == 0 and zipfile.ZipFile(out).testzip() is None
 
 
 @pytest.mark.parametrize("tool", ["student", "slides", "handouts", "site"])

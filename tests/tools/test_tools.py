@@ -191,8 +191,12 @@ def test_a_committed_notebook_that_cannot_be_read_is_skipped_with_a_line(course,
 
 
 @pytest.mark.parametrize(("error", "says"), [("KeyboardInterrupt", "interrupted"), ("ValueError", "Traceback")])
-def test_an_interrupted_tool_says_one_line_and_another_error_is_shown(error, says):
-    done = subprocess.run([sys.executable, "-c", f"import tools; raise {error}"], capture_output=True, text=True)
+@pytest.mark.parametrize("command", ["helpers.labs.pretrain", "helpers.labs.scaling", "tools.drill", "tools.student"])
+def test_ctrl_c_while_torch_is_loaded_is_one_line_and_another_error_is_shown(tmp_path, command, error, says):
+    (tmp_path / "torch.py").write_text(f"raise {error}")
+    (tmp_path / "nbformat.py").write_text(f"raise {error}")
+    where = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{tool.ROOT}"}
+    done = subprocess.run([sys.executable, "-m", command], capture_output=True, text=True, env=where, cwd=tmp_path)
     assert done.returncode and done.stderr.startswith(says) and ("\n" in done.stderr[:-1]) == (error == "ValueError")
 
 

@@ -16,6 +16,7 @@ import polib
 
 from helpers import language
 from helpers.language import t
+from tools import alone
 from tools.notebooks import EDITIONS, ROOT, Edition
 from tools.npm import packages
 from tools.site.pages import card_page, write_sources
@@ -134,7 +135,8 @@ def main(arguments: list[str] | None = None) -> int:
     if options.address and not urlparse(options.address).netloc:
         parser.error(f"--address: expected such as https://name.github.io/course, got {options.address!r}")
     try:
-        make(out, options.address)
+        with alone(out):
+            make(out, options.address)
     except (OSError, ValueError) as error:
         print(str(error)[:300], file=sys.stderr)
         return 1

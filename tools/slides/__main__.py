@@ -16,7 +16,7 @@ from pygments.formatters import HtmlFormatter
 
 from helpers import language
 from helpers.language import t
-from tools import npm
+from tools import alone, npm
 from tools.notebooks import EDITIONS, ROOT, Edition, numbered
 from tools.slides import notes
 from tools.slides.deck import Section, Slide, cut
@@ -154,6 +154,7 @@ def _say(items: list[notes.Block]) -> str:
 if __name__ == "__main__":
     out = ROOT / "build" / "slides"
     try:
-        print(f"{out / 'index.html'}: {len(make(out, sys.argv[1:]))} decks")
+        with alone(out):
+            print(f"{out / 'index.html'}: {len(make(out, sys.argv[1:]))} decks")
     except (OSError, ValueError) as error:
         sys.exit(f"slides: {error}"[:300])

@@ -12,9 +12,11 @@ NAME is the path of a notebook or page without its suffix, its beginning, README
 
 import json
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
-from tools import notebooks
+from tools import alone, notebooks
+from tools.notebooks import ROOT
 from tools.translate import catalogue, edition, messages
 from tools.translate.gate import faults, gate
 
@@ -23,6 +25,11 @@ def main(arguments: list[str]) -> int:
     command, *rest = arguments or ["help"]
     if len(rest) != {"todo": 1, "put": 2}.get(command, 0):
         command = "help"
+    with alone(ROOT / "build" / "translation") if command in ("put", "update", "build") else nullcontext():
+        return _do(command, rest)
+
+
+def _do(command: str, rest: list[str]) -> int:
     if command == "todo":
         print(catalogue.todo(catalogue.find(rest[0])))
     elif command == "put":

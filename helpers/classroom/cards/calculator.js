@@ -34,7 +34,7 @@ const speedIn = (run, hours) => run.tokens / (hours * HOUR);
 
 const amount = (x) => x >= 100 || x === Math.trunc(x) ? readableCount(x) : x >= 0.01 ? fixed(x, 2) : "< 0.01";
 const inHours = (hours) => readableTime(hours * HOUR);
-const moneyIn = (currency) => (x) => `${currency} ${x < 1e6 ? fixed(x, 2) : readableCount(x)}`;
+const moneyIn = (currency) => (x) => `${currency} ${x < 1e6 ? fixed(x, 2) : spoken(readableCount(x))}`;
 const sign = (bad) => bad ? "→ " : "✓ ", wrong = (bad) => bad ? "bc-wrong" : null;
 const advice = (run, now, money) => {
   const { late, dear, hours, cost } = now;

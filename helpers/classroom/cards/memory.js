@@ -104,7 +104,7 @@ const together = (run, room) => {
 const advice = (run, room, peak, config) => {
   if (peak <= room) return `✓ Nothing has to change: ${readableBytes(room - peak)} stay free.`;
   const made = together(run, room).map((k) => config.changes[k][0]);
-  return made.length ? `✗ Change, the cheapest first: ${made.join(", then ")}. That is enough.`
+  return made.length ? `✗ Change, the cheapest first: ${made.map(spoken).join(spoken(", then "))}. That is enough.`
     : "✗ Not even all of them together are enough: shorter sequences, a smaller model, or a larger GPU.";
 };
 

@@ -22,5 +22,3 @@ if __name__ == "__main__":
         record(options.output, options.sizes)
     except (ValueError, OSError) as error:
         parser.error(str(error))
-    except KeyboardInterrupt:
-        parser.exit(130, "interrupted: the same command goes on\n")

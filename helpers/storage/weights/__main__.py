@@ -12,9 +12,6 @@ def main(names: list[str]) -> int:
         except (OSError, ImportError, ValueError) as error:  # ConnectionError is an OSError
             print(f"{name} is missing: {error}", file=sys.stderr)
             return 1
-        except KeyboardInterrupt:
-            print(f"{name}: interrupted; the same command fetches what is missing", file=sys.stderr)
-            return 130
     return 0
 
 
