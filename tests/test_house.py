@@ -22,10 +22,10 @@ GROUND = {"runtime", "lab", "language"}
 AIMS = {
     "helpers/gpt": (1_700, 1_995),
     "helpers/storage": (1_000, 2_155),
-    "helpers/labs": (3_600, 5_600),
-    "helpers/classroom": (4_200, 4_840),
-    "helpers": (10_700, 14_920),
-    "tests": (11_500, 17_320),
+    "helpers/labs": (3_600, 5_605),
+    "helpers/classroom": (4_200, 4_845),
+    "helpers": (10_700, 14_925),
+    "tests": (11_500, 17_330),
     "tools": (1_700, 5_720),
 }
 MAX_LINES = 300

@@ -177,6 +177,7 @@ def test_the_file_of_a_form(tmp_path, content, guesses):
 def test_two_questions_in_one_form(tmp_path):
     (file := tmp_path / "answers.csv").write_text("Timestamp,nats,bytes\n9:00,1,10\n9:01,2,\n9:02,?,30\n")
     (wide := tmp_path / "wide.csv").write_text("1," * 50_000)
+    (page := tmp_path / "page.csv").write_text("\ufeff<!doctype html>1")
     os.mkfifo(pipe := tmp_path / "pipe.csv")
     found = reading.read_room(f"{file}#byt", NATS)
     assert found.guesses == [10, 30] and found.n_empty == 1
@@ -186,6 +187,7 @@ def test_two_questions_in_one_form(tmp_path):
         ("nowhere.csv", r"'nowhere\.csv', which is not here"),
         ("x" * 5000 + ".csv", r"'x{299}\.\.\., which is not here"),
         (pipe, "which is not here"),
+        (page, "expected a CSV file, got a page"),
         *((one, f"expected the answers of a room, .* got {one}$") for one in (5, 4.5, True)),
         (wide, r"which column has the answers, ('1', ){60}.*\.\.\.\? Name a part"),
         ("1;" * 5001, "the answers of a room, at most 5,000, got 5,001"),
@@ -217,7 +219,7 @@ def test_the_address_of_a_form(published, drawn, capsys):
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"<!DOCTYPE html><p>Sign in", "is a page and no CSV"),
+        (b"<!DOCTYPE html><p>Sign in", "expected a CSV file, got a page. Is the sheet published"),
         (None, "could not be read: .* Is the sheet published"),
         (b"1\n" * 600, "more than 1,000 bytes"),
     ],

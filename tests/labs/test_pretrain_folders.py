@@ -308,8 +308,16 @@ def test_a_log_that_an_editor_has_saved_loses_no_line(train, whole, out):
     before = log.read_bytes()
     done = train(out)
     assert done.status == 2 and "it is UTF-16: save it as UTF-8" in done.err and log.read_bytes() == before
-    log.write_text("".join(2 * line for line in text.splitlines(keepends=True)))
-    assert train(out).status == 0
+
+
+def test_of_a_log_that_was_joined_to_itself_each_line_counts_once(train, whole, out):
+    log = out / "log.jsonl"
+    lines = log.read_text().splitlines(keepends=True)
+    del lines[1]  # an update, which twice the others do not make up for
+    log.write_text("".join(lines) * 2)
+    done = train(out)
+    assert f"damaged or repeated lines, left out: {len(lines)}" in done.err and "knows 7 of 8 updates" in done.err
+    assert done.status == 0 and timeless(out) == [line for i, line in enumerate(timeless(whole)) if i != 1]
 
 
 def test_a_digit_of_the_log_that_has_changed_is_said_and_left_out(train, whole, out):
@@ -318,7 +326,7 @@ def test_a_digit_of_the_log_that_has_changed_is_said_and_left_out(train, whole, 
     at = second.index('"loss_nats": ') + len('"loss_nats": 10.')
     log.write_text(first + second[:at] + str((int(second[at]) + 1) % 10) + second[at + 1 :] + "".join(others))
     done = train(out)
-    assert "log.jsonl: damaged lines, left out: 1" in done.err and "knows 7 of 8 updates" in done.err
+    assert "log.jsonl: damaged or repeated lines, left out: 1" in done.err and "knows 7 of 8 updates" in done.err
     assert done.status == 0 and timeless(out) == [line for i, line in enumerate(timeless(whole)) if i != 1]
 
 

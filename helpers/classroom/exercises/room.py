@@ -19,6 +19,8 @@ PATIENCE_S, MAX_BYTES = 15, 2_000_000  # for an address
 MAX_ANSWERS = 5_000  # more are no room's, and take long to draw
 HEADING = 40  # characters; an answer has fewer
 NO_ANSWER = re.compile(r"carimbo|timestamp|data/hora|e-?mail|^nome\b|^name\b|^score$|pontuação", re.IGNORECASE)
+PAGE = re.compile(rb"(\xef\xbb\xbf)?\s*<(!doctype|html)", re.IGNORECASE)
+ADVICE = "Is the sheet published as CSV? Else download it and give the file's name: room='answers.csv'"
 FILE = re.compile(r"[^\n;]+\.(csv|tsv|txt)", re.IGNORECASE)
 
 
@@ -99,21 +101,20 @@ def _fetched(address: str) -> bytes:
     """What an address gives: the only network that a prediction takes, and only when it is asked for."""
     if address.partition("://")[0].lower() not in SCHEMES:
         raise ValueError(f"expected an address that begins with https://, got {address!r}")
-    advice = "Is the sheet published as CSV? Else download it and give the file's name: room='answers.csv'"
     try:
         with urllib.request.urlopen(address, timeout=PATIENCE_S) as answer:
             content = answer.read(MAX_BYTES + 1)
     except OSError as error:  # urllib's errors are such
-        raise ValueError(f"{address} could not be read: {getattr(error, 'reason', error)}. {advice}") from None
+        raise ValueError(f"{address} could not be read: {getattr(error, 'reason', error)}. {ADVICE}") from None
     if len(content) > MAX_BYTES:
-        raise ValueError(f"{address}: more than {MAX_BYTES:,} bytes. {advice}")
-    if re.match(rb"\s*<(!doctype|html)", content, re.IGNORECASE):
-        raise ValueError(f"{address} is a page and no CSV. {advice}")
+        raise ValueError(f"{address}: more than {MAX_BYTES:,} bytes. {ADVICE}")
     return content
 
 
 def _column(content: bytes, heading: str, read: Reader) -> list[str]:
     """The answers of a form's export, of the column that is meant, without its heading."""
+    if PAGE.match(content):
+        raise ValueError(f"expected a CSV file, got a page. {ADVICE}")
     rows = _rows(content)
     columns = [[cell.strip() for cell in column] for column in zip(*rows, strict=True)]
     columns = [column for column in columns if not NO_ANSWER.search(column[0])] or columns

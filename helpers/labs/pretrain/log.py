@@ -65,7 +65,7 @@ class Log:
         self.last_loss = last_loss
         self._waiting = b""
         if n_damaged > 0:
-            warn(f"{path.name}: damaged lines, left out: {n_damaged}")
+            warn(f"{path.name}: damaged or repeated lines, left out: {n_damaged}")
         n_updates = sum(line["kind"] == "update" for line in kept)
         if n_updates < step:
             warn(f"{path.name} knows {n_updates} of {step} updates: it was lost, or belongs to another folder")
@@ -116,9 +116,11 @@ def rewind(path: Path, step: int, evaluated: bool = False, last_loss: float | No
 
 
 def read_lines(path: str | Path) -> Iterator[dict[str, Any]]:
-    """The lines of a log; what is no record, or not the one that was written, is left out. ValueError: unreadable."""
+    """The lines of a log, each update and each evaluation once; what is no record, or not the one that was written, is
+    left out. ValueError: unreadable."""
     if not as_path(path).is_file():
         return
+    seen = set()
     try:
         with open(path, encoding="utf-8-sig", errors="replace") as file:  # an editor may have put its mark before it
             if file.buffer.peek(2)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
@@ -130,7 +132,9 @@ def read_lines(path: str | Path) -> Iterator[dict[str, Any]]:
                     if known not in (None, zlib.crc32(json.dumps(line).encode())):  # None: of an older edition
                         continue
                     whole = all(isinstance(getattr(record, field.name), field.type) for field in fields(record))
-                    if whole and math.isfinite(record.step + record.loss_nats + line["seconds"]):
+                    finite = math.isfinite(record.step + record.loss_nats + line["seconds"])
+                    if whole and finite and (what := (line["kind"], line["step"])) not in seen:
+                        seen.add(what)
                         yield line
     except OSError as error:
         raise ValueError(f"{path} cannot be read ({error}): choose another folder") from error
