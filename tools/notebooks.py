@@ -303,6 +303,7 @@ def _blob(content: bytes) -> str:
 def client(notebook: nbformat.NotebookNode, path: Path) -> NotebookClient:
     """What executes a notebook in its folder."""
     kept = {"record_timing": False, "store_widget_state": False, "coalesce_streams": True}
+    kept |= {"extra_arguments": ["--log-level=CRITICAL"]}  # of a kernel that is taken away, and of how it is reached
     where = {"metadata": {"path": str(path.parent)}}
     return NotebookClient(notebook, timeout=CELL_TIMEOUT_S, kernel_name="python3", resources=where, **kept)
 

@@ -6,8 +6,10 @@ import csv
 import json
 import os
 import pickle
+import signal
 import subprocess
 import sys
+import time
 from fractions import Fraction
 from pathlib import Path
 
@@ -202,6 +204,29 @@ def graded(tmp_path_factory) -> dict[tuple[str, str], dict[str, str]]:
     assert text.startswith("kai b\n1 certos de 6\n") and "l5-bits-per-byte · certo" in text and "ainda não" in text
     with open(out / "grades.csv", encoding="utf-8-sig", newline="") as file:
         return {(row["who"], row["exercise"]): row for row in csv.DictReader(file)}
+
+
+def test_ctrl_c_while_answers_are_judged_is_one_line(tmp_path):
+    loops = "def two_views(ids, rows):\n    while True:\n        pass\n" + CHECK
+    notebook(tmp_path / "returned" / "ana.ipynb", loops)
+    command = [sys.executable, "-m", "tools.grade", tmp_path / "returned", "--out", tmp_path / "out"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, stderr=pipe, text=True, start_new_session=True) as run:
+        while run.poll() is None and not judges(run.pid):
+            time.sleep(0.1)
+        time.sleep(1)
+        if run.poll() is None:
+            os.killpg(run.pid, signal.SIGINT)
+        said = run.stderr.read()
+    if "permits no cage" in said:
+        pytest.skip(said)
+    assert said == "interrupted: run the same command again\n" and not list(tmp_path.glob("out/*.csv"))
+
+
+def judges(group: int) -> int:
+    """The processes of a group beside the first, the server that forks them, and what watches over its files."""
+    listed = subprocess.run(["pgrep", "-g", str(group)], capture_output=True, text=True).stdout.split()
+    return len(listed) > 3
 
 
 ONE, TWO, ALL = "l1-two-views", "l5-bits-per-byte", ""

@@ -47,6 +47,7 @@ def judge_and_tell(line: Connection, answer: Answer, own: Path, empty: list[Path
     empty    folders that they find empty
     seconds  for everything
     """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # who grades has stopped: no judge has anything to say then
     try:
         said = _judged(answer, own, empty, seconds, lambda number: line.send_bytes(json.dumps(number).encode()))
     except Exception as error:  # of ours
