@@ -36,6 +36,8 @@ PIP_ARGS ?=
 export OMP_WAIT_POLICY ?= PASSIVE
 # What a shell sets for other Pythons would put their packages before the course's, or keep its Python from starting
 unexport PYTHONPATH PYTHONHOME
+# A reader's json.py beside this file is no module of Python's; notebooks may still import from their own folder
+export PYTHONSAFEPATH := 1
 
 # Where HOME, or Jupyter's folder in it, takes no file: one beside the environment takes what Jupyter, Matplotlib and
 # downloads keep there
@@ -50,12 +52,12 @@ endif
 
 # The first Python of at least 3.11 that can make an environment; `make lab PYTHON=/path/to/python` chooses another.
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
-	command -v $$p >/dev/null 2>&1 && $$p -E -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 \
+	command -v $$p >/dev/null 2>&1 && $$p -I -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 \
 	&& { echo $$p; break; }; done)
 
 # An environment that was cut short, or whose Python is gone, is made anew; one that moved with the course goes on
 ifneq ($(wildcard $(STAMP)),)
-ifneq ($(shell $(BIN)/python -E tools/install.py --whole $(VENV) 2>/dev/null && echo 1),1)
+ifneq ($(shell $(BIN)/python -I tools/install.py --whole $(VENV) 2>/dev/null && echo 1),1)
 .PHONY: $(STAMP)
 endif
 endif
@@ -65,7 +67,7 @@ help: ## this list
 
 lab: $(STAMP) $(ASKED) ## install what is missing and open the notebooks in JupyterLab; in Portuguese: make lab LANGUAGE=pt_BR
 	-@$(BIN)/python tools/notebooks.py trust
-	$(BIN)/python -m jupyterlab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/$(EDITION)notebooks $(AS_ROOT) $(LAB_ARGS)
+	env -u PYTHONSAFEPATH $(BIN)/python -P -m jupyterlab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/$(EDITION)notebooks $(AS_ROOT) $(LAB_ARGS)
 
 test: $(STAMP) $(ASKED) ## unit tests, then every notebook re-run and compared with its stored outputs
 	@failed=0; $(MAKE) test-unit || failed=1; $(MAKE) test-notebooks || failed=1; exit $$failed
@@ -186,5 +188,5 @@ $(STAMP): requirements.txt pyproject.toml helpers/lab.py
 	@test -n "$(PYTHON)" || { echo "This course needs Python 3.11 or newer with its venv module, and none was found."; \
 		echo "Install one (python.org; Debian and Ubuntu: apt install python3 python3-venv; macOS: brew install python),"; \
 		echo "or name it: make lab PYTHON=/path/to/python3.12"; exit 1; }
-	@$(PYTHON) -E -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and "%s is Python %d.%d; this course needs 3.11 or newer: make lab PYTHON=/path/to/python3.12" % (sys.executable, v[0], v[1]))'
-	@$(PYTHON) -E tools/install.py $(VENV) $(STAMP) $(PIP_ARGS)
+	@$(PYTHON) -I -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and "%s is Python %d.%d; this course needs 3.11 or newer: make lab PYTHON=/path/to/python3.12" % (sys.executable, v[0], v[1]))'
+	@$(PYTHON) -I tools/install.py $(VENV) $(STAMP) $(PIP_ARGS)

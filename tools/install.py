@@ -4,6 +4,7 @@
 
 Whatever was interrupted is made anew: a mark stands in the environment from before its first file until after its last.
 Two calls at once wait for each other. The last line of an error says what to do.
+Each Python runs isolated (-I): what lies in the folder, a json.py of the reader's, is no module of pip's.
 """
 
 import errno
@@ -97,7 +98,7 @@ def runs(venv: Path) -> bool:
     """Whether its Python starts, is an environment of its own, new enough, and has pip."""
     asks = "import sys, pip._internal.cli.main; sys.exit(sys.prefix == sys.base_prefix or sys.version_info < (3, 11))"
     try:
-        return subprocess.run([venv / "bin/python", "-E", "-c", asks], capture_output=True).returncode == 0
+        return subprocess.run([venv / "bin/python", "-I", "-c", asks], capture_output=True).returncode == 0
     except OSError:
         return False
 
@@ -154,7 +155,7 @@ def install(venv: Path, stamp: Path, pip_arguments: list[str]) -> None:
     venv.mkdir(parents=True, exist_ok=True)
     print(f"installing what is missing into {venv}: at first 2 GB, with CUDA 7 GB, which can take long", flush=True)
     python = str(venv / "bin/python")
-    pip = [python, "-E", "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--retries", "1"]
+    pip = [python, "-I", "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--retries", "1"]
     wanted = [*pip_arguments, "-r", str(ROOT / "requirements.txt")]
     if not anew:  # what is interrupted while pip only looks goes on working
         step([*pip, "--dry-run", *wanted], "pip")
@@ -163,8 +164,8 @@ def install(venv: Path, stamp: Path, pip_arguments: list[str]) -> None:
         for path in venv.iterdir():  # the mark stays: a removal that is cut short must not look whole
             if path.name != MARK:
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-        step([sys._base_executable, "-m", "venv", "--without-pip", str(venv)], "venv")
-        step([python, "-E", "-m", "ensurepip", "--upgrade", "--default-pip"], "ensurepip")
+        step([sys._base_executable, "-I", "-m", "venv", "--without-pip", str(venv)], "venv")
+        step([python, "-I", "-m", "ensurepip", "--upgrade", "--default-pip"], "ensurepip")
     for info in hollow(venv):
         shutil.rmtree(info)
     before = changed(venv)
@@ -175,11 +176,11 @@ def install(venv: Path, stamp: Path, pip_arguments: list[str]) -> None:
             (venv / MARK).unlink()  # pip changed nothing: what worked goes on working
         raise
     where = "import sysconfig; print(sysconfig.get_path('purelib'))"
-    packages = subprocess.check_output([python, "-E", "-c", where], text=True).strip()
+    packages = subprocess.check_output([python, "-I", "-c", where], text=True).strip()
     inside = Path(packages).is_relative_to(ROOT)  # then a relative path: it survives a move, and is plain ASCII
     way = os.path.relpath(ROOT, packages) if inside else ROOT
     Path(packages, "course.pth").write_text(f"{way}\n", encoding="utf-8")
-    step([python, "-m", "helpers.lab"], "JupyterLab's settings")
+    step([python, "-I", "-m", "helpers.lab"], "JupyterLab's settings")
     if not has_all(venv):
         raise Failed("pip put packages elsewhere: `pip config list` and PIP_TARGET, PIP_PREFIX, PIP_ROOT say where")
     stamp.write_text(made_from, encoding="utf-8")

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 from filelock import FileLock
@@ -24,7 +25,8 @@ def packages() -> Path:
             if not (npm := shutil.which("npm")):
                 raise ConnectionError("npm, which fetches reveal.js and MathJax once, is not installed")
             shutil.copytree(WANTED, folder, dirs_exist_ok=True)
-            command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+            command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=1"]
+            print("npm fetches reveal.js and MathJax, once", file=sys.stderr)
             done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace")
             if done.returncode:
                 said = "; ".join(line for line in done.stderr.splitlines() if "error" in line.lower())[:300]

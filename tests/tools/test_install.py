@@ -1,10 +1,12 @@
 """`make` on odd days, with nothing to install: interrupted, twice at once, without network, room or permission."""
 
+import contextlib
 import errno
 import http.server
 import io
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -14,10 +16,12 @@ import threading
 import time
 import zipfile
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
+from packaging.specifiers import SpecifierSet
 
 from tests.support import program
 from tools import install
@@ -304,6 +308,41 @@ def test_what_a_shell_sets_for_another_python_stays_outside(installed, tmp_path,
         ["make", "smollm2"], capture_output=True, text=True, env=os.environ | {setting: str(tmp_path / "theirs")}
     )
     assert done.returncode == 0 and str(installed / ".venv") in done.stdout, done.stderr
+
+
+def name_like_modules(folder: Path) -> None:
+    for name in ("json", "random", "pip"):
+        (folder / f"{name}.py").write_text("raise SystemExit('mine')")
+
+
+def test_a_file_that_is_called_as_a_module_takes_no_environment_away(installed):
+    shutil.copy(SCRIPT.parents[1] / "Makefile", installed)
+    (installed / "helpers" / "storage").mkdir()
+    (installed / "helpers" / "storage" / "weights.py").write_text("import json, pip; print(pip.__file__)")
+    (installed / ".venv/kept").touch()
+    name_like_modules(installed)
+    for _ in range(2):
+        done = subprocess.run(["make", "smollm2"], capture_output=True, text=True)
+        assert done.returncode == 0 and str(installed / ".venv") in done.stdout, done.stderr
+        assert (installed / ".venv/kept").exists()
+        (installed / "requirements.txt").touch()
+
+
+def test_nor_does_it_keep_one_from_being_made(course):
+    name_like_modules(course)
+    assert run().returncode == 0 and is_whole(course)
+
+
+def test_every_pinned_package_takes_the_first_python_of_the_course():
+    """Debian 12 has Python 3.11.2."""
+    pinned = re.findall(r"^([\w.-]+)==", install.NEEDED[0].read_text(), re.MULTILINE)
+    refuse = {}
+    for name in pinned:
+        with contextlib.suppress(metadata.PackageNotFoundError):  # of another system
+            wanted = metadata.metadata(name)["Requires-Python"] or ""
+            if not all(version in SpecifierSet(wanted) for version in ("3.11.0", "3.12.0", "3.13.0")):
+                refuse[name] = wanted
+    assert refuse == {}
 
 
 @pytest.mark.parametrize(

@@ -23,12 +23,13 @@ def pretend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_they_come_once_and_again_where_something_went_wrong(pretend, monkeypatch):
+def test_they_come_once_and_again_where_something_went_wrong(pretend, monkeypatch, capsys):
     refused("npm, which fetches", npm.packages, error=ConnectionError)
     monkeypatch.setenv("PATH", str(pretend / "npm"))
     (pretend / "fails").touch()
     refused(r"\(error: no network\)\. Run again with a network", npm.packages, error=ConnectionError)
     (pretend / "fails").unlink()
+    assert capsys.readouterr().err == "npm fetches reveal.js and MathJax, once\n"
     assert npm.packages() == npm.packages() == pretend / "npm" / "node_modules"
     asked = (pretend / "asked").read_text().splitlines()
     assert len(asked) == 2 and asked[0].startswith("ci ") and "--ignore-scripts" in asked[0]
