@@ -19,7 +19,7 @@ from typing import NamedTuple
 import nbformat
 
 from tools import alone
-from tools.notebooks import EDITIONS, LANGUAGE_LINK, NOTEBOOKS, ROOT, Edition, numbered, pages
+from tools.notebooks import EDITIONS, LANGUAGE_LINK, NOTEBOOKS, ROOT, Edition, numbered, pages, read
 from tools.student import FOLDED
 
 TEMPLATE = Path(__file__).with_name("handouts.typ")
@@ -103,7 +103,7 @@ def page(one: Class, edition: Edition, words: list[tuple[str, str]]) -> tuple[st
     ValueError: the notebook's card or the notes have another form.
     """
     home = ROOT / edition.folder
-    cells = {c["id"]: c for c in nbformat.read(home / "notebooks" / f"{one.stem}.ipynb", as_version=4).cells}
+    cells = {c["id"]: c for c in read(home / "notebooks" / f"{one.stem}.ipynb").cells}
     notes = LANGUAGE_LINK.sub("", (home / "lecture_notes" / f"{one.stem}.md").read_text(encoding="utf-8"))
     card, seven = CARD.match(cells["card"].source), SEVEN_LINES.search(notes)
     if not (card and seven):
@@ -165,7 +165,7 @@ def handout(one: Class, edition: Edition, ranked: list[tuple[str, str]]) -> byte
 
 def make(out: Path) -> list[Path]:
     """Write the PDFs of all classes and lecture notes; return the paths."""
-    english = {path.stem: nbformat.read(path, as_version=4) for path in numbered(NOTEBOOKS)}
+    english = {path.stem: read(path) for path in numbered(NOTEBOOKS)}
     everything = [one for stem, notebook in english.items() for one in classes(notebook, stem)]
     rows = glossary(next(iter(english.values())))
     made = {}

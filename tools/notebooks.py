@@ -155,6 +155,14 @@ def numbered(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*.ipynb") if NUMBERED.fullmatch(path.name))
 
 
+def read(path: Path) -> nbformat.NotebookNode:
+    """A notebook. ValueError: what stands under the name is none."""
+    try:
+        return nbformat.read(path, as_version=4)
+    except ValueError as error:
+        raise ValueError(f"{path.name}: {error}") from error
+
+
 def every_notebook() -> list[Path]:
     """The notebooks of the course in order, the English edition first."""
     return [path for e in EDITIONS for path in numbered(ROOT / e.folder / "notebooks")]

@@ -14,7 +14,7 @@ import nbformat
 
 from tools import alone
 from tools.grade.returned import calls_of_check
-from tools.notebooks import BADGE_ID, EDITIONS, ROOT, numbered
+from tools.notebooks import BADGE_ID, EDITIONS, ROOT, numbered, read
 
 RECAP_ID = "recap"
 LEFT_OUT = shutil.ignore_patterns("*.ipynb", ".*", "__pycache__")
@@ -62,7 +62,7 @@ def make(out: Path) -> list[Path]:
             shutil.copytree(folder / "data", target / "data", ignore=LEFT_OUT)
         target.mkdir(parents=True, exist_ok=True)
         for path in numbered(folder):
-            notebook = nbformat.read(path, as_version=4)
+            notebook = read(path)
             without_answers(notebook, path.name)
             made.append(out / path.relative_to(ROOT))
             nbformat.write(notebook, target / path.name)

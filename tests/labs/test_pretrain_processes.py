@@ -101,4 +101,4 @@ def test_two_processes_go_on_bit_for_bit_and_leave_together(text, train, tmp_pat
     assert [seed.initial_seed() for seed in seeds] == [0, 1]  # dropout differs between ranks
     assert same_end(tmp_path / "b", tmp_path / "a")
     done = train(tmp_path / "b", change=change)  # one process takes over
-    assert done.status == 0 and "saved by 2 ranks, now 1: dropout draws other numbers" in done.err
+    assert done.status == 0 and "ranks 2, now 1: the run goes on, and not bit for bit" in done.err

@@ -207,3 +207,8 @@ def test_a_table_too_long_for_a_slide_is_two_with_one_heading():
     assert abs(len(first.shown.split()) - len(second.shown.split())) < 40
     short, prose = Block("| a |\n|---|\n| 1 |", "| a |\n|---|\n| 1 |"), Block("word " * 400, "word " * 400)
     assert halves(short) == [short] and halves(prose) == [prose]
+
+
+def test_a_name_that_no_notebook_has_is_said(tmp_path):
+    refused("the beginning of a notebook's name, such as 02, got 'zz'", decks.make, tmp_path / "out", ["02", "zz"])
+    assert not (tmp_path / "out").exists()

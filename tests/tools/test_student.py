@@ -63,7 +63,7 @@ def test_what_a_teacher_keeps_beside_the_notebooks_is_handed_to_nobody(tmp_path,
     made = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
     assert made == {*shared, "requirements.txt"} and not list((tmp_path / "web").iterdir())
     (course / "notebooks" / "00_a.ipynb").write_text("{")  # where a later one ends midway
-    refused("JSON", student.make, out)
+    refused("00_a.ipynb: .*JSON", student.make, out)
     assert made == {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
 
 

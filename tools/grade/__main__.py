@@ -24,6 +24,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from tqdm import tqdm
+
 from helpers import language
 from helpers.classroom import RIGHT
 from helpers.language import t
@@ -90,7 +92,8 @@ def grade(folder: Path, out: Path, notebook: str = "", seconds: int = SECONDS) -
         os.chmod(own, 0o755)
         FORKS.set_forkserver_preload(["tools.grade.judge", "torch._dynamo"])  # what an optimizer imports, for seconds
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            rows += pool.map(lambda answer: _row(answer, *_judged(answer, Path(own), empty, seconds)), found)
+            judged = pool.map(lambda answer: _row(answer, *_judged(answer, Path(own), empty, seconds)), found)
+            rows += tqdm(judged, total=len(found), unit=" answers", disable=None)  # None: where it is no terminal
     order = {exercise.name: i for i, exercise in enumerate(wanted)}
     rows.sort(key=lambda row: (row.who, order.get(row.exercise, -1)))
     _write(rows, out)

@@ -5,19 +5,19 @@
 NAME is the beginning of a notebook's name, such as 02; none means all.
 """
 
+import argparse
 import html
 import shutil
 import sys
 from pathlib import Path
 
 import jinja2
-import nbformat
 from pygments.formatters import HtmlFormatter
 
 from helpers import language
 from helpers.language import t
 from tools import alone, npm
-from tools.notebooks import EDITIONS, ROOT, Edition, numbered
+from tools.notebooks import EDITIONS, ROOT, Edition, numbered, read
 from tools.slides import notes
 from tools.slides.deck import Section, Slide, cut
 from tools.slides.lines import blocks
@@ -35,7 +35,14 @@ FONTS = "mathjax/es5/output/chtml/fonts/woff-v2"
 
 
 def make(out: Path, names: list[str] = ()) -> list[Path]:
-    """Write the decks of these notebooks, and a page that lists them, into `out`; return the decks."""
+    """Write the decks of these notebooks, and a page that lists them, into `out`; return the decks.
+
+    ValueError: no notebook of such a name.
+    """
+    stems = [path.stem for path in numbered(ROOT / "notebooks")]
+    for name in names:
+        if not any(stem.startswith(name) for stem in stems):
+            raise ValueError(f"expected the beginning of a notebook's name, such as 02, got {name!r}")
     copy_libraries(out / "lib")
     made = []
     for edition in EDITIONS:
@@ -43,9 +50,9 @@ def make(out: Path, names: list[str] = ()) -> list[Path]:
         language.choose(edition.language)
         folder.mkdir(parents=True, exist_ok=True)
         listed = []
-        for path in numbered(ROOT / "notebooks"):
-            if not names or any(path.stem.startswith(name) for name in names):
-                listed += write(path.stem, folder, edition)
+        for stem in stems:
+            if not names or stem.startswith(tuple(names)):
+                listed += write(stem, folder, edition)
         says = {"t": t, "escape": html.escape, "edition": edition, "listed": listed}
         index = jinja2.Template((HERE / "index.html").read_text(encoding="utf-8")).render(says)
         (folder / "index.html").write_text(index, encoding="utf-8")
@@ -68,7 +75,7 @@ def copy_libraries(lib: Path) -> None:
 def write(stem: str, folder: Path, edition: Edition) -> list[tuple[Path, str]]:
     """The decks of one notebook, each with its title."""
     homes = ROOT, ROOT / edition.folder
-    english, shown = (nbformat.read(home / "notebooks" / f"{stem}.ipynb", 4) for home in homes)
+    english, shown = (read(home / "notebooks" / f"{stem}.ipynb") for home in homes)
     pages = ((home / "lecture_notes" / f"{stem}.md").read_text(encoding="utf-8") for home in homes)
     about, sections = notes.read(*pages), cut(english, shown)
     card = list(blocks(english.cells[0].source, shown.cells[0].source))
@@ -152,9 +159,11 @@ def _say(items: list[notes.Block]) -> str:
 
 
 if __name__ == "__main__":
-    out = ROOT / "build" / "slides"
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help="the beginning of a notebook's name; none: all")
+    names, out = parser.parse_args().names, ROOT / "build" / "slides"
     try:
         with alone(out):
-            print(f"{out / 'index.html'}: {len(make(out, sys.argv[1:]))} decks")
+            print(f"{out / 'index.html'}: {len(make(out, names))} decks")
     except (OSError, ValueError) as error:
         sys.exit(f"slides: {error}"[:300])

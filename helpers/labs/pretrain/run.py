@@ -156,9 +156,10 @@ class Run:
             if left_out and self.plan.model.drop_rate:
                 names = ", ".join(left_out)
                 warn(f"the random numbers of {names} cannot be repeated here: dropout draws others")
-        elif self.plan.model.drop_rate:
-            warn(f"saved by {len(of_ranks)} ranks, now {world_size()}: dropout draws other numbers")
-        if other := checkpoints.differences_of_machines(state, self.device):
+        other = checkpoints.differences_of_machines(state, self.device)
+        if len(of_ranks) != world_size():
+            other.append(f"ranks {len(of_ranks)}, now {world_size()}")
+        if other:
             warn(f"saved with {'; '.join(other)}: the run goes on, and not bit for bit")
         if rank() == 0:
             if state.extra["best_loss"] is not None:
