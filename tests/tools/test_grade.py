@@ -206,13 +206,15 @@ def graded(tmp_path_factory) -> dict[tuple[str, str], dict[str, str]]:
         return {(row["who"], row["exercise"]): row for row in csv.DictReader(file)}
 
 
-def test_ctrl_c_while_answers_are_judged_is_one_line(tmp_path):
+@pytest.mark.parametrize("at_work", [3, 4], ids=["the server that forks judges", "a judge"])
+def test_ctrl_c_while_answers_are_judged_is_one_line(tmp_path, at_work):
+    """The processes of the group: the first, what watches over its files, the server, its judge."""
     loops = "def two_views(ids, rows):\n    while True:\n        pass\n" + CHECK
     notebook(tmp_path / "returned" / "ana.ipynb", loops)
     command = [sys.executable, "-m", "tools.grade", tmp_path / "returned", "--out", tmp_path / "out"]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, cwd=ROOT, stderr=pipe, text=True, start_new_session=True) as run:
-        while run.poll() is None and not judges(run.pid):
+        while run.poll() is None and group(run.pid) < at_work:
             time.sleep(0.1)
         time.sleep(1)
         if run.poll() is None:
@@ -223,10 +225,8 @@ def test_ctrl_c_while_answers_are_judged_is_one_line(tmp_path):
     assert said == "interrupted: run the same command again\n" and not list(tmp_path.glob("out/*.csv"))
 
 
-def judges(group: int) -> int:
-    """The processes of a group beside the first, the server that forks them, and what watches over its files."""
-    listed = subprocess.run(["pgrep", "-g", str(group)], capture_output=True, text=True).stdout.split()
-    return len(listed) > 3
+def group(number: int) -> int:
+    return len(subprocess.run(["pgrep", "-g", str(number)], capture_output=True, text=True).stdout.split())
 
 
 ONE, TWO, ALL = "l1-two-views", "l5-bits-per-byte", ""

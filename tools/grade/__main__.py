@@ -21,6 +21,7 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import NamedTuple
 
@@ -90,7 +91,7 @@ def grade(folder: Path, out: Path, notebook: str = "", seconds: int = SECONDS) -
     rows, found = _read(folder, wanted, bool(notebook))
     with tempfile.TemporaryDirectory() as own:
         os.chmod(own, 0o755)
-        FORKS.set_forkserver_preload(["tools.grade.judge", "torch._dynamo"])  # what an optimizer imports, for seconds
+        _start_server()
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             judged = pool.map(lambda answer: _row(answer, *_judged(answer, Path(own), empty, seconds)), found)
             rows += tqdm(judged, total=len(found), unit=" answers", disable=None)  # None: where it is no terminal
@@ -98,6 +99,14 @@ def grade(folder: Path, out: Path, notebook: str = "", seconds: int = SECONDS) -
     rows.sort(key=lambda row: (row.who, order.get(row.exercise, -1)))
     _write(rows, out)
     return rows
+
+
+def _start_server() -> None:
+    """What forks judges; it loads for seconds, and has nothing to say if Ctrl-C falls into them."""
+    FORKS.set_forkserver_preload(["tools.grade.judge", "torch._dynamo"])  # what an optimizer imports
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    forkserver.ensure_running()
+    signal.signal(signal.SIGINT, before)
 
 
 def _read(folder: Path, wanted: Sequence[Exercise], required: bool) -> tuple[list[Row], list[Answer]]:
