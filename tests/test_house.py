@@ -22,11 +22,11 @@ GROUND = {"runtime", "lab", "language"}
 AIMS = {
     "helpers/gpt": (1_700, 1_995),
     "helpers/storage": (1_000, 2_155),
-    "helpers/labs": (3_600, 5_605),
+    "helpers/labs": (3_600, 5_630),
     "helpers/classroom": (4_200, 4_845),
-    "helpers": (10_700, 14_925),
-    "tests": (11_500, 17_400),
-    "tools": (1_700, 5_745),
+    "helpers": (10_700, 14_950),
+    "tests": (11_500, 17_440),
+    "tools": (1_700, 5_755),
 }
 MAX_LINES = 300
 

@@ -61,6 +61,11 @@ def leave() -> None:
         dist.destroy_process_group()
 
 
+def lost(error: RuntimeError) -> bool:
+    """Whether an exchange failed because another process of the group has ended."""
+    return world_size() > 1 and (isinstance(error, dist.DistBackendError) or "gloo" in str(error).lower())
+
+
 def total(*values: float, device: torch.device) -> list[float]:
     """The sum of each value over all ranks, in float64; every rank gets it."""
     if world_size() == 1:

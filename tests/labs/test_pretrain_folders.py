@@ -99,6 +99,18 @@ def test_a_drive_that_vanishes_is_warned_of_and_training_goes_on(train, whole, t
     assert done.status == 0 and not drive.exists() and same_end(tmp_path / "out", whole)
 
 
+def test_a_drive_that_goes_and_leaves_its_mount_point_is_not_mistaken_for_it(train, whole, tmp_path, monkeypatch):
+    (mounted := tmp_path / "drive").mkdir()
+
+    def unmount() -> None:
+        shutil.rmtree(mounted / "run")
+        monkeypatch.setattr(pretrain.checkpoints, "drive", lambda folder: -1)
+
+    done = train(tmp_path / "out", "--also", mounted / "run", after=at_record(6, unmount))
+    assert f"{mounted} is on another drive than when the run began: mount that one again" in done.err
+    assert done.status == 0 and not any(mounted.iterdir()) and same_end(tmp_path / "out", whole)
+
+
 def test_a_drive_that_is_not_there(train, out, tmp_path):
     missing = tmp_path / "drive" / "run"
     done = train(out, "--also", missing)

@@ -80,6 +80,30 @@ assert run("b") == 0
 """
 
 
+ENDS = """
+import os, sys
+from helpers.labs import pretrain
+text, out, *options = sys.argv[1:]
+ends = lambda record: os._exit(9) if os.environ["RANK"] == "1" and record.step == 3 else None
+sys.exit(pretrain.main(["--text", text, "--out", out, "--set", *options], after_record=ends))
+"""
+
+
+def test_where_one_of_two_processes_is_killed_the_other_ends_in_a_line(text, train, tmp_path):
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_ports(1)[0]}
+    arguments = ["-c", ENDS, str(text), str(tmp_path / "a"), *TINY, "batch_size=4"]
+    left, killed = [started(*arguments, RANK=rank, LOCAL_RANK=rank, **shared) for rank in "01"]
+    try:
+        (_, said), _ = left.communicate(timeout=100), killed.communicate(timeout=100)
+    finally:
+        left.kill(), killed.kill()
+    assert left.returncode == 1 and killed.returncode == 9
+    assert (
+        said == "pretrain: another process of this run has ended; the same command goes on from the last checkpoint\n"
+    )
+    assert steps_in(tmp_path / "a" / "checkpoints")[-1] == 2
+
+
 def test_two_processes_go_on_bit_for_bit_and_leave_together(text, train, tmp_path):
     (tmp_path / "file").write_text("")
     change = ("batch_size=5", "keep=9")

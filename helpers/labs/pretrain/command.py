@@ -40,6 +40,12 @@ def main(arguments: list[str] | None = None, after_record: Callable[[Record], No
     except ValueError as error:
         complain(f"pretrain: {error}")
         return BAD_INPUT
+    except RuntimeError as error:
+        if not distributed.lost(error):
+            raise
+        said = "pretrain: another process of this run has ended; the same command goes on from the last checkpoint"
+        print(said, file=sys.stderr)  # from every process: which of them are left is not known
+        return FAILED
     except KeyboardInterrupt:
         complain("pretrain: interrupted before training began; nothing was lost")
         return 128 + signal.SIGINT
