@@ -105,6 +105,12 @@ def memory_bytes(device: torch.device) -> int | None:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
+def out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out; the CPU's allocator says so in words only."""
+    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    return known or any(words in str(error) for words in ("allocate memory", "not enough memory", "out of memory"))
+
+
 def _threads() -> int:
     asked = os.environ.get(THREADS_VARIABLE)
     if asked is None:

@@ -24,8 +24,8 @@ AIMS = {
     "helpers/storage": (1_000, 2_155),
     "helpers/labs": (3_600, 5_630),
     "helpers/classroom": (4_200, 4_845),
-    "helpers": (10_700, 14_950),
-    "tests": (11_500, 17_440),
+    "helpers": (10_700, 14_955),
+    "tests": (11_500, 17_450),
     "tools": (1_700, 5_755),
 }
 MAX_LINES = 300

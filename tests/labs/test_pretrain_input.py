@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from dataclasses import asdict
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from helpers.gpt import GPTConfig, TrainConfig, tokenizer
 from helpers.labs import pretrain
+from tests.labs.runs import at_record, same_end
 from tests.support import refused
 
 
@@ -88,6 +90,16 @@ def test_who_cannot_join_or_is_interrupted_says_so(train, tmp_path, monkeypatch)
     monkeypatch.setattr(tokenizer, "gpt2", interrupt)
     done = train(tmp_path)
     assert done.status == 130 and "interrupted before training" in done.err
+
+
+def test_memory_that_runs_out_is_one_line_and_the_way_out_is_one(train, whole, tmp_path):
+    def no_more() -> None:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory")
+
+    done = train(tmp_path / "out", after=at_record(6, no_more))
+    assert done.status == 1 and done.err.startswith("pretrain: out of memory. ") and done.err.count("\n") == 1
+    done = train(tmp_path / "out", change=(*re.findall(r"--set (\S+)", done.err),))
+    assert done.status == 0 and "going on from step" in done.out and same_end(tmp_path / "out", whole)
 
 
 def test_bad_texts(train, tmp_path):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from helpers import runtime
 from helpers.gpt import GPTConfig, preset
 from helpers.labs import budget, speed
 from tests.support import refused
@@ -78,7 +79,7 @@ def test_a_process_that_skips_and_ones_that_break():
 
 def test_memory_that_ran_out_is_told_from_other_errors():
     errors = (torch.OutOfMemoryError("CUDA out of memory. Tried"), MemoryError(), RuntimeError("illegal memory access"))
-    assert [speed.harness.out_of_memory(error) for error in errors] == [True, True, False]
+    assert [runtime.out_of_memory(error) for error in errors] == [True, True, False]
 
 
 def test_rounds_are_interleaved_and_ratios_paired_within_them(monkeypatch):

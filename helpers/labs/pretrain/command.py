@@ -17,6 +17,10 @@ from helpers.labs.pretrain.plan import Plan, read_plan
 from helpers.labs.pretrain.run import FAILED, Run
 
 BAD_INPUT = 2
+LESS = (
+    ". The same command with --set gradient_checkpointing=true goes on and takes less; "
+    "in another folder also micro_batch_size=1, a shorter context_length, or a smaller model"
+)
 
 
 def main(arguments: list[str] | None = None, after_record: Callable[[Record], None] | None = None) -> int:
@@ -40,7 +44,10 @@ def main(arguments: list[str] | None = None, after_record: Callable[[Record], No
     except ValueError as error:
         complain(f"pretrain: {error}")
         return BAD_INPUT
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
+        if runtime.out_of_memory(error):
+            complain(f"pretrain: out of memory{LESS}")
+            return FAILED
         if not distributed.lost(error):
             raise
         said = "pretrain: another process of this run has ended; the same command goes on from the last checkpoint"

@@ -13,8 +13,6 @@ from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
 
-import torch
-
 from helpers import runtime
 from helpers.labs.speed.machine import check_device, facts
 from helpers.storage import write_aside
@@ -85,7 +83,7 @@ def work() -> None:
     except Skip as lack:
         report |= {"status": "skipped", "reason": str(lack)}
     except (RuntimeError, MemoryError) as error:
-        if not out_of_memory(error):
+        if not runtime.out_of_memory(error):
             raise
         what = (str(error) or "nothing more to be had").splitlines()[0][:MAX_WORDS]
         report |= {"status": "failed", "reason": f"out of memory: {what}", "out_of_memory": True}
@@ -97,12 +95,6 @@ def _settings(threads: int) -> dict[str, str]:
     path = os.pathsep.join([*filter(None, [os.environ.get("PYTHONPATH")]), str(ROOT)])
     names = dict.fromkeys(("COURSE_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
     return names | {"PYTHONPATH": path, "OMP_WAIT_POLICY": "PASSIVE", "HF_HUB_OFFLINE": "1"}
-
-
-def out_of_memory(error: Exception) -> bool:
-    """Whether memory ran out; the CPU's allocator says so in words only."""
-    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
-    return known or any(words in str(error) for words in ("allocate memory", "not enough memory", "out of memory"))
 
 
 def problem(name: str, rounds: Sequence[Round]) -> Report | None:
