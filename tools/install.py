@@ -26,6 +26,7 @@ PATH_FILE = "lib/python*/site-packages/course.pth"  # by which Python finds `hel
 SIGNS = (MARK, ".installed")  # one of them stands in what was or is an environment of ours
 NOT_HANDED_ON = ("PYTHONPATH", "PYTHONHOME", "PYTHONPLATLIBDIR")  # what a shell sets for another Python or pip
 NOT_HANDED_ON += ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_USER", "PIP_DRY_RUN", "PIP_PYTHON")
+BUILDS = {"PIP_USE_PEP517": "1"}  # Debian 12's pip else leaves what comes as source without a record of its files
 NEEDED = [ROOT / name for name in ("requirements.txt", "pyproject.toml", "helpers/lab.py")]
 NO_NETWORK = ("NewConnectionError", "NameResolutionError", "ConnectTimeoutError", "ProxyError", "is unreachable")
 NO_NETWORK += ("connection broken", "Read timed out", "IncompleteRead", "not enough bytes")
@@ -117,11 +118,14 @@ def digest() -> str:
 
 def has_all(venv: Path) -> bool:
     """Whether the environment runs, and every package that requirements.txt pins is there."""
-    if not runs(venv) or hollow(venv) or not list(venv.glob(PATH_FILE)):
-        return False
+    return runs(venv) and not hollow(venv) and bool(list(venv.glob(PATH_FILE))) and not missing(venv)
+
+
+def missing(venv: Path) -> set[str]:
+    """The packages that requirements.txt pins and of which no record is there."""
     there = (path.name.split("-")[0] for path in venv.glob(RECORDS))
     pinned = re.findall(r"^([\w.-]+)==[^;\n]*$", NEEDED[0].read_text("utf-8", "replace"), re.MULTILINE)
-    return set(map(_normal, pinned)) <= set(map(_normal, there))
+    return set(map(_normal, pinned)) - set(map(_normal, there))
 
 
 def hollow(venv: Path) -> list[Path]:
@@ -182,7 +186,8 @@ def install(venv: Path, stamp: Path, pip_arguments: list[str]) -> None:
     Path(packages, "course.pth").write_text(f"{way}\n", encoding="utf-8")
     step([python, "-I", "-m", "helpers.lab"], "JupyterLab's settings")
     if not has_all(venv):
-        raise Failed("pip put packages elsewhere: `pip config list` and PIP_TARGET, PIP_PREFIX, PIP_ROOT say where")
+        lost = ", ".join(sorted(missing(venv))[:3]) or "packages"
+        raise Failed(f"pip put {lost} elsewhere: `pip config list` and PIP_TARGET, PIP_PREFIX, PIP_ROOT say where")
     stamp.write_text(made_from, encoding="utf-8")
     os.utime(stamp, ns=(newest, newest))  # as old as what it was made from, whatever the clock says
     (venv / MARK).unlink()  # after the stamp: at any moment one of the signs is there
@@ -195,7 +200,7 @@ def changed(venv: Path) -> list[int]:
 
 def step(command: list[str], name: str) -> None:
     """Run one command; Failed with the reason and the way out where it does not end well."""
-    env = {name: value for name, value in os.environ.items() if name not in NOT_HANDED_ON}
+    env = {name: value for name, value in os.environ.items() if name not in NOT_HANDED_ON} | BUILDS
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, errors="replace", close_fds=False)
     if done.returncode == 0:
         return
