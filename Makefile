@@ -147,7 +147,7 @@ handouts: $(SITE_STAMP) ## a page of paper for each class, the lecture notes and
 $(SITE_STAMP): requirements-site.txt | $(STAMP)
 	@echo "Installing what makes pages and PDFs, once"
 	@$(BIN)/python -m pip install --quiet -r requirements-site.txt -c requirements.txt \
-		|| { echo "What makes pages and PDFs is installed once, by pip, and needs a network for that: connect, then again."; exit 1; }
+		|| { echo "What makes pages and PDFs was not installed, for the reason above: once it needs a network and room in $(VENV)."; exit 1; }
 	@touch $@
 
 lint: $(STAMP) ## style of code and notebooks, badges and first cells up to date, both editions in step

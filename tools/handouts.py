@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import nbformat
 
-from tools import alone
+from tools import anew, reason
 from tools.notebooks import EDITIONS, LANGUAGE_LINK, NOTEBOOKS, ROOT, Edition, numbered, pages, read
 from tools.student import FOLDED
 
@@ -187,9 +187,10 @@ def make(out: Path) -> list[Path]:
 if __name__ == "__main__":
     out = ROOT / "build" / "handouts"
     try:
-        with alone(out):
-            print(f"{out}: {len(make(out))} PDFs, one page a class and the lecture notes")
+        with anew(out) as aside:
+            n_made = len(make(aside))
+        print(f"{out}: {n_made} PDFs, one page a class and the lecture notes")
     except ImportError as error:
         sys.exit(f"{error}: `make handouts` installs what makes PDFs, and then makes them")
     except (OSError, ValueError) as error:
-        sys.exit(f"{out} is not whole: {error}"[:300])
+        sys.exit(f"{out} was not made, and is as it was: {reason(error)}")

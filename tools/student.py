@@ -12,7 +12,7 @@ from pathlib import Path
 
 import nbformat
 
-from tools import alone
+from tools import anew, reason
 from tools.grade.returned import calls_of_check
 from tools.notebooks import BADGE_ID, EDITIONS, ROOT, numbered, read
 
@@ -49,34 +49,29 @@ def without_answers(notebook: nbformat.NotebookNode, name: str) -> None:
 
 
 def make(out: Path) -> list[Path]:
-    """Write the edition into `out`, which is made anew, whole or not at all; return its notebooks."""
-    aside = out.with_name(f"{out.name}.unfinished")
-    shutil.rmtree(aside, ignore_errors=True)
-    shutil.copytree(ROOT / "helpers", aside / "helpers", ignore=LEFT_OUT)
+    """Write the edition into `out`, an empty folder; return its notebooks."""
+    shutil.copytree(ROOT / "helpers", out / "helpers", ignore=LEFT_OUT)
     for name in ("requirements.txt", "LICENSE"):
-        shutil.copy(ROOT / name, aside)
+        shutil.copy(ROOT / name, out)
     made = []
     for folder in (ROOT / edition.folder / "notebooks" for edition in EDITIONS):
-        target = aside / folder.relative_to(ROOT)
+        target = out / folder.relative_to(ROOT)
         if (folder / "data").is_dir():  # whatever else lies beside the notebooks is the teacher's own
             shutil.copytree(folder / "data", target / "data", ignore=LEFT_OUT)
         target.mkdir(parents=True, exist_ok=True)
         for path in numbered(folder):
             notebook = read(path)
             without_answers(notebook, path.name)
-            made.append(out / path.relative_to(ROOT))
-            nbformat.write(notebook, target / path.name)
-    if out.is_symlink():
-        out.unlink()  # and what it leads to, perhaps a folder of the web, stays as it is
-    shutil.rmtree(out, ignore_errors=True)
-    aside.rename(out)
+            made.append(target / path.name)
+            nbformat.write(notebook, made[-1])
     return made
 
 
 if __name__ == "__main__":
     out = ROOT / "build" / "student"
     try:
-        with alone(out):
-            print(f"{out}: {len(make(out))} notebooks without solutions, recap answers and outputs")
+        with anew(out) as aside:
+            n_made = len(make(aside))
+        print(f"{out}: {n_made} notebooks without solutions, recap answers and outputs")
     except (OSError, ValueError) as error:
-        sys.exit(f"{out} is not whole: {error}"[:300])
+        sys.exit(f"{out} was not made, and is as it was: {reason(error)}")

@@ -2,6 +2,7 @@
 
 import os
 import runpy
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -9,7 +10,7 @@ import zipfile
 import pytest
 
 from tests.support import full_disk, names
-from tools import alone, colab, notebooks
+from tools import alone, colab, notebooks, reason
 
 
 def test_the_zip_holds_the_course_and_what_colab_lacks(monkeypatch):
@@ -57,6 +58,15 @@ def test_who_finds_another_at_work_says_so_and_waits(tmp_path):
         second = subprocess.Popen(command, cwd=notebooks.ROOT, stderr=subprocess.PIPE, text=True)
         assert "waiting for it" in second.stderr.readline() and not out.exists()
     assert second.communicate()[1] == "" and second.returncode == 0 and zipfile.ZipFile(out).testzip() is None
+
+
+def test_of_a_folder_that_was_not_copied_whole_the_first_reason_is_said(tmp_path):
+    (tmp_path / "from").mkdir()
+    for name in "ab":
+        (tmp_path / "from" / name).symlink_to("nowhere")
+    with pytest.raises(shutil.Error) as caught:
+        shutil.copytree(tmp_path / "from", tmp_path / "to")
+    assert reason(caught.value).startswith("[Errno 2] No such file") and "), (" not in reason(caught.value)
 
 
 @pytest.mark.parametrize("tool", ["student", "slides", "handouts", "site"])

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import nbformat
+import pytest
 
-from tests.support import refusals_of, refused
-from tools import colab, notebooks, student
+from tests.support import refusals_of
+from tools import anew, colab, notebooks, student
 from tools.notebooks import every_notebook
 
 SOLUTION = "<details><summary>Solução</summary>\n\n```python\ndef twice(x):\n    return 2 * x\n```\n\n</details>"
@@ -59,11 +60,15 @@ def test_what_a_teacher_keeps_beside_the_notebooks_is_handed_to_nobody(tmp_path,
     assert colab.contents().keys() == shared
     (tmp_path / "web").mkdir()
     (tmp_path / "out").symlink_to("web")
-    student.make(out := tmp_path / "out")
+    out = tmp_path / "out"
+    with anew(out) as aside:
+        student.make(aside)
     made = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
     assert made == {*shared, "requirements.txt"} and not list((tmp_path / "web").iterdir())
     (course / "notebooks" / "00_a.ipynb").write_text("{")  # where a later one ends midway
-    refused("00_a.ipynb: .*JSON", student.make, out)
+    with pytest.raises(ValueError, match=r"00_a.ipynb: .*JSON"), anew(out) as aside:
+        student.make(aside)
+    assert not aside.exists()
     assert made == {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
 
 

@@ -16,7 +16,7 @@ import polib
 
 from helpers import language
 from helpers.language import t
-from tools import alone
+from tools import anew, reason
 from tools.notebooks import EDITIONS, ROOT, Edition
 from tools.npm import packages
 from tools.site.pages import card_page, write_sources
@@ -55,12 +55,11 @@ CONFIGURATION = {
 
 
 def make(out: Path, address: str = "") -> None:
-    """Write the site into `out`, which is made anew.
+    """Write the site into `out`, an empty folder.
 
     ConnectionError: MathJax is not here yet, and npm brings nothing. ValueError: a page that Sphinx warns of.
     """
     mathjax = packages() / SCRIPT
-    shutil.rmtree(out, ignore_errors=True)
     for edition, other in (EDITIONS, EDITIONS[::-1]):
         language.choose(edition.language)
         try:
@@ -135,10 +134,10 @@ def main(arguments: list[str] | None = None) -> int:
     if options.address and not urlparse(options.address).netloc:
         parser.error(f"--address: expected such as https://name.github.io/course, got {options.address!r}")
     try:
-        with alone(out):
-            make(out, options.address)
+        with anew(out) as aside:
+            make(aside, options.address)
     except (OSError, ValueError) as error:
-        print(str(error)[:300], file=sys.stderr)
+        print(f"{out} was not made, and is as it was: {reason(error)}", file=sys.stderr)
         return 1
     print(f"{out}: open {out / 'index.html'}, or put the folder on any static host")
     return 0

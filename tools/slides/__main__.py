@@ -16,7 +16,7 @@ from pygments.formatters import HtmlFormatter
 
 from helpers import language
 from helpers.language import t
-from tools import alone, npm
+from tools import anew, npm, reason
 from tools.notebooks import EDITIONS, ROOT, Edition, numbered, read
 from tools.slides import notes
 from tools.slides.deck import Section, Slide, cut
@@ -163,7 +163,8 @@ if __name__ == "__main__":
     parser.add_argument("names", nargs="*", metavar="NAME", help="the beginning of a notebook's name; none: all")
     names, out = parser.parse_args().names, ROOT / "build" / "slides"
     try:
-        with alone(out):
-            print(f"{out / 'index.html'}: {len(make(out, names))} decks")
+        with anew(out) as aside:
+            n_made = len(make(aside, names))
+        print(f"{out / 'index.html'}: {n_made} decks")
     except (OSError, ValueError) as error:
-        sys.exit(f"slides: {error}"[:300])
+        sys.exit(f"{out} was not made, and is as it was: {reason(error)}")
