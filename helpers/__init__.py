@@ -4,7 +4,7 @@ import sys
 
 
 def _told(kind: type[BaseException], error: BaseException, trace: object) -> None:
-    if issubclass(kind, KeyboardInterrupt):
+    if kind.__name__ in ("KeyboardInterrupt", "CancelledError"):  # the second is what asyncio makes of the first
         print("interrupted: run the same command again", file=sys.stderr)
     else:
         sys.__excepthook__(kind, error, trace)

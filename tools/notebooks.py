@@ -9,6 +9,7 @@ The repository's address stands once, in pyproject.toml under [project.urls]; `s
 """
 
 import argparse
+import asyncio
 import hashlib
 import os
 import re
@@ -35,6 +36,7 @@ except KeyboardInterrupt:  # they load for a second, of `make lab` too
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
 CELL_TIMEOUT_S = 120
+INTERRUPTED = (KeyboardInterrupt, asyncio.CancelledError, AssertionError)  # what nbclient makes of Ctrl-C
 NUMBERED = re.compile(r"[0-9]{2}_[a-z0-9_]+\.ipynb")  # what the course calls its notebooks; the Makefile too
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 KEPT_CELL_METADATA = {"tags", "jupyter"}
@@ -327,7 +329,7 @@ def run(paths: list[Path]) -> int:
             client(notebook, path).execute()
             tidy(notebook, path)
             write_whole(path, nbformat.writes(notebook) + "\n")
-        except (KeyboardInterrupt, AssertionError):  # of nbclient, which takes the kernel away at Ctrl-C
+        except INTERRUPTED:
             print(f"{path.name}: interrupted, stored outputs kept", file=sys.stderr)
             return 130
         except Exception as error:  # whatever stops one notebook, the others are still run and it is named at the end
