@@ -7,6 +7,7 @@ lines that end its lecture notes, up to three stored figures of the class's sect
 words this class uses much and others little. It needs pandoc and typst, which `make handouts` installs.
 """
 
+import argparse
 import base64
 import json
 import re
@@ -185,6 +186,7 @@ def make(out: Path) -> list[Path]:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     out = ROOT / "build" / "handouts"
     try:
         with anew(out) as aside:

@@ -5,6 +5,7 @@
 Solutions and answers are found by their place, not by their words, so that each language of the course comes along.
 """
 
+import argparse
 import re
 import shutil
 import sys
@@ -68,6 +69,7 @@ def make(out: Path) -> list[Path]:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     out = ROOT / "build" / "student"
     try:
         with anew(out) as aside:

@@ -92,6 +92,7 @@ def test_where_sphinx_or_pandoc_is_not_installed_make_is_named(monkeypatch, tool
         monkeypatch.setitem(sys.modules, name, None)
     for name in (f"tools.{tool}", f"tools.{tool}.__main__"):
         monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setattr("sys.argv", [tool])
     with pytest.raises(SystemExit, match=f"`make {tool}` installs what makes"):
         runpy.run_module(f"tools.{tool}", run_name="__main__")
 

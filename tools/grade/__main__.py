@@ -207,7 +207,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     told = ", ".join(f"{n} {verdict}" for verdict, n in Counter(row.verdict for row in rows).most_common())
-    took = f"{len({row.who for row in rows})} students in {time.monotonic() - started:.0f} s"
+    n_students = len({row.who for row in rows})
+    took = f"{n_students} student{'s' * (n_students > 1)} in {time.monotonic() - started:.0f} s"
     print(f"{took}: {told}\n{options.out / 'grades.csv'}, and a file a student in {options.out / 'feedback'}")
     return 0
 
