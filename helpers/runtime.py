@@ -41,8 +41,7 @@ class Lab:
     threads: int
 
     def __str__(self) -> str:
-        cores = t("1 thread") if self.threads == 1 else t("{n} threads", n=self.threads)
-        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else cores
+        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else threads_in_words(self.threads)
         precision = str(self.precision).removeprefix("torch.")
         python = ".".join(map(str, sys.version_info[:3]))
         versions = f"torch {torch.__version__} · Python {python}"
@@ -73,6 +72,10 @@ def start(seed: int = 0, language: str = ENGLISH) -> Lab:
     precision = pick_precision(device)
     model = "book-124m" if device.type == "cuda" else "course-small"
     return Lab(device, precision, precision == torch.float16, model, seed, threads)
+
+
+def threads_in_words(n: int) -> str:
+    return t("1 thread") if n == 1 else t("{n} threads", n=n)
 
 
 def threads_in_use() -> int:

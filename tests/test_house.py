@@ -25,7 +25,7 @@ AIMS = {
     "helpers/labs": (3_600, 5_630),
     "helpers/classroom": (4_200, 4_845),
     "helpers": (10_700, 14_955),
-    "tests": (11_500, 17_470),
+    "tests": (11_500, 17_475),
     "tools": (1_700, 5_790),
 }
 MAX_LINES = 300

@@ -34,9 +34,12 @@ BOOTSTRAP = '<style>[hidden]{display:none!important}</style><meta name="viewport
 TO_END = """(root, end) => { if (end) root.querySelectorAll("input[type=range]").forEach(e => { e.value = e[end]; });
     root.dispatchEvent(new Event("input", {bubbles: true})); }"""
 
-BURST = """root => [...root.querySelectorAll("button, th, td, summary, label, .cw-row")]
+# What is wider than its box, or, as a row's name, higher than its row.
+BURST = """root => [
+    ...root.querySelectorAll("button, th, td, summary, label, .cw-row, .mc-phase > span, .bc-row > span")]
   .filter(e => e.getClientRects().length && getComputedStyle(e).display !== "inline")
-  .filter(e => e.scrollWidth > e.clientWidth + 1)
+  .filter(e => e.scrollWidth > e.clientWidth + 1
+    || e.tagName === "SPAN" && e.offsetHeight > e.parentElement.clientHeight + 1)
   .map(e => e.outerHTML.slice(0, 120))"""
 MAY_GROW = 80  # px, of a card in Portuguese
 

@@ -97,8 +97,8 @@ class Record:
     @property
     def label(self) -> str:
         """The machine in a few words."""
-        chip = self.machine["chip"]
-        return chip if self.machine["device"] == "cuda" else f"{chip}, {t('{n} threads', n=self.machine['threads'])}"
+        chip, threads = self.machine["chip"], runtime.threads_in_words(self.machine["threads"])
+        return chip if self.machine["device"] == "cuda" else f"{chip}, {threads}"
 
     @property
     def caption(self) -> str:
