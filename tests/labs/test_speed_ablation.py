@@ -183,10 +183,8 @@ def test_a_record_is_written_and_read(processes, tmp_path):
     assert speed.Record.read(path) == record
     text = path.read_text(encoding="utf-8")
     assert str(tmp_path) not in text and "no C++ compiler" in text
-    assert (
-        record.label == f"A chip, {runtime.threads_in_words(record.machine['threads'])}"
-        and "1 threads" not in record.label
-    )
+    assert record.label == f"A chip, {runtime.threads_in_words(record.machine['threads'])}"
+    assert runtime.threads_in_words(1) == "1 thread" and runtime.threads_in_words(2) == "2 threads"
     assert all(len(cells) == len(speed.COLUMNS) for cells in record.cells())
     refused("", speed.Record.read, tmp_path / "other.json", error=FileNotFoundError)
     of_the_course = speed.Record.read(Path(__file__).parents[2] / "notebooks" / "data" / "ablation_cpu.json")
