@@ -50,6 +50,12 @@ export PIP_NO_CACHE_DIR := 1
 $(info HOME, or Jupyter's folder in it, cannot be written: settings and downloads go to $(HOME))
 endif
 
+# Matplotlib lists a machine's fonts once, for all its Pythons: drawn while an environment is being removed, that list
+# lacks Matplotlib's own for good, and every figure with a logarithmic axis says so. The course keeps a list of its own
+ifneq ($(shell test -e $(VENV) && ! test -w $(VENV) && echo 1),1)
+export MPLCONFIGDIR ?= $(if $(filter /%,$(VENV)),,$(CURDIR)/)$(VENV)/matplotlib
+endif
+
 # The first Python of at least 3.11 that can make an environment; `make lab PYTHON=/path/to/python` chooses another.
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	command -v $$p >/dev/null 2>&1 && $$p -I -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 \
@@ -188,5 +194,5 @@ $(STAMP): requirements.txt pyproject.toml helpers/lab.py
 	@test -n "$(PYTHON)" || { echo "This course needs Python 3.11 or newer with its venv module, and none was found."; \
 		echo "Install one (python.org; Debian and Ubuntu: apt install python3 python3-venv; macOS: brew install python),"; \
 		echo "or name it: make lab PYTHON=/path/to/python3.12"; exit 1; }
-	@$(PYTHON) -I -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and "%s is Python %d.%d; this course needs 3.11 or newer: make lab PYTHON=/path/to/python3.12" % (sys.executable, v[0], v[1]))'
+	@$(PYTHON) -Es -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and "%s is Python %d.%d; this course needs 3.11 or newer: make lab PYTHON=/path/to/python3.12" % (sys.executable, v[0], v[1]))'
 	@$(PYTHON) -I tools/install.py $(VENV) $(STAMP) $(PIP_ARGS)

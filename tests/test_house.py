@@ -22,11 +22,11 @@ GROUND = {"runtime", "lab", "language"}
 AIMS = {
     "helpers/gpt": (1_700, 1_995),
     "helpers/storage": (1_000, 2_155),
-    "helpers/labs": (3_600, 5_630),
+    "helpers/labs": (3_600, 5_635),
     "helpers/classroom": (4_200, 4_845),
-    "helpers": (10_700, 14_955),
-    "tests": (11_500, 17_475),
-    "tools": (1_700, 5_790),
+    "helpers": (10_700, 14_975),
+    "tests": (11_500, 17_545),
+    "tools": (1_700, 5_800),
 }
 MAX_LINES = 300
 

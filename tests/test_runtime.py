@@ -4,6 +4,7 @@ import os
 import random
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ import torch
 
 from helpers import runtime
 from tests.support import refused
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def test_seeds_all_three_generators():
@@ -60,3 +63,19 @@ def test_waiting_threads_sleep_unless_told_otherwise(before, after, tmp_path):
     run = [sys.executable, "-c", "from helpers import runtime"]
     told = subprocess.run(run, env=environment, capture_output=True, text=True, check=True)
     assert told.stdout.strip() == after
+
+
+@pytest.mark.parametrize("module", ["torch", "statistics"])
+def test_a_student_s_file_that_hides_a_module_is_named_where_it_would_be_imported(module, tmp_path):
+    (file := tmp_path / f"{module}.py").write_text("raise SystemExit('imported')")
+    (tmp_path / "turtle_race.py").touch()
+    said = f"{file} hides Python's own {module}: give that file another name, and start again"
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONSAFEPATH"} | {"PYTHONPATH": str(ROOT)}
+
+    def last_line(*command: str, **variables: str) -> list[str]:
+        given = {"cwd": tmp_path, "env": environment | variables, "capture_output": True, "text": True}
+        return subprocess.run([sys.executable, *command], **given).stderr.splitlines()[-1:]
+
+    assert last_line("-c", "import helpers") == [f"ImportError: {said}"]
+    assert last_line("-m", "helpers") == [said]
+    assert last_line("-c", "import helpers", PYTHONSAFEPATH="1") == []

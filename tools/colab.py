@@ -14,7 +14,7 @@ from pathlib import Path
 
 from helpers.storage import write_aside
 from tools import alone
-from tools.notebooks import EDITIONS, ROOT, every_notebook
+from tools.notebooks import EDITIONS, ROOT, every_notebook, read
 
 NAME = "pretraining-a-gpt"
 EXTRAS = ("sacrebleu", "rouge-score", "portalocker", "colorama")  # pure Python; pinned in requirements.txt
@@ -35,7 +35,13 @@ def contents() -> dict[str, Path]:
 
 
 def pack(out: Path) -> Path:
-    """Write the zip. OSError: no room, or a folder that takes nothing. PackageNotFoundError: see `contents`."""
+    """Write the zip.
+
+    OSError: no room, or a folder that takes nothing. PackageNotFoundError: see `contents`. ValueError: a notebook that
+    is none.
+    """
+    for path in every_notebook():
+        read(path)
     out.parent.mkdir(parents=True, exist_ok=True)
     with write_aside(out) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as archive:
         for to, path in contents().items():
@@ -56,6 +62,9 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         reason = error.__cause__ or error  # of storage's own words, which speak of checkpoints
         print(f"{out} was not written: {reason}. Mend that, or name another place with --out", file=sys.stderr)
+        return 1
+    except ValueError as error:
+        print(f"{out} was not written: {error}", file=sys.stderr)
         return 1
     print(f"{out}: {out.stat().st_size / 1e6:.0f} MB. Upload it to Colab's files or to Drive, then open any notebook")
     return 0

@@ -1,5 +1,6 @@
 """environment.yml, pyproject.toml, requirements.txt, the Makefile and the README tell one story."""
 
+import json
 import os
 import re
 import shutil
@@ -92,7 +93,8 @@ def test_every_make_command_named_anywhere_exists():
 
 def make(*arguments: object, **variables: str) -> subprocess.CompletedProcess:
     called = ["make", *map(str, arguments)]
-    own = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}  # `make test`
+    outer = "MAKE", "MFLAGS", "MPLCONFIGDIR"  # of `make test`
+    own = {name: value for name, value in os.environ.items() if not name.startswith(outer)}
     return subprocess.run(called, cwd=ROOT, env=own | variables, capture_output=True, text=True, timeout=60)
 
 
@@ -153,6 +155,36 @@ def test_a_home_that_cannot_be_written_is_said_in_one_line_and_left_alone(tmp_pa
     (tmp_path / ".local").touch()  # as closed as a folder of root's
     for closed in ({}, {"XDG_DATA_HOME": "/proc/nowhere"}):
         assert "cannot be written" in make(*given, target, HOME=str(tmp_path), **closed).stdout
+
+
+DRAWN = """
+import matplotlib.pyplot as plt
+plt.gca().set_xscale("log")
+plt.savefig({picture!r})
+"""
+
+
+@pytest.mark.parametrize("target", ["test-notebooks", "lab"])
+def test_figures_do_not_depend_on_what_other_programs_know_of_fonts(tmp_path, target):
+    """With a home whose list of fonts was made while an environment was being removed: it lacks Matplotlib's own."""
+    (tmp_path / "draws.py").write_text(DRAWN.format(picture=str(tmp_path / "figure.png")))
+    drawing = f'case "$*" in *--nbval*|*jupyterlab*) exec "{sys.executable}" {tmp_path}/draws.py;; esac'
+    program(tmp_path / "venv" / "bin" / "python", drawing)
+    (stamp := tmp_path / "venv" / "stamp").touch()
+    lists = tmp_path / ".cache" / "matplotlib"
+    lists.mkdir(parents=True)
+    at_home = {"HOME": str(tmp_path), "MPLCONFIGDIR": str(lists)}
+    subprocess.run([sys.executable, tmp_path / "draws.py"], env=os.environ | at_home, check=True)
+    (fonts,) = lists.glob("fontlist-*.json")
+    known = json.loads(fonts.read_text())
+    known["ttflist"] = [font for font in known["ttflist"] if "DejaVuSans.ttf" in font["fname"]]
+    fonts.write_text(json.dumps(known))
+    given = "-o", stamp, f"VENV={stamp.parent}", f"STAMP={stamp}", target
+    own = make(*given, **at_home, MPLBACKEND="agg")
+    assert "findfont" in own.stderr  # a folder that its user chose is kept
+    done = make(*given, HOME=str(tmp_path), MPLBACKEND="agg")
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    assert [*(stamp.parent / "matplotlib").glob("fontlist-*.json")]
 
 
 @pytest.mark.parametrize("venv", ["", "my documents/venv"])

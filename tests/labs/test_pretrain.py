@@ -76,7 +76,7 @@ def test_float16_goes_on_with_its_scaler(train, tmp_path):
     assert done.status == 2 and "the scaler's growth_factor must be" in done.err
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", pretrain.stop.SIGNALS)
 def test_a_signal_saves_and_stops(train, whole, tmp_path, number):
     before = signal.getsignal(number)
     done = train(tmp_path, after=at_record(5, lambda: os.kill(os.getpid(), number)))  # after update 2: none is due
@@ -97,6 +97,17 @@ def test_a_second_signal_ends_at_once():
     with pretrain.stop.listening() as asked:
         signal.raise_signal(signal.SIGTERM)
         assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL and asked == [signal.SIGTERM]
+
+
+@pytest.mark.skipif(not pretrain.stop.HANGUP, reason="Windows has no SIGHUP")
+def test_under_nohup_a_run_outlives_its_terminal():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with pretrain.stop.listening() as asked:
+            signal.raise_signal(signal.SIGHUP)
+        assert not asked and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_minutes_save_and_stop(train, whole, tmp_path):

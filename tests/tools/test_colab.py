@@ -51,6 +51,14 @@ def test_a_folder_that_takes_nothing_and_a_package_that_is_not_there_are_said(tm
     assert_one_line(capsys, "was not written: no-such-package is not installed here. `make colab` installs it")
 
 
+def test_a_notebook_that_is_none_is_named(tmp_path, monkeypatch, capsys):
+    (tmp_path / "03_half.ipynb").write_text('{"cells": [')
+    monkeypatch.setattr(colab, "every_notebook", lambda: [tmp_path / "03_half.ipynb"])
+    assert colab.main(["--out", str(tmp_path / "course.zip")]) == 1
+    assert_one_line(capsys, "course.zip was not written: 03_half.ipynb: Notebook does not appear to be JSON")
+    assert not (tmp_path / "course.zip").exists()
+
+
 def test_who_finds_another_at_work_says_so_and_waits(tmp_path):
     out = tmp_path / "course.zip"
     command = [sys.executable, "-m", "tools.colab", "--out", str(out)]

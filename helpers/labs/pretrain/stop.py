@@ -6,13 +6,15 @@ from contextlib import contextmanager
 
 from helpers.labs.distributed import world_size
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
+HANGUP = getattr(signal, "SIGHUP", None)  # a terminal that was closed; Windows has none
+SIGNALS = (signal.SIGTERM, signal.SIGINT, *filter(None, [HANGUP]))
 
 
 @contextmanager
 def listening() -> Iterator[list[int]]:
-    """Signals that ask to stop, as they come: the first SIGTERM or Ctrl-C; a second one ends the process at once.
+    """Signals that ask to stop, as they come: the first SIGTERM, Ctrl-C or SIGHUP; a second ends the process at once.
 
+    Under nohup a SIGHUP stays ignored.
     Among several ranks further ones are ignored: torchrun passes on what the terminal has sent already.
     """
     asked: list[int] = []
@@ -22,7 +24,8 @@ def listening() -> Iterator[list[int]]:
         if world_size() == 1:
             signal.signal(number, signal.SIG_DFL)
 
-    before = {number: signal.signal(number, ask) for number in SIGNALS}
+    nohup = HANGUP and signal.getsignal(HANGUP) == signal.SIG_IGN
+    before = {number: signal.signal(number, ask) for number in SIGNALS if not (nohup and number == HANGUP)}
     try:
         yield asked
     finally:
