@@ -50,8 +50,8 @@ export PIP_NO_CACHE_DIR := 1
 $(info HOME, or Jupyter's folder in it, cannot be written: settings and downloads go to $(HOME))
 endif
 
-# Matplotlib lists a machine's fonts once, for all its Pythons: drawn while an environment is being removed, that list
-# lacks Matplotlib's own for good, and every figure with a logarithmic axis says so. The course keeps a list of its own
+# Matplotlib lists the machine's fonts once, for all Pythons. Where it did so while an environment was being removed, the
+# list lacks its own fonts from then on, and every figure with a logarithmic axis warns of it. Here it keeps another list
 ifneq ($(shell test -e $(VENV) && ! test -w $(VENV) && echo 1),1)
 export MPLCONFIGDIR ?= $(if $(filter /%,$(VENV)),,$(CURDIR)/)$(VENV)/matplotlib
 endif
@@ -72,7 +72,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
 lab: $(STAMP) $(ASKED) ## install what is missing and open the notebooks in JupyterLab; in Portuguese: make lab LANGUAGE=pt_BR
-	-@$(BIN)/python tools/notebooks.py trust
+	-@$(BIN)/python -m tools.notebooks trust
 	env -u PYTHONSAFEPATH $(BIN)/python -P -m jupyterlab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/$(EDITION)notebooks $(AS_ROOT) $(LAB_ARGS)
 
 test: $(STAMP) $(ASKED) ## unit tests, then every notebook re-run and compared with its stored outputs
@@ -159,20 +159,20 @@ $(SITE_STAMP): requirements-site.txt | $(STAMP)
 lint: $(STAMP) ## style of code and notebooks, badges and first cells up to date, both editions in step
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python tools/notebooks.py stamp --check
-	$(BIN)/python tools/notebooks.py tidy --check
+	$(BIN)/python -m tools.notebooks stamp --check
+	$(BIN)/python -m tools.notebooks tidy --check
 	$(BIN)/python -m tools.translate gate
 
 format: $(STAMP) ## put code and notebooks into that style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/python tools/notebooks.py tidy
+	$(BIN)/python -m tools.notebooks tidy
 
 notebooks: $(STAMP) ## re-execute every notebook and store its outputs
-	$(BIN)/python tools/notebooks.py run
+	$(BIN)/python -m tools.notebooks run
 
 stamp: $(STAMP) ## write the repository's address from pyproject.toml into badges and first cells
-	$(BIN)/python tools/notebooks.py stamp
+	$(BIN)/python -m tools.notebooks stamp
 
 translate: $(STAMP) ## catalogues in step with the English, then the Portuguese edition, executed where its code is new
 	$(BIN)/python -m tools.translate update

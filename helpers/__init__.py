@@ -4,7 +4,8 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-NEEDED = {"numpy", "torch", "matplotlib", "tiktoken", "ipywidgets", "tqdm", "safetensors"}
+NEEDED = {"numpy", "scipy", "torch", "matplotlib", "PIL", "IPython", "tiktoken", "regex", "ipywidgets", "tqdm"}
+NEEDED |= {"safetensors"}
 
 
 def _refuse_what_hides_a_module() -> None:
@@ -12,12 +13,13 @@ def _refuse_what_hides_a_module() -> None:
     for file in [*Path(__file__).parents[1].glob("*.py"), *Path.cwd().glob("*.py")]:
         found = find_spec(file.stem) if file.stem in NEEDED | sys.stdlib_module_names else None
         if found and found.origin and Path(found.origin).resolve() == file.resolve():
-            said = f"{file} hides Python's own {file.stem}: give that file another name, and start again"
+            said = f"{file} hides the module {file.stem}: give it another name, and start Python anew"
             raise SystemExit(said) if sys.argv[:1] == ["-m"] else ImportError(said)
 
 
 def _told(kind: type[BaseException], error: BaseException, trace: object) -> None:
-    if kind.__name__ in ("KeyboardInterrupt", "CancelledError"):  # the second is what asyncio makes of the first
+    of_asyncio = kind.__module__ == "asyncio.exceptions" and kind.__name__ == "CancelledError"  # its Ctrl-C
+    if of_asyncio or issubclass(kind, KeyboardInterrupt):
         print("interrupted: run the same command again", file=sys.stderr)
     else:
         sys.__excepthook__(kind, error, trace)

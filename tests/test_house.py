@@ -24,9 +24,9 @@ AIMS = {
     "helpers/storage": (1_000, 2_155),
     "helpers/labs": (3_600, 5_635),
     "helpers/classroom": (4_200, 4_845),
-    "helpers": (10_700, 14_975),
-    "tests": (11_500, 17_545),
-    "tools": (1_700, 5_800),
+    "helpers": (10_700, 14_980),
+    "tests": (11_500, 17_600),
+    "tools": (1_700, 5_840),
 }
 MAX_LINES = 300
 

@@ -1,17 +1,33 @@
 """What authors run."""
 
 import shutil
+import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 import helpers  # noqa: F401 - of Ctrl-C each command says one line, and its finally blocks run
-from tools.install import one_at_a_time
 
 
-def alone(out: Path) -> AbstractContextManager[None]:
-    """Of two processes that make `out` at once, the second waits, with a word. OSError: no file can stand beside it."""
-    return one_at_a_time(out.with_name(f".{out.name}.lock"), str(out))
+@contextmanager
+def alone(out: Path, what: str = "") -> Iterator[None]:
+    """Of two processes that make `out` at once, the second waits and says so; `what` is in its words, else the path.
+
+    OSError: no file can stand beside it.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(out.with_name(f".{out.name}.lock"))
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        print(f"another process is making {what or out}: waiting for it", file=sys.stderr)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager
@@ -20,19 +36,29 @@ def anew(out: Path) -> Iterator[Path]:
 
     Two that make it at once wait as for `alone`. OSError: no folder can stand there.
     """
-    aside = out.with_name(f".{out.name}.unfinished")
+    aside, former = (out.with_name(f".{out.name}.{what}") for what in ("unfinished", "former"))
+
+    def bring_back() -> None:
+        if former.exists() and not out.exists():
+            former.rename(out)
+
     with alone(out):
+        bring_back()  # of a process that was killed between the two renames below
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir()
         try:
             yield aside
+            shutil.rmtree(former, ignore_errors=True)
+            if out.is_symlink():
+                out.unlink()  # and what it leads to, perhaps a folder of the web, stays as it is
+            with suppress(FileNotFoundError):
+                out.rename(former)
+            aside.rename(out)
         except BaseException:
+            bring_back()
             shutil.rmtree(aside, ignore_errors=True)
             raise
-        if out.is_symlink():
-            out.unlink()  # and what it leads to, perhaps a folder of the web, stays as it is
-        shutil.rmtree(out, ignore_errors=True)
-        aside.rename(out)
+        shutil.rmtree(former, ignore_errors=True)
 
 
 def reason(error: Exception) -> str:

@@ -117,8 +117,13 @@ def digest() -> str:
 
 
 def has_all(venv: Path) -> bool:
-    """Whether the environment runs, and every package that requirements.txt pins is there."""
-    return runs(venv) and not hollow(venv) and bool(list(venv.glob(PATH_FILE))) and not missing(venv)
+    """Whether the environment runs, with this course and every package that requirements.txt pins."""
+    return runs(venv) and not hollow(venv) and leads_here(venv) and not missing(venv)
+
+
+def leads_here(venv: Path) -> bool:
+    """Whether its Python finds this course: of two that share an environment, the one that was installed last."""
+    return any((path.parent / path.read_text("utf-8").strip()).resolve() == ROOT for path in venv.glob(PATH_FILE))
 
 
 def missing(venv: Path) -> set[str]:

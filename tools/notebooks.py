@@ -1,9 +1,9 @@
 """Keep the notebooks uniform: `stamp` their badges and first cells, `run` and store outputs, `tidy` their metadata.
 
-    python tools/notebooks.py stamp [--check] [NOTEBOOK ...]
-    python tools/notebooks.py run [NOTEBOOK ...]
-    python tools/notebooks.py tidy [--check] [NOTEBOOK ...]
-    python tools/notebooks.py trust
+    python -m tools.notebooks stamp [--check] [NOTEBOOK ...]
+    python -m tools.notebooks run [NOTEBOOK ...]
+    python -m tools.notebooks tidy [--check] [NOTEBOOK ...]
+    python -m tools.notebooks trust
 
 The repository's address stands once, in pyproject.toml under [project.urls]; `stamp` carries it everywhere else.
 """
@@ -24,14 +24,11 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlparse
 
-from tools import alone
+import nbformat
+from nbclient import NotebookClient
+from nbformat.sign import NotebookNotary
 
-try:
-    import nbformat
-    from nbclient import NotebookClient
-    from nbformat.sign import NotebookNotary
-except KeyboardInterrupt:  # they load for a second, of `make lab` too
-    sys.exit(130)
+from tools import alone
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
@@ -128,8 +125,10 @@ def main(arguments: list[str] | None = None) -> int:
             return trust()
         except KeyboardInterrupt:
             return 130
-    with nullcontext() if options.check else alone(ROOT / "build" / "notebooks"):
-        return run(files) if options.command == "run" else _rewrite_all(files, options)
+    if options.command == "run":
+        return run(files)
+    with nullcontext() if options.check else alone(ROOT / "build" / "notebooks", "the notebooks"):
+        return _rewrite_all(files, options)
 
 
 def _rewrite_all(files: list[Path], options: argparse.Namespace) -> int:
@@ -321,6 +320,11 @@ def client(notebook: nbformat.NotebookNode, path: Path) -> NotebookClient:
 def run(paths: list[Path]) -> int:
     """Execute each notebook in its folder, top to bottom, and store the outputs; one that fails keeps its old ones."""
     os.environ.setdefault("COURSE_QUIET", "1")  # no progress bar among the stored outputs
+    with alone(ROOT / "build" / "notebooks", "the notebooks"):
+        return _run(paths)
+
+
+def _run(paths: list[Path]) -> int:
     failed = 0
     for path in paths:
         started = time.monotonic()

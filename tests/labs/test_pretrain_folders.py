@@ -99,15 +99,22 @@ def test_a_drive_that_vanishes_is_warned_of_and_training_goes_on(train, whole, t
     assert done.status == 0 and not drive.exists() and same_end(tmp_path / "out", whole)
 
 
-def test_a_drive_that_goes_and_leaves_its_mount_point_is_not_mistaken_for_it(train, whole, tmp_path, monkeypatch):
+@pytest.mark.parametrize("inside", ["", "run"])
+def test_a_drive_that_goes_and_leaves_its_mount_point_is_not_mistaken_for_it(
+    train, whole, tmp_path, monkeypatch, inside
+):
     (mounted := tmp_path / "drive").mkdir()
+    drive = pretrain.checkpoints.drive
+    numbers = {tmp_path: 1, mounted: 2}  # of drives
+    monkeypatch.setattr(pretrain.checkpoints, "drive", lambda folder: drive(folder) and numbers.get(folder, 2))
 
     def unmount() -> None:
-        shutil.rmtree(mounted / "run")
-        monkeypatch.setattr(pretrain.checkpoints, "drive", lambda folder: -1)
+        shutil.rmtree(mounted)
+        mounted.mkdir()
+        numbers[mounted] = 1
 
-    done = train(tmp_path / "out", "--also", mounted / "run", after=at_record(6, unmount))
-    assert f"{mounted} is on another drive than when the run began: mount that one again" in done.err
+    done = train(tmp_path / "out", "--also", mounted / inside, after=at_record(6, unmount))
+    assert f"{mounted / inside} is on another drive than when the run began: mount that one again" in done.err
     assert done.status == 0 and not any(mounted.iterdir()) and same_end(tmp_path / "out", whole)
 
 

@@ -97,9 +97,15 @@ def test_memory_that_runs_out_is_one_line_and_the_way_out_is_one(train, whole, t
         raise RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory")
 
     done = train(tmp_path / "out", after=at_record(6, no_more))
-    assert done.status == 1 and done.err.startswith("pretrain: out of memory. ") and done.err.count("\n") == 1
+    assert (
+        done.status == 1
+        and done.err.startswith("pretrain: out of memory ([enforce fail ")
+        and done.err.count("\n") == 1
+    )
     done = train(tmp_path / "out", change=(*re.findall(r"--set (\S+)", done.err),))
     assert done.status == 0 and "going on from step" in done.out and same_end(tmp_path / "out", whole)
+    done = train(tmp_path / "b", after=at_record(6, no_more), change=("gradient_checkpointing=true",))
+    assert done.status == 1 and "memory). In another folder micro_batch_size=1" in done.err
 
 
 def test_bad_texts(train, tmp_path):

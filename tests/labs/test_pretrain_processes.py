@@ -83,24 +83,31 @@ assert run("b") == 0
 ENDS = """
 import os, sys
 from helpers.labs import pretrain
-text, out, *options = sys.argv[1:]
-ends = lambda record: os._exit(9) if os.environ["RANK"] == "1" and record.step == 3 else None
+text, out, how, *options = sys.argv[1:]
+def ends(record):
+    if os.environ["RANK"] == "1" and record.step == 3:
+        if how == "killed":
+            os._exit(9)
+        raise MemoryError
 sys.exit(pretrain.main(["--text", text, "--out", out, "--set", *options], after_record=ends))
 """
 
 
-def test_where_one_of_two_processes_is_killed_the_other_ends_in_a_line(text, train, tmp_path):
+@pytest.mark.parametrize("how", ["killed", "memory"])
+def test_where_one_of_two_processes_ends_each_says_why_in_a_line(text, train, tmp_path, how):
     shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_ports(1)[0]}
-    arguments = ["-c", ENDS, str(text), str(tmp_path / "a"), *TINY, "batch_size=4"]
+    arguments = ["-c", ENDS, str(text), str(tmp_path / "a"), how, *TINY, "batch_size=4"]
     left, killed = [started(*arguments, RANK=rank, LOCAL_RANK=rank, **shared) for rank in "01"]
     try:
-        (_, said), _ = left.communicate(timeout=100), killed.communicate(timeout=100)
+        (_, said), (_, of_killed) = left.communicate(timeout=100), killed.communicate(timeout=100)
     finally:
         left.kill(), killed.kill()
-    assert left.returncode == 1 and killed.returncode == 9
+    assert left.returncode == 1 and killed.returncode == (9 if how == "killed" else 1)
+    assert how == "killed" or of_killed.startswith("pretrain: rank 1: out of memory (MemoryError). The same command")
     assert (
-        said == "pretrain: another process of this run has ended; the same command goes on from the last checkpoint\n"
+        said.startswith("pretrain: rank 0: another process has ended or cannot be reached ([") and said.count("\n") == 1
     )
+    assert said.endswith("); the same command goes on\n")
     assert steps_in(tmp_path / "a" / "checkpoints")[-1] == 2
 
 

@@ -349,10 +349,14 @@ def test_where_grades_cannot_be_written_a_line_says_so_and_former_ones_stay(tmp_
     with full_disk(after=10):
         assert grading.main(given) == 1
     assert (tmp_path / "out" / "grades.csv").read_bytes() == before
+    (tmp_path / "empty").mkdir()
+    assert grading.main([str(tmp_path / "empty"), *given[1:]]) == 1
+    assert (tmp_path / "out" / "grades.csv").read_bytes() == before
     monkeypatch.setattr(grading, "_read", None)  # not reached
     assert grading.main([*given[:2], str(tmp_path / "ana" / "02.ipynb")]) == 1
     said = capsys.readouterr().err.splitlines()
-    assert len(said) == 2 and "grades.csv failed (File too large)" in said[0] and "02.ipynb" in said[1]
+    assert "grades.csv failed (File too large)" in said[0] and "which has none" in said[1] and "02.ipynb" in said[2]
+    assert len(said) == 3
 
 
 EVIL = Payload(Path("/tmp/never"))

@@ -243,10 +243,14 @@ def test_whatever_a_later_line_pins_and_the_course_itself_are_missed(installed, 
     pins.write_text("pip==1\nno-such-package==1.0\n")
     assert subprocess.run([sys.executable, "tools/install.py", "--whole", venv]).returncode == 1
     monkeypatch.setattr(install, "NEEDED", [pins])
+    monkeypatch.setattr(install, "ROOT", installed)
     assert not install.has_all(venv)
     pins.write_text("")
     assert install.has_all(venv)
-    next(venv.glob(install.PATH_FILE)).unlink()
+    (way,) = venv.glob(install.PATH_FILE)
+    way.write_text(f"{installed.parent}\n")  # to another clone
+    assert not install.has_all(venv)
+    way.unlink()
     assert subprocess.run([sys.executable, "tools/install.py", "--whole", venv]).returncode == 1
     assert run().returncode == 0 and is_whole(installed)
 

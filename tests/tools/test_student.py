@@ -1,11 +1,12 @@
 """The student edition: no solution, no answer of a recap, no output; the rest as it was."""
 
 from pathlib import Path
+from unittest.mock import Mock
 
 import nbformat
 import pytest
 
-from tests.support import refusals_of
+from tests.support import names, refusals_of
 from tools import anew, colab, notebooks, student
 from tools.notebooks import every_notebook
 
@@ -70,6 +71,21 @@ def test_what_a_teacher_keeps_beside_the_notebooks_is_handed_to_nobody(tmp_path,
         student.make(aside)
     assert not aside.exists()
     assert made == {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+
+
+def test_what_cannot_be_removed_or_was_cut_between_two_names_is_whole_all_the_same(tmp_path, monkeypatch):
+    (out := tmp_path / "site").mkdir()
+    (out / "page").touch()
+    with pytest.raises(PermissionError), monkeypatch.context() as patch, anew(out):
+        patch.setattr(Path, "rename", Mock(side_effect=PermissionError))
+    assert names(tmp_path) == [".site.lock", "site"] and names(out) == ["page"]
+    out.rename(tmp_path / ".site.former")  # killed here
+    with pytest.raises(ValueError), anew(out):
+        raise ValueError
+    assert names(out) == ["page"]
+    with anew(out) as aside:
+        (aside / "other").touch()
+    assert names(tmp_path) == [".site.lock", "site"] and names(out) == ["other"]
 
 
 def test_every_notebook_has_its_edition(tmp_path):

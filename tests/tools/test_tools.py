@@ -192,12 +192,19 @@ def test_a_committed_notebook_that_cannot_be_read_is_skipped_with_a_line(course,
 
 
 @pytest.mark.parametrize(("error", "says"), [("KeyboardInterrupt", "interrupted"), ("ValueError", "Traceback")])
-@pytest.mark.parametrize("command", ["helpers.labs.pretrain", "helpers.labs.scaling", "tools.drill", "tools.student"])
-def test_ctrl_c_while_torch_is_loaded_is_one_line_and_another_error_is_shown(tmp_path, command, error, says):
-    (tmp_path / "torch.py").write_text(f"raise {error}")
-    (tmp_path / "nbformat.py").write_text(f"raise {error}")
+@pytest.mark.parametrize(
+    ("command", "module"),
+    [
+        *[(command, "torch") for command in ("helpers.labs.pretrain", "helpers.labs.scaling", "tools.drill")],
+        *[(command, "nbformat") for command in ("tools.student", "tools.grade", "tools.notebooks")],
+    ],
+)
+def test_ctrl_c_while_a_library_is_loaded_is_one_line_and_another_error_is_shown(
+    tmp_path, command, module, error, says
+):
+    (tmp_path / f"{module}.py").write_text(f"raise {error}")
     where = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{tool.ROOT}"}
-    done = subprocess.run([sys.executable, "-m", command], capture_output=True, text=True, env=where, cwd=tmp_path)
+    done = subprocess.run([sys.executable, "-m", command], capture_output=True, text=True, env=where, cwd=tool.ROOT)
     assert done.returncode and done.stderr.startswith(says) and ("\n" in done.stderr[:-1]) == (error == "ValueError")
 
 

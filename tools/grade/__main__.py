@@ -75,8 +75,8 @@ def grade(folder: Path, out: Path, notebook: str = "", seconds: int = SECONDS) -
               "": of each notebook of which somebody returned an exercise
     seconds   for one exercise
 
-    ValueError: no such folder or notebook, or a system that permits no cage. OSError: `out` takes nothing; what was
-    written there before is whole.
+    ValueError: no such folder or notebook, a folder without one, or a system that permits no cage. OSError: `out`
+    takes nothing; what was written there before is whole.
     """
     if not folder.is_dir():
         raise ValueError(f"expected a folder of notebooks, got {folder}")
@@ -89,6 +89,8 @@ def grade(folder: Path, out: Path, notebook: str = "", seconds: int = SECONDS) -
     empty = cage.hidden([folder, out])
     wanted = [e for e in exercises().values() if e.notebook.startswith(notebook)]
     rows, found = _read(folder, wanted, bool(notebook))
+    if not rows and not found:
+        raise ValueError(f"expected a folder of returned notebooks, got {folder}, which has none")
     with tempfile.TemporaryDirectory() as own:
         os.chmod(own, 0o755)
         _start_server()
@@ -208,7 +210,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     told = ", ".join(f"{n} {verdict}" for verdict, n in Counter(row.verdict for row in rows).most_common())
     n_students = len({row.who for row in rows})
-    took = f"{n_students} student{'s' * (n_students > 1)} in {time.monotonic() - started:.0f} s"
+    took = f"{n_students} student{'s' * (n_students != 1)} in {time.monotonic() - started:.0f} s"
     print(f"{took}: {told}\n{options.out / 'grades.csv'}, and a file a student in {options.out / 'feedback'}")
     return 0
 

@@ -164,6 +164,8 @@ if __name__ == "__main__":
     names, out = parser.parse_args().names, ROOT / "build" / "slides"
     try:
         with anew(out) as aside:
+            if names and out.is_dir():  # the other decks stay
+                shutil.copytree(out, aside, dirs_exist_ok=True)
             n_made = len(make(aside, names))
         print(f"{out / 'index.html'}: {n_made} decks")
     except (OSError, ValueError) as error:

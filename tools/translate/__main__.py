@@ -25,7 +25,11 @@ def main(arguments: list[str]) -> int:
     command, *rest = arguments or ["help"]
     if len(rest) != {"todo": 1, "put": 2}.get(command, 0):
         command = "help"
-    with alone(ROOT / "build" / "translation") if command in ("put", "update", "build") else nullcontext():
+    with (
+        alone(ROOT / "build" / "translation", "the translation")
+        if command in ("put", "update", "build")
+        else nullcontext()
+    ):
         return _do(command, rest)
 
 

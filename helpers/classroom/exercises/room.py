@@ -20,7 +20,7 @@ MAX_ANSWERS = 5_000  # more are no room's, and take long to draw
 HEADING = 40  # characters; an answer has fewer
 NO_ANSWER = re.compile(r"carimbo|timestamp|data/hora|e-?mail|^nome\b|^name\b|^score$|pontuação", re.IGNORECASE)
 PAGE = re.compile(rb"(\xef\xbb\xbf)?\s*<(!doctype|html)", re.IGNORECASE)
-ADVICE = "Is the sheet published as CSV? Else download it and give the file's name: room='answers.csv'"
+ADVICE = "Is the sheet published as CSV? Else download it as CSV and give the file's name: room='answers.csv'"
 FILE = re.compile(r"[^\n;]+\.(csv|tsv|txt)", re.IGNORECASE)
 
 

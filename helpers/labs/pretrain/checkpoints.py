@@ -107,7 +107,7 @@ class Checkpoints:
     def __init__(self, out: Path, also: Path | None) -> None:
         self.folders = [out / CHECKPOINTS, *([also] if also else [])]
         self._newest: dict[Path, tuple[int, dict[str, Any]]] = {}  # step and config of each folder's newest good one
-        self._drives = {folder: drive(folder.parent) for folder in self.folders}
+        self._drives = {folder: drive(folder) or drive(folder.parent) for folder in self.folders}
 
     def newest(self) -> checkpoint.Found | None:
         """The newest good checkpoint of all folders; None where none was ever made, as far as can be seen.
@@ -176,10 +176,10 @@ class Checkpoints:
     def _look_first(self, folder: Path, state: checkpoint.RunState) -> None:
         """StorageError: since the run began, a drive has gone and left the folder in which it was mounted, or has
         brought checkpoints of another run, which would be pruned."""
-        there = drive(folder.parent)
+        there = drive(folder) or drive(folder.parent)
         self._drives[folder] = self._drives[folder] or there
-        if there not in (None, self._drives[folder]) and not folder.exists():
-            raise StorageError(f"{folder.parent} is on another drive than when the run began: mount that one again")
+        if there not in (None, self._drives[folder]) and not any(folder.glob("step-*")):
+            raise StorageError(f"{folder} is on another drive than when the run began: mount that one again")
         if folder not in self._newest:
             found = checkpoint.find(folder)
             if found.state and (other := differences(found.state.config, state.config)):

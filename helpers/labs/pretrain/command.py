@@ -17,10 +17,8 @@ from helpers.labs.pretrain.plan import Plan, read_plan
 from helpers.labs.pretrain.run import FAILED, Run
 
 BAD_INPUT = 2
-LESS = (
-    ". The same command with --set gradient_checkpointing=true goes on and takes less; "
-    "in another folder also micro_batch_size=1, a shorter context_length, or a smaller model"
-)
+GOES_ON = ". The same command with --set gradient_checkpointing=true goes on and takes less"
+LESS = ". In another folder micro_batch_size=1, a shorter context_length, a smaller model or less text takes less"
 
 
 def main(arguments: list[str] | None = None, after_record: Callable[[Record], None] | None = None) -> int:
@@ -34,6 +32,7 @@ def main(arguments: list[str] | None = None, after_record: Callable[[Record], No
     for stream in (sys.stdout, sys.stderr):  # a path that the terminal cannot show stops nothing
         with suppress(AttributeError):  # none is there, or not Python's own
             stream.reconfigure(errors="backslashreplace")
+    plan = None
     try:
         distributed.join(options.device)
         plan, device = distributed.together(lambda: _settings(options))
@@ -45,13 +44,16 @@ def main(arguments: list[str] | None = None, after_record: Callable[[Record], No
         complain(f"pretrain: {error}")
         return BAD_INPUT
     except (RuntimeError, MemoryError) as error:
+        cause = (str(error) or type(error).__name__).splitlines()[0][:200]
         if runtime.out_of_memory(error):
-            complain(f"pretrain: out of memory{LESS}")
-            return FAILED
-        if not distributed.lost(error):
+            ways_out = LESS if plan is None or plan.gradient_checkpointing else GOES_ON + LESS
+            said = f"out of memory ({cause}){ways_out}"
+        elif distributed.lost(error):
+            said = f"another process has ended or cannot be reached ({cause}); the same command goes on"
+        else:
             raise
-        said = "pretrain: another process of this run has ended; the same command goes on from the last checkpoint"
-        print(said, file=sys.stderr)  # from every process: which of them are left is not known
+        who = f"rank {distributed.rank()}: " if distributed.world_size() > 1 else ""
+        print(f"pretrain: {who}{said}", file=sys.stderr)  # from every process: it may have happened to one alone
         return FAILED
     except KeyboardInterrupt:
         complain("pretrain: interrupted before training began; nothing was lost")

