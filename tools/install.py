@@ -10,6 +10,7 @@ Each Python runs isolated (-I): what lies in the folder, a json.py of the reader
 import errno
 import fcntl
 import hashlib
+import marshal
 import os
 import re
 import shutil
@@ -21,6 +22,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 MARK = ".unfinished"
+CACHE_TAG = sys.implementation.cache_tag
 RECORDS = "lib/python*/site-packages/*.dist-info"  # a folder for each package, in an environment
 PATH_FILE = "lib/python*/site-packages/course.pth"  # by which Python finds `helpers`
 SIGNS = (MARK, ".installed")  # one of them stands in what was or is an environment of ours
@@ -56,6 +58,7 @@ class Failed(Exception):
 
 def main(arguments: list[str]) -> int:
     if arguments[0] == "--whole":
+        drop_cut_bytecode()
         return not is_whole(Path(arguments[1]))
     venv, stamp, *pip_arguments = arguments
     try:
@@ -109,6 +112,16 @@ def is_whole(venv: Path) -> bool:
     stamp = venv / ".installed"
     same = stamp.is_file() and stamp.read_text("utf-8", "replace") == digest()
     return same and not (venv / MARK).exists() and has_all(venv)
+
+
+def drop_cut_bytecode() -> None:
+    """Where a disk was full, Python may have kept a part of a module's bytecode: it would end at that ever after."""
+    for path in (path for name in ("helpers", "tools") for path in (ROOT / name).rglob(f"*.{CACHE_TAG}.pyc")):
+        with suppress(OSError):
+            try:
+                marshal.loads(path.read_bytes()[16:])
+            except (EOFError, ValueError, TypeError):
+                path.unlink()
 
 
 def digest() -> str:

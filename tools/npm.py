@@ -8,6 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+PATIENCE_S = 180  # npm alone waits for a silent network without an end
 WANTED = Path(__file__).with_name("javascript")
 
 
@@ -26,8 +27,14 @@ def packages() -> Path:
                 raise ConnectionError("npm, which fetches reveal.js and MathJax once, is not installed")
             shutil.copytree(WANTED, folder, dirs_exist_ok=True)
             command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=1"]
-            print("npm fetches reveal.js and MathJax, once", file=sys.stderr)
-            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace")
+            print(f"npm fetches reveal.js and MathJax, once, in {PATIENCE_S} s at most", file=sys.stderr)
+            kept = {"cwd": folder, "capture_output": True, "text": True, "errors": "replace"}
+            try:
+                done = subprocess.run(command, timeout=PATIENCE_S, **kept)
+            except subprocess.TimeoutExpired:
+                raise ConnectionError(
+                    f"npm did not bring them within {PATIENCE_S} s: does the network answer?"
+                ) from None
             if done.returncode:
                 said = "; ".join(line for line in done.stderr.splitlines() if "error" in line.lower())[:300]
                 raise ConnectionError(f"npm did not bring reveal.js and MathJax ({said}). Run again with a network")

@@ -1,6 +1,10 @@
 """`python -m tools.gpu`, rehearsed: parts find what they look for, a failure is recorded, what is there is skipped."""
 
 import json
+import os
+import select
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -46,6 +50,28 @@ def test_each_word_of_the_memory_part_is_in_one_settings_name(tmp_path, monkeypa
     (tmp_path / "memory_cpu.json").write_text('{"rows": []}')
     gpu.memory("cpu", small, tmp_path)
     assert words and all(sum(word in name for name in names) == 1 for word in words)
+
+
+PARENT = """
+import subprocess, sys
+subprocess.run([sys.executable, "-c", sys.argv[1]], start_new_session=True)
+"""
+PART = """
+import os, sys, threading, time
+from tools import gpu
+threading.Thread(target=gpu.end_with_parent, args=(os.getppid(),), daemon=True).start()
+print(os.getpid(), flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_part_ends_with_who_started_it():
+    run = [sys.executable, "-c", PARENT, PART]
+    with subprocess.Popen(run, cwd=gpu.ROOT, stdout=subprocess.PIPE, text=True) as parent:
+        part = int(parent.stdout.readline())
+        os.kill(part, 0)
+        parent.kill()
+        assert select.select([parent.stdout], [], [], 20)[0] and parent.stdout.read() == ""  # the part held it open
 
 
 def test_all_parts_take_eight_minutes_at_most_and_need_a_gpu(monkeypatch, capsys):

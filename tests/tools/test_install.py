@@ -3,8 +3,10 @@
 import contextlib
 import errno
 import http.server
+import importlib.util
 import io
 import os
+import py_compile
 import random
 import re
 import shutil
@@ -253,6 +255,18 @@ def test_whatever_a_later_line_pins_and_the_course_itself_are_missed(installed, 
     way.unlink()
     assert subprocess.run([sys.executable, "tools/install.py", "--whole", venv]).returncode == 1
     assert run().returncode == 0 and is_whole(installed)
+
+
+def test_bytecode_that_a_full_disk_cut_off_is_written_anew(course):
+    (course / "helpers").mkdir(exist_ok=True)
+    paths = [course / "helpers" / f"{name}.py" for name in ("whole", "cut")]
+    for path in paths:
+        path.write_text("x = [1, 2, 3]\n")
+        py_compile.compile(path)
+    whole, cut = (Path(importlib.util.cache_from_source(path)) for path in paths)
+    cut.write_bytes(cut.read_bytes()[:-5])
+    subprocess.run([sys.executable, "tools/install.py", "--whole", ".venv"])
+    assert whole.exists() and not cut.exists()
 
 
 def test_a_second_call_waits_and_says_so_also_where_one_knows_the_environment_by_a_link(course):

@@ -1,6 +1,7 @@
 """The packages come once by npm, all bytes by their published sums; what goes wrong is said."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -29,10 +30,15 @@ def test_they_come_once_and_again_where_something_went_wrong(pretend, monkeypatc
     (pretend / "fails").touch()
     refused(r"\(error: no network\)\. Run again with a network", npm.packages, error=ConnectionError)
     (pretend / "fails").unlink()
-    assert capsys.readouterr().err == "npm fetches reveal.js and MathJax, once\n"
+    assert capsys.readouterr().err == "npm fetches reveal.js and MathJax, once, in 180 s at most\n"
     assert npm.packages() == npm.packages() == pretend / "npm" / "node_modules"
     asked = (pretend / "asked").read_text().splitlines()
     assert len(asked) == 2 and asked[0].startswith("ci ") and "--ignore-scripts" in asked[0]
+    (pretend / "npm" / "node_modules" / "whole.json").unlink()
+    (pretend / "npm" / "npm").write_text("#!/bin/sh\nexec sleep 30\n")
+    monkeypatch.setenv("PATH", f"{pretend / 'npm'}:{os.defpath}")
+    monkeypatch.setattr(npm, "PATIENCE_S", 0.2)
+    refused("npm did not bring them within 0.2 s: does the network answer", npm.packages, error=ConnectionError)
 
 
 def test_versions_are_exact_and_each_has_its_sum():
