@@ -206,23 +206,30 @@ def graded(tmp_path_factory) -> dict[tuple[str, str], dict[str, str]]:
         return {(row["who"], row["exercise"]): row for row in csv.DictReader(file)}
 
 
-@pytest.mark.parametrize("at_work", [3, 4], ids=["the server that forks judges", "a judge"])
-def test_ctrl_c_while_answers_are_judged_is_one_line(tmp_path, at_work):
+LINE = "interrupted: run the same command again\n"
+
+
+@pytest.mark.parametrize(
+    ("at_work", "sent", "says"),
+    [(3, signal.SIGINT, LINE), (4, signal.SIGINT, LINE), (4, signal.SIGKILL, "")],
+    ids=["Ctrl-C, the server that forks judges", "Ctrl-C, a judge", "killed, a judge"],
+)
+def test_grading_that_is_stopped_while_answers_are_judged_says_a_line_at_most(tmp_path, at_work, sent, says):
     """The processes of the group: the first, what watches over its files, the server, its judge."""
     loops = "def two_views(ids, rows):\n    while True:\n        pass\n" + CHECK
     notebook(tmp_path / "returned" / "ana.ipynb", loops)
-    command = [sys.executable, "-m", "tools.grade", tmp_path / "returned", "--out", tmp_path / "out"]
+    command = [sys.executable, "-m", "tools.grade", tmp_path / "returned", "--out", tmp_path / "out", "--seconds", "3"]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, cwd=ROOT, stderr=pipe, text=True, start_new_session=True) as run:
         while run.poll() is None and group(run.pid) < at_work:
             time.sleep(0.1)
         time.sleep(1)
         if run.poll() is None:
-            os.killpg(run.pid, signal.SIGINT)
+            (os.killpg if sent == signal.SIGINT else os.kill)(run.pid, sent)
         said = run.stderr.read()
     if "permits no cage" in said:
         pytest.skip(said)
-    assert said == "interrupted: run the same command again\n" and not list(tmp_path.glob("out/*.csv"))
+    assert said == says and not list(tmp_path.glob("out/*.csv"))
 
 
 def group(number: int) -> int:

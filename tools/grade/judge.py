@@ -52,7 +52,8 @@ def judge_and_tell(line: Connection, answer: Answer, own: Path, empty: list[Path
         said = _judged(answer, own, empty, seconds, lambda number: line.send_bytes(json.dumps(number).encode()))
     except Exception as error:  # of ours
         said = STOPPED, f"The judge failed: {type(error).__name__}: {error}"
-    line.send_bytes(json.dumps(said).encode())
+    with contextlib.suppress(BrokenPipeError):  # who grades was killed, and nobody listens any more
+        line.send_bytes(json.dumps(said).encode())
 
 
 def _judged(answer: Answer, own: Path, empty: list[Path], seconds: int, tell: Callable) -> tuple[str, str]:
