@@ -28,3 +28,5 @@ def _told(kind: type[BaseException], error: BaseException, trace: object) -> Non
 _refuse_what_hides_a_module()
 if sys.argv[:1] == ["-m"]:  # python -m helpers.something: Ctrl-C is a line, also while torch is loaded
     sys.excepthook = _told
+    for _stream in filter(None, (sys.stdout, sys.stderr)):  # a name that the terminal cannot show stops nothing
+        _stream.reconfigure(errors="backslashreplace")

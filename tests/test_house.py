@@ -22,11 +22,11 @@ GROUND = {"runtime", "lab", "language"}
 AIMS = {
     "helpers/gpt": (1_700, 1_995),
     "helpers/storage": (1_000, 2_155),
-    "helpers/labs": (3_600, 5_635),
+    "helpers/labs": (3_600, 5_645),
     "helpers/classroom": (4_200, 4_845),
-    "helpers": (10_700, 14_980),
-    "tests": (11_500, 17_650),
-    "tools": (1_700, 5_870),
+    "helpers": (10_700, 14_990),
+    "tests": (11_500, 17_680),
+    "tools": (1_700, 5_895),
 }
 MAX_LINES = 300
 

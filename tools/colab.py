@@ -14,19 +14,18 @@ from pathlib import Path
 
 from helpers.storage import write_aside
 from tools import alone
-from tools.notebooks import EDITIONS, ROOT, every_notebook, read
+from tools.notebooks import EDITIONS, ROOT, every_notebook, lecture_notes, read, records
 
 NAME = "pretraining-a-gpt"
 EXTRAS = ("sacrebleu", "rouge-score", "portalocker", "colorama")  # pure Python; pinned in requirements.txt
-FOLDERS = ("notebooks/data", "helpers")  # whatever else lies beside the notebooks is the reader's own
 LAST = "helpers/runtime.py"  # in the zip: first cells take a folder for the course only where this file is
 
 
 def contents() -> dict[str, Path]:
     """What goes into the zip, by its path there. PackageNotFoundError: a package of EXTRAS is not installed."""
     course = [ROOT / "LICENSE", *every_notebook()]
-    course += [page for e in EDITIONS for page in (ROOT / e.folder / "lecture_notes").glob("*.md")]
-    course += [path for name in FOLDERS for path in (ROOT / name).rglob("*") if path.is_file()]
+    course += [page for e in EDITIONS for page in lecture_notes(ROOT / e.folder)]
+    course += [*records(ROOT), *(path for path in (ROOT / "helpers").rglob("*") if path.is_file())]
     extras = {Path(file): Path(file.locate()) for name in EXTRAS for file in metadata.files(name)}
     found = {path.relative_to(ROOT): path for path in course} | extras
     # neither hidden files nor a package's commands, which lie in ../../bin

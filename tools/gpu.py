@@ -155,7 +155,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("torch finds no GPU here: --rehearse runs all parts on the CPU, at small sizes")
     out = (options.out or ROOT / "build" / ("rehearsal" if options.rehearse else "")).resolve()
     if options.part:
-        Thread(target=end_with_parent, args=(os.getppid(),), daemon=True).start()
+        Thread(target=speed.harness.end_with_parent, args=(os.getppid(),), daemon=True).start()
         print(json.dumps(work(options.part, options.rehearse, out)))
         return 0
     device, path = "cpu" if options.rehearse else "cuda", out / "gpu.json"
@@ -178,13 +178,6 @@ def work(name: str, small: bool, out: Path) -> dict:
         return PARTS[name][0]("cpu" if small else lab.device.type, small, out if small else RECORDS)
     except Exception as error:  # whatever it is, the other parts are still run and this one's record names it
         return {"ok": False, "reason": f"{type(error).__name__}: {error}"[: speed.harness.MAX_REASON]}
-
-
-def end_with_parent(parent: int) -> None:
-    """Ends this process and all that it started once `parent` is gone: what is measured next would run beside them."""
-    while os.getppid() == parent:
-        time.sleep(0.2)
-    os.killpg(0, signal.SIGKILL)
 
 
 def in_a_process(name: str, seconds: float, small: bool, out: Path) -> dict:

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import nbformat
 
 from tools import anew, reason
-from tools.notebooks import EDITIONS, LANGUAGE_LINK, NOTEBOOKS, ROOT, Edition, numbered, pages, read
+from tools.notebooks import EDITIONS, LANGUAGE_LINK, NOTEBOOKS, ROOT, Edition, lecture_notes, numbered, pages, read
 from tools.student import FOLDED
 
 TEMPLATE = Path(__file__).with_name("handouts.typ")
@@ -174,7 +174,7 @@ def make(out: Path) -> list[Path]:
         for one in everything:
             name = f"{one.stem}-{one.number}" if one.number else one.stem
             made[out / edition.lang / f"{name}.pdf"] = handout(one, edition, words_of(one, everything, rows))
-        for path in sorted((ROOT / edition.folder / "lecture_notes").glob("[!.]*.md")):
+        for path in lecture_notes(ROOT / edition.folder):
             text, folder = path.read_text(encoding="utf-8"), out / edition.lang / "lecture_notes"
             made[folder / f"{path.stem}.pdf"] = pdf(ANSWER.sub(r"*\1.* ", text), {}, edition, NOTES)
             if ANSWER.search(text):  # the exam, once more for whoever is examined

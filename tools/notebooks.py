@@ -35,6 +35,7 @@ NOTEBOOKS = ROOT / "notebooks"
 CELL_TIMEOUT_S = 120
 INTERRUPTED = (KeyboardInterrupt, asyncio.CancelledError, AssertionError)  # what nbclient makes of Ctrl-C
 NUMBERED = re.compile(r"[0-9]{2}_[a-z0-9_]+\.ipynb")  # what the course calls its notebooks; the Makefile too
+NOTES, RECORD = re.compile(r"[a-z0-9_]+\.md"), re.compile(r"[a-z_]+_(cpu|cuda)\.json")
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 KEPT_CELL_METADATA = {"tags", "jupyter"}
 FOLDED = "hide-input"  # the tag; what JupyterLab folds by is `source_hidden`
@@ -106,7 +107,7 @@ sys.path.insert(0, os.path.abspath(here[0] + "/../.."))
 runtime = importlib.import_module("helpers.runtime")
 print(lab := runtime.start({start}))"""
 CLONE = "git clone -q --depth 1 {address} pretraining-a-gpt"
-DOWNLOAD = f"""ways.append([sys.executable, "-c", "import os; os.system('{CLONE}')"])\n"""
+DOWNLOAD = f"""ways.append([sys.executable, "-c", "import os; os.system('{CLONE}')"])  # fmt: skip # noqa: E501\n"""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -133,8 +134,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _rewrite_all(files: list[Path], options: argparse.Namespace) -> int:
     if options.command == "stamp" and not options.files:
-        notes = (page for e in EDITIONS for page in (ROOT / e.folder).glob("lecture_notes/[!.]*.md"))
-        files += [*ROOT.glob("README*.md"), *notes]
+        files += [*ROOT.glob("README*.md"), *(page for e in EDITIONS for page in lecture_notes(ROOT / e.folder))]
     changed = False
     for path in files:
         try:
@@ -154,6 +154,16 @@ def pages(cell: nbformat.NotebookNode) -> list[str]:
 def numbered(folder: Path) -> list[Path]:
     """The course's notebooks in a folder, in order; copies and trials beside them are the reader's own."""
     return sorted(path for path in folder.glob("*.ipynb") if NUMBERED.fullmatch(path.name))
+
+
+def lecture_notes(edition: Path) -> list[Path]:
+    """The course's pages below an edition's folder; what else lies beside them is the reader's own."""
+    return sorted(path for path in (edition / "lecture_notes").glob("*.md") if NOTES.fullmatch(path.name))
+
+
+def records(edition: Path) -> list[Path]:
+    """The course's records below an edition's folder; what else lies beside them is the reader's own."""
+    return sorted(path for path in (edition / "notebooks" / "data").glob("*.json") if RECORD.fullmatch(path.name))
 
 
 def read(path: Path) -> nbformat.NotebookNode:

@@ -15,7 +15,7 @@ import nbformat
 
 from tools import anew, reason
 from tools.grade.returned import calls_of_check
-from tools.notebooks import BADGE_ID, EDITIONS, ROOT, numbered, read
+from tools.notebooks import BADGE_ID, EDITIONS, ROOT, numbered, read, records
 
 RECAP_ID = "recap"
 LEFT_OUT = shutil.ignore_patterns("*.ipynb", ".*", "__pycache__")
@@ -57,9 +57,10 @@ def make(out: Path) -> list[Path]:
     made = []
     for folder in (ROOT / edition.folder / "notebooks" for edition in EDITIONS):
         target = out / folder.relative_to(ROOT)
-        if (folder / "data").is_dir():  # whatever else lies beside the notebooks is the teacher's own
-            shutil.copytree(folder / "data", target / "data", ignore=LEFT_OUT)
-        target.mkdir(parents=True, exist_ok=True)
+        target.mkdir(parents=True)
+        for path in records(folder.parent):
+            (target / "data").mkdir(exist_ok=True)
+            shutil.copy(path, target / "data")
         for path in numbered(folder):
             notebook = read(path)
             without_answers(notebook, path.name)

@@ -59,13 +59,23 @@ def test_a_notebook_that_is_none_is_named(tmp_path, monkeypatch, capsys):
     assert not (tmp_path / "course.zip").exists()
 
 
-def test_who_finds_another_at_work_says_so_and_waits(tmp_path):
-    out = tmp_path / "course.zip"
+def test_who_finds_another_at_work_says_so_and_waits(tmp_path, monkeypatch):
+    """And of a name that the terminal cannot show it says what it can."""
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    out = tmp_path / "Ação.zip"
     command = [sys.executable, "-m", "tools.colab", "--out", str(out)]
     with alone(out):
-        second = subprocess.Popen(command, cwd=notebooks.ROOT, stderr=subprocess.PIPE, text=True)
+        second = subprocess.Popen(
+            command, cwd=notebooks.ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
         assert "waiting for it" in second.stderr.readline() and not out.exists()
-    assert second.communicate()[1] == "" and second.returncode == 0 and zipfile.ZipFile(out).testzip() is None
+    said, complaint = second.communicate()
+    assert (
+        complaint == ""
+        and "A\\xe7\\xe3o.zip: " in said
+        and second.returncode == 0
+        and zipfile.ZipFile(out).testzip() is None
+    )
 
 
 def test_of_a_folder_that_was_not_copied_whole_the_first_reason_is_said(tmp_path):

@@ -59,7 +59,7 @@ subprocess.run([sys.executable, "-c", sys.argv[1]], start_new_session=True)
 PART = """
 import os, sys, threading, time
 from tools import gpu
-threading.Thread(target=gpu.end_with_parent, args=(os.getppid(),), daemon=True).start()
+threading.Thread(target=gpu.speed.harness.end_with_parent, args=(os.getppid(),), daemon=True).start()
 print(os.getpid(), flush=True)
 time.sleep(60)
 """

@@ -43,10 +43,18 @@ test_an_answer_that_would_stay_is_refused = refusals_of(
 
 
 def test_what_a_teacher_keeps_beside_the_notebooks_is_handed_to_nobody(tmp_path, monkeypatch):
-    shared = {"LICENSE", "helpers/x.py", "notebooks/00_a.ipynb", "notebooks/data/a.json", "pt-BR/notebooks/00_a.ipynb"}
+    shared = {
+        "LICENSE",
+        "helpers/x.py",
+        "notebooks/00_a.ipynb",
+        "notebooks/data/a_cpu.json",
+        "pt-BR/notebooks/00_a.ipynb",
+    }
     own = {
         "helpers/._x.py",
         "notebooks/grades.csv",
+        "notebooks/data/grades.csv",
+        "lecture_notes/My notes.md",
         "notebooks/run/log.jsonl",
         "notebooks/solutions.ipynb",
         "notebooks/00_a copy.ipynb",

@@ -24,6 +24,18 @@ def small_notebook():
     return nbformat.v4.new_notebook(cells=[badge, setup], metadata={"widgets": {"state": {}}, "kernelspec": kernel})
 
 
+@pytest.mark.parametrize("owner", ["someone", "a-name-that-is-as-long-as-a-name-may-be", tool.NO_ADDRESS])
+@pytest.mark.parametrize("folder", ["notebooks", "pt-BR/notebooks"])
+def test_what_stamp_writes_passes_lint(monkeypatch, owner, folder):
+    monkeypatch.setattr(tool, "repository", lambda: f"https://github.com/{owner}/pretraining-a-gpt")
+    notebook, path = small_notebook(), f"{folder}/07_x.ipynb"
+    tool.stamp(notebook, tool.ROOT / path)
+    for command in (["check"], ["format", "--check"]):
+        ruff = [sys.executable, "-m", "ruff", *command, "--stdin-filename", path]
+        done = subprocess.run(ruff, input=nbformat.writes(notebook), cwd=tool.ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("owner", ["someone", tool.NO_ADDRESS])
 def test_stamp_writes_the_address_of_pyproject(monkeypatch, owner):
     monkeypatch.setattr(tool, "repository", lambda: f"https://github.com/{owner}/course")

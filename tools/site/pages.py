@@ -13,7 +13,18 @@ import jinja2
 import nbformat
 
 from helpers.language import t
-from tools.notebooks import BADGE_ID, FOLDED, LANGUAGE_LINK, NO_ADDRESS, ROOT, SETUP_ID, numbered, pages, repository
+from tools.notebooks import (
+    BADGE_ID,
+    FOLDED,
+    LANGUAGE_LINK,
+    NO_ADDRESS,
+    ROOT,
+    SETUP_ID,
+    lecture_notes,
+    numbered,
+    pages,
+    repository,
+)
 from tools.translate.edition import anchor
 
 LINK = re.compile(r"(?<!!)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
@@ -54,7 +65,7 @@ def write_sources(folder: Path, edition: Path, readme: Path, address: str) -> li
         return qr_code(address_of(card, address)) if address else ""
 
     shown: list[Stored] = []
-    files = [*numbered(edition / "notebooks"), *sorted(edition.glob("lecture_notes/[!.]*.md"))]
+    files = [*numbered(edition / "notebooks"), *lecture_notes(edition)]
     for path in (file for file in files if file.stem not in NOT_SHOWN):
         target = folder / path.relative_to(edition)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -125,7 +136,7 @@ def _badge(source: str) -> str:
 
 def _landing(notebooks: list[Notebook], shown: list["Stored"], folder: Path) -> str:
     first = next(card for card in shown if (card.notebook.stem, card.name) == FIRST_CARD)
-    notes = sorted(path.stem for path in (folder / "lecture_notes").glob("*.md"))
+    notes = [path.stem for path in lecture_notes(folder)]
     titles = {n.name: f"{n.number} {n.title}" for n in notebooks}
     return _page("landing.md", notebooks=notebooks, first=first, cards=shown, titles=titles, notes=notes)
 

@@ -11,7 +11,17 @@ from typing import NamedTuple
 import nbformat
 import polib
 
-from tools.notebooks import BADGE_ID, COLAB, LANGUAGE_LINK, PORTUGUESE, ROOT, SETUP_ID, numbered, write_whole
+from tools.notebooks import (
+    BADGE_ID,
+    COLAB,
+    LANGUAGE_LINK,
+    PORTUGUESE,
+    ROOT,
+    SETUP_ID,
+    lecture_notes,
+    numbered,
+    write_whole,
+)
 from tools.translate import messages, prose
 from tools.translate.literals import literals
 
@@ -32,7 +42,7 @@ class Entry(NamedTuple):
 
 def names() -> list[str]:
     """Everything that is translated, by the path of its source without the suffix."""
-    files = [*numbered(ROOT / "notebooks"), *sorted(ROOT.glob("lecture_notes/[!.]*.md")), ROOT / "README.md"]
+    files = [*numbered(ROOT / "notebooks"), *lecture_notes(ROOT), ROOT / "README.md"]
     return [str(file.relative_to(ROOT).with_suffix("")) for file in files] + ["helpers"]
 
 
