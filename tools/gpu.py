@@ -150,12 +150,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rehearse", action="store_true", help="on the CPU, at small sizes")
     parser.add_argument("--out", type=Path, help="folder of gpu.json; build, or build/rehearsal")
     parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)  # in the process of one
+    parser.add_argument("--parent", type=int, help=argparse.SUPPRESS)  # the number of the process that started it
     options = parser.parse_args(arguments)
     if not options.rehearse and not torch.cuda.is_available():
         parser.error("torch finds no GPU here: --rehearse runs all parts on the CPU, at small sizes")
     out = (options.out or ROOT / "build" / ("rehearsal" if options.rehearse else "")).resolve()
     if options.part:
-        Thread(target=speed.harness.end_with_parent, args=(os.getppid(),), daemon=True).start()
+        Thread(target=speed.harness.end_with_parent, args=(options.parent,), daemon=True).start()
         print(json.dumps(work(options.part, options.rehearse, out)))
         return 0
     device, path = "cpu" if options.rehearse else "cuda", out / "gpu.json"
@@ -183,6 +184,7 @@ def work(name: str, small: bool, out: Path) -> dict:
 def in_a_process(name: str, seconds: float, small: bool, out: Path) -> dict:
     """The record of a part; after so many seconds it is stopped, with all processes that it has started."""
     command = [sys.executable, "-m", "tools.gpu", "--part", name, "--out", str(out), *["--rehearse"] * small]
+    command += ["--parent", str(os.getpid())]
     pipes = {"stdout": subprocess.PIPE, "text": True, "start_new_session": True}
     child, started = subprocess.Popen(command, cwd=ROOT, **pipes), time.monotonic()
     try:

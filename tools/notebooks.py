@@ -11,17 +11,19 @@ The repository's address stands once, in pyproject.toml under [project.urls]; `s
 import argparse
 import asyncio
 import hashlib
+import logging
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
 import tomllib
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlparse
 
 import nbformat
@@ -33,7 +35,6 @@ from tools import alone
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
 CELL_TIMEOUT_S = 120
-INTERRUPTED = (KeyboardInterrupt, asyncio.CancelledError, AssertionError)  # what nbclient makes of Ctrl-C
 NUMBERED = re.compile(r"[0-9]{2}_[a-z0-9_]+\.ipynb")  # what the course calls its notebooks; the Makefile too
 NOTES, RECORD = re.compile(r"[a-z0-9_]+\.md"), re.compile(r"[a-z_]+_(cpu|cuda)\.json")
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
@@ -319,12 +320,28 @@ def _blob(content: bytes) -> str:
     return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
+class _Client(NotebookClient):
+    """Knows that Ctrl-C came: nbclient takes the kernel away, and then says in several ways that it died."""
+
+    interrupted = False
+
+    async def async_start_new_kernel(self, **kwargs: Any) -> None:
+        with suppress(NotImplementedError):  # Windows
+            asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._interrupt, asyncio.current_task())
+        await super().async_start_new_kernel(**kwargs)
+
+    def _interrupt(self, task: asyncio.Task) -> None:
+        self.interrupted = True
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # what waits for the kernel fails, and nobody asks why
+        task.cancel()
+
+
 def client(notebook: nbformat.NotebookNode, path: Path) -> NotebookClient:
     """What executes a notebook in its folder."""
     kept = {"record_timing": False, "store_widget_state": False, "coalesce_streams": True}
     kept |= {"extra_arguments": ["--log-level=CRITICAL"]}  # of a kernel that is taken away, and of how it is reached
     where = {"metadata": {"path": str(path.parent)}}
-    return NotebookClient(notebook, timeout=CELL_TIMEOUT_S, kernel_name="python3", resources=where, **kept)
+    return _Client(notebook, timeout=CELL_TIMEOUT_S, kernel_name="python3", resources=where, **kept)
 
 
 def run(paths: list[Path]) -> int:
@@ -337,16 +354,17 @@ def run(paths: list[Path]) -> int:
 def _run(paths: list[Path]) -> int:
     failed = 0
     for path in paths:
-        started = time.monotonic()
+        started, executor = time.monotonic(), None
         try:
             notebook = nbformat.read(path, as_version=4)
-            client(notebook, path).execute()
+            executor = client(notebook, path)
+            executor.execute()
             tidy(notebook, path)
             write_whole(path, nbformat.writes(notebook) + "\n")
-        except INTERRUPTED:
-            print(f"{path.name}: interrupted, stored outputs kept", file=sys.stderr)
-            return 130
-        except Exception as error:  # whatever stops one notebook, the others are still run and it is named at the end
+        except (Exception, KeyboardInterrupt, asyncio.CancelledError) as error:
+            if not isinstance(error, Exception) or getattr(executor, "interrupted", False):
+                print(f"{path.name}: interrupted, stored outputs kept", file=sys.stderr)
+                return 130
             failed += 1
             print(f"{path.name}: FAILED, stored outputs kept\n{error}", file=sys.stderr)
             continue

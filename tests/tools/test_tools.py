@@ -2,8 +2,10 @@
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -91,7 +93,7 @@ def test_checking_writes_nothing_and_a_failing_notebook_keeps_its_outputs(tmp_pa
     before = path.read_text()
     assert tool.run([path]) == 1 and path.read_text() == before
     assert "ZeroDivisionError" in capsys.readouterr().err
-    for error in (KeyboardInterrupt, AssertionError, asyncio.CancelledError):
+    for error in (KeyboardInterrupt, asyncio.CancelledError):
         monkeypatch.setattr(tool, "client", Mock(side_effect=error))
         assert tool.run([path, path]) == 130 and path.read_text() == before
         assert capsys.readouterr().err == "x.ipynb: interrupted, stored outputs kept\n"
@@ -201,6 +203,20 @@ def test_a_committed_notebook_that_cannot_be_read_is_skipped_with_a_line(course,
     assert trusted() == ["kept"]
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 1 and said[0].startswith("a_broken.ipynb is not trusted: ")
+
+
+def test_ctrl_c_while_a_cell_runs_is_one_line_and_the_next_notebook_is_not_run(tmp_path):
+    cells = [nbformat.v4.new_code_cell("import pathlib, time\npathlib.Path('begun').touch()\ntime.sleep(60)")]
+    paths = [tmp_path / "one.ipynb", tmp_path / "two.ipynb"]
+    for path in paths:
+        nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    run = [sys.executable, "-m", "tools.notebooks", "run", *paths]
+    with subprocess.Popen(run, cwd=tool.ROOT, stderr=subprocess.PIPE, text=True) as process:
+        while process.poll() is None and not (tmp_path / "begun").exists():
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        said = process.stderr.read()
+    assert said.splitlines() == ["one.ipynb: interrupted, stored outputs kept"] and process.returncode == 130
 
 
 @pytest.mark.parametrize(("error", "says"), [("KeyboardInterrupt", "interrupted"), ("ValueError", "Traceback")])

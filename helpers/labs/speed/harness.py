@@ -61,7 +61,7 @@ def run(function: str, job: dict, threads: int, environment: dict[str, str] | No
     environment  variables besides those that all processes get
     """
     done = subprocess.run(
-        [sys.executable, "-P", "-c", WORK, function, json.dumps(job)],
+        [sys.executable, "-P", "-c", WORK, function, json.dumps(job), str(os.getpid())],
         env=os.environ | _settings(threads) | (environment or {}),
         capture_output=True,
         text=True,
@@ -75,8 +75,8 @@ def run(function: str, job: dict, threads: int, environment: dict[str, str] | No
 
 def work() -> None:
     """In the process of a job: call its function, everything seeded, and print the report as the last line."""
-    Thread(target=end_with_parent, args=(os.getppid(),), daemon=True).start()
-    function, job = sys.argv[1], json.loads(sys.argv[2])
+    function, job, parent = sys.argv[1], json.loads(sys.argv[2]), int(sys.argv[3])
+    Thread(target=end_with_parent, args=(parent,), daemon=True).start()
     module, name = function.split(":")
     target = getattr(import_module(module), name)
     check_device(job.get("device", "cpu"))
