@@ -333,6 +333,8 @@ class _Client(NotebookClient):
     def _interrupt(self, task: asyncio.Task) -> None:
         self.interrupted = True
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # what waits for the kernel fails, and nobody asks why
+        if self.km and self.km.has_kernel:  # at once: interrupted while it loads, it would show where
+            self._killed = asyncio.ensure_future(self.km.provisioner.send_signal(signal.SIGKILL))
         task.cancel()
 
 
