@@ -1,5 +1,6 @@
 """The command's folders: lost, damaged, forged, shared, on drives that go and come back; what is wrong is said."""
 
+import errno
 import json
 import os
 import shutil
@@ -16,6 +17,10 @@ from helpers.labs import pretrain
 from helpers.storage import checkpoint
 from tests.labs.runs import WEIGHTS, at_record, forge, same_end, steps_in, timeless
 from tests.support import flip
+
+
+def not_connected() -> None:
+    raise OSError(errno.ENOTCONN, "not connected")
 
 
 def each(change):
@@ -99,12 +104,12 @@ def test_a_drive_that_vanishes_is_warned_of_and_training_goes_on(train, whole, t
     assert done.status == 0 and not drive.exists() and same_end(tmp_path / "out", whole)
 
 
-@pytest.mark.parametrize("inside", ["", "run"])
+@pytest.mark.parametrize(("inside", "dead"), [("", False), ("run", False), ("", True)])
 def test_a_drive_that_goes_and_leaves_its_mount_point_is_not_mistaken_for_it(
-    train, whole, tmp_path, monkeypatch, inside
+    train, whole, tmp_path, monkeypatch, inside, dead
 ):
     (mounted := tmp_path / "drive").mkdir()
-    drive = pretrain.checkpoints.drive
+    drive, glob = pretrain.checkpoints.drive, Path.glob
     numbers = {tmp_path: 1, mounted: 2}  # of drives
     monkeypatch.setattr(pretrain.checkpoints, "drive", lambda folder: drive(folder) and numbers.get(folder, 2))
 
@@ -112,6 +117,10 @@ def test_a_drive_that_goes_and_leaves_its_mount_point_is_not_mistaken_for_it(
         shutil.rmtree(mounted)
         mounted.mkdir()
         numbers[mounted] = 1
+        if dead:  # as what mounts Google Drive leaves it when it crashes
+            monkeypatch.setattr(
+                Path, "glob", lambda path, name: not_connected() if path == mounted else glob(path, name)
+            )
 
     done = train(tmp_path / "out", "--also", mounted / inside, after=at_record(6, unmount))
     assert f"{mounted / inside} is on another drive than when the run began: mount that one again" in done.err

@@ -178,13 +178,20 @@ class Checkpoints:
         brought checkpoints of another run, which would be pruned."""
         there = drive(folder) or drive(folder.parent)
         self._drives[folder] = self._drives[folder] or there
-        if there not in (None, self._drives[folder]) and not any(folder.glob("step-*")):
+        if there not in (None, self._drives[folder]) and not _has_steps(folder):
             raise StorageError(f"{folder} is on another drive than when the run began: mount that one again")
         if folder not in self._newest:
             found = checkpoint.find(folder)
             if found.state and (other := differences(found.state.config, state.config)):
                 raise StorageError(f"{folder} holds checkpoints of another run ({'; '.join(other)})")
             self._newest[folder] = state.step, state.config
+
+
+def _has_steps(folder: Path) -> bool:
+    """Whether checkpoints can be seen in a folder; not where its mount has died."""
+    with suppress(OSError):
+        return any(folder.glob("step-*"))
+    return False
 
 
 def drive(folder: Path) -> int | None:
