@@ -76,7 +76,7 @@ def test_float16_goes_on_with_its_scaler(train, tmp_path):
     assert done.status == 2 and "the scaler's growth_factor must be" in done.err
 
 
-@pytest.mark.parametrize("number", pretrain.stop.SIGNALS)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_saves_and_stops(train, whole, tmp_path, number):
     before = signal.getsignal(number)
     done = train(tmp_path, after=at_record(5, lambda: os.kill(os.getpid(), number)))  # after update 2: none is due

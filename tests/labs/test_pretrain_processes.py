@@ -1,5 +1,6 @@
 """The command in processes of its own: signals, and several that train one model."""
 
+import signal
 import subprocess
 import sys
 import time
@@ -7,12 +8,11 @@ import time
 import pytest
 import torch
 
-from helpers.labs import pretrain
 from helpers.storage import checkpoint
 from tests.labs.runs import ALONE, ROOT, TINY, assert_same_curve, command, free_ports, run, same_end, steps_in, timeless
 
 
-@pytest.mark.parametrize("number", pretrain.stop.SIGNALS)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_real_process_saves_and_stops(text, tmp_path, number):
     change = ("n_steps=4000", "eval_every=None", "save_every=4000")
     process = started("-m", "helpers.labs.pretrain", *command(text, tmp_path, change=change))
