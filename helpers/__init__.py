@@ -1,5 +1,6 @@
 """The tested code behind the notebooks, in four rooms: gpt, storage, labs, classroom. README.md says what is where."""
 
+import os
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,6 +22,10 @@ def _told(kind: type[BaseException], error: BaseException, trace: object) -> Non
     of_asyncio = kind.__module__ == "asyncio.exceptions" and kind.__name__ == "CancelledError"  # its Ctrl-C
     if of_asyncio or issubclass(kind, KeyboardInterrupt):
         print("interrupted: run the same command again", file=sys.stderr)
+    elif issubclass(kind, MemoryError | SystemError | ImportError) and "helpers" not in str(getattr(error, "name", "")):
+        why = str(error).partition("\n")[0] or kind.__name__
+        print(f"cannot be loaded here ({why}): is memory short, or `make` not done?", file=sys.stderr, flush=True)
+        os._exit(1)  # what is half loaded has last words of its own
     else:
         sys.__excepthook__(kind, error, trace)
 

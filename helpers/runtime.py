@@ -2,17 +2,40 @@
 
 import os
 import random
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+
+from helpers.language import ENGLISH, choose, t
 
 # Threads that wait must sleep: spinning ones make two cores ten times slower as soon as anything else runs beside them.
 # Torch reads this once, when it is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-import numpy as np
-import torch
 
-from helpers.language import ENGLISH, choose, t
+@contextmanager
+def _ctrl_c_waits() -> Iterator[None]:
+    """Ctrl-C, and a kernel's interruption, act at the end of the block."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python allows handlers in the main thread alone, which is the one that is interrupted
+        return
+    sent: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: sent.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before or signal.SIG_DFL)  # None: a handler that is not Python's
+    if sent:
+        signal.raise_signal(signal.SIGINT)
+
+
+with _ctrl_c_waits():  # what was half loaded could not be loaded again before the kernel is restarted
+    import numpy as np
+    import torch
+    import torch._dynamo  # for the first optimizer, which would load it for a second
 
 MIN_BF16_CAPABILITY = (8, 0)  # Ampere; `torch.cuda.is_bf16_supported()` also says yes on a T4, which only emulates it
 MAX_SEED = 2**32 - 1  # numpy's limit

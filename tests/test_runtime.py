@@ -2,8 +2,11 @@
 
 import os
 import random
+import signal
 import subprocess
 import sys
+import textwrap
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -79,3 +82,48 @@ def test_a_student_s_file_that_hides_a_module_is_named_where_it_would_be_importe
     assert last_line("-c", "import helpers") == [f"ImportError: {said}"]
     assert last_line("-m", "helpers") == [said]
     assert last_line("-c", "import helpers", PYTHONSAFEPATH="1") == []
+
+
+def test_torch_is_loaded_whole_before_an_interruption_acts():
+    """Also what the first optimizer needs: half of it could not be loaded again before a restart of the kernel."""
+    code = """
+    import builtins, signal
+    real, left = builtins.__import__, {"torch", "sympy"}
+    def interrupted(name, *rest):
+        if name in left:
+            left.remove(name)
+            signal.raise_signal(signal.SIGINT)
+        return real(name, *rest)
+    builtins.__import__ = interrupted
+    try:
+        from helpers import runtime
+    except KeyboardInterrupt:
+        print(sorted(left))
+    import torch
+    torch.optim.AdamW([torch.zeros(1)])
+    """
+    found = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True)
+    assert found.stdout == "[]\n"
+
+
+def test_an_interruption_waits_in_the_main_thread_alone():
+    done = []
+    with pytest.raises(KeyboardInterrupt), runtime._ctrl_c_waits():
+        signal.raise_signal(signal.SIGINT)
+        done.append("block")
+    with pytest.raises(ZeroDivisionError), runtime._ctrl_c_waits():
+        1 / 0  # noqa: B018
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    with ThreadPoolExecutor() as pool:
+        pool.submit(lambda: runtime._ctrl_c_waits().__enter__()).result()
+    assert done == ["block"]
+
+
+@pytest.mark.parametrize("error", ["MemoryError", "SystemError('NULL')", "ImportError('no room', name='torch')"])
+def test_what_cannot_be_loaded_is_a_line(error, tmp_path):
+    (tmp_path / "sympy.py").write_text(f"raise {error}")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    run = [sys.executable, "-m", "helpers.labs.pretrain", "--help"]
+    found = subprocess.run(run, env=environment, capture_output=True, text=True)
+    assert found.returncode == 1 and found.stderr.startswith("cannot be loaded here (")
+    assert len(found.stderr.splitlines()) == 1
