@@ -6,13 +6,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 NEEDED = {"numpy", "scipy", "torch", "matplotlib", "PIL", "IPython", "tiktoken", "regex", "ipywidgets", "tqdm"}
-NEEDED |= {"safetensors"}
+NEEDED |= {"safetensors", *sys.stdlib_module_names} - {"this", "turtle", "antigravity", "tkinter"}
 
 
 def _refuse_what_hides_a_module() -> None:
     """ImportError: a student's own random.py or torch.py, which Python would take for the real one."""
     for file in [*Path(__file__).parents[1].glob("*.py"), *Path.cwd().glob("*.py")]:
-        found = find_spec(file.stem) if file.stem in NEEDED | sys.stdlib_module_names else None
+        found = find_spec(file.stem) if file.stem in NEEDED else None
         if found and found.origin and Path(found.origin).resolve() == file.resolve():
             said = f"{file} hides the module {file.stem}: give it another name, and start Python anew"
             raise SystemExit(said) if sys.argv[:1] == ["-m"] else ImportError(said)

@@ -71,7 +71,7 @@ def test_waiting_threads_sleep_unless_told_otherwise(before, after, tmp_path):
 @pytest.mark.parametrize("module", ["torch", "statistics"])
 def test_a_student_s_file_that_hides_a_module_is_named_where_it_would_be_imported(module, tmp_path):
     (file := tmp_path / f"{module}.py").write_text("raise SystemExit('imported')")
-    (tmp_path / "turtle_race.py").touch()
+    (tmp_path / "turtle.py").touch()  # which nothing needs
     said = f"{file} hides the module {module}: give it another name, and start Python anew"
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONSAFEPATH"} | {"PYTHONPATH": str(ROOT)}
 

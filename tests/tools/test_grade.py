@@ -336,6 +336,7 @@ def test_a_hostile_cell_is_read_at_once():
 def test_everyone(tmp_path):
     for name in ("ana/02.ipynb", "ana/x/03.ipynb", "rui.ipynb", "ana/.ipynb_checkpoints/02.ipynb", "eva/02.ipynb.txt"):
         notebook(tmp_path / name)
+    (tmp_path / "Thumbs.db").touch()  # a system's own, nobody's answers
     found = {who: [path.name for path in paths] for who, paths in returned.everyone(tmp_path).items()}
     assert found == {"ana": ["02.ipynb", "03.ipynb"], "eva": [], "rui": ["rui.ipynb"]}
     os.symlink("/etc/passwd", link := tmp_path / "link.ipynb")

@@ -21,6 +21,7 @@ LANGUAGE = re.compile(r"runtime\.start\([^)\n]{0,200}language=.(\w+)")
 COMMAND = r"(?:[^\n#'\"=]*=[ \t]*)?(?:!(?!=)|%+[a-zA-Z])(?:.*\\\n)*.*"  # !ls, %time f(), files = !ls
 MAGIC = re.compile(rf"^([ \t]*)(?=\S)(?:{COMMAND}|\?.*|[%\w.*]+\?\??[ \t]*$)", re.MULTILINE)  # also f?, ?f
 LOOK = re.compile(r"exercises|CHECKS|verdict|Mistake|_getframe|get_objects|__globals__|\.ipynb|ctypes|/proc/|os\.fork")
+LEFT_BY_SYSTEMS = {"Thumbs.db", "desktop.ini", "__MACOSX"}  # beside those that begin with a dot
 
 
 class Exercise(NamedTuple):
@@ -82,7 +83,7 @@ def everyone(folder: Path) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {}
     for path in sorted(folder.rglob("*")):
         inside = path.relative_to(folder).parts
-        if not any(part.startswith(".") for part in inside):
+        if not any(part.startswith(".") or part in LEFT_BY_SYSTEMS for part in inside):
             own = found.setdefault(inside[0] if len(inside) > 1 or path.is_dir() else path.stem, [])
             own += [path] * (path.suffix.lower() == ".ipynb")
     return found
