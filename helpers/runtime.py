@@ -1,5 +1,6 @@
 """The machine under the notebook: device, precision, threads and seed, decided in one place."""
 
+import importlib
 import os
 import random
 import signal
@@ -35,7 +36,6 @@ def _ctrl_c_waits() -> Iterator[None]:
 with _ctrl_c_waits():  # what was half loaded could not be loaded again before the kernel is restarted
     import numpy as np
     import torch
-    import torch._dynamo  # for the first optimizer, which would load it for a second
 
 MIN_BF16_CAPABILITY = (8, 0)  # Ampere; `torch.cuda.is_bf16_supported()` also says yes on a T4, which only emulates it
 MAX_SEED = 2**32 - 1  # numpy's limit
@@ -84,6 +84,8 @@ def start(seed: int = 0, language: str = ENGLISH) -> Lab:
     if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed <= MAX_SEED:
         raise ValueError(f"seed must be a whole number in [0, {MAX_SEED}], got {seed!r}")
     choose(language)
+    with _ctrl_c_waits():
+        importlib.import_module("torch._dynamo")  # for a second, which the first optimizer would take else
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)

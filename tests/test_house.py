@@ -24,8 +24,8 @@ AIMS = {
     "helpers/storage": (1_000, 2_155),
     "helpers/labs": (3_600, 5_655),
     "helpers/classroom": (4_200, 4_845),
-    "helpers": (10_700, 15_025),
-    "tests": (11_500, 17_755),
+    "helpers": (10_700, 15_030),
+    "tests": (11_500, 17_760),
     "tools": (1_700, 5_920),
 }
 MAX_LINES = 300
