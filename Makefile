@@ -27,7 +27,8 @@ LAB_ARGS ?=
 # Notebooks run without a network: what asks for one is sent to a port where nobody answers
 NO_NETWORK := HF_HUB_OFFLINE=1 http_proxy=http://127.0.0.1:9 https_proxy=http://127.0.0.1:9 no_proxy=127.0.0.1,localhost
 # A processor that has AVX2 and nothing newer
-AVX2 := MKL_ENABLE_INSTRUCTIONS=AVX2 ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2
+AVX2 := MKL_ENABLE_INSTRUCTIONS=AVX2 ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 OPENBLAS_CORETYPE=Haswell \
+	NPY_DISABLE_CPU_FEATURES='X86_V4 AVX512_ICL AVX512_SPR'
 EDITION := $(if $(filter pt%,$(LANGUAGE)),pt-BR/)
 AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 PIP_ARGS ?=
@@ -100,9 +101,9 @@ test-processors: $(STAMP) ## unit tests and notebooks as other processors and th
 	ATEN_CPU_CAPABILITY=default $(MAKE) test
 	COURSE_THREADS=2 $(MAKE) test
 
-test-avx2: $(STAMP) ## the short form of it: what is computed with floats, and two notebooks, without AVX-512 and AMX, on two threads
+test-avx2: $(STAMP) ## the short form of it: what is computed with floats, and three notebooks, without AVX-512 and AMX, on two threads
 	$(AVX2) $(BIN)/python -m pytest $(PARALLEL) tests/gpt tests/labs/test_pretrain_sharded.py
-	$(AVX2) $(MAKE) test-notebooks NOTEBOOKS='notebooks/02_the_loss_in_six_steps.ipynb notebooks/04_the_training_loop.ipynb'
+	$(AVX2) $(MAKE) test-notebooks NOTEBOOKS='notebooks/02_the_loss_in_six_steps.ipynb notebooks/04_the_training_loop.ipynb notebooks/10_scaling_laws.ipynb'
 
 colab: $(STAMP) ## one zip for Colab: upload it there or to Drive
 	$(BIN)/python -m tools.colab

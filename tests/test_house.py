@@ -22,10 +22,10 @@ GROUND = {"runtime", "lab", "language"}
 AIMS = {
     "helpers/gpt": (1_700, 1_995),
     "helpers/storage": (1_000, 2_155),
-    "helpers/labs": (3_600, 5_655),
+    "helpers/labs": (3_600, 5_680),
     "helpers/classroom": (4_200, 4_845),
-    "helpers": (10_700, 15_030),
-    "tests": (11_500, 17_760),
+    "helpers": (10_700, 15_055),
+    "tests": (11_500, 17_780),
     "tools": (1_700, 5_920),
 }
 MAX_LINES = 300

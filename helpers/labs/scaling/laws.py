@@ -18,6 +18,7 @@ FORMS = ("sum", "product", "power of sum")
 HUBER = 3e-3  # differences of log-loss above it count linearly; Hoffmann et al. 2022 have 1e-3, their runs less noise
 STARTS = ((0.2, 0.3), (0.5, 0.5), (0.1, 0.6), (0.8, 0.3))  # of (a, b)
 MOST_POWER, LEAST_SUM_POWER = 20.0, 0.05  # of a, of c: beyond them the runs do not fix a power, and A overflows
+SLOPE_STEP = 6e-6  # the third root of what a float64 resolves
 LARGEST_LOG_SIZE = 100.0  # of a best size, which is a number of parameters
 LARGEST = 50.0  # log of an excess: more would overflow while the optimiser looks around
 FLOPS_PER_PARAM_TOKEN = 6  # forward and backward, Kaplan et al. 2020, section 2.1
@@ -91,25 +92,34 @@ def fit(runs: Runs, form: str = "sum", *, entropy: float | None = None, start: L
     entropy  E where it is known; None leaves it free, between 0 and the lowest loss
     start    of the optimiser, where E is free, instead of the usual ones: the law of similar runs
 
-    ValueError: an unknown form, fewer runs than parameters, losses that are not above E or not finite.
+    ValueError: an unknown form, fewer runs than parameters, too few different sizes or tokens (with two sizes a sum
+    may have any E), losses that are not above E or not finite.
     Source: Hoffmann et al. 2022, appendix D.3; Besiroglu et al. 2024, on starts and convergence.
     """
     runs = runs.as_arrays()
     _check_runs(runs, form, entropy)
-    log_loss = np.log(runs.loss)
+    n, d, log_loss = np.log(runs.n_params), np.log(runs.n_tokens), np.log(runs.loss)
+    n, d = n - n.mean(), d - d.mean()
 
     def residuals(x: np.ndarray) -> np.ndarray:
-        off = np.log(_entropy(x, entropy, runs) + np.exp(_log_excess(form, x, runs))) - log_loss
+        off = np.log(_entropy(x, entropy, runs) + np.exp(_log_excess(form, x, n, d))) - log_loss
         beyond = np.sign(off) * np.sqrt(np.maximum(2 * HUBER * np.abs(off) - HUBER**2, 0))  # its square is Huber's loss
         return np.where(np.abs(off) <= HUBER, off, beyond)
 
+    def slopes(x: np.ndarray) -> np.ndarray:  # from both sides; from one, two processors would end in two places
+        steps = np.diag(SLOPE_STEP * np.maximum(1, np.abs(x)))
+        return np.stack([(residuals(x + h) - residuals(x - h)) / (2 * h.sum()) for h in steps], 1)
+
     starts = [_numbers(start, runs)] if start else [_first_guess(runs, form, entropy, a, b) for a, b in STARTS]
-    tries = [least_squares(residuals, x, method="lm") for x in starts]  # Levenberg-Marquardt, by MINPACK
+    near = {"ftol": 1e-12, "xtol": 1e-12, "gtol": 1e-12}
+    tries = [least_squares(residuals, x, slopes, method="lm", **near) for x in starts]  # Levenberg-Marquardt (MINPACK)
     return _law(form, min(tries, key=lambda found: found.cost).x, entropy, runs)
 
 
 def bootstrap(runs: Runs, law: Law, *, n: int = 100, seed: int = 0) -> list[Law]:
     """`n` laws, each fitted to as many runs drawn with replacement: how far chance in the runs moves the fit.
+
+    Runs with too few different sizes or tokens to fix a law are drawn anew.
 
     law  the fit of all runs, E too, where each fit begins
 
@@ -117,9 +127,13 @@ def bootstrap(runs: Runs, law: Law, *, n: int = 100, seed: int = 0) -> list[Law]
     """
     require_whole(n_runs=len(runs.loss), n=n)
     require_whole(at_least=0, seed=seed)
-    generator = np.random.default_rng(seed)
-    drawn = (generator.integers(len(runs.loss), size=len(runs.loss)) for _ in range(n))
-    return [fit(runs.take(which), law.form, start=law) for which in drawn]
+    runs, found, generator = runs.as_arrays(), [], np.random.default_rng(seed)
+    _check_runs(runs, law.form, None)
+    while len(found) < n:
+        drawn = runs.take(generator.integers(len(runs.loss), size=len(runs.loss)))
+        if _fix_a_law(drawn, law.form, None):
+            found.append(fit(drawn, law.form, start=law))
+    return found
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
@@ -177,10 +191,9 @@ def rule_of_thumb(flops: float, tokens_per_param: float = 20.0) -> Plan:
 # loss, so that neither N^a nor a negative E can throw it off.
 
 
-def _log_excess(form: str, x: np.ndarray, runs: Runs) -> np.ndarray:
-    """(n,) logs of the excess, at most LARGEST."""
-    log_N, log_D = _middle(runs)
-    n, d, x = np.log(runs.n_params) - log_N, np.log(runs.n_tokens) - log_D, _within(form, x)
+def _log_excess(form: str, x: np.ndarray, n: np.ndarray, d: np.ndarray) -> np.ndarray:
+    """(n,) logs of the excess, at most LARGEST, from the logs of sizes and tokens above their means."""
+    x = _within(form, x)
     if form == "product":
         log_excess = x[0] - x[1] * n - x[2] * d
     elif form == "sum":
@@ -248,5 +261,17 @@ def _check_runs(runs: Runs, form: str, entropy: float | None) -> None:
         raise ValueError(f"{n_free} numbers are fitted to as many runs or more, got {len(runs.loss)}")
     if not all(np.isfinite(part).all() and (part > 0).all() for part in runs):
         raise ValueError("sizes, tokens and losses must be finite and above 0")
+    if not _fix_a_law(runs, form, entropy):
+        seen = f"{len(np.unique(runs.n_params))} sizes and {len(np.unique(runs.n_tokens))} numbers of tokens"
+        raise ValueError(f"a {form} is fitted to {_least(form, entropy)} different ones of each or more, got {seen}")
     if entropy is not None and runs.loss.min() <= entropy:
         raise ValueError(f"every loss must be above the entropy of {entropy}, got {runs.loss.min()}")
+
+
+def _least(form: str, entropy: float | None) -> int:
+    """Different sizes, and numbers of tokens, that fix the powers: one more, where a sum's E is to be found too."""
+    return 3 if form == "sum" and entropy is None else 2
+
+
+def _fix_a_law(runs: Runs, form: str, entropy: float | None) -> bool:
+    return all(len(np.unique(part)) >= _least(form, entropy) for part in (runs.n_params, runs.n_tokens))
