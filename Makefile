@@ -35,8 +35,9 @@ PIP_ARGS ?=
 
 # Threads that wait must sleep: spinning ones make two cores ten times slower as soon as anything else runs beside them
 export OMP_WAIT_POLICY ?= PASSIVE
-# What a shell sets for other Pythons would put their packages before the course's, or keep its Python from starting
-unexport PYTHONPATH PYTHONHOME
+# What a shell sets for other Pythons would put their packages before the course's, keep its Python from starting, or take
+# out of it what tests assert and what commands say of themselves
+unexport PYTHONPATH PYTHONHOME PYTHONOPTIMIZE PYTHONWARNINGS PYTHONINSPECT
 # A reader's json.py beside this file is no module of Python's; notebooks may still import from their own folder
 export PYTHONSAFEPATH := 1
 

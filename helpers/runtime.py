@@ -18,7 +18,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 @contextmanager
-def _ctrl_c_waits() -> Iterator[None]:
+def ctrl_c_waits() -> Iterator[None]:
     """Ctrl-C, and a kernel's interruption, act at the end of the block."""
     if threading.current_thread() is not threading.main_thread():
         yield  # Python allows handlers in the main thread alone, which is the one that is interrupted
@@ -33,7 +33,7 @@ def _ctrl_c_waits() -> Iterator[None]:
         signal.raise_signal(signal.SIGINT)
 
 
-with _ctrl_c_waits():  # what was half loaded could not be loaded again before the kernel is restarted
+with ctrl_c_waits():  # what was half loaded could not be loaded again before the kernel is restarted
     import numpy as np
     import torch
 
@@ -84,7 +84,7 @@ def start(seed: int = 0, language: str = ENGLISH) -> Lab:
     if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed <= MAX_SEED:
         raise ValueError(f"seed must be a whole number in [0, {MAX_SEED}], got {seed!r}")
     choose(language)
-    with _ctrl_c_waits():
+    with ctrl_c_waits():
         importlib.import_module("torch._dynamo")  # for a second, which the first optimizer would take else
     random.seed(seed)
     np.random.seed(seed)

@@ -20,12 +20,12 @@ ROOMS = ("gpt", "storage", "labs", "classroom")  # from the ground up
 GROUND = {"runtime", "lab", "language"}
 # lines of Python: what we aim at, and what is there at most until we get there
 AIMS = {
-    "helpers/gpt": (1_700, 1_995),
+    "helpers/gpt": (1_700, 2_000),
     "helpers/storage": (1_000, 2_155),
     "helpers/labs": (3_600, 5_680),
     "helpers/classroom": (4_200, 4_845),
     "helpers": (10_700, 15_055),
-    "tests": (11_500, 17_780),
+    "tests": (11_500, 17_795),
     "tools": (1_700, 5_920),
 }
 MAX_LINES = 300

@@ -110,14 +110,14 @@ def test_torch_is_loaded_whole_before_an_interruption_acts():
 
 def test_an_interruption_waits_in_the_main_thread_alone():
     done = []
-    with pytest.raises(KeyboardInterrupt), runtime._ctrl_c_waits():
+    with pytest.raises(KeyboardInterrupt), runtime.ctrl_c_waits():
         signal.raise_signal(signal.SIGINT)
         done.append("block")
-    with pytest.raises(ZeroDivisionError), runtime._ctrl_c_waits():
+    with pytest.raises(ZeroDivisionError), runtime.ctrl_c_waits():
         1 / 0  # noqa: B018
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     with ThreadPoolExecutor() as pool:
-        pool.submit(lambda: runtime._ctrl_c_waits().__enter__()).result()
+        pool.submit(lambda: runtime.ctrl_c_waits().__enter__()).result()
     assert done == ["block"]
 
 

@@ -18,6 +18,7 @@ from helpers.gpt.data import Windows
 from helpers.gpt.loss import LossReport
 from helpers.gpt.model import GPT, evaluating
 from helpers.gpt.records import PRECISIONS, Evaluation, Record, TrainConfig, Update
+from helpers.runtime import ctrl_c_waits
 
 MIN_LOSS_SCALE = 1.0  # below it the scaler makes gradients smaller than they are: lowering it further mends nothing
 
@@ -159,10 +160,11 @@ class Trainer:
         rate = self.config.schedule(self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate  # 6 the learning rate of this step
-        self.scaler.step(self.optimizer)  # 7 change every weight, unless the scaler has found an overflow
-        self.scaler.update()
         step, epoch = self.step, self.step // len(self.batches)
-        self.step, self.n_tokens = step + 1, self.n_tokens + n_scored
+        with ctrl_c_waits():  # a step that is taken is counted
+            self.scaler.step(self.optimizer)  # 7 change every weight, unless the scaler has found an overflow
+            self.scaler.update()
+            self.step, self.n_tokens = step + 1, self.n_tokens + n_scored
         how = {"precision": self.config.precision, "loss_scale": scale, "skipped": not math.isfinite(grad_norm)}
         return Update(step, epoch, self.n_tokens, loss_nats, learning_rate=rate, grad_norm=grad_norm, **how)
 

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -186,6 +187,20 @@ def test_an_update_that_was_interrupted_leaves_no_gradient_behind():
     handle.remove()
     assert run.step == 0 and not run.model.training
     assert list(run) == list(undisturbed)
+    assert torch.equal(weights(run.model), weights(undisturbed.model))
+
+
+@pytest.mark.parametrize("inside", ["step", "update"])
+def test_an_interruption_while_weights_change_leaves_a_step_that_is_counted(monkeypatch, inside):
+    """Half a step, or one that is taken again, would go on to other weights without a word."""
+    run, undisturbed = trainer(TrainConfig(3)), trainer(TrainConfig(3))
+    real = getattr(run.scaler, inside)
+    monkeypatch.setattr(run.scaler, inside, lambda *given: (signal.raise_signal(signal.SIGINT), real(*given)))
+    with pytest.raises(KeyboardInterrupt):
+        list(run)
+    assert run.step == 1
+    monkeypatch.undo()
+    assert list(run) == list(undisturbed)[1:]
     assert torch.equal(weights(run.model), weights(undisturbed.model))
 
 

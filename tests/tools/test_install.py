@@ -315,17 +315,17 @@ def test_a_python_that_is_named_for_pip_is_not_the_one_it_installs_into(installe
     assert run().returncode == 0
 
 
-@pytest.mark.parametrize("setting", ["PYTHONPATH", "PYTHONHOME"])
+@pytest.mark.parametrize("setting", ["PYTHONPATH", "PYTHONHOME", "PYTHONOPTIMIZE"])
 def test_what_a_shell_sets_for_another_python_stays_outside(installed, tmp_path, setting):
     shutil.copy(SCRIPT.parents[1] / "Makefile", installed)
     (installed / "helpers" / "storage").mkdir()
-    (installed / "helpers" / "storage" / "weights.py").write_text("import pip; print(pip.__file__)")
+    (installed / "helpers" / "storage" / "weights.py").write_text("import pip; print(pip.__file__, __debug__)")
     (tmp_path / "theirs").mkdir()
     (tmp_path / "theirs" / "pip.py").touch()
     done = subprocess.run(
         ["make", "smollm2"], capture_output=True, text=True, env=os.environ | {setting: str(tmp_path / "theirs")}
     )
-    assert done.returncode == 0 and str(installed / ".venv") in done.stdout, done.stderr
+    assert done.returncode == 0 and str(installed / ".venv") in done.stdout and "True" in done.stdout, done.stderr
 
 
 def name_like_modules(folder: Path) -> None:
@@ -341,7 +341,7 @@ def test_a_file_that_is_called_as_a_module_takes_no_environment_away(installed):
     name_like_modules(installed)
     for _ in range(2):
         done = subprocess.run(["make", "smollm2"], capture_output=True, text=True)
-        assert done.returncode == 0 and str(installed / ".venv") in done.stdout, done.stderr
+        assert done.returncode == 0 and str(installed / ".venv") in done.stdout and "True" in done.stdout, done.stderr
         assert (installed / ".venv/kept").exists()
         (installed / "requirements.txt").touch()
 
