@@ -1,5 +1,8 @@
 """What authors run."""
 
+import helpers  # noqa: F401 - first: of Ctrl-C each command says one line, and its finally blocks run
+
+# isort: split
 import shutil
 import sys
 from collections.abc import Iterator
@@ -7,8 +10,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-
-import helpers  # noqa: F401 - of Ctrl-C each command says one line, and its finally blocks run
 
 
 @contextmanager

@@ -7,6 +7,7 @@ Two calls at once wait for each other. The last line of an error says what to do
 Each Python runs isolated (-I): what lies in the folder, a json.py of the reader's, is no module of pip's.
 """
 
+import csv
 import errno
 import fcntl
 import hashlib
@@ -147,18 +148,20 @@ def missing(venv: Path) -> set[str]:
 
 
 def hollow(venv: Path) -> list[Path]:
-    """Records of packages of which a module is gone: pip, which reads the records, takes them for installed."""
-    return [info for info in venv.glob(RECORDS) if not all(path.exists() for path in _first_files(info))]
+    """Records of packages of which files are gone: pip, which reads the records, takes them for installed."""
+    return [info for info in venv.glob(RECORDS) if not _has_its_files(info)]
 
 
-def _first_files(info: Path) -> list[Path]:
-    """One file of each module that a package's record lists: all of them would take seconds."""
-    first: dict[str, str] = {}
-    with suppress(FileNotFoundError), open(info / "RECORD", encoding="utf-8", errors="replace") as lines:
-        for name in (line.partition(",")[0] for line in lines):
-            if name.endswith((".py", ".so")) and not name.startswith(".."):
-                first.setdefault(name.partition("/")[0], name)
-    return [info.parent / name for name in first.values()]
+def _has_its_files(info: Path) -> bool:
+    """Whether what a package's record lists is there, and empty only where it was: a power cut may empty the rest."""
+    with suppress(FileNotFoundError), open(info / "RECORD", encoding="utf-8", errors="replace", newline="") as lines:
+        for name, size in ((row[0], row[2]) for row in csv.reader(lines) if len(row) == 3):
+            try:
+                if size.isdigit() and not os.stat(os.path.join(info.parent, name)).st_size and int(size):
+                    return False
+            except OSError:
+                return False
+    return True
 
 
 def _normal(name: str) -> str:

@@ -9,6 +9,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from fractions import Fraction
 from pathlib import Path
@@ -345,6 +346,20 @@ def test_everyone(tmp_path):
     refused("elsewhere, got .*grades", grade, tmp_path, tmp_path / "grades")
     assert not (tmp_path / "grades").exists()
     refused("would be hidden", cage.hidden, [ROOT.parent])
+
+
+def test_a_teacher_s_umask_closes_no_cage(tmp_path):
+    code = """
+    import os, sys
+    from pathlib import Path
+    from tools.grade import cage
+    if not cage.why_not():
+        cage.enter(Path(sys.argv[1]), cage.hidden([]))
+        assert "helpers" in os.listdir(cage.ROOT)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code), tmp_path / "own"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, umask=0o077)
+    assert done.returncode == 0, done.stderr
 
 
 def test_where_grades_cannot_be_written_a_line_says_so_and_former_ones_stay(tmp_path, monkeypatch, capsys):

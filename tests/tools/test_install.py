@@ -390,9 +390,9 @@ PAGE = b"<html><title>Welcome to the network</title>Please log in</html>"
 def wheel() -> bytes:
     """A package of one module, as an index gives it."""
     made, info = io.BytesIO(), "toy-1.0.dist-info"
-    files = {"toy/__init__.py": "", f"{info}/METADATA": "Metadata-Version: 2.1\nName: toy\nVersion: 1.0\n"}
+    files = {"toy/__init__.py": "\n", f"{info}/METADATA": "Metadata-Version: 2.1\nName: toy\nVersion: 1.0\n"}
     files[f"{info}/WHEEL"] = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-    files[f"{info}/RECORD"] = "".join(f"{name},,\n" for name in [*files, f"{info}/RECORD"])
+    files[f"{info}/RECORD"] = "".join(f"{name},,{len(files[name])}\n" for name in files)
     with zipfile.ZipFile(made, "w") as archive:
         for name, text in files.items():
             archive.writestr(name, text)
@@ -440,9 +440,11 @@ def test_a_network_that_answers_something_else_is_said_in_one_line(course, index
         assert says in done.stderr and "log in" in done.stderr
     index.update(good)
     assert run().returncode == 0 and is_whole(course)
-    shutil.rmtree(next(course.glob(".venv/lib/*/site-packages/toy")))  # its record is left, which pip believes
-    assert [path.name for path in install.hollow(course / ".venv")] == ["toy-1.0.dist-info"]
-    assert run().returncode == 0 and next(course.glob(".venv/lib/*/site-packages/toy")).is_dir()
+    module = next(course.glob(".venv/lib/*/site-packages/toy/__init__.py"))
+    for damage in (lambda: shutil.rmtree(module.parent), lambda: module.write_text("")):  # as a power cut leaves it
+        damage()  # the record is left, which pip believes
+        assert [info.name for info in install.hollow(course / ".venv")] == ["toy-1.0.dist-info"]
+        assert run().returncode == 0 and module.read_text() == "\n"
 
 
 def test_a_full_disk_and_a_folder_that_cannot_be_written_are_said(course, monkeypatch, capsys):

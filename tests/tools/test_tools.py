@@ -236,6 +236,14 @@ def test_ctrl_c_while_a_library_is_loaded_is_one_line_and_another_error_is_shown
     assert done.returncode and done.stderr.startswith(says) and ("\n" in done.stderr[:-1]) == (error == "ValueError")
 
 
+def test_a_command_that_is_interrupted_while_it_starts_says_a_line(tmp_path):
+    (tmp_path / "filelock.py").write_text("raise KeyboardInterrupt")  # one of the first modules that tools load
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(tool.ROOT)])}
+    command = [sys.executable, "-m", "tools.student"]
+    done = subprocess.run(command, cwd=tool.ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode and done.stderr == "interrupted: run the same command again\n"
+
+
 def test_an_interrupted_command_ends_without_a_traceback(monkeypatch):
     monkeypatch.setattr(tool, "trust", Mock(side_effect=KeyboardInterrupt))
     assert tool.main(["trust"]) == 130
