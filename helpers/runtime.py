@@ -84,8 +84,9 @@ def start(seed: int = 0, language: str = ENGLISH) -> Lab:
     if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed <= MAX_SEED:
         raise ValueError(f"seed must be a whole number in [0, {MAX_SEED}], got {seed!r}")
     choose(language)
-    with ctrl_c_waits():
-        importlib.import_module("torch._dynamo")  # for a second, which the first optimizer would take else
+    if "ipykernel" in sys.modules:  # elsewhere an interruption ends the process, and records do not count it as theirs
+        with ctrl_c_waits():
+            importlib.import_module("torch._dynamo")  # for a second, which the first optimizer would take else
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)

@@ -24,7 +24,7 @@ AIMS = {
     "helpers/storage": (1_000, 2_155),
     "helpers/labs": (3_600, 5_680),
     "helpers/classroom": (4_200, 4_845),
-    "helpers": (10_700, 15_060),
+    "helpers": (10_700, 15_065),
     "tests": (11_500, 17_825),
     "tools": (1_700, 5_925),
 }

@@ -87,7 +87,7 @@ def test_a_student_s_file_that_hides_a_module_is_named_where_it_would_be_importe
 def test_torch_is_loaded_whole_before_an_interruption_acts():
     """Also what the first optimizer needs: half of it could not be loaded again before a restart of the kernel."""
     code = """
-    import builtins, signal
+    import builtins, ipykernel, signal
     real, left = builtins.__import__, {"torch", "sympy"}
     def interrupted(name, *rest):
         if name in left:

@@ -341,7 +341,7 @@ def test_a_file_that_is_called_as_a_module_takes_no_environment_away(installed):
     name_like_modules(installed)
     for _ in range(2):
         done = subprocess.run(["make", "smollm2"], capture_output=True, text=True)
-        assert done.returncode == 0 and str(installed / ".venv") in done.stdout and "True" in done.stdout, done.stderr
+        assert done.returncode == 0 and str(installed / ".venv") in done.stdout, done.stderr
         assert (installed / ".venv/kept").exists()
         (installed / "requirements.txt").touch()
 
