@@ -1,6 +1,5 @@
 """The tested code behind the notebooks, in four rooms: gpt, storage, labs, classroom. README.md says what is where."""
 
-import os
 import sys
 
 
@@ -11,8 +10,8 @@ def _told(kind: type[BaseException], error: BaseException, trace: object) -> Non
         print("interrupted: run the same command again", file=sys.stderr)
     elif issubclass(kind, MemoryError | SystemError | ImportError) and not own:
         why = str(error).partition("\n")[0] or kind.__name__
-        print(f"cannot be loaded here ({why}): is memory short, or `make` not done?", file=sys.stderr, flush=True)
-        os._exit(1)  # what is half loaded has last words of its own
+        print(f"cannot be loaded here ({why}): is memory short, or `make` not done?", file=sys.stderr)
+        sys.unraisablehook = lambda _: None  # what is half loaded has last words of its own
     else:
         sys.__excepthook__(kind, error, trace)
 

@@ -262,8 +262,8 @@ def _check_runs(runs: Runs, form: str, entropy: float | None) -> None:
     if not all(np.isfinite(part).all() and (part > 0).all() for part in runs):
         raise ValueError("sizes, tokens and losses must be finite and above 0")
     if not _fix_a_law(runs, form, entropy):
-        seen = f"{len(np.unique(runs.n_params))} sizes and {len(np.unique(runs.n_tokens))} numbers of tokens"
-        raise ValueError(f"a {form} is fitted to {_least(form, entropy)} different ones of each or more, got {seen}")
+        seen = f"{len(np.unique(runs.n_params))} and {len(np.unique(runs.n_tokens))}"
+        raise ValueError(f"a {form} needs {_least(form, entropy)} different sizes and numbers of tokens, got {seen}")
     if entropy is not None and runs.loss.min() <= entropy:
         raise ValueError(f"every loss must be above the entropy of {entropy}, got {runs.loss.min()}")
 
